@@ -1,0 +1,1 @@
+"""One activity, from acceptance to a known outcome. Knows no Bolt and no httpx."""

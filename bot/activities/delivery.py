@@ -1,0 +1,89 @@
+"""One activity on its way, as the outbox holds it."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bot.leadsquared.outcome import Problem
+
+
+class State(StrEnum):
+    """accepted -> sending -> recorded | rejected | unknown; sending -> accepted for what is safe to repeat."""
+
+    ACCEPTED = "accepted"
+    SENDING = "sending"
+    RECORDED = "recorded"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+
+
+SETTLED = frozenset({State.RECORDED, State.REJECTED, State.UNKNOWN})
+
+
+class Waiting(StrEnum):
+    """Why an accepted delivery is not being sent right now, in the order in which the notes may follow each other."""
+
+    TURN = "turn"
+    RATE_LIMITED = "rate_limited"
+    UNREACHABLE = "unreachable"
+
+
+class Resolution(StrEnum):
+    """What a person decided about a delivery that was not recorded."""
+
+    SENT_AGAIN = "sent_again"
+    CONFIRMED = "confirmed"
+
+
+class Route(StrEnum):
+    """Where the person is told: the thread, else the command's response_url, else a direct message."""
+
+    THREAD = "thread"
+    RESPONSE_URL = "response_url"
+    DIRECT_MESSAGE = "direct_message"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A row of the outbox. Moments are seconds since the epoch by the database's clock; what is secret is decrypted."""
+
+    seq: int  # the order of acceptance
+    id: str  # the reference a person is shown
+    enterprise_id: str | None
+    team_id: str
+    channel_id: str
+    user_id: str
+    tenant_id: int
+    tenant_name: str
+    ticket_id: str
+    text: str | None = field(repr=False)  # None: its secret is no longer among ENCRYPTION_KEYS
+    response_url: str | None = field(repr=False)
+    thread_ts: str | None  # the thread that the activity came from; None: the anchor's
+    retry_of: str | None  # the delivery that this one sends again
+
+    state: State
+    accepted_at: float
+    due_at: float  # not before this
+    attempts: int
+    first_attempt_at: float | None
+    waiting: Waiting | None  # why the last attempt is to be repeated
+    activity_id: str | None
+    problem: Problem | None
+    detail: str | None = field(repr=False)  # what LeadSquared says
+    resolution: Resolution | None
+    resolved_by: str | None
+
+    route: Route
+    anchor_ts: str | None
+    anchor_mark: str | None  # the mark that the anchor shows
+    noted: Waiting | None  # the last note told
+    replied_at: float | None
+    tell_attempts: int
+
+    @property
+    def settled(self) -> bool:
+        return self.state in SETTLED
+
+    @property
+    def resendable(self) -> bool:
+        """Whether Send again makes sense: not recorded for sure, or unknown, and nobody has decided yet."""
+        return self.state in (State.REJECTED, State.UNKNOWN) and self.resolution is None

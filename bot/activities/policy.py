@@ -1,0 +1,66 @@
+"""What follows from an outcome: settle, or repeat what is safe to repeat. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bot.activities.delivery import State, Waiting
+from bot.leadsquared.outcome import NotSent, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
+
+WINDOW = 5.0
+"""LeadSquared counts a tenant's calls in any 5 seconds."""
+
+FIRST_DELAY = 1.0
+LONGEST_DELAY = 30.0
+RATE_LIMIT_JITTER = 1.0
+LATE_START_GRACE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """The outcome is known, or known to stay unknown."""
+
+    state: State
+    activity_id: str | None = None
+    problem: Problem | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Surely not recorded; try again `at`. `hold_tenant`: no other call of the tenant before that either."""
+
+    at: float
+    waiting: Waiting
+    hold_tenant: bool = False
+
+
+Decision = Settle | Repeat
+
+
+def give_up_at(accepted_at: float, first_attempt_at: float, retry_for: float) -> float:
+    """Return when repeating ends: `retry_for` after acceptance, yet a minute for what had to queue that long before."""
+    return max(accepted_at + retry_for, first_attempt_at + min(retry_for, LATE_START_GRACE))
+
+
+def decide(
+    outcome: Outcome, *, attempts: int, give_up: float, now: float, random: Callable[[], float]
+) -> Decision:
+    """Return what follows from the outcome of attempt number `attempts`, at `now`; `random` gives 0 ≤ x < 1."""
+    match outcome:
+        case Recorded(activity_id):
+            return Settle(State.RECORDED, activity_id=activity_id)
+        case Rejected(problem, message):
+            return Settle(State.REJECTED, problem=problem, detail=message)
+        case Unknown(problem, message):
+            return Settle(State.UNKNOWN, problem=problem, detail=message)
+        case RateLimited(retry_after):
+            at = now + max(WINDOW, retry_after or 0.0) + RATE_LIMIT_JITTER * random()
+            repeat = Repeat(at, Waiting.RATE_LIMITED, hold_tenant=True)
+            return repeat if at <= give_up else Settle(State.REJECTED, problem=Problem.RATE_LIMITED)
+        case NotSent(host):
+            # Full jitter: machines that lost the same host do not come back to it in step.
+            at = now + random() * min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempts, 16))
+            repeat = Repeat(at, Waiting.UNREACHABLE)
+            return (
+                repeat if at <= give_up else Settle(State.REJECTED, problem=Problem.UNREACHABLE, detail=host)
+            )

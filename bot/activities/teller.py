@@ -1,0 +1,165 @@
+"""Tells each delivery's person what there is to tell, for as long as the process lives. Never posts an activity."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import structlog
+
+from bot.activities.delivery import Delivery, Route
+from bot.activities.store import Due, Outbox
+from bot.activities.telling import Step
+from bot.db import DatabaseUnavailableError
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+AT_ONCE = 20
+FIRST_DELAY = 1.0
+LONGEST_DELAY = 300.0
+TELL_FOR = 24 * 3600.0
+RETRY_DATABASE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Slack took it. `ts` is the message's, where there is one."""
+
+    ts: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """It cannot be told here; go on by this route."""
+
+    route: Route
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Slack did not take it now. `after` in seconds, when Slack said how long to wait."""
+
+    reason: str
+    after: float | None = None
+
+
+Telling = Told | Elsewhere | Later
+
+
+class Replies(Protocol):
+    """How a step is told in Slack. It never raises for what a network or Slack can do."""
+
+    async def tell(self, delivery: Delivery, step: Step, *, give_up_at: float) -> Telling: ...
+
+
+class Teller:
+    """Tells what is due. One `run` per process; `wake` from anywhere in its event loop."""
+
+    def __init__(self, outbox: Outbox, replies: Replies, *, retry_for: float, poll_interval: float) -> None:
+        self._outbox = outbox
+        self._replies = replies
+        self._retry_for = retry_for
+        self._poll_interval = poll_interval
+        self._changed = asyncio.Event()
+        self._in_flight: set[asyncio.Task[None]] = set()
+
+    def wake(self) -> None:
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Tell until cancelled; what is being told then goes on: see `finish`."""
+        while True:
+            self._changed.clear()
+            wait = self._poll_interval
+            if len(self._in_flight) < AT_ONCE:
+                try:
+                    wait = min(wait, await self._look())
+                except DatabaseUnavailableError as error:
+                    _log.warning("database_unavailable", reason=str(error))
+                    wait = RETRY_DATABASE
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), wait)
+
+    async def finish(self, within: float) -> int:
+        """Tell what is due already, and return how many were not told `within` that many seconds."""
+        until = time.monotonic() + within
+        while (left := until - time.monotonic()) > 0:
+            if len(self._in_flight) < AT_ONCE:
+                with contextlib.suppress(DatabaseUnavailableError):
+                    await self._look()
+            if not self._in_flight:
+                return 0
+            await asyncio.wait(self._in_flight, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        return len(self._in_flight)
+
+    async def _look(self) -> float:
+        found, next_in = await self._outbox.claim_tellings(at_most=AT_ONCE - len(self._in_flight))
+        for due in found:
+            task = asyncio.create_task(self._tell_all(due))
+            self._in_flight.add(task)
+            task.add_done_callback(self._done)
+        return next_in
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._changed.set()
+
+    async def _tell_all(self, first: Due) -> None:
+        """Tell one step after the other until there is no more to say now."""
+        with structlog.contextvars.bound_contextvars(delivery=first.delivery.id):
+            due: Due | None = first
+            while due is not None:
+                due = await self._tell(due)
+
+    async def _tell(self, due: Due) -> Due | None:
+        delivery, step = due.delivery, due.step
+        try:
+            telling = await self._replies.tell(
+                delivery, step, give_up_at=delivery.accepted_at + self._retry_for
+            )
+        except Exception as error:
+            _log.exception("reply_failed")
+            telling = Later(type(error).__name__)
+        match telling:
+            case Told(ts):
+                _log.info("told", step=step.value, route=delivery.route.value)
+                return await _written(lambda: self._outbox.told(due, ts))
+            case Elsewhere(route, reason):
+                _log.warning("told_elsewhere", step=step.value, route=route.value, reason=reason)
+                return await _written(lambda: self._outbox.tell_elsewhere(due, route))
+            case Later(reason, after):
+                again_in = _again_in(delivery, after)
+                event = "telling_given_up" if again_in is None else "telling_failed"
+                _log.warning(
+                    event,
+                    step=step.value,
+                    reason=reason,
+                    attempts=delivery.tell_attempts + 1,
+                    again_in=again_in,
+                )
+                await _written(lambda: self._outbox.tell_later(due, again_in))
+                return None
+
+
+def _again_in(delivery: Delivery, after: float | None) -> float | None:
+    """Return in how many seconds to try again; None after a day, when nobody waits for it any more."""
+    if time.time() > delivery.accepted_at + TELL_FOR:
+        return None
+    backoff = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(delivery.tell_attempts, 16))
+    return round(backoff * (0.5 + random.random() / 2) if after is None else after, 3)  # noqa: S311 - jitter
+
+
+async def _written(write: Callable[[], Awaitable[T]]) -> T:
+    """Write down what was told, as often as it takes: it must not be told twice."""
+    while True:
+        try:
+            return await write()
+        except DatabaseUnavailableError as error:
+            _log.warning("database_unavailable", reason=str(error))
+            await asyncio.sleep(RETRY_DATABASE)

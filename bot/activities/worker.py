@@ -1,0 +1,173 @@
+"""claim -> post -> decide -> settle, for as long as the process lives."""
+
+import asyncio
+import contextlib
+import random
+import time
+from typing import Protocol
+
+import structlog
+
+from bot.activities.policy import WINDOW, Decision, Repeat, decide, give_up_at
+from bot.activities.store import Claim, Claimed, Outbox
+from bot.db import DatabaseUnavailableError
+from bot.leadsquared.outcome import Outcome, Problem, Rejected, Unknown
+from bot.tenants.tenant import Tenant
+
+_log = structlog.get_logger(__name__)
+
+AT_ONCE = 500
+"""Calls in flight in one process: 20 tenants with full windows."""
+
+RETRY_DATABASE = 0.5
+"""Seconds between tries to write down an outcome that the database did not take."""
+
+
+class Portal(Protocol):
+    """The one call that the core needs of LeadSquared. It never raises for what a network or a server can do."""
+
+    async def add_portal_activity(self, tenant: Tenant, ticket_id: str, text: str) -> Outcome: ...
+
+
+class Wakeable(Protocol):
+    """Something that has work to look for."""
+
+    def wake(self) -> None: ...
+
+
+class Worker:
+    """Sends what was accepted. One `run` per process; `wake` from anywhere in its event loop."""
+
+    def __init__(
+        self, outbox: Outbox, portal: Portal, teller: Wakeable, *, retry_for: float, poll_interval: float
+    ) -> None:
+        self._outbox = outbox
+        self._portal = portal
+        self._teller = teller
+        self._retry_for = retry_for
+        self._poll_interval = poll_interval
+        self._changed = asyncio.Event()
+        self._in_flight: dict[int, asyncio.Task[None]] = {}
+        self._look_at: dict[int, float] = {}  # by time.monotonic(), per tenant
+        self._full: set[int] = set()
+        self._poll_at = 0.0
+
+    def wake(self, tenant_id: int | None = None) -> None:
+        """Say that a tenant has a new delivery (None: look at all)."""
+        if tenant_id is None:
+            self._poll_at = 0.0
+        elif tenant_id in self._full:
+            return  # its window is known to be full: it is looked at when the next slot is free
+        else:
+            self._look_at[tenant_id] = 0.0
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Claim and send until cancelled; what is in flight then goes on: see `finish`."""
+        while True:
+            self._changed.clear()
+            try:
+                await self._look()
+            except DatabaseUnavailableError as error:
+                _log.warning("database_unavailable", reason=str(error))
+                self._poll_at = time.monotonic() + RETRY_DATABASE
+            wait = max(min([self._poll_at, *self._look_at.values()]) - time.monotonic(), 0.0)
+            if len(self._in_flight) >= AT_ONCE:
+                wait = self._poll_interval  # a call that ends sets `_changed`
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), wait)
+
+    async def finish(self, within: float) -> int:
+        """Wait for what is in flight, and return how many were not done `within` that many seconds."""
+        if not self._in_flight:
+            return 0
+        _, pending = await asyncio.wait(self._in_flight.values(), timeout=within)
+        return len(pending)
+
+    async def _look(self) -> None:
+        moment = time.monotonic()
+        if len(self._in_flight) >= AT_ONCE:
+            return
+        if moment >= self._poll_at:
+            self._poll_at = moment + self._poll_interval
+            if await self._outbox.expire(sparing=self._in_flight.keys()):
+                self._teller.wake()
+            self._look_at.clear()
+            self._start(await self._outbox.claim(at_most=AT_ONCE - len(self._in_flight)))
+            return
+        due = [tenant_id for tenant_id, at in self._look_at.items() if at <= moment]
+        if due:
+            for tenant_id in due:
+                del self._look_at[tenant_id]
+            self._start(await self._outbox.claim(due, at_most=AT_ONCE - len(self._in_flight)))
+
+    def _start(self, claim: Claim) -> None:
+        moment = time.monotonic()
+        for tenant_id, seconds in claim.next_in.items():
+            self._full.discard(tenant_id)
+            # Woken while the claim ran: that look is still to come.
+            self._look_at[tenant_id] = min(self._look_at.get(tenant_id, moment + seconds), moment + seconds)
+            if self._look_at[tenant_id] == float("inf"):
+                del self._look_at[tenant_id]
+        self._full |= claim.full
+        for claimed in claim.claimed:
+            self._in_flight[claimed.delivery.seq] = asyncio.create_task(self._send(claimed))
+        if claim.claimed or claim.ended:
+            self._teller.wake()
+
+    async def _send(self, claimed: Claimed) -> None:
+        delivery = claimed.delivery
+        try:
+            with structlog.contextvars.bound_contextvars(delivery=delivery.id, tenant=claimed.tenant.name):
+                started = time.monotonic()
+                outcome = await self._post(claimed)
+                decision = self._decide(claimed, outcome, now=claimed.at + time.monotonic() - started)
+                await self._settle(claimed, outcome, decision, seconds=time.monotonic() - started)
+        finally:
+            del self._in_flight[delivery.seq]
+            self._after(delivery.tenant_id)
+
+    async def _post(self, claimed: Claimed) -> Outcome:
+        text = claimed.delivery.text
+        if text is None:
+            return Rejected(Problem.UNDECIPHERABLE)
+        try:
+            return await self._portal.add_portal_activity(claimed.tenant, claimed.delivery.ticket_id, text)
+        except Exception:
+            # Nobody's expected case, and the request may have gone out: the person is told just that.
+            _log.exception("post_failed")
+            return Unknown(Problem.INTERRUPTED)
+
+    def _decide(self, claimed: Claimed, outcome: Outcome, *, now: float) -> Decision:
+        delivery = claimed.delivery
+        give_up = give_up_at(delivery.accepted_at, delivery.first_attempt_at or claimed.at, self._retry_for)
+        return decide(outcome, attempts=delivery.attempts, give_up=give_up, now=now, random=random.random)
+
+    async def _settle(
+        self, claimed: Claimed, outcome: Outcome, decision: Decision, *, seconds: float
+    ) -> None:
+        """Write the outcome down, as often as it takes: it is known to nobody else."""
+        while True:
+            try:
+                settled = await self._outbox.settle(claimed, outcome, decision)
+            except DatabaseUnavailableError as error:
+                _log.warning("database_unavailable", reason=str(error))
+                await asyncio.sleep(RETRY_DATABASE)
+                continue
+            break
+        _log.info(
+            "attempt_ended",
+            outcome=type(outcome).__name__.lower(),
+            decision="repeat" if isinstance(decision, Repeat) else decision.state.value,
+            problem=getattr(outcome, "problem", None),
+            attempt=claimed.delivery.attempts,
+            seconds=round(seconds, 3),
+            settled=settled,
+        )
+        self._teller.wake()
+
+    def _after(self, tenant_id: int) -> None:
+        # The ticket's next delivery may go now; a full window has room when this call's slot is free again.
+        at = time.monotonic() + WINDOW if tenant_id in self._full else 0.0
+        self._look_at[tenant_id] = min(self._look_at.get(tenant_id, at), at)
+        self._changed.set()

@@ -1,0 +1,112 @@
+"""build(settings): the only place where parts are constructed and wired."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy as sa
+from pydantic import SecretStr
+from slack_bolt.async_app import AsyncApp
+
+from bot.activities.store import Outbox
+from bot.activities.teller import Teller
+from bot.activities.worker import Worker
+from bot.db import Database
+from bot.encryption import Keyring, secret_beside
+from bot.leadsquared.client import LeadSquared
+from bot.settings import Settings
+from bot.slack.bolt import bolt_application
+from bot.slack.buttons import Buttons
+from bot.slack.commands import Commands
+from bot.slack.installations import SingleInstallation
+from bot.slack.people import SlackPeople
+from bot.slack.replies import Responder, SlackReplies
+from bot.slack.web import SlackWeb
+from bot.tenants.directory import Directory
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything a process is made of, wired."""
+
+    settings: Settings
+    database: Database
+    directory: Directory
+    outbox: Outbox
+    worker: Worker
+    teller: Teller
+    responder: Responder
+    installation: SingleInstallation
+    web: SlackWeb
+    bolt: AsyncApp
+    signing_secret: str | None = field(
+        repr=False
+    )  # None: Slack reaches the bot by Socket Mode, or not at all
+
+
+def keyring(settings: Settings) -> Keyring:
+    """Return the keyring of ENCRYPTION_KEYS, or of the secret kept beside the SQLite file."""
+    if settings.encryption_keys:
+        return Keyring([key.get_secret_value() for key in settings.encryption_keys])
+    file = sa.make_url(settings.sqlalchemy_url).database
+    return Keyring([secret_beside(Path(file or settings.data_dir / "portal-activity.db"))])
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
+
+
+@asynccontextmanager
+async def build(settings: Settings) -> AsyncIterator[Parts]:
+    """Construct and wire all parts, and take them down again. The database must have been migrated."""
+    async with AsyncExitStack() as stack:
+        keys = keyring(settings)
+        database = Database(settings.sqlalchemy_url)
+        stack.push_async_callback(database.close)
+        slack = await stack.enter_async_context(SlackWeb(settings.slack_api_url))
+        leadsquared = await stack.enter_async_context(
+            LeadSquared(
+                settings.leadsquared_allowed_hosts,
+                connect_timeout=settings.leadsquared_connect_timeout,
+                read_timeout=settings.leadsquared_read_timeout,
+                deadline=settings.call_deadline,
+            )
+        )
+        installation = SingleInstallation(_secret(settings.slack_bot_token))
+        outbox = Outbox(database, keys, lease=settings.lease)
+        teller = Teller(
+            outbox,
+            SlackReplies(slack, installation),
+            retry_for=settings.retry_for,
+            poll_interval=settings.poll_interval,
+        )
+        worker = Worker(
+            outbox, leadsquared, teller, retry_for=settings.retry_for, poll_interval=settings.poll_interval
+        )
+        responder = Responder(slack)
+        hosts = settings.leadsquared_allowed_hosts
+        signing_secret = None if settings.slack_app_token else _secret(settings.slack_signing_secret)
+        bolt = bolt_application(
+            slack.client(None),
+            signing_secret,
+            installation,
+            [
+                Commands(outbox, worker, SlackPeople(slack, installation), hosts),
+                Buttons(outbox, worker, teller, responder, slack, installation, hosts),
+            ],
+        )
+        directory = Directory(database, keys)
+        yield Parts(
+            settings,
+            database,
+            directory,
+            outbox,
+            worker,
+            teller,
+            responder,
+            installation,
+            slack,
+            bolt,
+            signing_secret,
+        )

@@ -1,0 +1,302 @@
+"""Tables, and the one writer through which a process talks to its database."""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
+
+T = TypeVar("T")
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+# Moments are seconds since the epoch, UTC, by the database's clock: one clock for all processes.
+Moment = sa.Double
+# SQLite numbers rows by itself only in a column of exactly this type.
+Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+tenants = sa.Table(
+    "tenants",
+    metadata,
+    sa.Column("id", Number, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("api_url", sa.Text, nullable=False),
+    sa.Column("org_id", sa.Text, nullable=False),
+    sa.Column("access_key", sa.LargeBinary, nullable=False),  # encrypted
+    sa.Column("secret_key", sa.LargeBinary, nullable=False),  # encrypted
+    sa.Column("calls_per_window", sa.Integer, nullable=False),
+    sa.Column("resume_at", Moment),  # after LeadSquared said "over the limit": no call before this
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sqlite_autoincrement=True,  # a removed tenant's number is never given to another, whose deliveries it would inherit
+)
+
+workspaces = sa.Table(
+    "workspaces",
+    metadata,
+    sa.Column("id", Number, primary_key=True, autoincrement=True),
+    # Empty where the mapping does not ask: '' and not NULL, so that the unique constraint sees it.
+    sa.Column("enterprise_id", sa.Text, nullable=False, server_default=""),
+    sa.Column("team_id", sa.Text, nullable=False, server_default=""),
+    sa.Column("channel_id", sa.Text, nullable=False, server_default=""),
+    sa.Column(
+        "tenant_id", Number, sa.ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False, index=True
+    ),
+    sa.UniqueConstraint("team_id", "channel_id", "enterprise_id"),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("seq", Number, primary_key=True, autoincrement=True),  # the order of acceptance
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("enterprise_id", sa.Text),
+    sa.Column("team_id", sa.Text, nullable=False),
+    sa.Column("channel_id", sa.Text, nullable=False),
+    sa.Column("user_id", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),  # against doubles: what Slack gives once, such as a trigger_id
+    sa.Column("tenant_id", Number, nullable=False),  # no foreign key: a tenant may go, its audit trail stays
+    sa.Column("tenant_name", sa.Text, nullable=False),
+    sa.Column("ticket_id", sa.Text, nullable=False),
+    sa.Column("text", sa.LargeBinary, nullable=False),  # encrypted
+    sa.Column("response_url", sa.LargeBinary),  # encrypted
+    sa.Column("thread_ts", sa.Text),
+    sa.Column("retry_of", sa.Text),
+    # What became of it.
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("accepted_at", Moment, nullable=False),
+    sa.Column("due_at", Moment, nullable=False),
+    sa.Column("lease_until", Moment),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("first_attempt_at", Moment),
+    sa.Column("waiting", sa.Text),
+    sa.Column("settled_at", Moment),
+    sa.Column("activity_id", sa.Text),
+    sa.Column("problem", sa.Text),
+    sa.Column("detail", sa.LargeBinary),  # encrypted: LeadSquared may quote the customer
+    sa.Column("resolution", sa.Text),
+    sa.Column("resolved_by", sa.Text),
+    # What was told in Slack.
+    sa.Column("route", sa.Text, nullable=False),
+    sa.Column("anchor_ts", sa.Text),
+    sa.Column("anchor_mark", sa.Text),
+    sa.Column("noted", sa.Text),
+    sa.Column("replied_at", Moment),
+    sa.Column("tell_at", Moment),
+    sa.Column("tell_lease_until", Moment),
+    sa.Column("tell_attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.UniqueConstraint("team_id", "key"),
+)
+_OPEN = deliveries.c.state.in_(("accepted", "sending"))
+sa.Index(
+    "ix_deliveries_open",
+    deliveries.c.tenant_id,
+    deliveries.c.ticket_id,
+    deliveries.c.seq,
+    sqlite_where=_OPEN,
+    postgresql_where=_OPEN,
+)
+_WAITING = deliveries.c.state == "accepted"
+sa.Index(
+    "ix_deliveries_waiting",
+    deliveries.c.tenant_id,
+    deliveries.c.seq,
+    sqlite_where=_WAITING,
+    postgresql_where=_WAITING,
+)
+_SENDING = deliveries.c.state == "sending"
+sa.Index("ix_deliveries_sending", deliveries.c.lease_until, sqlite_where=_SENDING, postgresql_where=_SENDING)
+_UNTOLD = deliveries.c.tell_at.is_not(None)
+sa.Index("ix_deliveries_untold", deliveries.c.tell_at, sqlite_where=_UNTOLD, postgresql_where=_UNTOLD)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("delivery_seq", Number, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("tenant_id", Number, nullable=False),
+    sa.Column("started_at", Moment, nullable=False),
+    sa.Column("answered_at", Moment),
+    sa.Column(
+        "occupied_until", Moment, nullable=False
+    ),  # the slot of the tenant's window that this attempt holds
+    sa.Column("outcome", sa.Text),
+    sa.Index("ix_attempts_window", "tenant_id", "occupied_until"),
+)
+
+
+class now(GenericFunction[float]):  # noqa: N801 - named like the SQL function that it stands for
+    """The database's own clock, as seconds since the epoch."""
+
+    type = sa.Double()
+    inherit_cache = True
+    name = "bot_now"
+
+
+@compiles(now, "postgresql")
+def _now_on_postgresql(_element: now, _compiler: Any, **_: Any) -> str:  # noqa: ANN401 - SQLAlchemy's compiler
+    return "extract(epoch from clock_timestamp())::double precision"
+
+
+def insert(connection: Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """INSERT with ON CONFLICT, which both dialects spell alike and SQLAlchemy keeps apart."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+class DatabaseUnavailableError(Exception):
+    """Nothing was written: the database is locked, read-only, full, or away."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    do: Callable[[Connection], Any]
+    start_by: float  # by time.monotonic()
+    done: Future[Any] = field(default_factory=Future)
+
+
+class Database:
+    """One connection, one thread, one commit for all that waits.
+
+    Transactions of one process follow each other in a thread of their own; whatever has queued up meanwhile shares the
+    next commit, so many small writes cost one synchronous write to disk. When one of them fails, all are rolled back and
+    run again one by one: a unit of work may therefore be called twice, and only its last call counts.
+    """
+
+    def __init__(self, url: str, *, busy_timeout: float = 1.5) -> None:
+        self.engine = _engine(url, busy_timeout)
+        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="database", daemon=True)
+        self._thread.start()
+
+    async def run(self, do: Callable[[Connection], T], *, within: float = 20.0) -> T:
+        """Run a unit of work in a transaction and return its result once it is committed.
+
+        A unit that could not be begun `within` that many seconds is given up. Raises DatabaseUnavailableError.
+        """
+        work = _Work(do, time.monotonic() + within)
+        self._queue.put(work)
+        # Shielded: a caller that goes away must not cancel what may be half committed.
+        return await asyncio.shield(asyncio.wrap_future(work.done))
+
+    async def close(self) -> None:
+        """Finish what is queued, then close the connection."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self.engine.dispose()
+
+    def _serve(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch = [first]
+            while not self._queue.empty():
+                following = self._queue.get()
+                if following is None:
+                    self._queue.put(None)
+                    break
+                batch.append(following)
+            self._run_batch([work for work in batch if self._in_time(work)])
+
+    @staticmethod
+    def _in_time(work: _Work) -> bool:
+        if time.monotonic() <= work.start_by:
+            return True
+        work.done.set_exception(DatabaseUnavailableError("the database was too busy to begin"))
+        return False
+
+    def _run_batch(self, batch: list[_Work]) -> None:
+        if not batch:
+            return
+        committing = False
+        try:
+            with self.engine.connect() as connection, connection.begin() as transaction:
+                results = [work.do(connection) for work in batch]
+                committing = True
+                transaction.commit()
+        except Exception as error:  # noqa: BLE001 - whatever it is belongs to the callers, who wait in another thread
+            if len(batch) > 1 and not committing and not _is_disconnect(error):
+                for work in batch:
+                    self._run_batch([work])
+                return
+            for work in batch:
+                work.done.set_exception(_translate(error))
+        else:
+            for work, result in zip(batch, results, strict=True):
+                work.done.set_result(result)
+
+
+def _is_disconnect(error: BaseException) -> bool:
+    return isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+
+
+def _translate(error: Exception) -> Exception:
+    if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError):
+        # The driver's words name a file or a host, never a value: parameters are hidden.
+        unavailable = DatabaseUnavailableError(
+            str(getattr(error, "orig", error)).strip() or type(error).__name__
+        )
+        unavailable.__cause__ = error
+        return unavailable
+    return error
+
+
+def _engine(url: str, busy_timeout: float) -> Engine:
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(parsed, busy_timeout)
+    return sa.create_engine(
+        parsed,
+        hide_parameters=True,
+        pool_size=1,
+        max_overflow=1,
+        pool_pre_ping=False,
+        pool_timeout=2,
+        connect_args={
+            "connect_timeout": 3,
+            "prepare_threshold": None,  # prepared statements would break behind a transaction-pooling proxy
+            "application_name": "portal-activity",
+            "options": "-c lock_timeout=2000 -c statement_timeout=15000",
+        },
+    )
+
+
+def _sqlite(url: sa.URL, busy_timeout: float) -> Engine:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=1,
+        max_overflow=1,
+        connect_args={"timeout": busy_timeout, "check_same_thread": False},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
+        connection.isolation_level = None  # the driver's own BEGIN is deferred; ours is below
+        connection.create_function("bot_now", 0, time.time)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # IMMEDIATE: wait for the lock at the start, where waiting is safe, instead of failing in the middle.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,70 @@
+"""Encryption at rest: Fernet with rotating keys derived from secrets of any form."""
+
+import base64
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+MINIMUM_SECRET_LENGTH = 32
+KEY_FILE = "encryption.key"
+
+
+class UndecipherableError(Exception):
+    """A value was encrypted with a secret that is no longer among ENCRYPTION_KEYS."""
+
+
+class Keyring:
+    """Encrypt with the newest secret, decrypt with any. Secrets are given newest first."""
+
+    def __init__(self, secrets_: Sequence[str]) -> None:
+        self._fernet = MultiFernet([Fernet(_derive(secret)) for secret in secrets_])
+
+    def encrypt(self, text: str) -> bytes:
+        return self._fernet.encrypt(text.encode())
+
+    def decrypt(self, token: bytes) -> str:
+        """Return the plain text, or raise UndecipherableError."""
+        try:
+            return self._fernet.decrypt(token).decode()
+        except InvalidToken:
+            raise UndecipherableError("encrypted with a secret that is not in ENCRYPTION_KEYS") from None
+
+
+def _derive(secret: str) -> bytes:
+    # The secrets are long and random by instruction, so a KDF without stretching is the right one (RFC 5869).
+    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"portal-activity at rest").derive(
+        secret.encode()
+    )
+    return base64.urlsafe_b64encode(key)
+
+
+def secret_beside(database: Path) -> str:
+    """Read the secret kept next to a SQLite file, generating it (mode 0600) the first time."""
+    path = database.parent / KEY_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            return path.read_text().strip()
+        except FileNotFoundError:
+            _write_once(path, secrets.token_urlsafe(48))
+
+
+def _write_once(path: Path, secret: str) -> None:
+    # Written whole under another name and then linked, so that two processes starting at once agree on one secret.
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(draft)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+"""Where a tenant's API may be: https on an allowed host, or this machine."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import httpx
+
+_HOST_PATTERN = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[?[0-9a-f:]+\]?")
+
+
+class InvalidAddressError(ValueError):
+    """The address cannot be used; the message says why and what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A checked base address: scheme, host and port, without a trailing slash."""
+
+    url: str
+    host: str
+
+    def portal_activity(self, org_id: str, ticket_id: str) -> str:
+        """Return the address of "Add Portal Activities to Tickets"; every part is percent-encoded."""
+        return f"{self.url}/api/tenants/{quote(org_id, safe='')}/ticket/{quote(ticket_id, safe='')}/portal/activity"
+
+
+def parse_host_pattern(text: str) -> str:
+    """Return an exact host name or `*.domain` in lower case, or raise ValueError."""
+    pattern = text.strip().lower().rstrip(".")
+    if not _HOST_PATTERN.fullmatch(pattern):
+        raise ValueError(f"{text.strip()!r} is not a host name or a pattern such as *.leadsquared.com")
+    return pattern
+
+
+def parse_address(text: str, allowed_hosts: tuple[str, ...]) -> Address:
+    """Check a tenant's API address, or raise InvalidAddressError.
+
+    The host is taken from the very parser that later sends the request, so no second reading of it can differ.
+    """
+    try:
+        url = httpx.URL(text.strip())
+        host = url.host.lower().rstrip(".")
+    except (httpx.InvalidURL, ValueError):
+        raise InvalidAddressError(
+            "is not an address; write it like https://apigw.service-in.leadsquared.com"
+        ) from None
+    if url.scheme not in ("https", "http") or not host:
+        raise InvalidAddressError("must start with https://, like https://apigw.service-in.leadsquared.com")
+    if url.userinfo or url.query or url.fragment:
+        raise InvalidAddressError("must hold a host only, without a user name, a query or a fragment")
+    if url.path.rstrip("/") not in ("", "/api", "/api/tenants"):
+        raise InvalidAddressError("must end after the host: the bot adds /api/tenants/… itself")
+    if not is_loopback(host):
+        if url.scheme != "https":
+            raise InvalidAddressError("must be https (plain http is for this machine only)")
+        if not host_allowed(host, allowed_hosts):
+            raise InvalidAddressError(
+                f"the host {host} is not among LEADSQUARED_ALLOWED_HOSTS ({', '.join(allowed_hosts)}); "
+                "check the host with your LeadSquared account manager, or add it there"
+            )
+    return Address(str(url.copy_with(path="/", raw_path=b"/")).rstrip("/"), host)
+
+
+def host_allowed(host: str, allowed_hosts: tuple[str, ...]) -> bool:
+    """Say whether a host is one of the patterns; `*.x.com` means any host below x.com, not x.com itself."""
+    host = host.lower().rstrip(".")
+    return any(
+        host.endswith(pattern[1:]) and host != pattern[2:] if pattern.startswith("*.") else host == pattern
+        for pattern in allowed_hosts
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine by its very name (no look-up is made)."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

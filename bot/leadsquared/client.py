@@ -1,0 +1,123 @@
+"""The HTTP edge: one POST to LeadSquared, told as an Outcome."""
+
+import asyncio
+import ssl
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from bot.leadsquared.address import InvalidAddressError, parse_address
+from bot.leadsquared.models import PortalActivity
+from bot.leadsquared.outcome import NotSent, Outcome, Problem, Rejected, Unknown
+from bot.leadsquared.reading import read_answer
+from bot.tenants.tenant import Tenant
+
+# An answer is a hundred bytes; a proxy's error page a few thousand. More than this is no answer of LeadSquared's.
+_LONGEST_ANSWER = 256 * 1024
+
+
+class LeadSquared:
+    """One connection pool for all tenants of a process.
+
+    `deadline` bounds a whole call in seconds, so that an answer that trickles in byte by byte cannot outlive the lease.
+    """
+
+    def __init__(
+        self,
+        allowed_hosts: tuple[str, ...],
+        *,
+        connect_timeout: float,
+        read_timeout: float,
+        deadline: float,
+        connections: int = 500,
+    ) -> None:
+        self._allowed_hosts = allowed_hosts
+        self._deadline = deadline
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=connect_timeout),
+            limits=httpx.Limits(
+                max_connections=connections, max_keepalive_connections=100, keepalive_expiry=5
+            ),
+            follow_redirects=False,  # a redirect would carry keys and customers' words to a host nobody chose
+            trust_env=False,  # so would a proxy or a .netrc found in the environment
+            headers={"Accept": "application/json"},
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def add_portal_activity(self, tenant: Tenant, ticket_id: str, text: str) -> Outcome:
+        """POST one portal activity. Never raises for what a network or a server can do."""
+        try:
+            address = parse_address(tenant.api_url, self._allowed_hosts)
+        except InvalidAddressError as error:
+            return Rejected(Problem.ADDRESS_REFUSED, f"The API address {error}")
+        request = self._client.build_request(
+            "POST",
+            address.portal_activity(tenant.org_id, ticket_id),
+            content=PortalActivity(text=text).model_dump_json(by_alias=True),
+            headers={
+                "Content-Type": "application/json",
+                "X-LSQ-ACCESS-KEY": tenant.access_key,
+                "X-LSQ-SECRET-KEY": tenant.secret_key,
+            },
+        )
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await self._exchange(request)
+        except TimeoutError:
+            return Unknown(Problem.NO_ANSWER)
+        except httpx.RequestError as error:
+            return read_failure(error, address.host)
+
+    async def _exchange(self, request: httpx.Request) -> Outcome:
+        response = await self._client.send(request, stream=True)
+        try:
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > _LONGEST_ANSWER:
+                    return Unknown(Problem.UNREADABLE)
+        finally:
+            await response.aclose()
+        return read_answer(response.status_code, response.headers, bytes(body))
+
+
+def read_failure(error: httpx.RequestError, host: str) -> Outcome:
+    """Decide what a failed exchange means. Only what failed before the connection stood was surely not sent."""
+    match error:
+        case httpx.ConnectError() if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
+            return Rejected(Problem.TLS, _tls_reason(error))
+        case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout():
+            return NotSent(host)
+        case httpx.UnsupportedProtocol() | httpx.LocalProtocolError():
+            return Rejected(
+                Problem.ADDRESS_REFUSED, "The request cannot be written for this address or these keys"
+            )
+        case httpx.ReadTimeout() | httpx.WriteTimeout():
+            return Unknown(Problem.NO_ANSWER)
+        case httpx.DecodingError():
+            return Unknown(Problem.UNREADABLE)
+        case _:
+            return Unknown(Problem.DROPPED)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _tls_reason(error: httpx.ConnectError) -> str:
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not valid: {cause.verify_message}"
+    return "the secure connection could not be set up"

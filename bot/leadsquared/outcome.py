@@ -1,0 +1,70 @@
+"""What became of one call: a value for each thing that can be known."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Problem(StrEnum):
+    """Why an activity is not known to be on its ticket. Each has its own words and its own mend."""
+
+    # Surely not recorded: LeadSquared said no.
+    BAD_REQUEST = "bad_request"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    REFUSED = "refused"
+    FAILED = "failed"
+    # Surely not recorded: it never got there.
+    TLS = "tls"
+    ADDRESS_REFUSED = "address_refused"
+    UNREACHABLE = "unreachable"
+    RATE_LIMITED = "rate_limited"
+    TENANT_REMOVED = "tenant_removed"
+    UNDECIPHERABLE = "undecipherable"
+    # It may or may not be there.
+    NO_ANSWER = "no_answer"
+    DROPPED = "dropped"
+    SERVER_ERROR = "server_error"
+    UNREADABLE = "unreadable"
+    REDIRECTED = "redirected"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """LeadSquared said Success and gave the activity's Id."""
+
+    activity_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Surely not recorded, and repeating the same call would not help. `message` is what LeadSquared says, if anything."""
+
+    problem: Problem
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimited:
+    """Surely not recorded: over the tenant's limit. `retry_after` in seconds, when the answer named one."""
+
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """Surely not recorded: the connection to `host` was never made."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The request went out and no answer that can be relied on came back."""
+
+    problem: Problem
+    message: str | None = None
+
+
+Outcome = Recorded | Rejected | RateLimited | NotSent | Unknown

@@ -1,0 +1,98 @@
+"""How an answer is read: a pure function from (status, headers, body) to an Outcome."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+from pydantic import ValidationError
+
+from bot.leadsquared.models import Answer
+from bot.leadsquared.outcome import Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
+
+_RATE_LIMIT_WORDS = re.compile(
+    r"rate.?limit|too many (api )?(calls|requests)|(api )?calls? exceeded", re.IGNORECASE
+)
+_REJECTED_STATUS = {
+    400: Problem.BAD_REQUEST,
+    401: Problem.UNAUTHORIZED,
+    403: Problem.FORBIDDEN,
+    404: Problem.NOT_FOUND,
+}
+# Client errors that say nothing about whether the request was carried out.
+_UNDECIDED_STATUS = frozenset({408, 425, 499})
+_LONGEST_WAIT = 3600.0
+
+
+def read_answer(status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None) -> Outcome:
+    """Decide what an HTTP answer means. `headers` is looked up in lower case.
+
+    Success is only a 2xx with the documented body. What is neither surely recorded nor surely refused is Unknown.
+    """
+    answer = _parse(body)
+    if _is_rate_limit(status, answer):
+        return RateLimited(_retry_after(headers.get("retry-after"), now or datetime.now(UTC)))
+    if answer is not None and _is_error(answer):
+        return Rejected(
+            _REJECTED_STATUS.get(status, Problem.FAILED if _is_exception(answer) else Problem.REFUSED),
+            answer.says,
+        )
+    if 200 <= status < 300:
+        if answer is not None and answer.status == "Success" and answer.id is not None:
+            return Recorded(answer.id)
+        return Unknown(Problem.UNREADABLE)
+    says = answer.says if answer is not None else None
+    if status in _REJECTED_STATUS:
+        return Rejected(_REJECTED_STATUS[status], says)
+    if 400 <= status < 500 and status not in _UNDECIDED_STATUS:
+        return Rejected(Problem.REFUSED, says or _phrase(status))
+    if 300 <= status < 400:
+        return Unknown(Problem.REDIRECTED)
+    return Unknown(Problem.SERVER_ERROR, says)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"status {status}"
+
+
+def _parse(body: bytes) -> Answer | None:
+    """Return the body when it is a JSON object, else None (HTML, a list, bytes cut short, nothing)."""
+    try:
+        return Answer.model_validate_json(body)
+    except ValidationError:
+        return None
+
+
+def _is_exception(answer: Answer) -> bool:
+    return (answer.exception_type or "").upper().startswith("MX")
+
+
+def _is_error(answer: Answer) -> bool:
+    return (answer.status or "").lower() in ("error", "failed") or _is_exception(answer)
+
+
+def _is_rate_limit(status: int, answer: Answer | None) -> bool:
+    if status == 429:  # noqa: PLR2004 - the documented status
+        return True
+    if answer is None:
+        return False
+    if "ratelimit" in (answer.exception_type or "").lower():
+        return True
+    return status == 403 and _RATE_LIMIT_WORDS.search(answer.says or "") is not None  # noqa: PLR2004 - seen in the field
+
+
+def _retry_after(value: str | None, now: datetime) -> float | None:
+    """Read Retry-After (RFC 9110: seconds, or a date) as seconds from now; nonsense is None."""
+    if value is None:
+        return None
+    try:
+        seconds = (
+            float(value) if value.strip().isdigit() else (parsedate_to_datetime(value) - now).total_seconds()
+        )
+    except (ValueError, TypeError):
+        return None
+    return min(max(seconds, 0.0), _LONGEST_WAIT)

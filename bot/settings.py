@@ -1,0 +1,247 @@
+"""Every environment variable, read once into one frozen object."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from bot.encryption import MINIMUM_SECRET_LENGTH
+from bot.leadsquared.address import InvalidAddressError, parse_address, parse_host_pattern
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class ConfigurationError(Exception):
+    """The settings cannot be used; each problem is a line that names the variable and the mend."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Settings(BaseSettings):
+    """The environment, checked. Field names are the variables' names in lower case; times are in seconds."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        env_file_encoding="utf-8",
+    )
+
+    slack_bot_token: SecretStr | None = None
+    slack_signing_secret: SecretStr | None = None
+    slack_app_token: SecretStr | None = None
+    slack_api_url: str = "https://slack.com/api/"
+
+    leadsquared_api_url: str | None = None
+    leadsquared_org_id: str | None = None
+    leadsquared_access_key: SecretStr | None = None
+    leadsquared_secret_key: SecretStr | None = None
+    leadsquared_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ("*.leadsquared.com",)
+    leadsquared_connect_timeout: Seconds = 5
+    leadsquared_read_timeout: Seconds = 10
+
+    data_dir: Path = Path("data")
+    database_url: SecretStr | None = None
+    encryption_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+
+    host: str | None = None
+    port: Port | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["console", "json"] = "console"
+
+    retry_for: Seconds = 900
+    lease: Annotated[float, Field(ge=5, le=3600)] = 30
+    shutdown_grace: Annotated[float, Field(gt=0, le=300)] = 25
+    poll_interval: Annotated[float, Field(ge=0.1, le=300)] = 5
+
+    dyno: str | None = None
+
+    @field_validator("leadsquared_allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        return (
+            tuple(parse_host_pattern(host) for host in value.split(",") if host.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("encryption_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        return (
+            tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+        )
+
+    @field_validator("encryption_keys")
+    @classmethod
+    def _long_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < MINIMUM_SECRET_LENGTH for key in value):
+            raise ValueError(
+                f"every secret needs at least {MINIMUM_SECRET_LENGTH} characters; "
+                'make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+            )
+        return value
+
+    @field_validator("slack_bot_token")
+    @classmethod
+    def _bot_token(cls, value: SecretStr | None) -> SecretStr | None:
+        return _starts(
+            value, "xoxb-", "copy the Bot User OAuth Token from your Slack app's page OAuth & Permissions"
+        )
+
+    @field_validator("slack_app_token")
+    @classmethod
+    def _app_token(cls, value: SecretStr | None) -> SecretStr | None:
+        return _starts(
+            value,
+            "xapp-",
+            "make an app-level token with connections:write on your Slack app's page Basic Information",
+        )
+
+    @field_validator("slack_api_url")
+    @classmethod
+    def _slack_url(cls, value: str) -> str:
+        if not value.startswith(("https://", "http://")):
+            raise ValueError("write a whole address, such as https://slack.com/api/")
+        return value if value.endswith("/") else value + "/"
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(
+            ("sqlite:", "postgres:", "postgresql:", "postgresql+psycopg:")
+        ):
+            raise ValueError("use postgres://user:password@host/name, or sqlite:///path/to/file.db")
+        return value
+
+    @model_validator(mode="after")
+    def _lease_outlives_a_call(self) -> Self:
+        # A lease that ends while its POST can still succeed would call a recorded activity unknown.
+        if self.lease <= self.call_deadline:
+            raise ValueError(
+                f"LEASE: must be longer than the longest call to LeadSquared ({self.call_deadline:g} s by "
+                "LEADSQUARED_CONNECT_TIMEOUT + LEADSQUARED_READ_TIMEOUT + 5); raise it, or lower those"
+            )
+        return self
+
+    @property
+    def call_deadline(self) -> float:
+        """The longest one call to LeadSquared may take in all, in seconds."""
+        return self.leadsquared_connect_timeout + self.leadsquared_read_timeout + 5
+
+    @property
+    def on_heroku(self) -> bool:
+        return self.dyno is not None
+
+    @property
+    def bind_host(self) -> str:
+        """Where the HTTP server listens: every interface on Heroku, this machine only elsewhere."""
+        return self.host or ("0.0.0.0" if self.on_heroku else "127.0.0.1")  # noqa: S104 - Heroku's router comes from outside
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """DATABASE_URL as SQLAlchemy spells it (Heroku writes postgres://)."""
+        if self.database_url is None:
+            return f"sqlite:///{self.data_dir / 'portal-activity.db'}"
+        scheme, separator, rest = self.database_url.get_secret_value().partition("://")
+        return f"{'postgresql+psycopg' if scheme in ('postgres', 'postgresql') else scheme}{separator}{rest}"
+
+    @property
+    def on_sqlite(self) -> bool:
+        return self.sqlalchemy_url.startswith("sqlite")
+
+    @property
+    def environment_tenant(self) -> bool:
+        """Whether LEADSQUARED_* names a tenant of its own (all four are set)."""
+        return self.leadsquared_api_url is not None
+
+
+def _starts(value: SecretStr | None, prefix: str, mend: str) -> SecretStr | None:
+    if value is not None and not value.get_secret_value().startswith(prefix):
+        raise ValueError(f"must start with {prefix}; {mend}")
+    return value
+
+
+def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:  # noqa: ANN401 - any setting's value
+    """Read the environment and `.env`; raise ConfigurationError with a line per problem."""
+    try:
+        settings = Settings(_env_file=env_file, **overrides)
+    except ValidationError as error:
+        raise ConfigurationError([_line(problem) for problem in error.errors()]) from None
+    problems = _contradictions(settings)
+    if problems:
+        raise ConfigurationError(problems)
+    return settings
+
+
+def _line(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    name = ".".join(str(part) for part in problem["loc"][:1]).upper()
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name}: {message}" if name else message
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    problems = []
+    tenant = {
+        "LEADSQUARED_API_URL": settings.leadsquared_api_url,
+        "LEADSQUARED_ORG_ID": settings.leadsquared_org_id,
+        "LEADSQUARED_ACCESS_KEY": settings.leadsquared_access_key,
+        "LEADSQUARED_SECRET_KEY": settings.leadsquared_secret_key,
+    }
+    missing = [name for name, value in tenant.items() if value is None]
+    if missing and len(missing) < len(tenant):
+        problems += [
+            f"{name}: missing; set all four LEADSQUARED_* of the tenant, or none of them" for name in missing
+        ]
+    if settings.leadsquared_api_url is not None:
+        try:
+            parse_address(settings.leadsquared_api_url, settings.leadsquared_allowed_hosts)
+        except InvalidAddressError as error:
+            problems.append(f"LEADSQUARED_API_URL: {error}")
+    if settings.on_heroku and settings.on_sqlite:
+        problems.append(
+            "DATABASE_URL: on Heroku the disk is lost daily, so SQLite is refused; "
+            "add PostgreSQL: heroku addons:create heroku-postgresql"
+        )
+    if not settings.on_sqlite and not settings.encryption_keys:
+        problems.append(
+            "ENCRYPTION_KEYS: missing; with PostgreSQL you choose the secret, at least "
+            f'{MINIMUM_SECRET_LENGTH} characters: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+        )
+    return problems
+
+
+def missing_for_slack(settings: Settings) -> list[str]:
+    """Say what the Slack surface still lacks, a line each."""
+    problems = []
+    if settings.slack_bot_token is None:
+        problems.append(
+            "SLACK_BOT_TOKEN: missing; copy the Bot User OAuth Token (xoxb-…) from your Slack app's page OAuth & Permissions"
+        )
+    if settings.slack_app_token is None and settings.slack_signing_secret is None:
+        problems.append(
+            "SLACK_SIGNING_SECRET: missing; copy it from your Slack app's page Basic Information "
+            "(or set SLACK_APP_TOKEN to use Socket Mode)"
+        )
+    return problems
+
+
+def environment() -> dict[str, str]:
+    """Return the process's environment, for a child process that should see the same settings."""
+    return dict(os.environ)

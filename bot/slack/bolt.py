@@ -1,0 +1,59 @@
+"""The Bolt application: which listeners there are, and what happens when one fails."""
+
+import logging
+from typing import Any, Protocol
+
+import structlog
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.slack import views
+from bot.slack.installations import Installations
+
+_log = structlog.get_logger(__name__)
+
+
+class Feature(Protocol):
+    """Something people see and do, registered as listeners."""
+
+    def register(self, bolt: AsyncApp) -> None: ...
+
+
+def bolt_application(
+    client: AsyncWebClient, signing_secret: str | None, installations: Installations, features: list[Feature]
+) -> AsyncApp:
+    """Return Bolt with the features' listeners.
+
+    `process_before_response`: the listeners only accept, so Bolt awaits them; else it would look for their
+    acknowledgement every 10 ms.
+    """
+
+    async def authorize(enterprise_id: str | None, team_id: str | None, **_: Any) -> AuthorizeResult:  # noqa: ANN401 - Bolt's arguments
+        # No token is no reason to turn a person away here: the listeners say what is missing, in words.
+        token = installations.token_for(enterprise_id, team_id or "")
+        return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=token)
+
+    bolt = AsyncApp(
+        name="portal-activity",
+        logger=logging.getLogger("slack_bolt.app"),
+        client=client,
+        signing_secret=signing_secret or "",
+        authorize=authorize,
+        process_before_response=True,
+        request_verification_enabled=signing_secret is not None,
+    )
+    for feature in features:
+        feature.register(bolt)
+    bolt.error(_told_as_broken)
+    return bolt
+
+
+async def _told_as_broken(error: Exception, request: AsyncBoltRequest) -> BoltResponse:
+    """Nobody's expected case: the log gets the place, the person gets words."""
+    _log.error(
+        "listener_failed", exc_info=error, kind=request.body.get("type") or request.body.get("command")
+    )
+    return BoltResponse(status=200, body={"response_type": "ephemeral", "text": views.broken().text})

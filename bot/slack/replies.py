@@ -1,0 +1,161 @@
+"""Where and how an outcome is told: anchor message, thread, response_url, direct message."""
+
+import asyncio
+from typing import Any
+
+import structlog
+
+from bot.activities.delivery import Delivery, Route
+from bot.activities.teller import Elsewhere, Later, Telling, Told
+from bot.activities.telling import Step, reason_for_waiting
+from bot.slack import views
+from bot.slack.installations import Installations
+from bot.slack.views import Message
+from bot.slack.web import Done, Never, NotNow, Result, SlackWeb
+
+_log = structlog.get_logger(__name__)
+
+RESPOND_TRIES = 3
+
+
+class SlackReplies:
+    """Tells a delivery's steps in Slack, each by the route that the delivery is on."""
+
+    def __init__(self, web: SlackWeb, installations: Installations) -> None:
+        self._web = web
+        self._installations = installations
+        self._quiet_until: dict[tuple[str, str], float] = {}  # by the event loop's clock, per conversation
+
+    async def tell(self, delivery: Delivery, step: Step, *, give_up_at: float) -> Telling:
+        """Send one message, or change the anchor. What Slack refuses for good goes elsewhere; what it refuses now, later."""
+        if step is Step.MARK:
+            return await self._mark(delivery)
+        message = _message(delivery, step, give_up_at)
+        match delivery.route:
+            case Route.THREAD:
+                return self._next_route(
+                    delivery, await self._post(delivery, delivery.channel_id, message, step)
+                )
+            case Route.RESPONSE_URL:
+                return self._next_route(delivery, await self._respond(delivery, message))
+            case Route.DIRECT_MESSAGE:
+                return _last_route(await self._post(delivery, delivery.user_id, message, step))
+
+    async def _post(self, delivery: Delivery, channel: str, message: Message, step: Step) -> Result:
+        arguments: dict[str, Any] = {
+            "channel": channel,
+            "unfurl_links": False,
+            "unfurl_media": False,
+            **message.payload(),
+        }
+        if delivery.route is Route.THREAD and step is not Step.ANCHOR:
+            arguments["thread_ts"] = delivery.thread_ts or delivery.anchor_ts
+        return await self._call(delivery, channel, "chat.postMessage", arguments)
+
+    async def _mark(self, delivery: Delivery) -> Telling:
+        arguments = {
+            "channel": delivery.channel_id,
+            "ts": delivery.anchor_ts,
+            **views.anchor(delivery).payload(),
+        }
+        match await self._call(delivery, delivery.channel_id, "chat.update", arguments):
+            case NotNow(reason, after):
+                return Later(reason, after)
+            case Never(error):
+                # The anchor is gone or out of reach; the answer has been given all the same.
+                _log.warning("anchor_not_marked", reason=error)
+        return Told()
+
+    async def _call(self, delivery: Delivery, channel: str, method: str, arguments: dict[str, Any]) -> Result:
+        token = self._installations.token_for(delivery.enterprise_id, delivery.team_id)
+        if token is None:
+            return Never("no_bot_token_for_this_workspace")
+        place = (delivery.team_id, channel)
+        moment = asyncio.get_running_loop().time()
+        if (quiet := self._quiet_until.get(place, 0.0) - moment) > 0:
+            return NotNow("ratelimited", quiet)
+        self._quiet_until.pop(place, None)
+        result = await self._web.call(token, method, **arguments)
+        if isinstance(result, NotNow) and result.after is not None:
+            # One refusal speaks for the whole conversation: the others wait as well, instead of asking again.
+            self._quiet_until[place] = asyncio.get_running_loop().time() + result.after
+        return result
+
+    async def _respond(self, delivery: Delivery, message: Message) -> Result:
+        if delivery.response_url is None:
+            return Never("no_response_url")
+        payload = {"response_type": "ephemeral", "replace_original": False, **message.payload()}
+        return await self._web.respond(delivery.response_url, payload)
+
+    @staticmethod
+    def _next_route(delivery: Delivery, result: Result) -> Telling:
+        match result:
+            case Done(data):
+                return Told(data.get("ts"))
+            case NotNow(reason, after):
+                return Later(reason, after)
+            case Never(error):
+                has_url = delivery.route is Route.THREAD and delivery.response_url is not None
+                return Elsewhere(Route.RESPONSE_URL if has_url else Route.DIRECT_MESSAGE, error)
+
+
+class Responder:
+    """Answers a click after it was acknowledged, in the background: losing such an answer loses nothing that counts."""
+
+    def __init__(self, web: SlackWeb) -> None:
+        self._web = web
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def say(self, response_url: str | None, message: Message) -> None:
+        """Say something to the person who clicked, and to nobody else."""
+        self._start(
+            response_url, {"response_type": "ephemeral", "replace_original": False, **message.payload()}
+        )
+
+    def replace(self, response_url: str | None, message: Message) -> None:
+        """Put another message in the place of the one that was clicked."""
+        self._start(response_url, {"replace_original": True, **message.payload()})
+
+    async def finish(self, within: float) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=within)
+
+    def _start(self, response_url: str | None, payload: dict[str, Any]) -> None:
+        if response_url is None:
+            return
+        task = asyncio.create_task(self._respond(response_url, payload))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _respond(self, response_url: str, payload: dict[str, Any]) -> None:
+        for attempt in range(RESPOND_TRIES):
+            result = await self._web.respond(response_url, payload)
+            if not isinstance(result, NotNow):
+                break
+            await asyncio.sleep(result.after or 2.0**attempt)
+        if not isinstance(result, Done):
+            _log.warning(
+                "click_not_answered", reason=result.reason if isinstance(result, NotNow) else result.error
+            )
+
+
+def _message(delivery: Delivery, step: Step, give_up_at: float) -> Message:
+    alone = views.stands_alone(delivery)
+    match step:
+        case Step.NOTE:
+            return views.note(delivery, reason_for_waiting(delivery), give_up_at=give_up_at, with_text=alone)
+        case Step.ANSWER:
+            return views.answer(delivery, with_text=alone)
+        case _:
+            return views.anchor(delivery)
+
+
+def _last_route(result: Result) -> Telling:
+    match result:
+        case Done():
+            return Told()
+        case NotNow(reason, after):
+            return Later(reason, after)
+        case Never(error):
+            # Nowhere else to go. An admin may mend a token or a permission within the day: it is tried until then.
+            return Later(error)

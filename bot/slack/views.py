@@ -1,0 +1,282 @@
+"""Block Kit builders: pure functions, data in, blocks out."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
+from bot.activities.telling import mark
+from bot.slack.explanations import LABELS, Button, explain, offered, ticket
+from bot.slack.text import quote, shorten
+
+Block = dict[str, Any]
+
+COMMAND = "/portal-activity"
+EDIT_CALLBACK = "edit_portal_activity"
+TICKET_BLOCK = "ticket"
+TEXT_BLOCK = "text"
+INPUT_ACTION = "input"
+LONGEST_INPUT = 3000
+_QUOTE_AT_MOST = 500
+_EXAMPLE = f"`{COMMAND} 143 Customer uploaded the signed form`"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message's blocks, and the same in words for notifications and screen readers."""
+
+    text: str
+    blocks: tuple[Block, ...] = ()
+
+    def payload(self) -> dict[str, Any]:
+        return {"text": self.text, "blocks": list(self.blocks)} if self.blocks else {"text": self.text}
+
+
+def anchor(delivery: Delivery) -> Message:
+    """The message in whose thread the answer is given, with the mark that the delivery has now."""
+    status: str = {
+        State.ACCEPTED: "⏳ Recording a portal activity",
+        State.RECORDED: "✅ Recorded: a portal activity",
+        State.REJECTED: "❌ Not recorded: a portal activity",
+        State.UNKNOWN: "⚠️ Not known whether recorded: a portal activity",
+        Resolution.CONFIRMED: f"✅ On the ticket, seen by <@{delivery.resolved_by}>: a portal activity",
+    }[mark(delivery)]
+    line = f"{status} on *{ticket(delivery)}*, by <@{delivery.user_id}>"
+    return _message(f"{line}\n{_quoted(delivery)}", [_reference(delivery)])
+
+
+def answer(delivery: Delivery, *, with_text: bool = False) -> Message:
+    """The final answer. `with_text` repeats what was sent, where no anchor above shows it."""
+    if delivery.state is State.RECORDED:
+        words = f"✅ *Recorded* on {ticket(delivery)}, activity Id {delivery.activity_id}"
+    else:
+        icon = "⚠️" if delivery.state is State.UNKNOWN else "❌"
+        words = f"{icon} <@{delivery.user_id}> {explain(delivery)}"
+    if with_text:
+        words = f"{words}\n{_quoted(delivery)}"
+    return _message(words, [*_resolved(delivery), *_buttons(delivery), _reference(delivery)])
+
+
+def note(delivery: Delivery, reason: Waiting, *, give_up_at: float, with_text: bool = False) -> Message:
+    """What is said while a delivery waits."""
+    words = {
+        Waiting.TURN: (
+            f"⏳ Waiting for its turn on {ticket(delivery)}: LeadSquared's limit of calls, or an earlier activity on the same ticket, "
+            "comes first. It will be recorded by itself; there is nothing to do."
+        ),
+        Waiting.RATE_LIMITED: (
+            f"⏳ Waiting for LeadSquared's limit of calls: the activity on {ticket(delivery)} will be recorded by itself; "
+            "there is nothing to do."
+        ),
+        Waiting.UNREACHABLE: (
+            f"⏳ LeadSquared cannot be reached. The activity on {ticket(delivery)} is kept, and the bot is still trying "
+            f"until {clock_time(give_up_at)}; there is nothing to do."
+        ),
+    }[reason]
+    if with_text:
+        words = f"{words}\n{_quoted(delivery)}"
+    return _message(words, [_reference(delivery)])
+
+
+def clock_time(moment: float) -> str:
+    """HH:MM in the reader's own time zone: Slack puts it in, and the fall-back is in UTC."""
+    return f"<!date^{int(moment)}^{{time}}|{datetime.fromtimestamp(moment, UTC):%H:%M} UTC>"
+
+
+def usage() -> Message:
+    """The answer to `/portal-activity help`."""
+    return Message(
+        f"*{COMMAND} <ticket> <text>* records what a customer did as a portal activity on a LeadSquared ticket.\n"
+        f"For example: {_EXAMPLE}\n"
+        "• The ticket is its number (`143` or `#143`), its GUID, or a link to its page in LeadSquared.\n"
+        "• The text is everything after it, new lines included.\n"
+        "The bot posts what it records in this conversation and answers in that message's thread: "
+        "with the activity's Id, or with what went wrong and who can mend it."
+    )
+
+
+def no_ticket() -> Message:
+    return Message(
+        f"Nothing was recorded: name the ticket, then the text. For example: {_EXAMPLE}\nMore: `{COMMAND} help`"
+    )
+
+
+def no_text(ticket_id: str) -> Message:
+    return Message(
+        f"Nothing was recorded: there is no text for ticket {ticket_id}. Write what the customer did after the ticket. "
+        f"For example: `{COMMAND} {ticket_id} Customer uploaded the signed form`"
+    )
+
+
+def malformed_ticket(word: str, why: str) -> Message:
+    return Message(
+        f"Nothing was recorded: “{shorten(word, at_most=60)}” is not a ticket; {why}. For example: {_EXAMPLE}"
+    )
+
+
+def unmapped(team_id: str) -> Message:
+    return Message(
+        f"Nothing was recorded: this Slack workspace ({team_id}) is not connected to LeadSquared yet. "
+        f"An admin of the bot connects it: `python -m bot tenants add NAME`, then `python -m bot tenants map NAME --team {team_id}`; "
+        "or, for a single workspace, sets the four `LEADSQUARED_…` variables. Then send it again."
+    )
+
+
+def not_accepted() -> Message:
+    return Message(
+        "*Not recorded, try again*: the bot's database did not take the activity just now, so nothing was kept and nothing was sent. "
+        "Try again in a minute; if it stays so, an admin of the bot runs `python -m bot check`."
+    )
+
+
+def broken() -> Message:
+    return Message(
+        "*Something went wrong in the bot*, and this was not carried out. Try again; "
+        "if it stays so, an admin of the bot looks at its log."
+    )
+
+
+def already(delivery: Delivery | None) -> Message:
+    """The answer to a button that is past its time, or another workspace's."""
+    if delivery is None:
+        return Message("Nothing was done: this workspace has no such activity.")
+    by = f" by <@{delivery.resolved_by}>" if delivery.resolved_by else ""
+    return Message(
+        {
+            Resolution.SENT_AGAIN: f"Nothing was done: this was sent again already{by}. Its answer is in the same thread.",
+            Resolution.CONFIRMED: f"Nothing was done: this was closed already{by}: it is on {ticket(delivery)}.",
+            None: f"Nothing was done: this is recorded on {ticket(delivery)} already, activity Id {delivery.activity_id}."
+            if delivery.state is State.RECORDED
+            else f"Nothing was done: this is still being sent to {ticket(delivery)}."
+            if not delivery.settled
+            else f"Nothing was done: that does not fit what became of the activity on {ticket(delivery)}.",
+        }[delivery.resolution]
+    )
+
+
+def foreign_member() -> Message:
+    return Message("Nothing was done: only members of the workspace that recorded this can decide about it.")
+
+
+def undecipherable() -> Message:
+    return Message(
+        "Nothing was sent: the bot cannot decrypt the text, because a secret is missing from `ENCRYPTION_KEYS`. "
+        "An admin adds the earlier secret there again, after the newest, and restarts the bot; or write the activity anew."
+    )
+
+
+def modal_failed() -> Message:
+    return Message(
+        "The form could not be opened: Slack did not take it in time. Press the button again; nothing was sent."
+    )
+
+
+def stands_alone(delivery: Delivery) -> bool:
+    """Whether an answer has no anchor above it that says what it is about."""
+    return delivery.route is not Route.THREAD
+
+
+def edit_modal(delivery: Delivery) -> dict[str, Any]:
+    """The modal of "Edit and send again", filled in with what was sent."""
+    text = delivery.text or ""
+    fits = len(text) <= LONGEST_INPUT
+    return {
+        "type": "modal",
+        "callback_id": EDIT_CALLBACK,
+        "title": _plain("Edit and send again"),
+        "submit": _plain("Send"),
+        "close": _plain("Cancel"),
+        "private_metadata": json.dumps({"delivery": delivery.id}),
+        "blocks": [
+            _input(
+                TICKET_BLOCK, "Ticket", delivery.ticket_id, hint="143, #143, a GUID, or a link to the ticket"
+            ),
+            _input(
+                TEXT_BLOCK,
+                "Text",
+                text,
+                multiline=True,
+                hint="What the customer did; it appears on the ticket as it stands here.",
+            )
+            if fits
+            else _section(
+                f"The text has {len(text):,} characters, too many to edit here. It is sent as it was:\n{_quoted(delivery)}"
+            ),
+        ],
+    }
+
+
+def notice_modal(message: Message) -> dict[str, Any]:
+    return {
+        "type": "modal",
+        "title": _plain("Edit and send again"),
+        "close": _plain("Close"),
+        "blocks": [_section(message.text)],
+    }
+
+
+def _message(words: str, more: list[Block]) -> Message:
+    return Message(words, (_section(words), *more))
+
+
+def _section(words: str) -> Block:
+    # verbatim: Slack makes no links, channels or mentions out of plain words.
+    return {"type": "section", "text": {"type": "mrkdwn", "text": words, "verbatim": True}}
+
+
+def _quoted(delivery: Delivery) -> str:
+    if delivery.text is None:
+        return "> (the text cannot be decrypted)"
+    shown = quote(delivery.text, at_most=_QUOTE_AT_MOST)
+    return (
+        shown
+        if len(delivery.text) <= _QUOTE_AT_MOST
+        else f"{shown}\n_{len(delivery.text):,} characters in all; LeadSquared gets them all._"
+    )
+
+
+def _reference(delivery: Delivery) -> Block:
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": f"Reference {delivery.id}"}]}
+
+
+def _resolved(delivery: Delivery) -> list[Block]:
+    if delivery.resolution is None:
+        return []
+    words = {Resolution.SENT_AGAIN: "Sent again by", Resolution.CONFIRMED: "Found on the ticket by"}[
+        delivery.resolution
+    ]
+    return [
+        {"type": "context", "elements": [{"type": "mrkdwn", "text": f"{words} <@{delivery.resolved_by}>"}]}
+    ]
+
+
+def _buttons(delivery: Delivery) -> list[Block]:
+    buttons = [_button(button, delivery) for button in offered(delivery)]
+    return [{"type": "actions", "elements": buttons}] if buttons else []
+
+
+def _button(button: Button, delivery: Delivery) -> Block:
+    return {"type": "button", "action_id": button.value, "text": _plain(LABELS[button]), "value": delivery.id}
+
+
+def _input(block_id: str, label: str, value: str, *, hint: str, multiline: bool = False) -> Block:
+    element = {
+        "type": "plain_text_input",
+        "action_id": INPUT_ACTION,
+        "multiline": multiline,
+        "max_length": LONGEST_INPUT,
+    }
+    if value:
+        element["initial_value"] = value
+    return {
+        "type": "input",
+        "block_id": block_id,
+        "label": _plain(label),
+        "hint": _plain(hint),
+        "element": element,
+    }
+
+
+def _plain(text: str) -> dict[str, Any]:
+    return {"type": "plain_text", "text": text}

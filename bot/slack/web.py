@@ -1,0 +1,141 @@
+"""Slack's Web API and response_urls: one call, told as a value."""
+
+import asyncio
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.slack.installations import Identity
+
+TIMEOUT = 10
+
+# Slack's own words for "not now": https://docs.slack.dev/reference/methods/chat.postMessage#errors
+_PASSING = frozenset(
+    {
+        "ratelimited",
+        "rate_limited",
+        "message_limit_exceeded",
+        "internal_error",
+        "fatal_error",
+        "service_unavailable",
+        "request_timeout",
+    }
+)
+_SERVER_ERROR = 500
+_TOO_MANY = 429
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Slack said ok."""
+
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """Worth another try: Slack is away, busy, or limits us. `after` in seconds, when Slack said it."""
+
+    reason: str
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """Slack said no, and would again: `error` is its word, such as not_in_channel."""
+
+    error: str
+
+
+Result = Done | NotNow | Never
+
+
+class SlackWeb:
+    """One HTTP session for all workspaces of a process. Calls are not repeated here: whoever keeps the work does that."""
+
+    def __init__(self, api_url: str) -> None:
+        self._api_url = api_url
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT), trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    def client(self, token: str | None) -> AsyncWebClient:
+        """Return a Web API client for a token; it shares the session and repeats nothing by itself."""
+        return AsyncWebClient(
+            token=token,
+            base_url=self._api_url,
+            session=self._session,
+            timeout=TIMEOUT,
+            retry_handlers=[],
+            trust_env_in_session=False,
+        )
+
+    async def call(self, token: str, method: str, *, timeout: float = TIMEOUT, **arguments: Any) -> Result:  # noqa: ANN401, ASYNC109 - JSON; a bound on the call
+        """Call a Web API method."""
+        try:
+            async with asyncio.timeout(timeout):
+                response = await self.client(token).api_call(method, json=arguments)
+        except SlackApiError as error:
+            return _refusal(error)
+        except (aiohttp.ClientError, TimeoutError, SlackClientError, ValueError) as error:
+            return NotNow(type(error).__name__)
+        return Done(response.data) if isinstance(response.data, dict) else NotNow("unreadable answer")
+
+    async def respond(self, response_url: str, payload: dict[str, Any]) -> Result:
+        """Post to a response_url (30 minutes, 5 uses)."""
+        try:
+            async with self._session.post(response_url, json=payload, allow_redirects=False) as response:
+                if response.status == _TOO_MANY:
+                    return NotNow("ratelimited", _seconds(response.headers.get("Retry-After")))
+                if response.status >= _SERVER_ERROR:
+                    return NotNow(f"status {response.status}")
+                return Done({}) if response.ok else Never("response_url_refused")
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            return NotNow(type(error).__name__)
+
+    async def identify(self, token: str) -> Identity | NotNow | Never:
+        """Ask `auth.test` whose token this is."""
+        try:
+            response = await self.client(token).auth_test()
+        except SlackApiError as error:
+            refusal = _refusal(error)
+            return refusal if not isinstance(refusal, Done) else Never("unreadable answer")
+        except (aiohttp.ClientError, TimeoutError, SlackClientError, ValueError) as error:
+            return NotNow(type(error).__name__)
+        granted = str(response.headers.get("x-oauth-scopes") or response.headers.get("X-OAuth-Scopes") or "")
+        return Identity(
+            team_id=response.get("team_id"),
+            enterprise_id=response.get("enterprise_id"),
+            is_enterprise_install=bool(response.get("is_enterprise_install")),
+            bot_user_id=response.get("user_id"),
+            team_name=response.get("team"),
+            scopes=frozenset(scope.strip() for scope in granted.split(",") if scope.strip()),
+        )
+
+
+def _refusal(error: SlackApiError) -> Result:
+    response = error.response
+    status = getattr(response, "status_code", 0)
+    word = (
+        str(response.get("error") or "unreadable answer")
+        if isinstance(getattr(response, "data", None), dict)
+        else "unreadable answer"
+    )
+    if status == _TOO_MANY or word in _PASSING:
+        headers = {name.lower(): value for name, value in (getattr(response, "headers", None) or {}).items()}
+        return NotNow(word, _seconds(headers.get("retry-after")))
+    return NotNow(word) if status >= _SERVER_ERROR or word == "unreadable answer" else Never(word)
+
+
+def _seconds(value: str | None) -> float | None:
+    return float(value) if value is not None and value.strip().isdigit() else None

@@ -1,0 +1,1 @@
+"""Slack workspaces (or channels) mapped to LeadSquared tenants."""

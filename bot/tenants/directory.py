@@ -1,0 +1,215 @@
+"""Which tenant a workspace's activities go to, kept in the database with encrypted keys."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from bot.db import Database, insert, now, tenants, workspaces
+from bot.encryption import Keyring
+from bot.tenants.tenant import ENVIRONMENT, Tenant
+
+
+class TenantError(Exception):
+    """A tenant cannot be added, found or changed; the message is for the administrator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The part of Slack that a mapping covers: an enterprise, a workspace, or one channel of either. Empty asks for nothing."""
+
+    enterprise_id: str = ""
+    team_id: str = ""
+    channel_id: str = ""
+
+    def __str__(self) -> str:
+        named = {"enterprise": self.enterprise_id, "workspace": self.team_id, "channel": self.channel_id}
+        return ", ".join(f"{kind} {value}" for kind, value in named.items() if value)
+
+
+def find_tenant(
+    connection: Connection, enterprise_id: str | None, team_id: str, channel_id: str
+) -> RowMapping | None:
+    """Return the id and name of the tenant for a conversation: the channel's own, else its workspace's, else its enterprise's."""
+    values = {"enterprise": enterprise_id or "", "team": team_id, "channel": channel_id}
+    return connection.execute(_FIND, values).mappings().first()
+
+
+_FIND = (
+    sa.select(tenants.c.id, tenants.c.name)
+    .join(workspaces, workspaces.c.tenant_id == tenants.c.id)
+    .where(
+        workspaces.c.team_id.in_((sa.bindparam("team", type_=sa.Text), sa.literal(""))),
+        workspaces.c.channel_id.in_((sa.bindparam("channel", type_=sa.Text), sa.literal(""))),
+        workspaces.c.enterprise_id.in_((sa.bindparam("enterprise", type_=sa.Text), sa.literal(""))),
+    )
+    .order_by(workspaces.c.channel_id.desc(), workspaces.c.team_id.desc(), workspaces.c.enterprise_id.desc())
+    .limit(1)
+)
+
+
+def read_tenant(row: RowMapping, keyring: Keyring) -> Tenant:
+    """Build a Tenant from its row; raise UndecipherableError when its keys cannot be decrypted."""
+    return Tenant(
+        id=row["id"],
+        name=row["name"],
+        api_url=row["api_url"],
+        org_id=row["org_id"],
+        access_key=keyring.decrypt(row["access_key"]),
+        secret_key=keyring.decrypt(row["secret_key"]),
+        calls_per_window=row["calls_per_window"],
+    )
+
+
+class Directory:
+    """The administrator's side: add, show, change, remove, map."""
+
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    async def add(self, tenant: Tenant) -> None:
+        def write(connection: Connection) -> None:
+            if connection.execute(sa.select(tenants.c.id).where(tenants.c.name == tenant.name)).first():
+                raise TenantError(
+                    f"There is a tenant {tenant.name} already; change it with: python -m bot tenants update {tenant.name}"
+                )
+            connection.execute(
+                tenants.insert().values(**self._columns(tenant), created_at=now(), updated_at=now())
+            )
+
+        await self._database.run(write)
+
+    async def replace(self, tenant: Tenant) -> None:
+        """Write every field of the tenant of this name."""
+
+        def update(connection: Connection) -> None:
+            changed = connection.execute(
+                tenants.update()
+                .where(tenants.c.name == tenant.name)
+                .values(**self._columns(tenant), updated_at=now())
+            )
+            if changed.rowcount == 0:
+                raise _missing(tenant.name)
+
+        await self._database.run(update)
+
+    async def get(self, name: str) -> Tenant:
+        def select(connection: Connection) -> RowMapping | None:
+            return connection.execute(sa.select(tenants).where(tenants.c.name == name)).mappings().first()
+
+        row = await self._database.run(select)
+        if row is None:
+            raise _missing(name)
+        return read_tenant(row, self._keyring)
+
+    async def names(self) -> list[str]:
+        def select(connection: Connection) -> list[str]:
+            return list(connection.execute(sa.select(tenants.c.name).order_by(tenants.c.name)).scalars())
+
+        return await self._database.run(select)
+
+    async def remove(self, name: str) -> None:
+        """Remove a tenant and its mappings. What was accepted for it and not sent is told as not recorded."""
+
+        def delete(connection: Connection) -> None:
+            if connection.execute(tenants.delete().where(tenants.c.name == name)).rowcount == 0:
+                raise _missing(name)
+
+        await self._database.run(delete)
+
+    async def map(self, name: str, scope: Scope) -> None:
+        """Send a scope's activities to a tenant; a mapping of the very same scope is replaced."""
+
+        def upsert(connection: Connection) -> None:
+            tenant_id = connection.execute(sa.select(tenants.c.id).where(tenants.c.name == name)).scalar()
+            if tenant_id is None:
+                raise _missing(name)
+            _put_mapping(connection, tenant_id, scope)
+
+        await self._database.run(upsert)
+
+    async def unmap(self, scope: Scope) -> None:
+        def delete(connection: Connection) -> None:
+            if connection.execute(workspaces.delete().where(_is(scope))).rowcount == 0:
+                raise TenantError(f"Nothing is mapped for exactly: {scope}. See: python -m bot tenants list")
+
+        await self._database.run(delete)
+
+    async def mappings(self, name: str) -> list[Scope]:
+        def select(connection: Connection) -> list[Scope]:
+            rows = connection.execute(
+                sa.select(workspaces.c.enterprise_id, workspaces.c.team_id, workspaces.c.channel_id)
+                .join(tenants, tenants.c.id == workspaces.c.tenant_id)
+                .where(tenants.c.name == name)
+                .order_by(workspaces.c.id)
+            )
+            return [Scope(*row) for row in rows]
+
+        return await self._database.run(select)
+
+    async def use_environment(self, tenant: Tenant | None, scope: Scope | None) -> None:
+        """Make the database agree with LEADSQUARED_*: one tenant named `environment`, mapped to the bot token's workspace.
+
+        A mapping that an administrator made for that workspace stays: it was the more deliberate of the two.
+        """
+
+        def write(connection: Connection) -> None:
+            if tenant is None:
+                connection.execute(tenants.delete().where(tenants.c.name == ENVIRONMENT))
+                return
+            tenant_id = self._put_environment(connection, tenant)
+            if scope is not None:
+                connection.execute(
+                    workspaces.delete().where(workspaces.c.tenant_id == tenant_id, sa.not_(_is(scope)))
+                )
+                if connection.execute(sa.select(workspaces.c.id).where(_is(scope))).first() is None:
+                    _put_mapping(connection, tenant_id, scope)
+
+        await self._database.run(write)
+
+    def _put_environment(self, connection: Connection, tenant: Tenant) -> int:
+        columns = self._columns(tenant)
+        statement = insert(connection, tenants).values(**columns, created_at=now(), updated_at=now())
+        changes = {name: statement.excluded[name] for name in (*columns, "updated_at")}
+        result: int = connection.execute(
+            statement.on_conflict_do_update(index_elements=["name"], set_=changes).returning(tenants.c.id)
+        ).scalar_one()
+        return result
+
+    def _columns(self, tenant: Tenant) -> dict[str, object]:
+        return {
+            "name": tenant.name,
+            "api_url": tenant.api_url,
+            "org_id": tenant.org_id,
+            "access_key": self._keyring.encrypt(tenant.access_key),
+            "secret_key": self._keyring.encrypt(tenant.secret_key),
+            "calls_per_window": tenant.calls_per_window,
+        }
+
+
+def _is(scope: Scope) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        workspaces.c.enterprise_id == scope.enterprise_id,
+        workspaces.c.team_id == scope.team_id,
+        workspaces.c.channel_id == scope.channel_id,
+    )
+
+
+def _put_mapping(connection: Connection, tenant_id: int, scope: Scope) -> None:
+    statement = insert(connection, workspaces).values(
+        enterprise_id=scope.enterprise_id,
+        team_id=scope.team_id,
+        channel_id=scope.channel_id,
+        tenant_id=tenant_id,
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["team_id", "channel_id", "enterprise_id"],
+            set_={"tenant_id": statement.excluded.tenant_id},
+        )
+    )
+
+
+def _missing(name: str) -> TenantError:
+    return TenantError(f"There is no tenant {name}; see: python -m bot tenants list")
