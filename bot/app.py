@@ -40,9 +40,7 @@ class Parts:
     installation: SingleInstallation
     web: SlackWeb
     bolt: AsyncApp
-    signing_secret: str | None = field(
-        repr=False
-    )  # None: Slack reaches the bot by Socket Mode, or not at all
+    signing_secret: str | None = field(repr=False)  # None: Slack reaches the bot by Socket Mode, or not at all
 
 
 def keyring(settings: Settings) -> Keyring:
@@ -81,9 +79,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             retry_for=settings.retry_for,
             poll_interval=settings.poll_interval,
         )
-        worker = Worker(
-            outbox, leadsquared, teller, retry_for=settings.retry_for, poll_interval=settings.poll_interval
-        )
+        worker = Worker(outbox, leadsquared, teller, retry_for=settings.retry_for, poll_interval=settings.poll_interval)
         responder = Responder(slack)
         hosts = settings.leadsquared_allowed_hosts
         signing_secret = None if settings.slack_app_token else _secret(settings.slack_signing_secret)

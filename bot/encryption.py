@@ -37,9 +37,7 @@ class Keyring:
 
 def _derive(secret: str) -> bytes:
     # The secrets are long and random by instruction, so a KDF without stretching is the right one (RFC 5869).
-    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"portal-activity at rest").derive(
-        secret.encode()
-    )
+    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"portal-activity at rest").derive(secret.encode())
     return base64.urlsafe_b64encode(key)
 
 

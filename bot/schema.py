@@ -3,8 +3,14 @@
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from bot.db import engine_for
+
 HEAD = "0001"
 """The newest revision in migrations/versions. Kept here so that a start need not load Alembic to see that all is well."""
+
+
+class SchemaError(Exception):
+    """The database cannot be used as it is; the message says how to mend it."""
 
 
 def revision(engine: Engine) -> str | None:
@@ -30,3 +36,38 @@ def migrate(engine: Engine) -> bool:
         command.upgrade(config, "head")
         connection.commit()
     return True
+
+
+def migrate_database(url: str) -> bool:
+    """Migrate the database at a URL; raise SchemaError with the mend when it cannot be reached or written."""
+    engine = engine_for(url, busy_timeout=30)
+    try:
+        return migrate(engine)
+    except sa.exc.DBAPIError as error:
+        raise _unusable(engine, error) from None
+    finally:
+        engine.dispose()
+
+
+def require_head(url: str) -> None:
+    """Raise SchemaError unless the database has this release's schema."""
+    engine = engine_for(url, busy_timeout=5)
+    try:
+        found = revision(engine)
+    except sa.exc.DBAPIError as error:
+        raise _unusable(engine, error) from None
+    finally:
+        engine.dispose()
+    if found != HEAD:
+        raise SchemaError(
+            f"DATABASE_URL: the database is {f'at revision {found}' if found else 'empty'}, this release needs {HEAD}; "
+            "run: python -m bot migrate"
+        )
+
+
+def _unusable(engine: Engine, error: sa.exc.DBAPIError) -> SchemaError:
+    reason = " ".join(str(error.orig).split())
+    place = engine.url.render_as_string(hide_password=True)
+    return SchemaError(
+        f"DATABASE_URL: {place} cannot be used ({reason}); check the address, that the server runs, and who may write"
+    )

@@ -74,9 +74,7 @@ class Settings(BaseSettings):
     @field_validator("encryption_keys", mode="before")
     @classmethod
     def _split_keys(cls, value: object) -> object:
-        return (
-            tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
-        )
+        return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
 
     @field_validator("encryption_keys")
     @classmethod
@@ -91,9 +89,7 @@ class Settings(BaseSettings):
     @field_validator("slack_bot_token")
     @classmethod
     def _bot_token(cls, value: SecretStr | None) -> SecretStr | None:
-        return _starts(
-            value, "xoxb-", "copy the Bot User OAuth Token from your Slack app's page OAuth & Permissions"
-        )
+        return _starts(value, "xoxb-", "copy the Bot User OAuth Token from your Slack app's page OAuth & Permissions")
 
     @field_validator("slack_app_token")
     @classmethod
@@ -206,9 +202,7 @@ def _contradictions(settings: Settings) -> list[str]:
     }
     missing = [name for name, value in tenant.items() if value is None]
     if missing and len(missing) < len(tenant):
-        problems += [
-            f"{name}: missing; set all four LEADSQUARED_* of the tenant, or none of them" for name in missing
-        ]
+        problems += [f"{name}: missing; set all four LEADSQUARED_* of the tenant, or none of them" for name in missing]
     if settings.leadsquared_api_url is not None:
         try:
             parse_address(settings.leadsquared_api_url, settings.leadsquared_allowed_hosts)

@@ -42,9 +42,7 @@ def give_up_at(accepted_at: float, first_attempt_at: float, retry_for: float) ->
     return max(accepted_at + retry_for, first_attempt_at + min(retry_for, LATE_START_GRACE))
 
 
-def decide(
-    outcome: Outcome, *, attempts: int, give_up: float, now: float, random: Callable[[], float]
-) -> Decision:
+def decide(outcome: Outcome, *, attempts: int, give_up: float, now: float, random: Callable[[], float]) -> Decision:
     """Return what follows from the outcome of attempt number `attempts`, at `now`; `random` gives 0 ≤ x < 1."""
     match outcome:
         case Recorded(activity_id):
@@ -61,6 +59,4 @@ def decide(
             # Full jitter: machines that lost the same host do not come back to it in step.
             at = now + random() * min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempts, 16))
             repeat = Repeat(at, Waiting.UNREACHABLE)
-            return (
-                repeat if at <= give_up else Settle(State.REJECTED, problem=Problem.UNREACHABLE, detail=host)
-            )
+            return repeat if at <= give_up else Settle(State.REJECTED, problem=Problem.UNREACHABLE, detail=host)

@@ -14,7 +14,7 @@ from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
 from bot.activities.policy import WINDOW, Decision, Repeat
 from bot.activities.submission import Submission
 from bot.activities.telling import ANCHOR_AFTER, Step, Tell, Wait, mark, next_telling, reason_for_waiting
-from bot.db import Database, attempts, deliveries, insert, now, tenants
+from bot.db import IS_ACCEPTED, IS_OPEN, IS_SENDING, IS_UNTOLD, Database, attempts, deliveries, insert, now, tenants
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import NotSent, Outcome, Problem
 from bot.tenants.directory import find_tenant, read_tenant
@@ -147,9 +147,7 @@ class Outbox:
         renewed = self._keyring.encrypt(response_url)
 
         def write(connection: Connection) -> None:
-            connection.execute(
-                deliveries.update().where(deliveries.c.seq == delivery.seq).values(response_url=renewed)
-            )
+            connection.execute(deliveries.update().where(deliveries.c.seq == delivery.seq).values(response_url=renewed))
 
         await self._database.run(write, within=ACCEPT_WITHIN)
 
@@ -163,16 +161,12 @@ class Outbox:
             "key": submission.key,
             "ticket_id": submission.ticket_id,
             "text": self._keyring.encrypt(submission.text),
-            "response_url": self._keyring.encrypt(submission.response_url)
-            if submission.response_url
-            else None,
+            "response_url": self._keyring.encrypt(submission.response_url) if submission.response_url else None,
             "thread_ts": submission.thread_ts,
             "state": State.ACCEPTED,
         }
 
-    def _insert(
-        self, connection: Connection, submission: Submission, row: dict[str, Any]
-    ) -> Accepted | Unmapped:
+    def _insert(self, connection: Connection, submission: Submission, row: dict[str, Any]) -> Accepted | Unmapped:
         tenant = find_tenant(connection, submission.enterprise_id, submission.team_id, row["channel_id"])
         if tenant is None:
             return Unmapped()
@@ -214,7 +208,7 @@ class Outbox:
 
     def _claim(self, connection: Connection, tenant_ids: Collection[int] | None, at_most: int) -> Claim:
         if tenant_ids is None:
-            waiting = sa.select(deliveries.c.tenant_id).where(deliveries.c.state == State.ACCEPTED).distinct()
+            waiting = sa.select(deliveries.c.tenant_id).where(IS_ACCEPTED).distinct()
             tenant_ids = list(connection.execute(waiting).scalars())
         claimed: list[Claimed] = []
         next_in: dict[int, float] = {}
@@ -242,28 +236,23 @@ class Outbox:
             claimed += [Claimed(delivery, tenant, moment) for delivery in taken]
         passed_by = set(tenant_ids) - next_in.keys()
         if passed_by:
-            known = set(
-                connection.execute(sa.select(tenants.c.id).where(tenants.c.id.in_(passed_by))).scalars()
-            )
+            known = set(connection.execute(sa.select(tenants.c.id).where(tenants.c.id.in_(passed_by))).scalars())
             next_in |= dict.fromkeys(known, PASSED_BY)
             ended += sum(
-                _end(connection, deliveries.c.tenant_id == gone, Problem.TENANT_REMOVED)
-                for gone in passed_by - known
+                _end(connection, deliveries.c.tenant_id == gone, Problem.TENANT_REMOVED) for gone in passed_by - known
             )
         return Claim(tuple(claimed), next_in, frozenset(full), ended)
 
     @staticmethod
     def _lock_tenants(connection: Connection, tenant_ids: Iterable[int]) -> list[RowMapping]:
         # Whoever holds a tenant's row counts its window alone; another process passes by and comes back.
-        statement = (
-            sa.select(tenants, now().label("now")).where(tenants.c.id.in_(tenant_ids)).order_by(tenants.c.id)
-        )
+        statement = sa.select(tenants, now().label("now")).where(tenants.c.id.in_(tenant_ids)).order_by(tenants.c.id)
         return list(connection.execute(_locked(connection, statement, skip_locked=True)).mappings())
 
     def _take(self, connection: Connection, heads: list[int], tenant_id: int) -> list[RowMapping]:
         taken = connection.execute(
             deliveries.update()
-            .where(deliveries.c.seq.in_(heads), deliveries.c.state == State.ACCEPTED)
+            .where(deliveries.c.seq.in_(heads), IS_ACCEPTED)
             .values(
                 state=State.SENDING,
                 lease_until=now() + self._lease,
@@ -302,9 +291,7 @@ class Outbox:
             }
         # A call that was never made has not used its slot.
         occupied = now() if isinstance(outcome, NotSent) else now() + WINDOW
-        this_attempt = sa.and_(
-            attempts.c.delivery_seq == delivery.seq, attempts.c.number == delivery.attempts
-        )
+        this_attempt = sa.and_(attempts.c.delivery_seq == delivery.seq, attempts.c.number == delivery.attempts)
 
         def write(connection: Connection) -> bool:
             connection.execute(
@@ -319,7 +306,7 @@ class Outbox:
             mine = sa.and_(
                 deliveries.c.seq == delivery.seq,
                 deliveries.c.attempts == delivery.attempts,
-                deliveries.c.state == State.SENDING,
+                IS_SENDING,
             )
             return (
                 connection.execute(
@@ -337,7 +324,7 @@ class Outbox:
             return connection.execute(
                 deliveries.update()
                 .where(
-                    deliveries.c.state == State.SENDING,
+                    IS_SENDING,
                     deliveries.c.lease_until < now(),
                     deliveries.c.seq.not_in(list(sparing)),
                 )
@@ -408,9 +395,7 @@ class Outbox:
 
     async def _change_telling(self, due: Due, changes: dict[str, Any]) -> Due | None:
         def write(connection: Connection) -> Due | None:
-            connection.execute(
-                deliveries.update().where(deliveries.c.seq == due.delivery.seq).values(changes)
-            )
+            connection.execute(deliveries.update().where(deliveries.c.seq == due.delivery.seq).values(changes))
             return self._look(connection, due.delivery.seq)
 
         return await self._database.run(write)
@@ -439,13 +424,9 @@ class Outbox:
         """Count the deliveries that are not settled, or not told."""
 
         def read(connection: Connection) -> int:
-            unsettled = deliveries.c.state.in_((State.ACCEPTED, State.SENDING))
-            open_ = sa.or_(unsettled, deliveries.c.tell_at.is_not(None))
-            return int(
-                connection.execute(
-                    sa.select(sa.func.count()).select_from(deliveries).where(open_)
-                ).scalar_one()
-            )
+            unsettled = IS_OPEN
+            open_ = sa.or_(unsettled, IS_UNTOLD)
+            return int(connection.execute(sa.select(sa.func.count()).select_from(deliveries).where(open_)).scalar_one())
 
         return await self._database.run(read)
 
@@ -496,15 +477,9 @@ def new_reference() -> str:
     return base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12]
 
 
-def _locked(
-    connection: Connection, statement: sa.Select[Any], *, skip_locked: bool = False
-) -> sa.Select[Any]:
+def _locked(connection: Connection, statement: sa.Select[Any], *, skip_locked: bool = False) -> sa.Select[Any]:
     # SQLite has one writer at a time anyway, and no such words.
-    return (
-        statement
-        if connection.dialect.name == "sqlite"
-        else statement.with_for_update(skip_locked=skip_locked)
-    )
+    return statement if connection.dialect.name == "sqlite" else statement.with_for_update(skip_locked=skip_locked)
 
 
 def _free_slots(connection: Connection, tenant: RowMapping) -> tuple[int, float | None]:
@@ -527,13 +502,13 @@ def _heads(connection: Connection, tenant_id: int, moment: float, room: int) -> 
         sa.select(deliveries.c.seq)
         .where(
             deliveries.c.tenant_id == tenant_id,
-            deliveries.c.state == State.ACCEPTED,
+            IS_ACCEPTED,
             deliveries.c.due_at <= moment,
             ~sa.exists().where(
                 earlier.c.tenant_id == deliveries.c.tenant_id,
                 earlier.c.ticket_id == deliveries.c.ticket_id,
                 earlier.c.seq < deliveries.c.seq,
-                earlier.c.state.in_((State.ACCEPTED, State.SENDING)),
+                earlier.c.state.in_((sa.literal_column("'accepted'"), sa.literal_column("'sending'"))),
             ),
         )
         .order_by(deliveries.c.seq)
@@ -546,11 +521,9 @@ def _next_at(
     connection: Connection, tenant_id: int, moment: float, *, room: int, free_at: float | None
 ) -> float | None:
     """Return when the tenant could send more without anybody waking the worker; None when nothing is planned."""
-    waiting = (deliveries.c.tenant_id == tenant_id, deliveries.c.state == State.ACCEPTED)
+    waiting = (deliveries.c.tenant_id == tenant_id, IS_ACCEPTED)
     if room <= 0:
-        is_waiting = (
-            connection.execute(sa.select(deliveries.c.seq).where(*waiting).limit(1)).first() is not None
-        )
+        is_waiting = connection.execute(sa.select(deliveries.c.seq).where(*waiting).limit(1)).first() is not None
         return free_at if is_waiting else None
     later = sa.select(sa.func.min(deliveries.c.due_at)).where(*waiting, deliveries.c.due_at > moment)
     due_at: float | None = connection.execute(later).scalar()
@@ -561,6 +534,6 @@ def _end(connection: Connection, which: sa.ColumnElement[bool], problem: Problem
     """Settle without a call what waits and cannot be sent any more."""
     return connection.execute(
         deliveries.update()
-        .where(which, deliveries.c.state == State.ACCEPTED)
+        .where(which, IS_ACCEPTED)
         .values(state=State.REJECTED, problem=problem, settled_at=now(), tell_at=now())
     ).rowcount

@@ -44,9 +44,7 @@ def parse_ticket(word: str, link_hosts: tuple[str, ...] = ("*.leadsquared.com",)
         return _from_link(word, link_hosts)
     ticket = _identifier(word)
     if ticket is None:
-        raise MalformedTicketError(
-            "a ticket is a number such as 143, its key #143, its GUID, or a link to it"
-        )
+        raise MalformedTicketError("a ticket is a number such as 143, its key #143, its GUID, or a link to it")
     return ticket
 
 
@@ -82,7 +80,5 @@ def _from_query(place: SplitResult) -> str | None:
 
 def _from_path(place: SplitResult) -> str | None:
     segments = [unquote(segment) for segment in place.path.split("/") if segment]
-    named = [
-        after for before, after in zip(segments, segments[1:], strict=False) if before.lower() in _ID_FOLDERS
-    ]
+    named = [after for before, after in zip(segments, segments[1:], strict=False) if before.lower() in _ID_FOLDERS]
     return next((ticket for segment in [*named, *segments[-1:]] if (ticket := _identifier(segment))), None)

@@ -67,14 +67,15 @@ class Teller:
         self._retry_for = retry_for
         self._poll_interval = poll_interval
         self._changed = asyncio.Event()
+        self._stopping = False
         self._in_flight: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
         self._changed.set()
 
     async def run(self) -> None:
-        """Tell until cancelled; what is being told then goes on: see `finish`."""
-        while True:
+        """Tell until `stop`; what is being told then goes on: see `finish`."""
+        while not self._stopping:
             self._changed.clear()
             wait = self._poll_interval
             if len(self._in_flight) < AT_ONCE:
@@ -85,6 +86,11 @@ class Teller:
                     wait = RETRY_DATABASE
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), wait)
+
+    def stop(self) -> None:
+        """Take nothing new. Not a cancellation: a claim that is being committed must still be carried out."""
+        self._stopping = True
+        self._changed.set()
 
     async def finish(self, within: float) -> int:
         """Tell what is due already, and return how many were not told `within` that many seconds."""
@@ -120,9 +126,7 @@ class Teller:
     async def _tell(self, due: Due) -> Due | None:
         delivery, step = due.delivery, due.step
         try:
-            telling = await self._replies.tell(
-                delivery, step, give_up_at=delivery.accepted_at + self._retry_for
-            )
+            telling = await self._replies.tell(delivery, step, give_up_at=delivery.accepted_at + self._retry_for)
         except Exception as error:
             _log.exception("reply_failed")
             telling = Later(type(error).__name__)

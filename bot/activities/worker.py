@@ -47,6 +47,7 @@ class Worker:
         self._retry_for = retry_for
         self._poll_interval = poll_interval
         self._changed = asyncio.Event()
+        self._stopping = False
         self._in_flight: dict[int, asyncio.Task[None]] = {}
         self._look_at: dict[int, float] = {}  # by time.monotonic(), per tenant
         self._full: set[int] = set()
@@ -63,8 +64,8 @@ class Worker:
         self._changed.set()
 
     async def run(self) -> None:
-        """Claim and send until cancelled; what is in flight then goes on: see `finish`."""
-        while True:
+        """Claim and send until `stop`; what is in flight then goes on: see `finish`."""
+        while not self._stopping:
             self._changed.clear()
             try:
                 await self._look()
@@ -76,6 +77,11 @@ class Worker:
                 wait = self._poll_interval  # a call that ends sets `_changed`
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), wait)
+
+    def stop(self) -> None:
+        """Take nothing new. Not a cancellation: a claim that is being committed must still be carried out."""
+        self._stopping = True
+        self._changed.set()
 
     async def finish(self, within: float) -> int:
         """Wait for what is in flight, and return how many were not done `within` that many seconds."""
@@ -143,9 +149,7 @@ class Worker:
         give_up = give_up_at(delivery.accepted_at, delivery.first_attempt_at or claimed.at, self._retry_for)
         return decide(outcome, attempts=delivery.attempts, give_up=give_up, now=now, random=random.random)
 
-    async def _settle(
-        self, claimed: Claimed, outcome: Outcome, decision: Decision, *, seconds: float
-    ) -> None:
+    async def _settle(self, claimed: Claimed, outcome: Outcome, decision: Decision, *, seconds: float) -> None:
         """Write the outcome down, as often as it takes: it is known to nobody else."""
         while True:
             try:

@@ -43,9 +43,7 @@ def parse_address(text: str, allowed_hosts: tuple[str, ...]) -> Address:
         url = httpx.URL(text.strip())
         host = url.host.lower().rstrip(".")
     except (httpx.InvalidURL, ValueError):
-        raise InvalidAddressError(
-            "is not an address; write it like https://apigw.service-in.leadsquared.com"
-        ) from None
+        raise InvalidAddressError("is not an address; write it like https://apigw.service-in.leadsquared.com") from None
     if url.scheme not in ("https", "http") or not host:
         raise InvalidAddressError("must start with https://, like https://apigw.service-in.leadsquared.com")
     if url.userinfo or url.query or url.fragment:

@@ -37,9 +37,7 @@ class LeadSquared:
         self._deadline = deadline
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=connect_timeout),
-            limits=httpx.Limits(
-                max_connections=connections, max_keepalive_connections=100, keepalive_expiry=5
-            ),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=100, keepalive_expiry=5),
             follow_redirects=False,  # a redirect would carry keys and customers' words to a host nobody chose
             trust_env=False,  # so would a proxy or a .netrc found in the environment
             headers={"Accept": "application/json"},
@@ -98,9 +96,7 @@ def read_failure(error: httpx.RequestError, host: str) -> Outcome:
         case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout():
             return NotSent(host)
         case httpx.UnsupportedProtocol() | httpx.LocalProtocolError():
-            return Rejected(
-                Problem.ADDRESS_REFUSED, "The request cannot be written for this address or these keys"
-            )
+            return Rejected(Problem.ADDRESS_REFUSED, "The request cannot be written for this address or these keys")
         case httpx.ReadTimeout() | httpx.WriteTimeout():
             return Unknown(Problem.NO_ANSWER)
         case httpx.DecodingError():

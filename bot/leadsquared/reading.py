@@ -11,9 +11,7 @@ from pydantic import ValidationError
 from bot.leadsquared.models import Answer
 from bot.leadsquared.outcome import Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
 
-_RATE_LIMIT_WORDS = re.compile(
-    r"rate.?limit|too many (api )?(calls|requests)|(api )?calls? exceeded", re.IGNORECASE
-)
+_RATE_LIMIT_WORDS = re.compile(r"rate.?limit|too many (api )?(calls|requests)|(api )?calls? exceeded", re.IGNORECASE)
 _REJECTED_STATUS = {
     400: Problem.BAD_REQUEST,
     401: Problem.UNAUTHORIZED,
@@ -90,9 +88,7 @@ def _retry_after(value: str | None, now: datetime) -> float | None:
     if value is None:
         return None
     try:
-        seconds = (
-            float(value) if value.strip().isdigit() else (parsedate_to_datetime(value) - now).total_seconds()
-        )
+        seconds = float(value) if value.strip().isdigit() else (parsedate_to_datetime(value) - now).total_seconds()
     except (ValueError, TypeError):
         return None
     return min(max(seconds, 0.0), _LONGEST_WAIT)

@@ -53,7 +53,5 @@ def bolt_application(
 
 async def _told_as_broken(error: Exception, request: AsyncBoltRequest) -> BoltResponse:
     """Nobody's expected case: the log gets the place, the person gets words."""
-    _log.error(
-        "listener_failed", exc_info=error, kind=request.body.get("type") or request.body.get("command")
-    )
+    _log.error("listener_failed", exc_info=error, kind=request.body.get("type") or request.body.get("command"))
     return BoltResponse(status=200, body={"response_type": "ephemeral", "text": views.broken().text})

@@ -117,9 +117,7 @@ class Buttons:
             if old is None or _is_foreign(submitted):
                 return {}, views.already(None)
             typed = submitted.view.state.value(views.TEXT_BLOCK)
-            text = (
-                old.text if typed is None else sound(typed).strip()
-            )  # an input's value has no encoding to undo
+            text = old.text if typed is None else sound(typed).strip()  # an input's value has no encoding to undo
             try:
                 ticket_id = parse_ticket(
                     (submitted.view.state.value(views.TICKET_BLOCK) or "").strip(), self._link_hosts
@@ -130,9 +128,7 @@ class Buttons:
                 return {}, views.undecipherable()
             if not text:
                 return {views.TEXT_BLOCK: "Write what the customer did."}, None
-            result = await self._outbox.send_again(
-                old.id, _again(submitted, old, ticket_id, text, old.response_url)
-            )
+            result = await self._outbox.send_again(old.id, _again(submitted, old, ticket_id, text, old.response_url))
         except ValidationError:
             return {}, views.already(None)
         except DatabaseUnavailableError:
@@ -203,9 +199,7 @@ class Buttons:
         except DatabaseUnavailableError:
             return  # a button that still stands there says that it is past its time
         if current is not None and current.resolution is not None:
-            self._responder.replace(
-                response_url, views.answer(current, with_text=views.stands_alone(current))
-            )
+            self._responder.replace(response_url, views.answer(current, with_text=views.stands_alone(current)))
 
 
 def _is_foreign(click: Interaction) -> bool:
@@ -214,9 +208,7 @@ def _is_foreign(click: Interaction) -> bool:
     return click.user.team_id is not None and click.user.team_id not in own
 
 
-def _again(
-    click: Interaction, old: Delivery, ticket_id: str, text: str, response_url: str | None
-) -> Submission:
+def _again(click: Interaction, old: Delivery, ticket_id: str, text: str, response_url: str | None) -> Submission:
     return Submission(
         enterprise_id=old.enterprise_id,
         team_id=old.team_id,

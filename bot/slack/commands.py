@@ -53,9 +53,7 @@ def take_apart(text: str) -> Words:
 class Commands:
     """Registers the slash command: parse, accept, acknowledge."""
 
-    def __init__(
-        self, outbox: Outbox, worker: Accepting, people: People, link_hosts: tuple[str, ...]
-    ) -> None:
+    def __init__(self, outbox: Outbox, worker: Accepting, people: People, link_hosts: tuple[str, ...]) -> None:
         self._outbox = outbox
         self._worker = worker
         self._people = people
@@ -81,9 +79,7 @@ class Commands:
         except MalformedTicketError as error:
             return views.malformed_ticket(words.ticket, str(error))
         mentioned = bare_mentions(words.rest)
-        names = (
-            await self._people.names(command.enterprise_id, command.team_id, mentioned) if mentioned else {}
-        )
+        names = await self._people.names(command.enterprise_id, command.team_id, mentioned) if mentioned else {}
         text = to_plain(words.rest, names).strip()
         if not text:
             return views.no_text(ticket_id)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.signature import SignatureVerifier
 
@@ -35,7 +35,7 @@ def http_application(bolt: AsyncApp, signing_secret: str | None, ready: Ready) -
     return application
 
 
-def _guard(verifier: SignatureVerifier) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def _guard(verifier: SignatureVerifier) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path != PATH or request.method != "POST":

@@ -106,9 +106,7 @@ class Other(Payload):
 
 
 _INTERACTIONS: dict[str, type[BaseModel]] = {"block_actions": BlockActions, "view_submission": ViewSubmission}
-_OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(
-    dict[str, Any], config=ConfigDict(hide_input_in_errors=True)
-)
+_OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any], config=ConfigDict(hide_input_in_errors=True))
 
 
 def check_body(body: str, content_type: str) -> None:

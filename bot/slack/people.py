@@ -29,10 +29,7 @@ class SlackPeople:
         token = self._installations.token_for(enterprise_id, team_id)
         if token is not None and missing:
             answers = await asyncio.gather(
-                *(
-                    self._web.call(token, "users.info", timeout=LOOK_UP_WITHIN, user=user_id)
-                    for user_id in missing
-                )
+                *(self._web.call(token, "users.info", timeout=LOOK_UP_WITHIN, user=user_id) for user_id in missing)
             )
             for user_id, answer in zip(missing, answers, strict=True):
                 if isinstance(answer, Done) and (name := _name(answer.data)):
@@ -46,6 +43,4 @@ def _name(data: dict[str, Any]) -> str | None:
     """Return what Slack shows for a person: the display name, else the full name."""
     user = data.get("user") or {}
     profile = user.get("profile") or {}
-    return (
-        profile.get("display_name") or profile.get("real_name") or user.get("real_name") or user.get("name")
-    )
+    return profile.get("display_name") or profile.get("real_name") or user.get("real_name") or user.get("name")

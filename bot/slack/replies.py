@@ -33,9 +33,7 @@ class SlackReplies:
         message = _message(delivery, step, give_up_at)
         match delivery.route:
             case Route.THREAD:
-                return self._next_route(
-                    delivery, await self._post(delivery, delivery.channel_id, message, step)
-                )
+                return self._next_route(delivery, await self._post(delivery, delivery.channel_id, message, step))
             case Route.RESPONSE_URL:
                 return self._next_route(delivery, await self._respond(delivery, message))
             case Route.DIRECT_MESSAGE:
@@ -108,9 +106,7 @@ class Responder:
 
     def say(self, response_url: str | None, message: Message) -> None:
         """Say something to the person who clicked, and to nobody else."""
-        self._start(
-            response_url, {"response_type": "ephemeral", "replace_original": False, **message.payload()}
-        )
+        self._start(response_url, {"response_type": "ephemeral", "replace_original": False, **message.payload()})
 
     def replace(self, response_url: str | None, message: Message) -> None:
         """Put another message in the place of the one that was clicked."""
@@ -134,9 +130,7 @@ class Responder:
                 break
             await asyncio.sleep(result.after or 2.0**attempt)
         if not isinstance(result, Done):
-            _log.warning(
-                "click_not_answered", reason=result.reason if isinstance(result, NotNow) else result.error
-            )
+            _log.warning("click_not_answered", reason=result.reason if isinstance(result, NotNow) else result.error)
 
 
 def _message(delivery: Delivery, step: Step, give_up_at: float) -> Message:

@@ -35,14 +35,14 @@ class Message:
 
 def anchor(delivery: Delivery) -> Message:
     """The message in whose thread the answer is given, with the mark that the delivery has now."""
-    status: str = {
+    statuses: dict[str, str] = {
         State.ACCEPTED: "⏳ Recording a portal activity",
         State.RECORDED: "✅ Recorded: a portal activity",
         State.REJECTED: "❌ Not recorded: a portal activity",
         State.UNKNOWN: "⚠️ Not known whether recorded: a portal activity",
         Resolution.CONFIRMED: f"✅ On the ticket, seen by <@{delivery.resolved_by}>: a portal activity",
-    }[mark(delivery)]
-    line = f"{status} on *{ticket(delivery)}*, by <@{delivery.user_id}>"
+    }
+    line = f"{statuses[mark(delivery)]} on *{ticket(delivery)}*, by <@{delivery.user_id}>"
     return _message(f"{line}\n{_quoted(delivery)}", [_reference(delivery)])
 
 
@@ -189,9 +189,7 @@ def edit_modal(delivery: Delivery) -> dict[str, Any]:
         "close": _plain("Cancel"),
         "private_metadata": json.dumps({"delivery": delivery.id}),
         "blocks": [
-            _input(
-                TICKET_BLOCK, "Ticket", delivery.ticket_id, hint="143, #143, a GUID, or a link to the ticket"
-            ),
+            _input(TICKET_BLOCK, "Ticket", delivery.ticket_id, hint="143, #143, a GUID, or a link to the ticket"),
             _input(
                 TEXT_BLOCK,
                 "Text",
@@ -246,9 +244,7 @@ def _resolved(delivery: Delivery) -> list[Block]:
     words = {Resolution.SENT_AGAIN: "Sent again by", Resolution.CONFIRMED: "Found on the ticket by"}[
         delivery.resolution
     ]
-    return [
-        {"type": "context", "elements": [{"type": "mrkdwn", "text": f"{words} <@{delivery.resolved_by}>"}]}
-    ]
+    return [{"type": "context", "elements": [{"type": "mrkdwn", "text": f"{words} <@{delivery.resolved_by}>"}]}]
 
 
 def _buttons(delivery: Delivery) -> list[Block]:

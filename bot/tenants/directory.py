@@ -27,9 +27,7 @@ class Scope:
         return ", ".join(f"{kind} {value}" for kind, value in named.items() if value)
 
 
-def find_tenant(
-    connection: Connection, enterprise_id: str | None, team_id: str, channel_id: str
-) -> RowMapping | None:
+def find_tenant(connection: Connection, enterprise_id: str | None, team_id: str, channel_id: str) -> RowMapping | None:
     """Return the id and name of the tenant for a conversation: the channel's own, else its workspace's, else its enterprise's."""
     values = {"enterprise": enterprise_id or "", "team": team_id, "channel": channel_id}
     return connection.execute(_FIND, values).mappings().first()
@@ -48,15 +46,18 @@ _FIND = (
 )
 
 
-def read_tenant(row: RowMapping, keyring: Keyring) -> Tenant:
-    """Build a Tenant from its row; raise UndecipherableError when its keys cannot be decrypted."""
+def read_tenant(row: RowMapping, keyring: Keyring | None) -> Tenant:
+    """Build a Tenant from its row; raise UndecipherableError when its keys cannot be decrypted.
+
+    Without a keyring the keys are left empty.
+    """
     return Tenant(
         id=row["id"],
         name=row["name"],
         api_url=row["api_url"],
         org_id=row["org_id"],
-        access_key=keyring.decrypt(row["access_key"]),
-        secret_key=keyring.decrypt(row["secret_key"]),
+        access_key=keyring.decrypt(row["access_key"]) if keyring else "",
+        secret_key=keyring.decrypt(row["secret_key"]) if keyring else "",
         calls_per_window=row["calls_per_window"],
     )
 
@@ -74,9 +75,7 @@ class Directory:
                 raise TenantError(
                     f"There is a tenant {tenant.name} already; change it with: python -m bot tenants update {tenant.name}"
                 )
-            connection.execute(
-                tenants.insert().values(**self._columns(tenant), created_at=now(), updated_at=now())
-            )
+            connection.execute(tenants.insert().values(**self._columns(tenant), created_at=now(), updated_at=now()))
 
         await self._database.run(write)
 
@@ -85,23 +84,23 @@ class Directory:
 
         def update(connection: Connection) -> None:
             changed = connection.execute(
-                tenants.update()
-                .where(tenants.c.name == tenant.name)
-                .values(**self._columns(tenant), updated_at=now())
+                tenants.update().where(tenants.c.name == tenant.name).values(**self._columns(tenant), updated_at=now())
             )
             if changed.rowcount == 0:
                 raise _missing(tenant.name)
 
         await self._database.run(update)
 
-    async def get(self, name: str) -> Tenant:
+    async def get(self, name: str, *, keys: bool) -> Tenant:
+        """Return a tenant; without `keys` they are left empty, and need not be decryptable."""
+
         def select(connection: Connection) -> RowMapping | None:
             return connection.execute(sa.select(tenants).where(tenants.c.name == name)).mappings().first()
 
         row = await self._database.run(select)
         if row is None:
             raise _missing(name)
-        return read_tenant(row, self._keyring)
+        return read_tenant(row, self._keyring if keys else None)
 
     async def names(self) -> list[str]:
         def select(connection: Connection) -> list[str]:
@@ -160,9 +159,7 @@ class Directory:
                 return
             tenant_id = self._put_environment(connection, tenant)
             if scope is not None:
-                connection.execute(
-                    workspaces.delete().where(workspaces.c.tenant_id == tenant_id, sa.not_(_is(scope)))
-                )
+                connection.execute(workspaces.delete().where(workspaces.c.tenant_id == tenant_id, sa.not_(_is(scope))))
                 if connection.execute(sa.select(workspaces.c.id).where(_is(scope))).first() is None:
                     _put_mapping(connection, tenant_id, scope)
 

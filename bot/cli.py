@@ -1,0 +1,290 @@
+"""python -m bot run | worker | migrate | check | tenants | playground."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeVar
+
+import typer
+
+from bot.settings import ConfigurationError, Settings, load_settings, missing_for_slack
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="portal-activity",
+    help="Record a customer's portal activity on a LeadSquared ticket from Slack.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # its tracebacks show values
+    add_completion=False,
+)
+tenants_app = typer.Typer(
+    help="LeadSquared tenants, and which Slack workspace or channel goes to which.", no_args_is_help=True
+)
+app.add_typer(tenants_app, name="tenants")
+
+Name = Annotated[str, typer.Argument(help="The tenant's name, as you like to call it.")]
+ApiUrl = Annotated[str | None, typer.Option("--api-url", "--url", help="https://… of the account's API host.")]
+OrgId = Annotated[str | None, typer.Option("--org-id", help="The organisation's id, shown after login.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, max=1000, help="Calls that may be made in 5 seconds.")]
+KeysFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys-file", exists=True, dir_okay=False, help="A file with the access key and the secret key, a line each."
+    ),
+]
+Team = Annotated[str, typer.Option("--team", help="The workspace's id, T….")]
+Enterprise = Annotated[str, typer.Option("--enterprise", help="The Enterprise Grid organisation's id, E….")]
+Channel = Annotated[
+    str, typer.Option("--channel", help="A channel's id, C…: its own mapping wins over its workspace's.")
+]
+
+
+def main() -> None:
+    """Run a command; what is wrong with the settings is told in lines, not in a traceback."""
+    app()
+
+
+@app.command()
+def run() -> None:
+    """Serve Slack and send what was accepted, in one process."""
+    settings = _settings(needs_slack=True)
+    _serve(settings, surface=True)
+
+
+@app.command()
+def worker() -> None:
+    """Send what was accepted and tell the outcomes, without serving Slack: to scale, beside `run`."""
+    _serve(_settings(needs_slack=True), surface=False)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to this release's schema."""
+    from bot.schema import HEAD
+
+    changed = _migrate(_settings())
+    print(f"The database is at revision {HEAD}{'' if changed else ' already'}.")
+
+
+@app.command()
+def check() -> None:
+    """Verify the whole configuration and say how to mend what is wrong."""
+    from bot.check import check_all
+
+    findings = asyncio.run(check_all(_settings()))
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        print(f"{'✓' if finding.ok else '✗'} {finding.what:<{width}}  {finding.says}")
+        if finding.mend:
+            print(f"  {'':<{width}}  → {finding.mend}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def playground() -> None:
+    """Try everything here, without an account: local stand-ins for Slack and LeadSquared, and a prompt."""
+    from bot.playground.terminal import play
+
+    raise typer.Exit(asyncio.run(play()))
+
+
+@tenants_app.command("add")
+def add(
+    name: Name, api_url: ApiUrl = None, org_id: OrgId = None, limit: Limit = None, keys_file: KeysFile = None
+) -> None:
+    """Add a tenant. The keys are asked for, or read from standard input or --keys-file: access key, then secret key."""
+    from bot.tenants.administration import add_tenant
+
+    settings = _settings()
+    api_url = api_url or _ask("API URL")
+    org_id = org_id or _ask("Org id")
+    access_key, secret_key = _keys(keys_file)
+    _administer(
+        settings,
+        lambda directory: add_tenant(directory, settings, name, api_url, org_id, access_key, secret_key, limit),
+    )
+    print(f"Added {name}. Next: python -m bot tenants map {name} --team T…")
+
+
+@tenants_app.command("update")
+def update(
+    name: Name,
+    api_url: ApiUrl = None,
+    org_id: OrgId = None,
+    limit: Limit = None,
+    keys_file: KeysFile = None,
+    keys: Annotated[bool, typer.Option("--keys", help="Ask for new keys even though another option is given.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Change what is given; without any option, or with --keys or --keys-file, the keys."""
+    from bot.tenants.administration import update_tenant
+
+    settings = _settings()
+    wants_keys = keys or keys_file is not None or (api_url is None and org_id is None and limit is None)
+    access_key, secret_key = _keys(keys_file) if wants_keys else (None, None)
+    _administer(
+        settings,
+        lambda directory: update_tenant(directory, settings, name, api_url, org_id, access_key, secret_key, limit),
+    )
+    print(f"Updated {name}.")
+
+
+@tenants_app.command("list")
+def list_() -> None:
+    """List the tenants and what is mapped to them."""
+    from bot.tenants.administration import describe_all
+
+    lines: list[str] = []
+    _administer(_settings(), lambda directory: describe_all(directory, lines))
+    print("\n".join(lines))
+
+
+@tenants_app.command("show")
+def show(name: Name) -> None:
+    """Show a tenant; its keys are never shown again."""
+    from bot.tenants.administration import describe
+
+    lines: list[str] = []
+    _administer(_settings(), lambda directory: describe(directory, name, lines))
+    print("\n".join(lines))
+
+
+@tenants_app.command("remove")
+def remove(name: Name) -> None:
+    """Remove a tenant and its mappings; what waits for it is told as not recorded."""
+    from bot.tenants.administration import remove_tenant
+
+    _administer(_settings(), lambda directory: remove_tenant(directory, name))
+    print(f"Removed {name}.")
+
+
+@tenants_app.command("map")
+def map_(name: Name, team: Team = "", enterprise: Enterprise = "", channel: Channel = "") -> None:
+    """Send a workspace's (or a channel's, or a whole organisation's) activities to a tenant."""
+    from bot.tenants.administration import scope_of
+
+    scope = _or_exit(lambda: scope_of(enterprise, team, channel))
+    _administer(_settings(), lambda directory: directory.map(name, scope))
+    print(f"Mapped {scope} to {name}.")
+
+
+@tenants_app.command("unmap")
+def unmap(team: Team = "", enterprise: Enterprise = "", channel: Channel = "") -> None:
+    """Take back the mapping of exactly this workspace, channel or organisation."""
+    from bot.tenants.administration import scope_of
+
+    scope = _or_exit(lambda: scope_of(enterprise, team, channel))
+    _administer(_settings(), lambda directory: directory.unmap(scope))
+    print(f"Unmapped {scope}.")
+
+
+app.command("map", hidden=True)(map_)
+
+
+def _settings(*, needs_slack: bool = False) -> Settings:
+    from bot.logs import configure_logging
+
+    try:
+        settings = load_settings()
+    except ConfigurationError as error:
+        _exit(error.problems)
+    if needs_slack and (problems := missing_for_slack(settings)):
+        _exit(problems)
+    configure_logging(settings.log_level, settings.log_format)
+    return settings
+
+
+def _serve(settings: Settings, *, surface: bool) -> None:
+    from bot.process import serve
+
+    if settings.on_sqlite:
+        _migrate(settings)
+    else:
+        _require_migrated(settings)
+    try:
+        asyncio.run(serve(settings, surface=surface))
+    except OSError as error:
+        _exit(
+            [
+                f"PORT: the bot cannot listen on {settings.bind_host}:{settings.port or 3000} ({error.strerror or error}); choose another PORT"
+            ]
+        )
+
+
+def _migrate(settings: Settings) -> bool:
+    from bot.schema import migrate_database
+
+    return _or_exit(lambda: migrate_database(settings.sqlalchemy_url))
+
+
+def _require_migrated(settings: Settings) -> None:
+    from bot.schema import require_head
+
+    _or_exit(lambda: require_head(settings.sqlalchemy_url))
+
+
+def _administer(settings: Settings, do: Callable[..., Awaitable[None]]) -> None:
+    """Run one administrator's task against the directory of tenants."""
+    from bot.app import keyring
+    from bot.db import Database, DatabaseUnavailableError
+    from bot.encryption import UndecipherableError
+    from bot.tenants.directory import Directory, TenantError
+
+    _migrate(settings) if settings.on_sqlite else _require_migrated(settings)
+
+    async def administer() -> None:
+        database = Database(settings.sqlalchemy_url)
+        try:
+            await do(Directory(database, keyring(settings)))
+        finally:
+            await database.close()
+
+    try:
+        asyncio.run(administer())
+    except TenantError as error:
+        _exit([str(error)])
+    except DatabaseUnavailableError as error:
+        _exit([f"DATABASE_URL: the database did not take it ({error}); try again, or run: python -m bot check"])
+    except UndecipherableError as error:
+        _exit(
+            [f"ENCRYPTION_KEYS: the stored keys cannot be read: {error}; add the earlier secret again after the newest"]
+        )
+
+
+def _or_exit(do: Callable[[], T]) -> T:
+    from bot.schema import SchemaError
+    from bot.tenants.directory import TenantError
+
+    try:
+        return do()
+    except (SchemaError, TenantError) as error:
+        _exit([str(error)])
+
+
+def _keys(file: Path | None) -> tuple[str, str]:
+    """Read the access key and the secret key: from a file, a hidden prompt, or standard input; never from the command line."""
+    if file is not None:
+        lines = file.read_text().splitlines()
+    elif sys.stdin.isatty():
+        lines = [typer.prompt("Access key", hide_input=True), typer.prompt("Secret key", hide_input=True)]
+    else:
+        lines = sys.stdin.read().splitlines()
+    found = [line.strip() for line in lines if line.strip()]
+    if len(found) != 2:  # noqa: PLR2004 - two keys
+        _exit(["Give exactly two lines: the access key, then the secret key."])
+    return found[0], found[1]
+
+
+def _ask(what: str) -> str:
+    if not sys.stdin.isatty():
+        _exit([f"Give the {what} as an option: --{what.lower().replace(' ', '-')}"])
+    answer: str = typer.prompt(what)
+    return answer
+
+
+def _exit(problems: list[str]) -> NoReturn:
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    raise typer.Exit(2)

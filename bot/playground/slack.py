@@ -1,0 +1,442 @@
+"""A stand-in for Slack: the Web API calls that the bot makes, response_urls, Socket Mode, and what a person does."""
+
+import asyncio
+import itertools
+import json
+import re
+import secrets
+import time
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import aiohttp
+from aiohttp import web
+from slack_sdk.signature import SignatureVerifier
+
+from bot.playground.server import StandIn
+
+BOT_TOKEN = "xoxb-playground"
+APP_TOKEN = "xapp-playground"
+SIGNING_SECRET = "playground-signing-secret"
+ACK_WITHIN = 3.0
+_LINK = re.compile(r"https?://[^\s<>|]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A conversation. `refuses` is the error with which the bot's posts there are refused."""
+
+    id: str
+    name: str
+    refuses: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who acts in a workspace; `team_id` may be another organisation's (Slack Connect)."""
+
+    id: str
+    name: str
+    team_id: str
+
+
+@dataclass(slots=True)
+class Posted:
+    """A message as it stands. `ephemeral`: only that person sees it."""
+
+    channel: str
+    ts: str
+    text: str
+    blocks: list[dict[str, Any]]
+    thread_ts: str | None = None
+    ephemeral: str | None = None
+    edits: int = 0
+
+    def buttons(self) -> dict[str, dict[str, Any]]:
+        """Return the message's buttons by their label."""
+        elements = [element for block in self.blocks if block["type"] == "actions" for element in block["elements"]]
+        return {element["text"]["text"]: element for element in elements}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """How a call is answered instead: an HTTP status, or Slack's error word."""
+
+    error: str = "internal_error"
+    status: int = 200
+    retry_after: int | None = None
+
+
+@dataclass
+class Workspace:
+    """What the stand-in knows of one workspace, and what was said in it."""
+
+    team_id: str
+    channels: dict[str, Channel]
+    people: dict[str, Person]
+    messages: list[Posted] = field(default_factory=list)
+    modals: list[dict[str, Any]] = field(default_factory=list)
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    enterprise_id: str | None = None
+
+    def thread(self, ts: str) -> list[Posted]:
+        return [message for message in self.messages if message.thread_ts == ts]
+
+
+class SlackStandIn(StandIn):
+    """Speaks to the bot as Slack does: signed HTTP to `request_url`, or the websocket that the bot opened."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self.workspace = workspace
+        self.request_url: str | None = None
+        self.faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self.connected = asyncio.Event()
+        self._sockets: list[web.WebSocketResponse] = []
+        self._acks: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._clock = itertools.count(1)
+        self._response_urls: dict[
+            str, tuple[str, str, str | None, int]
+        ] = {}  # path -> channel, person, message ts, uses
+        self._changed = asyncio.Condition()
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/api/{method}", self._web_api),
+            web.get("/api/{method}", self._web_api),
+            web.post("/response/{id}", self._response_url),
+            web.get("/socket/{id}", self._socket),
+            web.get("/_state", self._state),
+            web.post("/_faults/{method}", self._add_faults),
+        ]
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.url}/api/"
+
+    # -- what a person does
+
+    async def command(
+        self,
+        text: str,
+        *,
+        channel: str,
+        person: str,
+        command: str = "/portal-activity",
+        trigger_id: str | None = None,
+        **form: str,
+    ) -> Posted | None:
+        """Type a slash command; return the ephemeral answer, if there is one at once."""
+        fields = {
+            "token": "deprecated",
+            "team_id": self.workspace.team_id,
+            "team_domain": "playground",
+            "channel_id": channel,
+            "channel_name": getattr(self.workspace.channels.get(channel), "name", "unknown"),
+            "user_id": person,
+            "user_name": getattr(self.workspace.people.get(person), "name", "unknown"),
+            "command": command,
+            "text": text,
+            "api_app_id": "A0PLAYGROUND",
+            "is_enterprise_install": "false",
+            "response_url": self.response_url(channel, person),
+            "trigger_id": trigger_id or self.trigger_id(),
+            **form,
+        }
+        if self.workspace.enterprise_id:
+            fields.setdefault("enterprise_id", self.workspace.enterprise_id)
+        answer = await self._send("slash_commands", fields, urlencode(fields))
+        return await self._shown_at_once(answer, channel, person)
+
+    async def click(
+        self, message: Posted, label: str, *, person: str, team_id: str | None = None, user_team_id: str | None = None
+    ) -> dict[str, Any]:
+        """Press a message's button by its label; return what the bot answered."""
+        button = message.buttons()[label]
+        payload = {
+            "type": "block_actions",
+            "user": {"id": person, "username": person.lower(), "team_id": user_team_id or self._team_of(person)},
+            "api_app_id": "A0PLAYGROUND",
+            "container": {
+                "type": "message",
+                "message_ts": message.ts,
+                "channel_id": message.channel,
+                "is_ephemeral": message.ephemeral is not None,
+            },
+            "trigger_id": self.trigger_id(),
+            "team": {"id": team_id or self.workspace.team_id, "domain": "playground"},
+            "enterprise": None,
+            "is_enterprise_install": False,
+            "channel": {"id": message.channel, "name": "channel"},
+            "response_url": self.response_url(message.channel, person, message.ts),
+            "actions": [{**button, "block_id": "b1", "action_ts": self._ts()}],
+        }
+        return await self._interact(payload)
+
+    async def submit(
+        self, modal: dict[str, Any], values: dict[str, str], *, person: str, team_id: str | None = None
+    ) -> dict[str, Any]:
+        """Submit a modal; inputs that are not in `values` keep what they were filled in with."""
+        state: dict[str, dict[str, Any]] = {}
+        for block in modal["blocks"]:
+            if block["type"] == "input":
+                value = values.get(block["block_id"], block["element"].get("initial_value"))
+                state[block["block_id"]] = {block["element"]["action_id"]: {"type": "plain_text_input", "value": value}}
+        payload = {
+            "type": "view_submission",
+            "team": {"id": team_id or self.workspace.team_id, "domain": "playground"},
+            "user": {"id": person, "username": person.lower(), "team_id": team_id or self._team_of(person)},
+            "api_app_id": "A0PLAYGROUND",
+            "trigger_id": self.trigger_id(),
+            "view": {**modal, "team_id": self.workspace.team_id, "state": {"values": state}},
+            "response_urls": [],
+            "is_enterprise_install": False,
+            "enterprise": None,
+        }
+        answer = await self._interact(payload)
+        if answer.get("response_action") == "update":
+            self.workspace.modals[-1] = {**answer["view"], "id": modal["id"]}
+        elif answer.get("response_action") != "errors":
+            self.workspace.modals.remove(modal)
+        await self._announce()
+        return answer
+
+    def encode(self, typed: str) -> str:
+        """Encode what a person typed, as Slack does with should_escape: entities, links, mentions, channels."""
+        escaped = typed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        escaped = _LINK.sub(lambda link: f"<{link[0]}>", escaped)
+        for person in self.workspace.people.values():
+            escaped = escaped.replace(f"@{person.name}", f"<@{person.id}|{person.name}>")
+        for channel in self.workspace.channels.values():
+            escaped = re.sub(rf"#{re.escape(channel.name)}\b", f"<#{channel.id}|{channel.name}>", escaped)
+        return escaped
+
+    def response_url(self, channel: str, person: str, ts: str | None = None) -> str:
+        id_ = secrets.token_urlsafe(12)
+        self._response_urls[id_] = (channel, person, ts, 0)
+        return f"{self.url}/response/{id_}"
+
+    def trigger_id(self) -> str:
+        return f"{next(self._clock)}.{time.time_ns()}.{secrets.token_hex(16)}"
+
+    async def until(self, condition: Any, *, within: float = 20.0) -> None:  # noqa: ANN401, ASYNC109 - a callable without arguments
+        """Wait until something holds of the workspace."""
+        async with asyncio.timeout(within), self._changed:
+            await self._changed.wait_for(condition)
+
+    # -- how it reaches the bot
+
+    async def _interact(self, payload: dict[str, Any]) -> dict[str, Any]:
+        return await self._send("interactive", payload, urlencode({"payload": json.dumps(payload)}))
+
+    async def _send(
+        self, kind: Literal["slash_commands", "interactive"], payload: dict[str, Any], body: str
+    ) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(ACK_WITHIN):
+                return await (self._send_http(body) if self.request_url else self._send_socket(kind, payload))
+        except TimeoutError:
+            return {"failed": "operation_timeout"}
+        except aiohttp.ClientError:
+            return {"failed": "dispatch_failed"}
+
+    async def _send_http(self, body: str) -> dict[str, Any]:
+        timestamp = str(int(time.time()))
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "X-Slack-Request-Timestamp": timestamp,
+            "X-Slack-Signature": SignatureVerifier(SIGNING_SECRET).generate_signature(timestamp=timestamp, body=body)
+            or "",
+        }
+        async with (
+            aiohttp.ClientSession(trust_env=False) as session,
+            session.post(str(self.request_url), data=body, headers=headers) as response,
+        ):
+            text = await response.text()
+            if response.status != web.HTTPOk.status_code:
+                return {"failed": f"http_{response.status}"}
+            if not text:
+                return {}
+            answer: dict[str, Any] = json.loads(text) if response.content_type == "application/json" else {"text": text}
+            return answer
+
+    async def _send_socket(self, kind: str, payload: dict[str, Any], envelope_id: str | None = None) -> dict[str, Any]:
+        envelope = envelope_id or secrets.token_hex(16)
+        self._acks[envelope] = asyncio.get_running_loop().create_future()
+        await self._sockets[-1].send_json(
+            {"type": kind, "envelope_id": envelope, "accepts_response_payload": True, "payload": payload}
+        )
+        return await self._acks[envelope]
+
+    async def _shown_at_once(self, answer: dict[str, Any], channel: str, person: str) -> Posted | None:
+        text = (
+            f"/portal-activity failed with the error {answer['failed']}" if "failed" in answer else answer.get("text")
+        )
+        if not text:
+            return None
+        return await self._show(Posted(channel, self._ts(), text, answer.get("blocks", []), ephemeral=person))
+
+    # -- what the bot asks of it
+
+    async def _web_api(self, request: web.Request) -> web.Response:
+        method = request.match_info["method"]
+        arguments = await _arguments(request)
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ") or str(arguments.get("token", ""))
+        self.workspace.calls.append((method, arguments))
+        if self.faults[method]:
+            fault = self.faults[method].popleft()
+            headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+            return web.json_response({"ok": False, "error": fault.error}, status=fault.status, headers=headers)
+        if token != (APP_TOKEN if method == "apps.connections.open" else BOT_TOKEN):
+            return web.json_response({"ok": False, "error": "invalid_auth"})
+        handler = getattr(self, f"_{method.replace('.', '_').lower()}", None)
+        answer = await handler(arguments) if handler else {"ok": False, "error": "unknown_method"}
+        scopes = "commands,chat:write,chat:write.public,users:read"
+        return web.json_response(answer, headers={"X-OAuth-Scopes": scopes})
+
+    async def _auth_test(self, _arguments: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "ok": True,
+            "url": "https://playground.slack.com/",
+            "team": "Playground",
+            "user": "portal",
+            "team_id": self.workspace.team_id,
+            "user_id": "U0BOT",
+            "bot_id": "B0BOT",
+            "enterprise_id": self.workspace.enterprise_id,
+            "is_enterprise_install": False,
+        }
+
+    async def _apps_connections_open(self, _arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"ok": True, "url": f"ws://127.0.0.1:{self.port}/socket/{secrets.token_hex(8)}"}
+
+    async def _users_info(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        person = self.workspace.people.get(str(arguments.get("user")))
+        if person is None:
+            return {"ok": False, "error": "user_not_found"}
+        profile = {"display_name": person.name, "real_name": person.name}
+        return {"ok": True, "user": {"id": person.id, "name": person.name.lower(), "profile": profile}}
+
+    async def _chat_postmessage(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        id_ = str(arguments.get("channel"))
+        channel = self.workspace.channels.get(id_)
+        if channel is None and id_ not in self.workspace.people:
+            return {"ok": False, "error": "channel_not_found"}
+        if channel is not None and channel.refuses:
+            return {"ok": False, "error": channel.refuses}
+        message = Posted(
+            id_, self._ts(), arguments.get("text", ""), arguments.get("blocks", []), arguments.get("thread_ts")
+        )
+        await self._show(message)
+        return {"ok": True, "channel": id_, "ts": message.ts, "message": {"ts": message.ts, "text": message.text}}
+
+    async def _chat_update(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        found = [
+            message
+            for message in self.workspace.messages
+            if message.ts == arguments.get("ts") and not message.ephemeral
+        ]
+        if not found:
+            return {"ok": False, "error": "message_not_found"}
+        self._rewrite(found[0], arguments)
+        await self._announce()
+        return {"ok": True, "channel": found[0].channel, "ts": found[0].ts, "text": found[0].text}
+
+    async def _views_open(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        view = {**arguments["view"], "id": f"V{next(self._clock)}"}
+        self.workspace.modals.append(view)
+        await self._announce()
+        return {"ok": True, "view": view}
+
+    async def _response_url(self, request: web.Request) -> web.Response:
+        id_ = request.match_info["id"]
+        payload = await request.json()
+        self.workspace.calls.append(("response_url", payload))
+        if self.faults["response_url"]:
+            return web.Response(status=self.faults["response_url"].popleft().status)
+        channel, person, ts, uses = self._response_urls.get(id_, ("", "", None, 5))
+        if uses >= 5:  # noqa: PLR2004 - Slack's number of uses
+            return web.Response(status=404, text="used_url")
+        self._response_urls[id_] = (channel, person, ts, uses + 1)
+        clicked = (
+            [message for message in self.workspace.messages if message.ts == ts]
+            if payload.get("replace_original")
+            else []
+        )
+        if clicked:
+            self._rewrite(clicked[0], payload)
+            await self._announce()
+        else:
+            await self._show(Posted(channel, self._ts(), payload["text"], payload.get("blocks", []), ephemeral=person))
+        return web.Response(text="ok")
+
+    async def _socket(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_json(
+            {"type": "hello", "num_connections": len(self._sockets) + 1, "connection_info": {"app_id": "A0"}}
+        )
+        self._sockets.append(socket)
+        self.connected.set()
+        try:
+            async for frame in socket:
+                if frame.type is aiohttp.WSMsgType.TEXT and frame.data.startswith("{"):
+                    answer = json.loads(frame.data)
+                    waiting = self._acks.pop(answer.get("envelope_id", ""), None)
+                    if waiting is not None and not waiting.done():
+                        waiting.set_result(answer.get("payload") or {})
+        finally:
+            self._sockets.remove(socket)
+        return socket
+
+    # -- what can be read and switched from outside
+
+    async def _state(self, _request: web.Request) -> web.Response:
+        messages = [
+            {
+                "channel": message.channel,
+                "ts": message.ts,
+                "text": message.text,
+                "blocks": message.blocks,
+                "thread_ts": message.thread_ts,
+                "ephemeral": message.ephemeral,
+            }
+            for message in self.workspace.messages
+        ]
+        return web.json_response({"messages": messages, "modals": self.workspace.modals})
+
+    async def _add_faults(self, request: web.Request) -> web.Response:
+        fault = Fault(**await request.json())
+        self.faults[request.match_info["method"]].append(fault)
+        return web.json_response({"ok": True})
+
+    # -- helpers
+
+    def _team_of(self, person: str) -> str:
+        known = self.workspace.people.get(person)
+        return known.team_id if known else self.workspace.team_id
+
+    def _ts(self) -> str:
+        return f"{int(time.time())}.{next(self._clock):06d}"
+
+    async def _show(self, message: Posted) -> Posted:
+        self.workspace.messages.append(message)
+        await self._announce()
+        return message
+
+    @staticmethod
+    def _rewrite(message: Posted, payload: dict[str, Any]) -> None:
+        message.text, message.blocks, message.edits = payload["text"], payload.get("blocks", []), message.edits + 1
+
+    async def _announce(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+async def _arguments(request: web.Request) -> dict[str, Any]:
+    if request.content_type == "application/json":
+        arguments: dict[str, Any] = await request.json()
+        return arguments
+    return {**request.query, **{name: str(value) for name, value in (await request.post()).items()}}

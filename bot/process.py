@@ -1,0 +1,184 @@
+"""A process's life: start, become ready, serve, and stop without losing anything."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import sqlalchemy as sa
+import structlog
+from aiohttp import web
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+
+from bot.app import Parts, build
+from bot.db import DatabaseUnavailableError
+from bot.settings import Settings
+from bot.slack.front import http_application
+from bot.slack.installations import Identity
+from bot.tenants.directory import Scope
+from bot.tenants.tenant import ENVIRONMENT, Tenant
+
+_log = structlog.get_logger(__name__)
+
+TRY_AGAIN = 2.0
+DEFAULT_PORT = 3000
+
+
+async def serve(settings: Settings, *, surface: bool) -> None:
+    """Build the parts and serve until SIGTERM or SIGINT."""
+    async with build(settings) as parts:
+        await Process(parts, surface=surface).run(stop_on_signals())
+
+
+class Process:
+    """Runs the worker and, with `surface`, what people see in Slack, until `stop` is set."""
+
+    def __init__(self, parts: Parts, *, surface: bool) -> None:
+        self._parts = parts
+        self._settings = parts.settings
+        self._surface = surface
+        self._socket: AsyncSocketModeHandler | None = None
+        self._site: web.TCPSite | None = None
+
+    async def run(self, stop: asyncio.Event, started: Callable[[], None] | None = None) -> None:
+        """Serve until `stop`; then take nothing new, finish what is in flight, and leave the rest for the next start."""
+        parts = self._parts
+        async with AsyncExitStack() as stack:
+            loops = [
+                asyncio.create_task(_keep_going("worker", parts.worker.run)),
+                asyncio.create_task(_keep_going("teller", parts.teller.run)),
+            ]
+            stack.push_async_callback(_cancel, [*loops, asyncio.create_task(_keep_going("identify", self._identify))])
+            if self._surface:
+                await self._open(stack)
+            _log.info("started", surface=self._surface, port=self.port, socket_mode=self._socket is not None)
+            if started is not None:
+                started()
+            await stop.wait()
+            _log.info("stopping")
+            await self._close_surface()
+            await self._finish(loops)
+        _log.info("stopped")
+
+    @property
+    def port(self) -> int | None:
+        """The port that the HTTP server listens on; None when it does not."""
+        server = None if self._site is None else self._site._server  # noqa: SLF001 - aiohttp tells a chosen port nowhere else
+        return None if server is None else server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+
+    async def ready(self) -> dict[str, bool]:
+        """Say of each thing that serving depends on whether it is there."""
+        checks = {"database": await self._database_answers(), "slack": self._parts.installation.identity is not None}
+        if self._socket is not None:
+            checks["socket_mode"] = await self._socket.client.is_connected()
+        return checks
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        if settings.slack_app_token is None or settings.port is not None:
+            application = http_application(self._parts.bolt, self._parts.signing_secret, self.ready)
+            runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=5)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            port = DEFAULT_PORT if settings.port is None else settings.port
+            self._site = web.TCPSite(runner, settings.bind_host, port)
+            await self._site.start()
+        if settings.slack_app_token is not None:
+            token = settings.slack_app_token.get_secret_value()
+            self._socket = AsyncSocketModeHandler(self._parts.bolt, token, web_client=self._parts.web.client(token))
+            stack.push_async_callback(self._socket.close_async)
+            stack.push_async_callback(
+                _cancel, [asyncio.create_task(_keep_going("socket_mode", self._socket.connect_async))]
+            )
+
+    async def _close_surface(self) -> None:
+        if self._site is not None:
+            await self._site.stop()
+        if self._socket is not None:
+            await self._socket.client.disconnect()  # type: ignore[no-untyped-call]
+
+    async def _finish(self, loops: list[asyncio.Task[None]]) -> None:
+        until = time.monotonic() + self._settings.shutdown_grace
+        self._parts.worker.stop()
+        self._parts.teller.stop()
+        await asyncio.wait(loops, timeout=until - time.monotonic())
+        unsent = await self._parts.worker.finish(until - time.monotonic())
+        untold = await self._parts.teller.finish(max(until - time.monotonic(), 1.0))
+        await self._parts.responder.finish(1.0)
+        if unsent or untold:
+            _log.warning("left_for_the_next_start", unsent=unsent, untold=untold)
+
+    async def _database_answers(self) -> bool:
+        try:
+            await self._parts.database.run(
+                lambda connection: connection.execute(sa.text("SELECT 1")).scalar(), within=1.0
+            )
+        except DatabaseUnavailableError:
+            return False
+        return True
+
+    async def _identify(self) -> None:
+        """Learn whose the bot token is, and map that workspace to the environment's tenant."""
+        tenant = environment_tenant(self._settings)
+        await self._use_environment(tenant, None)
+        token = self._settings.slack_bot_token
+        while token is not None:
+            identity = await self._parts.web.identify(token.get_secret_value())
+            if isinstance(identity, Identity):
+                self._parts.installation.identity = identity
+                await self._use_environment(tenant, identity.scope)
+                _log.info("slack_identified", team=identity.team_id, enterprise=identity.enterprise_id)
+                return
+            _log.error(
+                "slack_not_identified", reason=getattr(identity, "error", None) or getattr(identity, "reason", None)
+            )
+            await asyncio.sleep(TRY_AGAIN)
+
+    async def _use_environment(self, tenant: Tenant | None, scope: Scope | None) -> None:
+        while True:
+            try:
+                await self._parts.directory.use_environment(tenant, scope)
+            except DatabaseUnavailableError as error:
+                _log.warning("database_unavailable", reason=str(error))
+                await asyncio.sleep(TRY_AGAIN)
+                continue
+            return
+
+
+def environment_tenant(settings: Settings) -> Tenant | None:
+    """Return the tenant that LEADSQUARED_* describe, if they do."""
+    url, org_id = settings.leadsquared_api_url, settings.leadsquared_org_id
+    access, secret = settings.leadsquared_access_key, settings.leadsquared_secret_key
+    if url is None or org_id is None or access is None or secret is None:
+        return None
+    return Tenant(ENVIRONMENT, url, org_id, access.get_secret_value(), secret.get_secret_value())
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _keep_going(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run to the end; an exception that nobody expected is logged and the run begun anew, so that nothing stands still."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            _log.exception("loop_failed", loop=name)
+            await asyncio.sleep(TRY_AGAIN)
+        else:
+            return
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

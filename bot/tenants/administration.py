@@ -1,0 +1,114 @@
+"""What an administrator asks of the directory, checked and put into words."""
+
+from dataclasses import replace
+
+from bot.leadsquared.address import InvalidAddressError, parse_address
+from bot.settings import Settings
+from bot.tenants.directory import Directory, Scope, TenantError
+from bot.tenants.tenant import ENVIRONMENT, Tenant
+
+LONGEST_NAME = 64
+DEFAULT_LIMIT = 25
+
+
+def scope_of(enterprise_id: str, team_id: str, channel_id: str) -> Scope:
+    """Check the ids of a mapping; a channel alone is not enough, for ids are unique within a workspace only."""
+    for option, value, initials in (
+        ("--enterprise", enterprise_id, "E"),
+        ("--team", team_id, "T"),
+        ("--channel", channel_id, "CDG"),
+    ):
+        if value and not (value.isascii() and value.isalnum() and value[0] in initials):
+            raise TenantError(f"{option} takes Slack's id, which starts with {' or '.join(initials)}, not {value!r}.")
+    if not (enterprise_id or team_id):
+        raise TenantError("Name the workspace with --team T… (or the organisation with --enterprise E…).")
+    return Scope(enterprise_id, team_id, channel_id)
+
+
+async def add_tenant(
+    directory: Directory,
+    settings: Settings,
+    name: str,
+    api_url: str,
+    org_id: str,
+    access_key: str,
+    secret_key: str,
+    limit: int | None,
+) -> None:
+    """Add a tenant after checking each of its parts."""
+    _not_environment(name)
+    await directory.add(
+        _checked(Tenant(name, api_url, org_id, access_key, secret_key, limit or DEFAULT_LIMIT), settings)
+    )
+
+
+async def update_tenant(
+    directory: Directory,
+    settings: Settings,
+    name: str,
+    api_url: str | None,
+    org_id: str | None,
+    access_key: str | None,
+    secret_key: str | None,
+    limit: int | None,
+) -> None:
+    """Change the parts that are given."""
+    _not_environment(name)
+    old = await directory.get(name, keys=access_key is None)
+    changed = replace(
+        old,
+        api_url=api_url or old.api_url,
+        org_id=org_id or old.org_id,
+        access_key=access_key or old.access_key,
+        secret_key=secret_key or old.secret_key,
+        calls_per_window=limit or old.calls_per_window,
+    )
+    await directory.replace(_checked(changed, settings))
+
+
+async def remove_tenant(directory: Directory, name: str) -> None:
+    _not_environment(name)
+    await directory.remove(name)
+
+
+async def describe_all(directory: Directory, lines: list[str]) -> None:
+    """Add a line per tenant and per mapping."""
+    names = await directory.names()
+    if not names:
+        lines.append("There is no tenant yet. Add one: python -m bot tenants add NAME")
+    for name in names:
+        await describe(directory, name, lines)
+
+
+async def describe(directory: Directory, name: str, lines: list[str]) -> None:
+    """Add a tenant's lines; of its keys only that they are set."""
+    tenant = await directory.get(name, keys=False)
+    lines.append(
+        f"{tenant.name}: {tenant.api_url}, org id {tenant.org_id}, {tenant.calls_per_window} calls in 5 s, keys set"
+    )
+    mappings = await directory.mappings(name)
+    lines += [f"  {scope}" for scope in mappings] or [f"  not mapped yet: python -m bot tenants map {name} --team T…"]
+
+
+def _checked(tenant: Tenant, settings: Settings) -> Tenant:
+    if not tenant.name.isprintable() or not tenant.name.strip() or len(tenant.name) > LONGEST_NAME:
+        raise TenantError(f"A tenant's name has 1 to {LONGEST_NAME} printable characters.")
+    if not (tenant.org_id.isascii() and tenant.org_id.isalnum()):
+        raise TenantError(
+            f"--org-id: {tenant.org_id!r} is not an org id; it is the number shown after login, such as 22824."
+        )
+    for what, key in (("access key", tenant.access_key), ("secret key", tenant.secret_key)):
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise TenantError(f"The {what} has characters that no key has; copy it again.")
+    try:
+        address = parse_address(tenant.api_url, settings.leadsquared_allowed_hosts)
+    except InvalidAddressError as error:
+        raise TenantError(f"--api-url: {error}") from None
+    return replace(tenant, api_url=address.url)
+
+
+def _not_environment(name: str) -> None:
+    if name == ENVIRONMENT:
+        raise TenantError(
+            f"The tenant {ENVIRONMENT} is what LEADSQUARED_API_URL, _ORG_ID, _ACCESS_KEY and _SECRET_KEY say; change those and restart."
+        )
