@@ -49,15 +49,20 @@ def migrate_database(url: str) -> bool:
         engine.dispose()
 
 
-def require_head(url: str) -> None:
-    """Raise SchemaError unless the database has this release's schema."""
+def revision_of(url: str) -> str | None:
+    """Return the revision of the database at a URL; raise SchemaError when it cannot be reached."""
     engine = engine_for(url, busy_timeout=5)
     try:
-        found = revision(engine)
+        return revision(engine)
     except sa.exc.DBAPIError as error:
         raise _unusable(engine, error) from None
     finally:
         engine.dispose()
+
+
+def require_head(url: str) -> None:
+    """Raise SchemaError unless the database has this release's schema."""
+    found = revision_of(url)
     if found != HEAD:
         raise SchemaError(
             f"DATABASE_URL: the database is {f'at revision {found}' if found else 'empty'}, this release needs {HEAD}; "

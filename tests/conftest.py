@@ -110,12 +110,16 @@ class Bot:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.process.port}"
 
-    async def type(self, text: str, *, channel: str = "C0SUPPORT", person: str = "U0ANNA", **form: str) -> Posted | None:
+    async def type(
+        self, text: str, *, channel: str = "C0SUPPORT", person: str = "U0ANNA", **form: str
+    ) -> Posted | None:
         """Type the command as a person would; Slack's encoding is the stand-in's."""
         return await self.slack.command(self.slack.encode(text), channel=channel, person=person, **form)
 
     async def anchor(self, number: int = -1) -> Posted:
-        anchors = [message for message in self.slack.workspace.messages if message.thread_ts is None and not message.ephemeral]
+        anchors = [
+            message for message in self.slack.workspace.messages if message.thread_ts is None and not message.ephemeral
+        ]
         return anchors[number]
 
     async def answered(self, *, messages: int = 1, within: float = 20.0) -> Posted:
@@ -187,9 +191,7 @@ def settings_from(environment: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
-async def bot(
-    environment: dict[str, str], slack: SlackStandIn, leadsquared: LeadSquaredStandIn
-) -> AsyncIterator[Bot]:
+async def bot(environment: dict[str, str], slack: SlackStandIn, leadsquared: LeadSquaredStandIn) -> AsyncIterator[Bot]:
     async with running(environment, slack, leadsquared) as started:
         yield started
 
@@ -202,6 +204,3 @@ def start(slack: SlackStandIn, leadsquared: LeadSquaredStandIn) -> Start:
         return running(environment, slack, leadsquared, **changes)
 
     return begin
-
-
-

@@ -75,6 +75,20 @@ class LeadSquared:
         except httpx.RequestError as error:
             return read_failure(error, address.host)
 
+    async def reach(self, tenant: Tenant) -> Rejected | NotSent | Unknown | None:
+        """Try whether the tenant's host answers at all; None when it does. No key is sent and nothing is recorded."""
+        try:
+            address = parse_address(tenant.api_url, self._allowed_hosts)
+            async with asyncio.timeout(self._deadline):
+                await self._client.send(self._client.build_request("HEAD", address.url))
+        except InvalidAddressError as error:
+            return Rejected(Problem.ADDRESS_REFUSED, f"The API address {error}")
+        except TimeoutError:
+            return Unknown(Problem.NO_ANSWER)
+        except httpx.RequestError as error:
+            return read_failure(error, address.host)
+        return None
+
     async def _exchange(self, request: httpx.Request) -> Outcome:
         response = await self._client.send(request, stream=True)
         try:
@@ -88,7 +102,7 @@ class LeadSquared:
         return read_answer(response.status_code, response.headers, bytes(body))
 
 
-def read_failure(error: httpx.RequestError, host: str) -> Outcome:
+def read_failure(error: httpx.RequestError, host: str) -> Rejected | NotSent | Unknown:
     """Decide what a failed exchange means. Only what failed before the connection stood was surely not sent."""
     match error:
         case httpx.ConnectError() if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):

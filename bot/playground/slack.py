@@ -93,6 +93,7 @@ class SlackStandIn(StandIn):
         self.workspace = workspace
         self.request_url: str | None = None
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self.down = False  # every call of the bot's is answered with an error
         self.connected = asyncio.Event()
         self._sockets: list[web.WebSocketResponse] = []
         self._acks: dict[str, asyncio.Future[dict[str, Any]]] = {}
@@ -285,6 +286,8 @@ class SlackStandIn(StandIn):
         arguments = await _arguments(request)
         token = request.headers.get("Authorization", "").removeprefix("Bearer ") or str(arguments.get("token", ""))
         self.workspace.calls.append((method, arguments))
+        if self.down:
+            return web.json_response({"ok": False, "error": "service_unavailable"}, status=503)
         if self.faults[method]:
             fault = self.faults[method].popleft()
             headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}

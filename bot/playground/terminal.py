@@ -1,0 +1,285 @@
+"""The playground: a bot between two stand-ins, and a prompt where one types what one would type in Slack."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.app import Parts, build
+from bot.logs import configure_logging
+from bot.playground import screen
+from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
+from bot.playground.slack import APP_TOKEN, BOT_TOKEN, Channel, Person, SlackStandIn, Workspace
+from bot.process import Process
+from bot.schema import migrate_database
+from bot.settings import Settings, load_settings
+from bot.tenants.directory import Scope
+from bot.tenants.tenant import Tenant
+
+ACCOUNT = Account("22824", "playground-access-key", "playground-secret-key")
+TICKETS = {
+    "143": (Behaviour.FINE, "is fine; so are 144 and 145"),
+    "144": (Behaviour.FINE, ""),
+    "145": (Behaviour.FINE, ""),
+    "200": (Behaviour.REFUSED, "LeadSquared answers 200, but says Status: Error"),
+    "202": (Behaviour.WITHOUT_ID, "Success without an Id: not known whether recorded"),
+    "307": (Behaviour.REDIRECT, "a redirect, which the bot does not follow"),
+    "400": (Behaviour.BAD_REQUEST, "LeadSquared does not accept the body"),
+    "401": (Behaviour.UNAUTHORIZED, "the keys are refused"),
+    "403": (Behaviour.FORBIDDEN, "the keys are not let in (the API's switch, the allowlist)"),
+    "404": (Behaviour.NOT_FOUND, "there is no such ticket; so it is with every other number"),
+    "429": (Behaviour.BUSY_AT_FIRST, "over the limit at first, recorded by itself after some seconds"),
+    "500": (Behaviour.FAILED, "the call fails inside LeadSquared, with its reason"),
+    "502": (Behaviour.SERVER_ERROR, "a server's error page: not known whether recorded"),
+    "503": (Behaviour.DROP, "the connection breaks before the answer: not known whether recorded"),
+    "504": (Behaviour.HANG, "no answer: not known whether recorded, yet it is there"),
+}
+TEAM = "T0PLAY"
+CHANNELS = [
+    Channel("C0SUPPORT", "support"),
+    Channel("C0PRIVATE", "private", refuses="channel_not_found"),
+    Channel("C0ARCHIVE", "archive", refuses="is_archived"),
+    Channel("C0OFFLINE", "offline"),
+]
+NOTES = {
+    "support": "the bot may post here",
+    "private": "the bot may not: it answers you alone",
+    "archive": "nobody may post any more: it answers you alone",
+    "offline": "mapped to a second LeadSquared, whose host cannot be reached",
+}
+YOU, COLLEAGUE = Person("U0YOU", "You", TEAM), Person("U0BEN", "Ben", TEAM)
+HELP = """\
+Type what you would type in Slack:
+  /portal-activity 143 Customer uploaded the signed form
+  /portal-activity help
+Besides:
+  :press 1                  press button 1 of those shown; :press 1 as Ben presses it as your colleague
+  :fill Ticket 143          change a field of the open form (Ticket, Text), then  :submit
+  :channel private          go to another channel: {channels}
+  :ticket 143               show a ticket's activities
+  :leadsquared off          LeadSquared cannot be reached, until  :leadsquared on
+  :slack off                Slack takes no message of the bot's, until  :slack on
+  :wait                     wait until everything is settled and told
+  :help   :quit
+Tickets to play with:
+{tickets}
+"""
+
+
+@dataclass
+class Playground:
+    """The bot, the stand-ins, and where the person is."""
+
+    parts: Parts
+    slack: SlackStandIn
+    leadsquared: LeadSquaredStandIn
+    show: screen.Screen
+    channel: Channel = CHANNELS[0]
+
+    async def do(self, line: str) -> bool:
+        """Carry out a line; False when it asks to leave."""
+        word, _, rest = line.strip().partition(" ")
+        if word in (":quit", ":exit", ":q"):
+            return False
+        actions: dict[str, Callable[[str], object]] = {
+            ":press": self._press,
+            ":fill": self._fill,
+            ":submit": self._submit,
+            ":channel": self._go,
+            ":ticket": self._ticket,
+            ":leadsquared": self._switch_leadsquared,
+            ":slack": self._switch_slack,
+            ":wait": self._wait,
+            ":help": self._help,
+        }
+        if not word:
+            return True
+        if word.startswith("/"):
+            await self._command(word, rest)
+        elif word in actions:
+            result = actions[word](rest.strip())
+            if asyncio.iscoroutine(result):
+                await result
+        else:
+            print(f"“{word}” is nothing the playground knows. Type /portal-activity 143 hello, or :help")
+        return True
+
+    async def settle(self) -> None:
+        """Wait until everything is settled and told."""
+        while await self.parts.outbox.unfinished():
+            await asyncio.sleep(0.05)
+        await self.parts.responder.finish(2)
+
+    async def _command(self, word: str, text: str) -> None:
+        if word != "/portal-activity":
+            print(f"{word} is not a valid command here; the bot knows /portal-activity")
+            return
+        typed = self.slack.encode(text.replace("\\n", "\n"))
+        await self.slack.command(typed, channel=self.channel.id, person=YOU.id)
+
+    async def _press(self, words: str) -> None:
+        number, _, who = words.partition(" as ")
+        found = self.show.button(number.strip())
+        if found is None:
+            print("Which button? Its number stands in front of it: :press 1")
+            return
+        message, label = found
+        person = COLLEAGUE if who.strip().lower() == COLLEAGUE.name.lower() else YOU
+        await self.slack.click(message, label, person=person.id)
+
+    async def _fill(self, words: str) -> None:
+        field, _, value = words.partition(" ")
+        modal = self._modal()
+        if modal is None or not self.show.fill(modal, field, value.replace("\\n", "\n")):
+            print("There is no open form with such a field. A form opens with: Edit and send again")
+
+    async def _submit(self, _words: str) -> None:
+        modal = self._modal()
+        if modal is None:
+            print("There is no open form.")
+            return
+        answer = await self.slack.submit(modal, {}, person=YOU.id)
+        self.show.form_errors(answer.get("errors", {}))
+
+    def _modal(self) -> dict[str, object] | None:
+        return self.slack.workspace.modals[-1] if self.slack.workspace.modals else None
+
+    def _go(self, name: str) -> None:
+        for channel in CHANNELS:
+            if channel.name == name.lstrip("#"):
+                self.channel = channel
+                print(f"You are in #{channel.name}: {NOTES[channel.name]}.")
+                return
+        print(f"There are: {_channels()}")
+
+    def _ticket(self, number: str) -> None:
+        self.show.ticket(number, self.leadsquared.on(number))
+
+    async def _switch_leadsquared(self, position: str) -> None:
+        if position == "off":
+            await self.leadsquared.stop()
+        else:
+            await self.leadsquared.start()
+        print(f"LeadSquared is {'off: its connections are refused' if position == 'off' else 'on'}.")
+
+    def _switch_slack(self, position: str) -> None:
+        self.slack.down = position == "off"
+        print(f"Slack is {'off: it answers every call of the bot with an error' if self.slack.down else 'on'}.")
+
+    async def _wait(self, _words: str) -> None:
+        await self.settle()
+
+    def _help(self, _words: str = "") -> None:
+        tickets = "\n".join(f"  {number}  {says}" for number, (_, says) in TICKETS.items() if says)
+        print(HELP.format(channels=_channels(), tickets=tickets))
+
+
+async def play() -> int:
+    """Run the playground on standard input; return the exit status."""
+    async with _open() as playground:
+        interactive = sys.stdin.isatty()
+        if interactive:
+            print("The playground: a bot, a Slack and a LeadSquared, all on this machine. :help says what there is.")
+            playground._help()  # noqa: SLF001 - the same file
+        seeing = asyncio.create_task(playground.show.follow())
+        try:
+            await (_converse(playground) if interactive else _run_through(playground))
+        finally:
+            seeing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await seeing
+    return 0
+
+
+async def _converse(playground: Playground) -> None:
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401, PLC0415 - makes input() remember lines, where the platform has it
+    while True:
+        try:
+            line = await asyncio.to_thread(input, f"#{playground.channel.name}> ")
+        except (EOFError, KeyboardInterrupt):
+            return
+        if not await playground.do(line):
+            return
+        # What happens at once is shown before the next prompt; what takes longer appears when it happens.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.7):
+                await playground.settle()
+        playground.show.catch_up()
+
+
+async def _run_through(playground: Playground) -> None:
+    for line in await asyncio.to_thread(sys.stdin.read().splitlines):
+        print(f"#{playground.channel.name}> {line}")
+        if not await playground.do(line):
+            break
+        if not line.strip().startswith((":leadsquared", ":slack", ":channel", ":fill")):
+            await playground.settle()
+        playground.show.catch_up()
+    await playground.settle()
+    playground.show.catch_up()
+    playground.show.tickets(playground.leadsquared.ledger.activities)
+
+
+@asynccontextmanager
+async def _open() -> AsyncIterator[Playground]:
+    people = {person.id: person for person in (YOU, COLLEAGUE)}
+    workspace = Workspace(TEAM, {channel.id: channel for channel in CHANNELS}, people)
+    tickets = {number: behaviour for number, (behaviour, _) in TICKETS.items()}
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="portal-activity-")))
+        slack = await stack.enter_async_context(SlackStandIn(workspace))
+        leadsquared = await stack.enter_async_context(LeadSquaredStandIn([ACCOUNT], tickets))
+        settings = _settings(slack, leadsquared, folder)
+        configure_logging("ERROR", "console")
+        migrate_database(settings.sqlalchemy_url)
+        parts = await stack.enter_async_context(build(settings))
+        await _add_unreachable(parts)
+        stop, started = asyncio.Event(), asyncio.Event()
+        process = Process(parts, surface=True)
+        running = asyncio.create_task(process.run(stop, started.set))
+        try:
+            await slack.connected.wait()
+            while not all((await process.ready()).values()):
+                await asyncio.sleep(0.01)
+            yield Playground(parts, slack, leadsquared, screen.Screen(slack))
+        finally:
+            stop.set()
+            await running
+
+
+def _settings(slack: SlackStandIn, leadsquared: LeadSquaredStandIn, folder: Path) -> Settings:
+    """Settings of the playground's own: nothing of the environment's, and times that one is willing to sit through."""
+    for name in list(os.environ):
+        if name.upper() in {field.upper() for field in Settings.model_fields}:
+            del os.environ[name]
+    return load_settings(
+        env_file=None,
+        slack_bot_token=BOT_TOKEN,
+        slack_app_token=APP_TOKEN,
+        slack_api_url=slack.api_url,
+        leadsquared_api_url=leadsquared.url,
+        leadsquared_org_id=ACCOUNT.org_id,
+        leadsquared_access_key=ACCOUNT.access_key,
+        leadsquared_secret_key=ACCOUNT.secret_key,
+        leadsquared_connect_timeout=2,
+        leadsquared_read_timeout=2,
+        data_dir=folder,
+        retry_for=20,
+        shutdown_grace=3,
+    )
+
+
+async def _add_unreachable(parts: Parts) -> None:
+    # Port 9 (discard) is closed on any machine of today.
+    await parts.directory.add(Tenant("offline", "http://127.0.0.1:9", "1", "key", "secret"))
+    await parts.directory.map("offline", Scope(team_id=TEAM, channel_id="C0OFFLINE"))
+
+
+def _channels() -> str:
+    return ", ".join(channel.name for channel in CHANNELS)
