@@ -56,7 +56,8 @@ def decide(outcome: Outcome, *, attempts: int, give_up: float, now: float, rando
             repeat = Repeat(at, Waiting.RATE_LIMITED, hold_tenant=True)
             return repeat if at <= give_up else Settle(State.REJECTED, problem=Problem.RATE_LIMITED)
         case NotSent(host):
-            # Full jitter: machines that lost the same host do not come back to it in step.
-            at = now + random() * min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempts, 16))
-            repeat = Repeat(at, Waiting.UNREACHABLE)
-            return repeat if at <= give_up else Settle(State.REJECTED, problem=Problem.UNREACHABLE, detail=host)
+            if now >= give_up:
+                return Settle(State.REJECTED, problem=Problem.UNREACHABLE, detail=host)
+            # Full jitter: machines that lost the same host do not come back to it in step. The last try is at the end.
+            delay = random() * min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempts, 16))
+            return Repeat(min(now + delay, give_up), Waiting.UNREACHABLE)

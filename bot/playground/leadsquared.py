@@ -81,6 +81,7 @@ class Ledger:
 
     activities: list[Activity] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)  # paths that the API does not have
 
 
 class LeadSquaredStandIn(StandIn):
@@ -100,6 +101,7 @@ class LeadSquaredStandIn(StandIn):
             web.post("/api/tenants/{org_id}/ticket/{ticket_id}/portal/activity", self._portal_activity),
             web.get("/_state", self._state),
             web.post("/_tickets", self._set_tickets),
+            web.route("*", "/{path:.*}", self._stray),
         ]
 
     def on(self, ticket_id: str) -> list[Activity]:
@@ -115,6 +117,11 @@ class LeadSquaredStandIn(StandIn):
         changes: dict[str, str] = await request.json()
         self.tickets |= {ticket_id: Behaviour(name) for ticket_id, name in changes.items()}
         return web.json_response(self.tickets)
+
+    async def _stray(self, request: web.Request) -> web.Response:
+        if request.method != "HEAD":
+            self.ledger.strays.append(request.path)
+        return _error(404, "MXResourceNotFoundException", "The API could not be found")
 
     async def _portal_activity(self, request: web.Request) -> web.StreamResponse:
         arrived = time.monotonic()
@@ -168,7 +175,7 @@ class LeadSquaredStandIn(StandIn):
             case Behaviour.DROP | Behaviour.DROP_MID_ANSWER | Behaviour.TRICKLE:
                 return Hang(
                     drop=behaviour is not Behaviour.TRICKLE,
-                    first=b"" if behaviour is Behaviour.DROP else b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"Id"',
+                    first=b"" if behaviour is Behaviour.DROP else b'HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{"Id"',
                     more=b" " if behaviour is Behaviour.TRICKLE else b"",
                 )
             case _:

@@ -123,7 +123,7 @@ class Playground:
         await self.slack.command(typed, channel=self.channel.id, person=YOU.id)
 
     async def _press(self, words: str) -> None:
-        number, _, who = words.partition(" as ")
+        number, _, who = f" {words}".partition(" as ")
         found = self.show.button(number.strip())
         if found is None:
             print("Which button? Its number stands in front of it: :press 1")

@@ -52,7 +52,7 @@ def answer(delivery: Delivery, *, with_text: bool = False) -> Message:
         words = f"✅ *Recorded* on {ticket(delivery)}, activity Id {delivery.activity_id}"
     else:
         icon = "⚠️" if delivery.state is State.UNKNOWN else "❌"
-        words = f"{icon} <@{delivery.user_id}> {explain(delivery)}"
+        words = f"{icon} <@{delivery.user_id}>: {explain(delivery)}"
     if with_text:
         words = f"{words}\n{_quoted(delivery)}"
     return _message(words, [*_resolved(delivery), *_buttons(delivery), _reference(delivery)])
