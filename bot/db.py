@@ -212,32 +212,32 @@ class Database:
     def _run_batch(self, batch: list[_Work]) -> None:
         if not batch:
             return
-        committing = False
+        working = False
         try:
             with self.engine.connect() as connection, connection.begin() as transaction:
+                working = True
                 results = [work.do(connection) for work in batch]
-                committing = True
+                working = False
                 transaction.commit()
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the callers, who wait in another thread
-            if len(batch) > 1 and not committing and not _is_disconnect(error):
+            translated = _translate(error)
+            if working and len(batch) > 1 and not isinstance(translated, DatabaseUnavailableError):
                 for work in batch:
                     self._run_batch([work])
                 return
             for work in batch:
-                work.done.set_exception(_translate(error))
+                work.done.set_exception(translated)
         else:
             for work, result in zip(batch, results, strict=True):
                 work.done.set_result(result)
 
 
-def _is_disconnect(error: BaseException) -> bool:
-    return isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
-
-
 def _translate(error: Exception) -> Exception:
-    if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError):
+    """Tell apart what is the database's trouble, to be waited out, from what is wrong with one unit of work."""
+    passing = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
+    if isinstance(error, passing) or type(error) is sa.exc.DatabaseError:
         # The driver's words name a file or a host, never a value: parameters are hidden.
-        unavailable = DatabaseUnavailableError(str(getattr(error, "orig", error)).strip() or type(error).__name__)
+        unavailable = DatabaseUnavailableError(" ".join(str(getattr(error, "orig", error)).split()))
         unavailable.__cause__ = error
         return unavailable
     return error

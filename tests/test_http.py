@@ -1,0 +1,156 @@
+"""The HTTP surface: what is not Slack's is refused before anything reads it."""
+
+import asyncio
+import io
+import json
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import pytest
+from conftest import TEAM, Bot
+from slack_sdk.signature import SignatureVerifier
+
+from bot.playground.slack import SIGNING_SECRET
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def command(**changes: str) -> dict[str, str]:
+    return {
+        "team_id": TEAM,
+        "channel_id": "C0SUPPORT",
+        "user_id": "U0ANNA",
+        "command": "/portal-activity",
+        "text": "143 hello",
+        "trigger_id": f"1.{time.time_ns()}",
+        "api_app_id": "A0",
+    } | changes
+
+
+async def send(
+    bot: Bot,
+    body: str | bytes,
+    *,
+    secret: str = SIGNING_SECRET,
+    age: int = 0,
+    content_type: str = FORM,
+    **headers: str,
+) -> tuple[int, str]:
+    """POST a body with Slack's signature over it, or with whatever `headers` say instead."""
+    raw = body.encode() if isinstance(body, str) else body
+    timestamp = str(int(time.time()) - age)
+    signed = raw.decode("utf-8", "replace")
+    signature = SignatureVerifier(secret).generate_signature(timestamp=timestamp, body=signed) or ""
+    sent = {"Content-Type": content_type, "X-Slack-Request-Timestamp": timestamp, "X-Slack-Signature": signature}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{bot.url}/slack/events", data=io.BytesIO(raw), headers=sent | headers) as response,
+    ):
+        return response.status, await response.text()
+
+
+async def test_a_signed_command_is_taken(bot: Bot) -> None:
+    assert await send(bot, urlencode(command())) == (200, "")
+    await bot.at_rest()
+    assert len(bot.leadsquared.on("143")) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"secret": "another-secret"}, 401),
+        ({"age": 600}, 401),
+        ({"age": -600}, 401),
+        ({"X-Slack-Signature": ""}, 401),
+        ({"X-Slack-Signature": "v0=ünïcode"}, 401),
+        ({"X-Slack-Request-Timestamp": "soon"}, 401),
+        ({"X-Slack-Request-Timestamp": "9" * 400}, 401),
+    ],
+)
+async def test_what_slack_did_not_sign_is_refused(bot: Bot, changes: dict[str, Any], status: int) -> None:
+    found, text = await send(bot, urlencode(command()), **changes)
+
+    assert found == status
+    assert "signature" in text
+    assert await bot.parts.outbox.unfinished() == 0
+
+
+async def test_a_body_too_large_is_refused(bot: Bot) -> None:
+    status, text = await send(bot, urlencode(command(text="143 " + "x" * 2_000_000)))
+
+    assert status == 413
+    assert "larger than" in text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"text=\xff\xfe",
+        b"",
+        "payload=",
+        "payload=null",
+        "payload=[]",
+        "payload=1",
+        "payload=" + "[" * 100_000,
+        "payload=" + '{"a":' * 50_000,
+        "payload={",
+        urlencode({"payload": json.dumps({"type": "block_actions"})}),
+        urlencode({"payload": json.dumps({"type": "block_actions", "team": "T", "user": 1, "actions": {}})}),
+        urlencode({"payload": json.dumps({"type": "view_submission", "team": {"id": TEAM}, "user": {"id": "U"}})}),
+        urlencode({"payload": json.dumps({"type": ["block_actions"]})}),
+        urlencode({"text": "143 hello"}),
+        urlencode(command(team_id="")),
+        urlencode(command(user_id="U 1")),
+        urlencode(command(trigger_id="")),
+        "command=%2Fportal-activity&text=%ff%fe&" + urlencode({k: v for k, v in command().items() if k != "text"}),
+        "&".join(f"a{number}=1" for number in range(5000)),
+        "{",
+        "{}" * 3,
+    ],
+)
+async def test_a_malformed_body_is_refused_and_the_bot_goes_on(bot: Bot, body: str | bytes) -> None:
+    status, text = await send(bot, body)
+    unsigned, _ = await send(bot, body, secret="wrong")
+
+    assert status == 400
+    assert "body" in text
+    assert unsigned in (400, 401)
+    assert await send(bot, urlencode(command())) == (200, "")
+
+
+@pytest.mark.parametrize("body", ["null", "[]", "1", '"x"', "[" * 100_000, '{"type": null}', '{"type":', "{}"])
+async def test_malformed_json_is_refused(bot: Bot, body: str) -> None:
+    status, _ = await send(bot, body, content_type="application/json")
+    assert status == 400
+
+
+async def test_slacks_url_verification_is_answered(bot: Bot) -> None:
+    body = json.dumps({"type": "url_verification", "challenge": "abc", "token": "t"})
+    status, text = await send(bot, body, content_type="application/json")
+    assert status == 200
+    assert "abc" in text
+
+
+async def test_health_and_readiness(bot: Bot) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{bot.url}/healthz") as response:
+            assert (response.status, await response.json()) == (200, {"status": "alive"})
+        async with session.get(f"{bot.url}/readyz") as response:
+            assert response.status == 200
+            assert (await response.json())["database"] is True
+
+
+async def test_an_interaction_that_is_not_the_bots_is_no_error_of_the_server(bot: Bot) -> None:
+    payload = {"type": "shortcut", "callback_id": "unknown", "team": {"id": TEAM}, "user": {"id": "U0ANNA"}}
+    status, _ = await send(bot, urlencode({"payload": json.dumps(payload)}))
+    assert status < 500
+
+
+async def test_many_commands_at_once_are_all_taken_once(bot: Bot) -> None:
+    bodies = [urlencode(command(text=f"143 number {number}", trigger_id=f"many.{number}")) for number in range(64)]
+    answers = await asyncio.gather(*(send(bot, body) for body in bodies * 2))
+
+    assert set(answers) == {(200, "")}
+    assert await bot.parts.outbox.unfinished() <= 64

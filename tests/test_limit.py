@@ -1,0 +1,53 @@
+"""LeadSquared's 25 calls in 5 seconds, as the server sees them, with the whole budget used."""
+
+import asyncio
+from dataclasses import replace
+
+from conftest import Bot, Start
+
+from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
+
+
+def numbered(leadsquared: LeadSquaredStandIn, count: int) -> list[str]:
+    """Make so many tickets, all fine."""
+    tickets = [str(5000 + number) for number in range(count)]
+    leadsquared.tickets |= dict.fromkeys(tickets, Behaviour.FINE)
+    return tickets
+
+
+async def test_a_burst_is_never_refused_and_uses_the_whole_window(bot: Bot) -> None:
+    tickets = numbered(bot.leadsquared, 60)
+    await asyncio.gather(*(bot.type(f"{ticket} hello") for ticket in tickets))
+    await bot.at_rest(within=60)
+
+    calls = sorted(bot.leadsquared.ledger.calls, key=lambda call: call.at)
+    assert [call.status for call in calls] == [200] * 60
+    for first, last in zip(calls, calls[25:], strict=False):
+        assert last.at - first.at >= 5, "26 calls in 5 seconds"
+    # 25 at once, 25 after 5 seconds, 10 after 10: nothing is spread out by sleeping between calls.
+    assert calls[24].at - calls[0].at < 2
+    assert calls[-1].at - calls[0].at < 13
+
+
+async def test_the_limit_is_the_tenants_own(start: Start, environment: dict[str, str]) -> None:
+    async with start(environment) as bot:
+        tenant = await bot.parts.directory.get("environment", keys=True)
+        await bot.parts.directory.replace(replace(tenant, calls_per_window=3))
+        tickets = numbered(bot.leadsquared, 5)
+        await asyncio.gather(*(bot.type(f"{ticket} hello") for ticket in tickets))
+        await bot.at_rest(within=30)
+
+    calls = sorted(bot.leadsquared.ledger.calls, key=lambda call: call.at)
+    assert calls[3].at - calls[0].at >= 5
+    assert len(calls) == 5
+
+
+async def test_a_long_wait_for_its_turn_is_told(start: Start, environment: dict[str, str]) -> None:
+    async with start(environment) as bot:
+        tickets = numbered(bot.leadsquared, 30)
+        await asyncio.gather(*(bot.type(f"{ticket} hello") for ticket in tickets))
+        await bot.at_rest(within=60)
+
+    notes = [message for message in bot.slack.workspace.messages if "Waiting for its turn" in message.text]
+    assert len(notes) <= 5
+    assert len([message for message in bot.slack.workspace.messages if "activity Id" in message.text]) == 30

@@ -1,0 +1,149 @@
+"""Where the answer goes when Slack says no: the fall-backs, each for its exact cause, and never a second POST."""
+
+import asyncio
+
+import pytest
+from conftest import Bot, Start, ticket_that
+
+from bot.playground.leadsquared import Behaviour
+from bot.playground.slack import Fault
+
+
+def posts(bot: Bot) -> list[tuple[str, str | None]]:
+    return [
+        (str(arguments["channel"]), arguments.get("thread_ts"))
+        for method, arguments in bot.slack.workspace.calls
+        if method == "chat.postMessage"
+    ]
+
+
+@pytest.mark.parametrize("channel", ["C0PRIVATE", "C0ELSEWHERE", "C0ARCHIVED", "C0ADMINS"])
+async def test_where_the_bot_may_not_post_the_person_is_answered_alone(bot: Bot, channel: str) -> None:
+    await bot.type("143 hello", channel=channel)
+    told = await bot.told_to("U0ANNA")
+    await bot.at_rest()
+
+    assert "Recorded" in told.text
+    assert "activity Id 1" in told.text
+    assert "hello" in told.text, "nothing above it says what this is about"
+    assert told.channel == channel
+    assert len(bot.leadsquared.on("143")) == 1
+
+
+async def test_after_the_response_url_the_answer_goes_to_the_person_as_a_direct_message(bot: Bot) -> None:
+    bot.slack.faults["response_url"].append(Fault(status=404))
+    await bot.type("143 hello", channel="C0PRIVATE")
+    await bot.at_rest()
+
+    (message,) = bot.slack.workspace.messages
+    assert message.channel == "U0ANNA"
+    assert "Recorded" in message.text
+    assert "hello" in message.text
+    assert len(bot.leadsquared.on("143")) == 1
+
+
+async def test_buttons_work_in_an_answer_that_only_one_person_sees(bot: Bot) -> None:
+    ticket = ticket_that(Behaviour.FAILED)
+    await bot.type(f"{ticket} hello", channel="C0PRIVATE")
+    told = await bot.told_to("U0ANNA")
+    await bot.at_rest()
+    bot.leadsquared.tickets[ticket] = Behaviour.FINE
+    await bot.slack.click(told, "Send again", person="U0ANNA")
+    await bot.slack.until(lambda: any("✅" in message.text for message in bot.slack.workspace.messages))
+    await bot.at_rest()
+    await bot.parts.responder.finish(5)
+
+    assert told.buttons() == {}
+    assert len(bot.leadsquared.on(ticket)) == 1
+
+
+async def test_slacks_retry_after_is_honoured_and_the_activity_posted_once(bot: Bot) -> None:
+    bot.slack.faults["chat.postMessage"].append(Fault("ratelimited", status=429, retry_after=1))
+    await bot.type("143 hello")
+    answer = await bot.answered()
+    await bot.at_rest()
+
+    assert "Recorded" in answer.text
+    assert len(bot.leadsquared.on("143")) == 1
+    assert len(posts(bot)) == 3, "refused once, then anchor and answer"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(status=500), Fault(status=503), Fault("internal_error"), Fault("fatal_error"), Fault("ratelimited", 429)],
+)
+async def test_an_answer_that_slack_cannot_take_now_is_given_later(bot: Bot, fault: Fault) -> None:
+    bot.slack.faults["chat.postMessage"].extend([fault])
+    await bot.type("143 hello")
+    answer = await bot.answered()
+    await bot.at_rest()
+
+    assert "Recorded" in answer.text
+    assert len(bot.leadsquared.on("143")) == 1
+    assert len([message for message in bot.slack.workspace.messages if message.thread_ts]) == 1
+
+
+@pytest.mark.parametrize("error", ["invalid_auth", "account_inactive", "token_revoked", "missing_scope"])
+async def test_a_token_that_slack_refuses_leaves_the_response_url(bot: Bot, error: str) -> None:
+    bot.slack.faults["chat.postMessage"].append(Fault(error))
+    await bot.type("143 hello")
+    told = await bot.told_to("U0ANNA")
+    await bot.at_rest()
+
+    assert "Recorded" in told.text
+    assert len(bot.leadsquared.on("143")) == 1
+
+
+async def test_an_anchor_that_was_deleted_costs_only_its_mark(bot: Bot) -> None:
+    bot.slack.faults["chat.update"].append(Fault("message_not_found"))
+    ticket = ticket_that(Behaviour.HANG)
+    await bot.type(f"{ticket} hello")
+    answer = await bot.answered()
+    await bot.at_rest()
+
+    assert "Not known" in answer.text
+
+
+async def test_slack_away_for_a_while_delays_the_answer_and_nothing_else(bot: Bot) -> None:
+    bot.slack.down = True
+    await bot.type("143 hello")
+    while not bot.leadsquared.on("143"):
+        await _moment()
+    bot.slack.down = False
+    answer = await bot.answered()
+    await bot.at_rest()
+
+    assert "Recorded" in answer.text
+    assert len(bot.leadsquared.ledger.calls) == 1
+
+
+async def test_an_answer_owed_at_a_stop_is_given_after_the_next_start(
+    bot: Bot, start: Start, environment: dict[str, str]
+) -> None:
+    bot.parts.teller.stop()
+    await bot.type("143 hello")
+    while not bot.leadsquared.on("143"):
+        await _moment()
+    assert bot.slack.workspace.messages == []
+
+    async with start(environment) as second:
+        answer = await second.answered()
+        await second.at_rest()
+    assert "Recorded" in answer.text
+    assert len(bot.leadsquared.ledger.calls) == 1
+
+
+async def test_a_message_has_words_beside_its_blocks_and_links_nothing_by_itself(bot: Bot) -> None:
+    for ticket in ("143", ticket_that(Behaviour.FAILED), ticket_that(Behaviour.DROP)):
+        await bot.type(f"{ticket} see https://example.com")
+        await bot.at_rest()
+
+    for method, arguments in bot.slack.workspace.calls:
+        if method == "chat.postMessage":
+            assert arguments["text"].strip()
+            assert arguments["unfurl_links"] is False
+            assert arguments["blocks"]
+
+
+async def _moment() -> None:
+    await asyncio.sleep(0.01)
