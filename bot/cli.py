@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
-from bot.settings import ConfigurationError, Settings, load_settings, missing_for_slack
+from bot.settings import DEFAULT_PORT, ConfigurationError, Settings, load_settings, missing_for_slack
 
 T = TypeVar("T")
 
@@ -49,14 +49,13 @@ def main() -> None:
 @app.command()
 def run() -> None:
     """Serve Slack and send what was accepted, in one process."""
-    settings = _settings(needs_slack=True)
-    _serve(settings, surface=True)
+    _serve(surface=True)
 
 
 @app.command()
 def worker() -> None:
     """Send what was accepted and tell the outcomes, without serving Slack: to scale, beside `run`."""
-    _serve(_settings(needs_slack=True), surface=False)
+    _serve(surface=False)
 
 
 @app.command()
@@ -183,22 +182,23 @@ def unmap(team: Team = "", enterprise: Enterprise = "", channel: Channel = "") -
 app.command("map", hidden=True)(map_)
 
 
-def _settings(*, needs_slack: bool = False) -> Settings:
+def _settings() -> Settings:
     from bot.logs import configure_logging
 
     try:
         settings = load_settings()
     except ConfigurationError as error:
         _exit(error.problems)
-    if needs_slack and (problems := missing_for_slack(settings)):
-        _exit(problems)
     configure_logging(settings.log_level, settings.log_format)
     return settings
 
 
-def _serve(settings: Settings, *, surface: bool) -> None:
+def _serve(*, surface: bool) -> None:
     from bot.process import serve
 
+    settings = _settings()
+    if problems := missing_for_slack(settings, surface=surface):
+        _exit(problems)
     if settings.on_sqlite:
         _migrate(settings)
     else:
@@ -206,11 +206,8 @@ def _serve(settings: Settings, *, surface: bool) -> None:
     try:
         asyncio.run(serve(settings, surface=surface))
     except OSError as error:
-        _exit(
-            [
-                f"PORT: the bot cannot listen on {settings.bind_host}:{settings.port or 3000} ({error.strerror or error}); choose another PORT"
-            ]
-        )
+        place = f"{settings.bind_host}:{DEFAULT_PORT if settings.port is None else settings.port}"
+        _exit([f"PORT: the bot cannot listen on {place} ({error.strerror or error}); choose another PORT"])
 
 
 def _migrate(settings: Settings) -> bool:

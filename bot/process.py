@@ -14,7 +14,7 @@ from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 
 from bot.app import Parts, build
 from bot.db import DatabaseUnavailableError
-from bot.settings import Settings
+from bot.settings import DEFAULT_PORT, Settings
 from bot.slack.front import http_application
 from bot.slack.installations import Identity
 from bot.tenants.directory import Scope
@@ -23,7 +23,7 @@ from bot.tenants.tenant import ENVIRONMENT, Tenant
 _log = structlog.get_logger(__name__)
 
 TRY_AGAIN = 2.0
-DEFAULT_PORT = 3000
+LONGEST_PAUSE = 60.0
 
 
 async def serve(settings: Settings, *, surface: bool) -> None:
@@ -97,7 +97,7 @@ class Process:
         if self._site is not None:
             await self._site.stop()
         if self._socket is not None:
-            await self._socket.client.disconnect()  # type: ignore[no-untyped-call]
+            await self._socket.close_async()  # type: ignore[no-untyped-call]
 
     async def _finish(self, loops: list[asyncio.Task[None]]) -> None:
         until = time.monotonic() + self._settings.shutdown_grace
@@ -124,6 +124,7 @@ class Process:
         tenant = environment_tenant(self._settings)
         await self._use_environment(tenant, None)
         token = self._settings.slack_bot_token
+        pause = TRY_AGAIN
         while token is not None:
             identity = await self._parts.web.identify(token.get_secret_value())
             if isinstance(identity, Identity):
@@ -134,7 +135,8 @@ class Process:
             _log.error(
                 "slack_not_identified", reason=getattr(identity, "error", None) or getattr(identity, "reason", None)
             )
-            await asyncio.sleep(TRY_AGAIN)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _use_environment(self, tenant: Tenant | None, scope: Scope | None) -> None:
         while True:
@@ -169,7 +171,7 @@ async def _keep_going(name: str, run: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await run()
-        except Exception:
+        except Exception:  # noqa: BLE001 - see above; it is logged
             _log.exception("loop_failed", loop=name)
             await asyncio.sleep(TRY_AGAIN)
         else:

@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from bot.encryption import MINIMUM_SECRET_LENGTH
 from bot.leadsquared.address import InvalidAddressError, parse_address, parse_host_pattern
 
+DEFAULT_PORT = 3000
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -221,14 +223,14 @@ def _contradictions(settings: Settings) -> list[str]:
     return problems
 
 
-def missing_for_slack(settings: Settings) -> list[str]:
-    """Say what the Slack surface still lacks, a line each."""
+def missing_for_slack(settings: Settings, *, surface: bool) -> list[str]:
+    """Say what still lacks for talking to Slack, and with `surface` for being talked to, a line each."""
     problems = []
     if settings.slack_bot_token is None:
         problems.append(
             "SLACK_BOT_TOKEN: missing; copy the Bot User OAuth Token (xoxb-…) from your Slack app's page OAuth & Permissions"
         )
-    if settings.slack_app_token is None and settings.slack_signing_secret is None:
+    if surface and settings.slack_app_token is None and settings.slack_signing_secret is None:
         problems.append(
             "SLACK_SIGNING_SECRET: missing; copy it from your Slack app's page Basic Information "
             "(or set SLACK_APP_TOKEN to use Socket Mode)"

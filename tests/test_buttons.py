@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from conftest import Bot, Start, ticket_that
+from conftest import Bot, ticket_that
 
 from bot.playground.leadsquared import Behaviour
 from bot.playground.slack import Fault, Posted
@@ -198,8 +198,7 @@ async def test_a_modal_that_slack_does_not_open_is_told(bot: Bot) -> None:
     assert list(answer.buttons()) == [EDIT]
 
 
-async def test_send_again_goes_by_the_mapping_of_now(bot: Bot, start: Start) -> None:
-    assert start
+async def test_send_again_goes_by_the_mapping_of_now(bot: Bot) -> None:
     ticket, answer = await failed(bot, Behaviour.UNAUTHORIZED)
     await bot.parts.directory.remove("environment")
     await bot.slack.click(answer, AGAIN, person="U0ANNA")

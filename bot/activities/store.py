@@ -401,8 +401,10 @@ class Outbox:
         return await self._database.run(write)
 
     def _look(self, connection: Connection, seq: int) -> Due | None:
-        """Return what is to be told now. If that is nothing, plan the next look and give up the lease in this transaction:
-        what settles meanwhile is seen here, or wakes a teller after.
+        """Return what is to be told now.
+
+        If that is nothing, plan the next look and give up the lease in this very transaction: what settles meanwhile is
+        seen here, or wakes a teller after.
         """
         this = deliveries.c.seq == seq
         row = (

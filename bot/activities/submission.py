@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from bot.leadsquared.address import host_allowed, is_loopback
@@ -80,5 +81,5 @@ def _from_query(place: SplitResult) -> str | None:
 
 def _from_path(place: SplitResult) -> str | None:
     segments = [unquote(segment) for segment in place.path.split("/") if segment]
-    named = [after for before, after in zip(segments, segments[1:], strict=False) if before.lower() in _ID_FOLDERS]
+    named = [after for before, after in pairwise(segments) if before.lower() in _ID_FOLDERS]
     return next((ticket for segment in [*named, *segments[-1:]] if (ticket := _identifier(segment))), None)

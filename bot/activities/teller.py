@@ -127,7 +127,7 @@ class Teller:
         delivery, step = due.delivery, due.step
         try:
             telling = await self._replies.tell(delivery, step, give_up_at=delivery.accepted_at + self._retry_for)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the answer is still owed
             _log.exception("reply_failed")
             telling = Later(type(error).__name__)
         match telling:

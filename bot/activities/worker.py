@@ -139,7 +139,7 @@ class Worker:
             return Rejected(Problem.UNDECIPHERABLE)
         try:
             return await self._portal.add_portal_activity(claimed.tenant, claimed.delivery.ticket_id, text)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a bug here must not leave a person without an answer
             # Nobody's expected case, and the request may have gone out: the person is told just that.
             _log.exception("post_failed")
             return Unknown(Problem.INTERRUPTED)

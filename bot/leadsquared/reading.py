@@ -74,13 +74,13 @@ def _is_error(answer: Answer) -> bool:
 
 
 def _is_rate_limit(status: int, answer: Answer | None) -> bool:
-    if status == 429:  # noqa: PLR2004 - the documented status
+    if status == 429:
         return True
     if answer is None:
         return False
     if "ratelimit" in (answer.exception_type or "").lower():
         return True
-    return status == 403 and _RATE_LIMIT_WORDS.search(answer.says or "") is not None  # noqa: PLR2004 - seen in the field
+    return status == 403 and _RATE_LIMIT_WORDS.search(answer.says or "") is not None
 
 
 def _retry_after(value: str | None, now: datetime) -> float | None:

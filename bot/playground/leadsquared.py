@@ -175,7 +175,9 @@ class LeadSquaredStandIn(StandIn):
             case Behaviour.DROP | Behaviour.DROP_MID_ANSWER | Behaviour.TRICKLE:
                 return Hang(
                     drop=behaviour is not Behaviour.TRICKLE,
-                    first=b"" if behaviour is Behaviour.DROP else b'HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{"Id"',
+                    first=b""
+                    if behaviour is Behaviour.DROP
+                    else b'HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{"Id"',
                     more=b" " if behaviour is Behaviour.TRICKLE else b"",
                 )
             case _:

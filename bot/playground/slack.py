@@ -222,7 +222,7 @@ class SlackStandIn(StandIn):
     def trigger_id(self) -> str:
         return f"{next(self._clock)}.{time.time_ns()}.{secrets.token_hex(16)}"
 
-    async def until(self, condition: Any, *, within: float = 20.0) -> None:  # noqa: ANN401, ASYNC109 - a callable without arguments
+    async def until(self, condition: Any, *, within: float = 20.0) -> None:  # noqa: ANN401 - a callable without arguments
         """Wait until something holds of the workspace."""
         async with asyncio.timeout(within), self._changed:
             await self._changed.wait_for(condition)

@@ -51,7 +51,7 @@ def _guard(verifier: SignatureVerifier) -> Middleware:
             return await handler(request)
         except web.HTTPException:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is logged, and told
             # A body that Slack signed and Bolt could not take: whoever is behind it reads that nothing was done.
             _log.exception("request_failed")
             return web.json_response({"response_type": "ephemeral", "text": views.broken().text})
@@ -80,7 +80,9 @@ async def _refusal(request: web.Request, verifier: SignatureVerifier) -> web.Res
 def _is_signed(verifier: SignatureVerifier, body: str, request: web.Request) -> bool:
     timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
     signature = request.headers.get("X-Slack-Signature", "")
-    return bool(_TIMESTAMP.fullmatch(timestamp)) and signature.isascii() and verifier.is_valid(body, timestamp, signature)
+    return (
+        bool(_TIMESTAMP.fullmatch(timestamp)) and signature.isascii() and verifier.is_valid(body, timestamp, signature)
+    )
 
 
 async def _healthz(_request: web.Request) -> web.Response:

@@ -141,18 +141,19 @@ def already(delivery: Delivery | None) -> Message:
     """The answer to a button that is past its time, or another workspace's."""
     if delivery is None:
         return Message("Nothing was done: this workspace has no such activity.")
-    by = f" by <@{delivery.resolved_by}>" if delivery.resolved_by else ""
-    return Message(
-        {
-            Resolution.SENT_AGAIN: f"Nothing was done: this was sent again already{by}. Its answer is in the same thread.",
-            Resolution.CONFIRMED: f"Nothing was done: this was closed already{by}: it is on {ticket(delivery)}.",
-            None: f"Nothing was done: this is recorded on {ticket(delivery)} already, activity Id {delivery.activity_id}."
-            if delivery.state is State.RECORDED
-            else f"Nothing was done: this is still being sent to {ticket(delivery)}."
-            if not delivery.settled
-            else f"Nothing was done: that does not fit what became of the activity on {ticket(delivery)}.",
-        }[delivery.resolution]
-    )
+    by = f" by <@{delivery.resolved_by}>"
+    on = ticket(delivery)
+    if delivery.resolution is Resolution.SENT_AGAIN:
+        why = f"this was sent again already{by}. Its answer is in the same place"
+    elif delivery.resolution is Resolution.CONFIRMED:
+        why = f"this was closed already{by}: it is on {on}"
+    elif delivery.state is State.RECORDED:
+        why = f"this is recorded on {on} already, activity Id {delivery.activity_id}"
+    elif delivery.settled:
+        why = f"LeadSquared did not take this activity for {on}, so it cannot be there"
+    else:
+        why = f"this is still being sent to {on}"
+    return Message(f"Nothing was done: {why}.")
 
 
 def foreign_member() -> Message:
