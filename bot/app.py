@@ -87,6 +87,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             slack.client(None),
             signing_secret,
             installation,
+            responder,
             [
                 Commands(outbox, worker, SlackPeople(slack, installation), hosts),
                 Buttons(outbox, worker, teller, responder, slack, installation, hosts),

@@ -263,7 +263,7 @@ def _or_exit(do: Callable[[], T]) -> T:
 def _keys(file: Path | None) -> tuple[str, str]:
     """Read the access key and the secret key: from a file, a hidden prompt, or standard input; never from the command line."""
     if file is not None:
-        lines = file.read_text().splitlines()
+        lines = file.read_text(errors="replace").splitlines()  # what is no key is refused as such
     elif sys.stdin.isatty():
         lines = [typer.prompt("Access key", hide_input=True), typer.prompt("Secret key", hide_input=True)]
     else:

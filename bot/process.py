@@ -25,6 +25,9 @@ _log = structlog.get_logger(__name__)
 TRY_AGAIN = 2.0
 LONGEST_PAUSE = 60.0
 
+CLOSING = 2.0
+"""Seconds of the grace kept for closing connections."""
+
 
 async def serve(settings: Settings, *, surface: bool) -> None:
     """Build the parts and serve until SIGTERM or SIGINT."""
@@ -79,7 +82,7 @@ class Process:
         settings = self._settings
         if settings.slack_app_token is None or settings.port is not None:
             application = http_application(self._parts.bolt, self._parts.signing_secret, self.ready)
-            runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=5)
+            runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=CLOSING / 4)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             port = DEFAULT_PORT if settings.port is None else settings.port
@@ -100,13 +103,15 @@ class Process:
             await self._socket.close_async()  # type: ignore[no-untyped-call]
 
     async def _finish(self, loops: list[asyncio.Task[None]]) -> None:
-        until = time.monotonic() + self._settings.shutdown_grace
-        self._parts.worker.stop()
-        self._parts.teller.stop()
+        until = time.monotonic() + self._settings.shutdown_grace - CLOSING
+        parts = self._parts
+        parts.worker.stop()
+        parts.teller.stop()
         await asyncio.wait(loops, timeout=until - time.monotonic())
-        unsent = await self._parts.worker.finish(until - time.monotonic())
-        untold = await self._parts.teller.finish(max(until - time.monotonic(), 1.0))
-        await self._parts.responder.finish(1.0)
+        unsent = await parts.worker.finish(until - time.monotonic())
+        # What was just settled is told as well, even when a call that hangs has used the time up.
+        untold = await parts.teller.finish(max(until - time.monotonic(), CLOSING / 2))
+        await parts.responder.finish(CLOSING / 4)
         if unsent or untold:
             _log.warning("left_for_the_next_start", unsent=unsent, untold=untold)
 
@@ -122,14 +127,16 @@ class Process:
     async def _identify(self) -> None:
         """Learn whose the bot token is, and map that workspace to the environment's tenant."""
         tenant = environment_tenant(self._settings)
-        await self._use_environment(tenant, None)
+        if self._surface:
+            await self._use_environment(tenant, None)
         token = self._settings.slack_bot_token
         pause = TRY_AGAIN
         while token is not None:
             identity = await self._parts.web.identify(token.get_secret_value())
             if isinstance(identity, Identity):
                 self._parts.installation.identity = identity
-                await self._use_environment(tenant, identity.scope)
+                if self._surface:
+                    await self._use_environment(tenant, identity.scope)
                 _log.info("slack_identified", team=identity.team_id, enterprise=identity.enterprise_id)
                 return
             _log.error(

@@ -24,8 +24,11 @@ def revision(engine: Engine) -> str | None:
 
 def migrate(engine: Engine) -> bool:
     """Bring the database to HEAD; say whether there was anything to do."""
-    if revision(engine) == HEAD:
+    found = revision(engine)
+    if found == HEAD:
         return False
+    if found is not None and found > HEAD:
+        raise _newer(found)
     from alembic import command  # noqa: PLC0415 - heavy, and needed only when there is something to do
     from alembic.config import Config  # noqa: PLC0415
 
@@ -63,11 +66,21 @@ def revision_of(url: str) -> str | None:
 def require_head(url: str) -> None:
     """Raise SchemaError unless the database has this release's schema."""
     found = revision_of(url)
+    if found is not None and found > HEAD:
+        raise _newer(found)
     if found != HEAD:
         raise SchemaError(
             f"DATABASE_URL: the database is {f'at revision {found}' if found else 'empty'}, this release needs {HEAD}; "
             "run: python -m bot migrate"
         )
+
+
+def _newer(found: str) -> SchemaError:
+    # Revisions are numbered 0001, 0002, …, so that the order of their names is their order.
+    return SchemaError(
+        f"DATABASE_URL: the database is at revision {found}, newer than this release knows ({HEAD}); "
+        "start the newer release, or restore the backup that belongs to this one"
+    )
 
 
 def _unusable(engine: Engine, error: sa.exc.DBAPIError) -> SchemaError:

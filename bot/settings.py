@@ -1,6 +1,5 @@
 """Every environment variable, read once into one frozen object."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -59,7 +58,7 @@ class Settings(BaseSettings):
 
     retry_for: Seconds = 900
     lease: Annotated[float, Field(ge=5, le=3600)] = 30
-    shutdown_grace: Annotated[float, Field(gt=0, le=300)] = 25
+    shutdown_grace: Annotated[float, Field(ge=3, le=300)] = 25
     poll_interval: Annotated[float, Field(ge=0.1, le=300)] = 5
 
     dyno: str | None = None
@@ -164,11 +163,6 @@ class Settings(BaseSettings):
     def on_sqlite(self) -> bool:
         return self.sqlalchemy_url.startswith("sqlite")
 
-    @property
-    def environment_tenant(self) -> bool:
-        """Whether LEADSQUARED_* names a tenant of its own (all four are set)."""
-        return self.leadsquared_api_url is not None
-
 
 def _starts(value: SecretStr | None, prefix: str, mend: str) -> SecretStr | None:
     if value is not None and not value.get_secret_value().startswith(prefix):
@@ -236,8 +230,3 @@ def missing_for_slack(settings: Settings, *, surface: bool) -> list[str]:
             "(or set SLACK_APP_TOKEN to use Socket Mode)"
         )
     return problems
-
-
-def environment() -> dict[str, str]:
-    """Return the process's environment, for a child process that should see the same settings."""
-    return dict(os.environ)

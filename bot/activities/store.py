@@ -3,6 +3,7 @@
 import base64
 import math
 import secrets
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +68,7 @@ class Claim:
     claimed: tuple[Claimed, ...]
     next_in: dict[int, float]
     full: frozenset[int]
-    ended: int = 0  # deliveries that this claim settled without sending: their tenant or its keys are gone
+    ended: dict[Problem, list[str]]  # what was settled without sending, by id: its tenant or the tenant's keys are gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ class Outbox:
         claimed: list[Claimed] = []
         next_in: dict[int, float] = {}
         full: set[int] = set()
-        ended = 0
+        ended: dict[Problem, list[str]] = defaultdict(list)
         for row in self._lock_tenants(connection, tenant_ids):
             tenant_id, moment = row["id"], row["now"]
             if len(claimed) >= at_most:
@@ -230,7 +231,7 @@ class Outbox:
             try:
                 tenant = read_tenant(row, self._keyring)
             except UndecipherableError:
-                ended += _end(connection, deliveries.c.tenant_id == tenant_id, Problem.UNDECIPHERABLE)
+                ended[Problem.UNDECIPHERABLE] += _end(connection, tenant_id, Problem.UNDECIPHERABLE)
                 continue
             taken = [self._delivery(head) for head in self._take(connection, heads, tenant_id)]
             claimed += [Claimed(delivery, tenant, moment) for delivery in taken]
@@ -238,9 +239,8 @@ class Outbox:
         if passed_by:
             known = set(connection.execute(sa.select(tenants.c.id).where(tenants.c.id.in_(passed_by))).scalars())
             next_in |= dict.fromkeys(known, PASSED_BY)
-            ended += sum(
-                _end(connection, deliveries.c.tenant_id == gone, Problem.TENANT_REMOVED) for gone in passed_by - known
-            )
+            for gone in passed_by - known:
+                ended[Problem.TENANT_REMOVED] += _end(connection, gone, Problem.TENANT_REMOVED)
         return Claim(tuple(claimed), next_in, frozenset(full), ended)
 
     @staticmethod
@@ -317,38 +317,39 @@ class Outbox:
 
         return await self._database.run(write)
 
-    async def expire(self, *, sparing: Collection[int] = ()) -> int:
-        """Settle as unknown what was being sent by a process that died; `sparing` are this process's own, by seq."""
+    async def expire(self, *, sparing: Collection[int] = ()) -> list[str]:
+        """Settle as unknown what was being sent by a process that died, and return the ids.
 
-        def write(connection: Connection) -> int:
-            return connection.execute(
+        `sparing` are this process's own, by seq: their outcome is still to come.
+        """
+        dead = (IS_SENDING, deliveries.c.lease_until < now(), deliveries.c.seq.not_in(list(sparing)))
+
+        def write(connection: Connection) -> list[str]:
+            ended = (
                 deliveries.update()
-                .where(
-                    IS_SENDING,
-                    deliveries.c.lease_until < now(),
-                    deliveries.c.seq.not_in(list(sparing)),
-                )
+                .where(*dead)
                 .values(
-                    state=State.UNKNOWN,
-                    problem=Problem.INTERRUPTED,
-                    settled_at=now(),
-                    lease_until=None,
-                    tell_at=now(),
+                    state=State.UNKNOWN, problem=Problem.INTERRUPTED, settled_at=now(), lease_until=None, tell_at=now()
                 )
-            ).rowcount
+            )
+            return list(connection.execute(ended.returning(deliveries.c.id)).scalars())
 
         return await self._database.run(write)
 
     # -- telling
 
-    async def claim_tellings(self, *, at_most: int) -> tuple[list[Due], float]:
-        """Take what is due to be told, and say in how many seconds the next will be (infinite: nothing is planned)."""
+    async def claim_tellings(self, *, at_most: int, sparing: Collection[int] = ()) -> tuple[list[Due], float]:
+        """Take what is due to be told, and say in how many seconds the next will be (infinite: nothing is planned).
+
+        `sparing` are the deliveries, by seq, that this process is telling already, however long that takes.
+        """
+        spared = list(sparing)
 
         def write(connection: Connection) -> tuple[list[Due], float]:
             free = sa.or_(deliveries.c.tell_lease_until.is_(None), deliveries.c.tell_lease_until < now())
             due = (
                 sa.select(deliveries.c.seq)
-                .where(deliveries.c.tell_at <= now(), free)
+                .where(deliveries.c.tell_at <= now(), free, deliveries.c.seq.not_in(spared))
                 .order_by(deliveries.c.tell_at)
                 .limit(at_most)
             )
@@ -532,10 +533,8 @@ def _next_at(
     return due_at
 
 
-def _end(connection: Connection, which: sa.ColumnElement[bool], problem: Problem) -> int:
-    """Settle without a call what waits and cannot be sent any more."""
-    return connection.execute(
-        deliveries.update()
-        .where(which, IS_ACCEPTED)
-        .values(state=State.REJECTED, problem=problem, settled_at=now(), tell_at=now())
-    ).rowcount
+def _end(connection: Connection, tenant_id: int, problem: Problem) -> list[str]:
+    """Settle without a call what waits for a tenant that cannot be called any more; return the deliveries' ids."""
+    waiting = deliveries.update().where(deliveries.c.tenant_id == tenant_id, IS_ACCEPTED)
+    ended = waiting.values(state=State.REJECTED, problem=problem, settled_at=now(), tell_at=now())
+    return list(connection.execute(ended.returning(deliveries.c.id)).scalars())

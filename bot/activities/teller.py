@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from bot.activities.delivery import Delivery, Route
+from bot.activities.policy import give_up_at
 from bot.activities.store import Due, Outbox
 from bot.activities.telling import Step
 from bot.db import DatabaseUnavailableError
@@ -68,9 +69,20 @@ class Teller:
         self._poll_interval = poll_interval
         self._changed = asyncio.Event()
         self._stopping = False
-        self._in_flight: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._in_flight: dict[int, asyncio.Task[None]] = {}
 
     def wake(self) -> None:
+        """Say that there may be something to tell now."""
+        self._changed.set()
+
+    def wake_later(self, seconds: float) -> None:
+        """Say that there may be something to tell in so many seconds; one look then serves all who say so meanwhile."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._wake_in_time)
+
+    def _wake_in_time(self) -> None:
+        self._timer = None
         self._changed.set()
 
     async def run(self) -> None:
@@ -90,6 +102,8 @@ class Teller:
     def stop(self) -> None:
         """Take nothing new. Not a cancellation: a claim that is being committed must still be carried out."""
         self._stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._changed.set()
 
     async def finish(self, within: float) -> int:
@@ -101,32 +115,31 @@ class Teller:
                     await self._look()
             if not self._in_flight:
                 return 0
-            await asyncio.wait(self._in_flight, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(self._in_flight.values(), timeout=left, return_when=asyncio.FIRST_COMPLETED)
         return len(self._in_flight)
 
     async def _look(self) -> float:
-        found, next_in = await self._outbox.claim_tellings(at_most=AT_ONCE - len(self._in_flight))
+        room = AT_ONCE - len(self._in_flight)
+        found, next_in = await self._outbox.claim_tellings(at_most=room, sparing=self._in_flight.keys())
         for due in found:
-            task = asyncio.create_task(self._tell_all(due))
-            self._in_flight.add(task)
-            task.add_done_callback(self._done)
+            self._in_flight[due.delivery.seq] = asyncio.create_task(self._tell_all(due))
         return next_in
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._in_flight.discard(task)
-        self._changed.set()
 
     async def _tell_all(self, first: Due) -> None:
         """Tell one step after the other until there is no more to say now."""
         with structlog.contextvars.bound_contextvars(delivery=first.delivery.id):
             due: Due | None = first
-            while due is not None:
-                due = await self._tell(due)
+            try:
+                while due is not None:
+                    due = await self._tell(due)
+            finally:
+                del self._in_flight[first.delivery.seq]
+                self._changed.set()
 
     async def _tell(self, due: Due) -> Due | None:
         delivery, step = due.delivery, due.step
         try:
-            telling = await self._replies.tell(delivery, step, give_up_at=delivery.accepted_at + self._retry_for)
+            telling = await self._replies.tell(delivery, step, give_up_at=self._give_up_at(delivery))
         except Exception as error:  # noqa: BLE001 - whatever it was, the answer is still owed
             _log.exception("reply_failed")
             telling = Later(type(error).__name__)
@@ -149,6 +162,9 @@ class Teller:
                 )
                 await _written(lambda: self._outbox.tell_later(due, again_in))
                 return None
+
+    def _give_up_at(self, delivery: Delivery) -> float:
+        return give_up_at(delivery.accepted_at, delivery.first_attempt_at or delivery.accepted_at, self._retry_for)
 
 
 def _again_in(delivery: Delivery, after: float | None) -> float | None:

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Collection
 from typing import Protocol
 
 import structlog
 
 from bot.activities.policy import WINDOW, Decision, Repeat, decide, give_up_at
 from bot.activities.store import Claim, Claimed, Outbox
+from bot.activities.telling import ANCHOR_AFTER
 from bot.db import DatabaseUnavailableError
 from bot.leadsquared.outcome import Outcome, Problem, Rejected, Unknown
 from bot.tenants.tenant import Tenant
@@ -29,17 +31,19 @@ class Portal(Protocol):
     async def add_portal_activity(self, tenant: Tenant, ticket_id: str, text: str) -> Outcome: ...
 
 
-class Wakeable(Protocol):
-    """Something that has work to look for."""
+class Tells(Protocol):
+    """Whoever tells people what there is to tell: woken when that changed, or will."""
 
     def wake(self) -> None: ...
+
+    def wake_later(self, seconds: float) -> None: ...
 
 
 class Worker:
     """Sends what was accepted. One `run` per process; `wake` from anywhere in its event loop."""
 
     def __init__(
-        self, outbox: Outbox, portal: Portal, teller: Wakeable, *, retry_for: float, poll_interval: float
+        self, outbox: Outbox, portal: Portal, teller: Tells, *, retry_for: float, poll_interval: float
     ) -> None:
         self._outbox = outbox
         self._portal = portal
@@ -53,14 +57,12 @@ class Worker:
         self._full: set[int] = set()
         self._poll_at = 0.0
 
-    def wake(self, tenant_id: int | None = None) -> None:
-        """Say that a tenant has a new delivery (None: look at all)."""
-        if tenant_id is None:
-            self._poll_at = 0.0
-        elif tenant_id in self._full:
+    def wake(self, tenant_id: int) -> None:
+        """Say that a tenant has a new delivery."""
+        self._teller.wake_later(ANCHOR_AFTER)
+        if tenant_id in self._full:
             return  # its window is known to be full: it is looked at when the next slot is free
-        else:
-            self._look_at[tenant_id] = 0.0
+        self._look_at[tenant_id] = 0.0
         self._changed.set()
 
     async def run(self) -> None:
@@ -96,8 +98,8 @@ class Worker:
             return
         if moment >= self._poll_at:
             self._poll_at = moment + self._poll_interval
-            if await self._outbox.expire(sparing=self._in_flight.keys()):
-                self._teller.wake()
+            expired = await self._outbox.expire(sparing=self._in_flight.keys())
+            self._log_ended(expired, Problem.INTERRUPTED)
             self._look_at.clear()
             self._start(await self._outbox.claim(at_most=AT_ONCE - len(self._in_flight)))
             return
@@ -118,7 +120,16 @@ class Worker:
         self._full |= claim.full
         for claimed in claim.claimed:
             self._in_flight[claimed.delivery.seq] = asyncio.create_task(self._send(claimed))
-        if claim.claimed or claim.ended:
+        for problem, references in claim.ended.items():
+            self._log_ended(references, problem)
+        if claim.claimed:
+            self._teller.wake()
+
+    def _log_ended(self, references: Collection[str], problem: Problem) -> None:
+        """Log what was settled without an answer, each by its reference, and have it told."""
+        for reference in references:
+            _log.warning("ended_without_an_answer", delivery=reference, problem=problem.value)
+        if references:
             self._teller.wake()
 
     async def _send(self, claimed: Claimed) -> None:
@@ -163,7 +174,7 @@ class Worker:
             "attempt_ended",
             outcome=type(outcome).__name__.lower(),
             decision="repeat" if isinstance(decision, Repeat) else decision.state.value,
-            problem=getattr(outcome, "problem", None),
+            problem=None if isinstance(decision, Repeat) or decision.problem is None else decision.problem.value,
             attempt=claimed.delivery.attempts,
             seconds=round(seconds, 3),
             settled=settled,

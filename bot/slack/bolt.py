@@ -1,6 +1,7 @@
 """The Bolt application: which listeners there are, and what happens when one fails."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import structlog
@@ -12,6 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack import views
 from bot.slack.installations import Installations
+from bot.slack.replies import Responder
 
 _log = structlog.get_logger(__name__)
 
@@ -23,7 +25,11 @@ class Feature(Protocol):
 
 
 def bolt_application(
-    client: AsyncWebClient, signing_secret: str | None, installations: Installations, features: list[Feature]
+    client: AsyncWebClient,
+    signing_secret: str | None,
+    installations: Installations,
+    responder: Responder,
+    features: list[Feature],
 ) -> AsyncApp:
     """Return Bolt with the features' listeners.
 
@@ -47,11 +53,24 @@ def bolt_application(
     )
     for feature in features:
         feature.register(bolt)
-    bolt.error(_told_as_broken)
+    bolt.error(_told_as_broken(responder))
     return bolt
 
 
-async def _told_as_broken(error: Exception, request: AsyncBoltRequest) -> BoltResponse:
-    """Nobody's expected case: the log gets the place, the person gets words."""
-    _log.error("listener_failed", exc_info=error, kind=request.body.get("type") or request.body.get("command"))
-    return BoltResponse(status=200, body={"response_type": "ephemeral", "text": views.broken().text})
+def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltResponse]]:
+    """Nobody's expected case: the log gets the place, the person gets words, in whichever way the request allows."""
+
+    async def tell(error: Exception, request: AsyncBoltRequest) -> BoltResponse:
+        kind = request.body.get("type") or request.body.get("command")
+        _log.error("listener_failed", exc_info=error, kind=kind)
+        if kind == "view_submission":
+            return BoltResponse(
+                status=200, body={"response_action": "update", "view": views.notice_modal(views.broken())}
+            )
+        if kind == "block_actions":
+            # What is acknowledged to a click is shown to nobody.
+            responder.say(request.body.get("response_url"), views.broken())
+            return BoltResponse(status=200, body="")
+        return BoltResponse(status=200, body={"response_type": "ephemeral", "text": views.broken().text})
+
+    return tell

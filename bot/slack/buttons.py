@@ -9,7 +9,7 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from bot.activities.delivery import Delivery, Resolution
 from bot.activities.store import Accepted, Outbox, Refused, Unmapped
 from bot.activities.submission import MalformedTicketError, Submission, parse_ticket
-from bot.activities.worker import Wakeable
+from bot.activities.worker import Tells
 from bot.db import DatabaseUnavailableError
 from bot.slack import views
 from bot.slack.commands import Accepting
@@ -39,7 +39,7 @@ class Buttons:
         self,
         outbox: Outbox,
         worker: Accepting,
-        teller: Wakeable,
+        teller: Tells,
         responder: Responder,
         web: SlackWeb,
         installations: Installations,

@@ -28,7 +28,7 @@ class People(Protocol):
 class Accepting(Protocol):
     """Told of each acceptance, so that it is sent at once."""
 
-    def wake(self, tenant_id: int | None = None) -> None: ...
+    def wake(self, tenant_id: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

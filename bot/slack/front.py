@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 
 PATH = "/slack/events"
 LARGEST_BODY = 1024 * 1024
-"""Bytes. 40,000 emoji, percent-encoded, are 480,000."""
+"""Bytes, and aiohttp's own default for a body of unknown length. 40,000 emoji, percent-encoded, are 480,000."""
 
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 
@@ -60,10 +60,13 @@ def _guard(verifier: SignatureVerifier) -> Middleware:
 
 
 async def _refusal(request: web.Request, verifier: SignatureVerifier) -> web.Response | None:
+    too_large = web.Response(status=413, text=f"The body is larger than {LARGEST_BODY} bytes.")
+    if (request.content_length or 0) > LARGEST_BODY:
+        return too_large
     try:
         raw = await request.read()
     except web.HTTPRequestEntityTooLarge:
-        return web.Response(status=413, text=f"The body is larger than {LARGEST_BODY} bytes.")
+        return too_large
     try:
         body = raw.decode()
     except UnicodeDecodeError:

@@ -8,7 +8,7 @@ from typing import Any
 from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
 from bot.activities.telling import mark
 from bot.slack.explanations import LABELS, Button, explain, offered, ticket
-from bot.slack.text import quote, shorten
+from bot.slack.text import escape, quote, shorten
 
 Block = dict[str, Any]
 
@@ -228,11 +228,9 @@ def _quoted(delivery: Delivery) -> str:
     if delivery.text is None:
         return "> (the text cannot be decrypted)"
     shown = quote(delivery.text, at_most=_QUOTE_AT_MOST)
-    return (
-        shown
-        if len(delivery.text) <= _QUOTE_AT_MOST
-        else f"{shown}\n_{len(delivery.text):,} characters in all; LeadSquared gets them all._"
-    )
+    if len(escape(delivery.text)) <= _QUOTE_AT_MOST:
+        return shown
+    return f"{shown}\n_{len(delivery.text):,} characters in all; LeadSquared gets them all._"
 
 
 def _reference(delivery: Delivery) -> Block:
