@@ -1,0 +1,113 @@
+"""Processes that a measurement starts, what they use, and how they end."""
+
+import http.client
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.load import Plan, Result
+
+ROOT = Path(__file__).parent.parent
+START_WITHIN = 20.0
+STOP_WITHIN = 8.0
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+class BenchmarkError(Exception):
+    """The measurement cannot be made, or its figures would not mean anything."""
+
+
+class Server:
+    """A running server of this machine."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+        self._process = process
+        self._log = log
+        self._started = time.monotonic()
+        self.port = port
+
+    def until_answering(self, path: str) -> float:
+        """Ask until `path` is answered without an error of the server's; return the seconds since the start."""
+        while time.monotonic() < self._started + START_WITHIN and self._process.poll() is None:
+            if _answers(self.port, path):
+                return time.monotonic() - self._started
+            time.sleep(0.005)
+        raise BenchmarkError(f"a server did not start:\n{self._log.read_text()[-2000:]}")
+
+    def memory(self) -> float:
+        """Return what is resident in memory (VmRSS), in MB."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(kilobytes) / 1024
+
+    def cpu(self) -> float:
+        """Return the processor time used so far by the process, in seconds."""
+        after_name = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(after_name[11]) + int(after_name[12])) / _TICK  # utime, stime
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_WITHIN)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+    # None of this machine's settings, and the repository's code from wherever the process works.
+    return {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), **settings}
+
+
+@contextmanager
+def serving(arguments: list[str], directory: Path, port: int, **settings: str) -> Iterator[Server]:
+    """Run `python -m <arguments>` as a server in `directory` until the block ends, however it ends."""
+    log = directory / f"{arguments[0]}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments], cwd=directory, env=_environment(settings), stdout=output, stderr=output
+        )
+        server = Server(process, port, log)
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def load(plan: Plan) -> Result:
+    """Carry out a plan in a process of its own."""
+    arguments = [sys.executable, "-m", "benchmarks.load", json.dumps(asdict(plan))]
+    done = subprocess.run(arguments, cwd=ROOT, env=_environment({}), capture_output=True, timeout=120, check=False)
+    if done.returncode:
+        raise BenchmarkError(f"the load generator failed:\n{done.stderr.decode()[-2000:]}")
+    return Result(**json.loads(done.stdout))
+
+
+def percentile(values: list[float], percent: int) -> float:
+    """Return the value below which that many percent of the values are."""
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

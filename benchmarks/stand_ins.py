@@ -1,0 +1,70 @@
+"""Slack's Web API and LeadSquared, as little of them as the measurements need: `python -m benchmarks.stand_ins <port>`.
+
+A process of their own, so that their work is not counted as the bot's. Both say yes at once; Slack, as the real one
+does, takes only so many messages per channel. `/arrivals` tells when each ticket's POST came in.
+"""
+
+import sys
+import time
+from collections import defaultdict
+
+from aiohttp import web
+
+from benchmarks.commands import TEAM
+
+BURST = 30
+"""Messages that a channel takes at once; after that one in a second. The burst is this file's own guess at Slack's."""
+
+
+class StandIns:
+    def __init__(self) -> None:
+        self._arrivals: dict[str, float] = {}
+        self._budget: dict[str, float] = defaultdict(lambda: float(BURST))
+        self._counted_at: dict[str, float] = {}
+        self._messages = 0
+
+    def application(self) -> web.Application:
+        application = web.Application()
+        application.add_routes(
+            [
+                web.post("/api/tenants/{org_id}/ticket/{ticket_id}/portal/activity", self._portal_activity),
+                web.post("/slack/chat.postMessage", self._post_message),
+                web.post("/slack/{method}", self._slack),
+                web.get("/arrivals", self._tell_arrivals),
+            ]
+        )
+        return application
+
+    async def _portal_activity(self, request: web.Request) -> web.Response:
+        # Before the body is read: the handler is called when the headers are there.
+        self._arrivals[request.match_info["ticket_id"]] = time.monotonic()
+        await request.read()
+        return web.json_response({"Id": str(len(self._arrivals)), "Status": "Success", "Message": None})
+
+    async def _tell_arrivals(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._arrivals)
+
+    async def _post_message(self, request: web.Request) -> web.Response:
+        channel = str(
+            (await request.json() if request.content_type == "application/json" else await request.post())["channel"]
+        )
+        moment = time.monotonic()
+        earned = moment - self._counted_at.get(channel, moment)
+        self._counted_at[channel] = moment
+        self._budget[channel] = min(self._budget[channel] + earned, float(BURST))
+        if self._budget[channel] < 1:
+            return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers={"Retry-After": "1"})
+        self._budget[channel] -= 1
+        self._messages += 1
+        return web.json_response({"ok": True, "channel": channel, "ts": f"{int(time.time())}.{self._messages:06}"})
+
+    async def _slack(self, request: web.Request) -> web.Response:
+        if request.match_info["method"] != "auth.test":
+            return web.json_response({"ok": True})
+        scopes = {"X-OAuth-Scopes": "commands,chat:write,chat:write.public,users:read"}
+        identity = {"team": "Benchmark", "user": "portal", "team_id": TEAM, "user_id": "U0BOT", "bot_id": "B0BOT"}
+        return web.json_response({"ok": True, "url": "https://benchmark.slack.com/", **identity}, headers=scopes)
+
+
+if __name__ == "__main__":
+    web.run_app(StandIns().application(), host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None)
