@@ -85,7 +85,6 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         signing_secret = None if settings.slack_app_token else _secret(settings.slack_signing_secret)
         bolt = bolt_application(
             slack.client(None),
-            signing_secret,
             installation,
             responder,
             [

@@ -1,12 +1,12 @@
 """Tables, and the one writer through which a process talks to its database."""
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -150,6 +150,27 @@ def insert(connection: Connection, table: sa.Table) -> sqlite.Insert | postgresq
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
+class Prepared:
+    """A Core statement, compiled once for a database, and handed to its driver as it is.
+
+    SQLAlchemy looks a statement's parts up anew at each execution; for what runs at every command that costs several
+    times the statement itself (docs/design.md has the figures). What the driver raises is translated by `Database`.
+    """
+
+    def __init__(self, statement: sa.Executable, engine: Engine) -> None:
+        compiled = statement.compile(dialect=engine.dialect)  # type: ignore[attr-defined]
+        self._sql = str(compiled)
+        self._bound: dict[str, Any] = compiled.params
+        self._order: list[str] | None = compiled.positiontup
+
+    def __call__(self, connection: Connection, **values: Any) -> Any:  # noqa: ANN401 - the driver's cursor
+        """Execute with these values for the statement's bind parameters; return the driver's cursor."""
+        bound = self._bound | values
+        parameters = bound if self._order is None else [bound[name] for name in self._order]
+        driver: Any = connection.connection.driver_connection
+        return driver.execute(self._sql, parameters)
+
+
 class DatabaseUnavailableError(Exception):
     """Nothing was written: the database is locked, read-only, full, or away."""
 
@@ -158,7 +179,17 @@ class DatabaseUnavailableError(Exception):
 class _Work:
     do: Callable[[Connection], Any]
     start_by: float  # by time.monotonic()
-    done: Future[Any] = field(default_factory=Future)
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What became of a unit of work; `error` wins."""
+
+    work: _Work
+    result: Any = None
+    error: Exception | None = None
 
 
 class Database:
@@ -171,6 +202,7 @@ class Database:
 
     def __init__(self, url: str, *, busy_timeout: float = 1.5) -> None:
         self.engine = engine_for(url, busy_timeout)
+        self._connection: Connection | None = None
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="database", daemon=True)
         self._thread.start()
@@ -179,11 +211,13 @@ class Database:
         """Run a unit of work in a transaction and return its result once it is committed.
 
         A unit that could not be begun `within` that many seconds is given up. Raises DatabaseUnavailableError.
+        A caller that is cancelled does not take its work back.
         """
-        work = _Work(do, time.monotonic() + within)
+        loop = asyncio.get_running_loop()
+        work = _Work(do, time.monotonic() + within, loop, loop.create_future())
         self._queue.put(work)
-        # Shielded: a caller that goes away must not cancel what may be half committed.
-        return await asyncio.shield(asyncio.wrap_future(work.done))
+        result: T = await work.done
+        return result
 
     async def close(self) -> None:
         """Finish what is queued, then close the connection."""
@@ -200,47 +234,72 @@ class Database:
                     self._queue.put(None)
                     break
                 batch.append(following)
-            self._run_batch([work for work in batch if self._in_time(work)])
+            moment = time.monotonic()
+            late = [work for work in batch if work.start_by < moment]
+            _deliver([_Done(work, error=DatabaseUnavailableError("too busy to begin")) for work in late])
+            _deliver(self._run_batch([work for work in batch if work.start_by >= moment]))
+        self._disconnect()
 
-    @staticmethod
-    def _in_time(work: _Work) -> bool:
-        if time.monotonic() <= work.start_by:
-            return True
-        work.done.set_exception(DatabaseUnavailableError("the database was too busy to begin"))
-        return False
-
-    def _run_batch(self, batch: list[_Work]) -> None:
+    def _run_batch(self, batch: list[_Work]) -> list[_Done]:
         if not batch:
-            return
+            return []
         working = False
         try:
-            with self.engine.connect() as connection, connection.begin() as transaction:
+            with self._connected().begin() as transaction:
                 working = True
-                results = [work.do(connection) for work in batch]
+                results = [work.do(transaction.connection) for work in batch]
                 working = False
                 transaction.commit()
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the callers, who wait in another thread
-            translated = _translate(error)
-            if working and len(batch) > 1 and not isinstance(translated, DatabaseUnavailableError):
-                for work in batch:
-                    self._run_batch([work])
-                return
-            for work in batch:
-                work.done.set_exception(translated)
+            translated = self._translate(error)
+            if not isinstance(translated, DatabaseUnavailableError):
+                if working and len(batch) > 1:
+                    return [done for work in batch for done in self._run_batch([work])]
+            else:
+                self._disconnect()
+            return [_Done(work, error=translated) for work in batch]
+        return [_Done(work, result) for work, result in zip(batch, results, strict=True)]
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = self.engine.connect()
+        return self._connection
+
+    def _disconnect(self) -> None:
+        """Begin the next time with a new connection: what the driver raised, SQLAlchemy has not seen."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+    def _translate(self, error: Exception) -> Exception:
+        """Tell apart what is the database's trouble, to be waited out, from what is wrong with one unit of work."""
+        cause = getattr(error, "orig", None) or error
+        driver: Any = self.engine.dialect.loaded_dbapi
+        passing = (driver.OperationalError, driver.InterfaceError, driver.InternalError, sa.exc.TimeoutError)
+        if isinstance(cause, passing) or type(cause) is driver.DatabaseError:
+            # The driver's words name a file or a host, never a value.
+            unavailable = DatabaseUnavailableError(" ".join(str(cause).split()))
+            unavailable.__cause__ = error
+            return unavailable
+        return error
+
+
+def _deliver(done: list[_Done]) -> None:
+    """Hand results to the event loops that wait for them, with one wake-up for each."""
+    for loop in {one.work.loop for one in done}:
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile, and nobody waits any more
+            loop.call_soon_threadsafe(_resolve, [one for one in done if one.work.loop is loop])
+
+
+def _resolve(done: list[_Done]) -> None:
+    for one in done:
+        if one.work.done.done():
+            continue
+        if one.error is None:
+            one.work.done.set_result(one.result)
         else:
-            for work, result in zip(batch, results, strict=True):
-                work.done.set_result(result)
-
-
-def _translate(error: Exception) -> Exception:
-    """Tell apart what is the database's trouble, to be waited out, from what is wrong with one unit of work."""
-    passing = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
-    if isinstance(error, passing) or type(error) is sa.exc.DatabaseError:
-        # The driver's words name a file or a host, never a value: parameters are hidden.
-        unavailable = DatabaseUnavailableError(" ".join(str(getattr(error, "orig", error)).split()))
-        unavailable.__cause__ = error
-        return unavailable
-    return error
+            one.work.done.set_exception(one.error)
 
 
 def engine_for(url: str, busy_timeout: float) -> Engine:

@@ -58,6 +58,10 @@ class Replies(Protocol):
 
     async def tell(self, delivery: Delivery, step: Step, *, give_up_at: float) -> Telling: ...
 
+    def quiet(self) -> dict[tuple[str, str], float]:
+        """Name the conversations, as (team_id, channel_id), in which Slack wants no message for so many seconds."""
+        ...
+
 
 class Teller:
     """Tells what is due. One `run` per process; `wake` from anywhere in its event loop."""
@@ -120,10 +124,11 @@ class Teller:
 
     async def _look(self) -> float:
         room = AT_ONCE - len(self._in_flight)
-        found, next_in = await self._outbox.claim_tellings(at_most=room, sparing=self._in_flight.keys())
+        quiet = self._replies.quiet()
+        found, next_in = await self._outbox.claim_tellings(at_most=room, sparing=self._in_flight.keys(), quiet=quiet)
         for due in found:
             self._in_flight[due.delivery.seq] = asyncio.create_task(self._tell_all(due))
-        return next_in
+        return min([next_in, *quiet.values()])
 
     async def _tell_all(self, first: Due) -> None:
         """Tell one step after the other until there is no more to say now."""

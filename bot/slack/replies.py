@@ -39,6 +39,12 @@ class SlackReplies:
             case Route.DIRECT_MESSAGE:
                 return _last_route(await self._post(delivery, delivery.user_id, message, step))
 
+    def quiet(self) -> dict[tuple[str, str], float]:
+        """Name the conversations that Slack's limit keeps quiet, and for how many seconds more."""
+        moment = asyncio.get_running_loop().time()
+        self._quiet_until = {place: until for place, until in self._quiet_until.items() if until > moment}
+        return {place: until - moment for place, until in self._quiet_until.items()}
+
     async def _post(self, delivery: Delivery, channel: str, message: Message, step: Step) -> Result:
         arguments: dict[str, Any] = {
             "channel": channel,
@@ -72,7 +78,6 @@ class SlackReplies:
         moment = asyncio.get_running_loop().time()
         if (quiet := self._quiet_until.get(place, 0.0) - moment) > 0:
             return NotNow("ratelimited", quiet)
-        self._quiet_until.pop(place, None)
         result = await self._web.call(token, method, **arguments)
         if isinstance(result, NotNow) and result.after is not None:
             # One refusal speaks for the whole conversation: the others wait as well, instead of asking again.

@@ -1,9 +1,11 @@
 """Which tenant a workspace's activities go to, kept in the database with encrypted keys."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from bot.db import Database, insert, now, tenants, workspaces
 from bot.encryption import Keyring
@@ -27,39 +29,43 @@ class Scope:
         return ", ".join(f"{kind} {value}" for kind, value in named.items() if value)
 
 
-def find_tenant(connection: Connection, enterprise_id: str | None, team_id: str, channel_id: str) -> RowMapping | None:
-    """Return the id and name of the tenant for a conversation: the channel's own, else its workspace's, else its enterprise's."""
-    values = {"enterprise": enterprise_id or "", "team": team_id, "channel": channel_id}
-    return connection.execute(_FIND, values).mappings().first()
+def _asked(name: str) -> sa.BindParameter[str]:
+    return sa.bindparam(name, type_=sa.Text)
 
 
-_FIND = (
+FIND_TENANT = (
     sa.select(tenants.c.id, tenants.c.name)
     .join(workspaces, workspaces.c.tenant_id == tenants.c.id)
     .where(
-        workspaces.c.team_id.in_((sa.bindparam("team", type_=sa.Text), sa.literal(""))),
-        workspaces.c.channel_id.in_((sa.bindparam("channel", type_=sa.Text), sa.literal(""))),
-        workspaces.c.enterprise_id.in_((sa.bindparam("enterprise", type_=sa.Text), sa.literal(""))),
+        sa.or_(workspaces.c.team_id == _asked("team"), workspaces.c.team_id == ""),
+        sa.or_(workspaces.c.channel_id == _asked("channel"), workspaces.c.channel_id == ""),
+        sa.or_(workspaces.c.enterprise_id == _asked("enterprise"), workspaces.c.enterprise_id == ""),
     )
     .order_by(workspaces.c.channel_id.desc(), workspaces.c.team_id.desc(), workspaces.c.enterprise_id.desc())
     .limit(1)
 )
+"""The tenant of a conversation: the channel's own mapping, else its workspace's, else its enterprise's.
+
+Bind parameters: enterprise (empty: none), team, channel.
+"""
 
 
-def read_tenant(row: RowMapping, keyring: Keyring | None) -> Tenant:
-    """Build a Tenant from its row; raise UndecipherableError when its keys cannot be decrypted.
+def read_tenant(row: Sequence[Any], keyring: Keyring | None) -> tuple[Tenant, float | None]:
+    """Build a Tenant from a row of `tenants`, and say until when LeadSquared wants no call of it.
 
-    Without a keyring the keys are left empty.
+    Raises UndecipherableError when its keys cannot be decrypted; without a keyring they are left empty.
     """
-    return Tenant(
-        id=row["id"],
-        name=row["name"],
-        api_url=row["api_url"],
-        org_id=row["org_id"],
-        access_key=keyring.decrypt(row["access_key"]) if keyring else "",
-        secret_key=keyring.decrypt(row["secret_key"]) if keyring else "",
-        calls_per_window=row["calls_per_window"],
+    fields = dict(zip(tenants.c.keys(), row, strict=True))
+    tenant = Tenant(
+        id=fields["id"],
+        name=fields["name"],
+        api_url=fields["api_url"],
+        org_id=fields["org_id"],
+        access_key=keyring.decrypt(fields["access_key"]) if keyring else "",
+        secret_key=keyring.decrypt(fields["secret_key"]) if keyring else "",
+        calls_per_window=fields["calls_per_window"],
     )
+    return tenant, fields["resume_at"]
 
 
 class Directory:
@@ -94,13 +100,13 @@ class Directory:
     async def get(self, name: str, *, keys: bool) -> Tenant:
         """Return a tenant; without `keys` they are left empty, and need not be decryptable."""
 
-        def select(connection: Connection) -> RowMapping | None:
-            return connection.execute(sa.select(tenants).where(tenants.c.name == name)).mappings().first()
+        def select(connection: Connection) -> sa.Row[Any] | None:
+            return connection.execute(sa.select(tenants).where(tenants.c.name == name)).first()
 
         row = await self._database.run(select)
         if row is None:
             raise _missing(name)
-        return read_tenant(row, self._keyring if keys else None)
+        return read_tenant(row, self._keyring if keys else None)[0]
 
     async def names(self) -> list[str]:
         def select(connection: Connection) -> list[str]:

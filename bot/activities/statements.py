@@ -1,0 +1,206 @@
+"""The outbox's statements, each written once for both databases. `docs/design.md` says which index serves which."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Engine
+
+from bot.activities.delivery import State
+from bot.activities.policy import WINDOW
+from bot.activities.telling import ANCHOR_AFTER
+from bot.db import IS_ACCEPTED, IS_OPEN, IS_SENDING, Prepared, attempts, deliveries, now, tenants
+from bot.leadsquared.outcome import Problem
+from bot.tenants.directory import FIND_TENANT
+
+COLUMNS = tuple(deliveries.c)
+GIVEN = (
+    "id", "enterprise_id", "team_id", "channel_id", "user_id", "key", "ticket_id", "text", "response_url", "thread_ts",
+    "retry_of", "state", "route", "anchor_ts", "anchor_mark",
+)  # fmt: skip
+"""What an acceptance writes itself; the tenant is found, and the moments are the database's."""
+
+_d = deliveries.c
+
+
+def _bind(column: sa.Column[Any], name: str | None = None) -> sa.BindParameter[Any]:
+    return sa.bindparam(name or f"_{column.name}", type_=column.type)
+
+
+class _Compiler:
+    """Compiles for one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.on_sqlite = engine.dialect.name == "sqlite"
+
+    def __call__(self, statement: sa.Executable) -> Prepared:
+        return Prepared(statement, self._engine)
+
+    def locking(self, statement: sa.Select[Any], *, skip_locked: bool = False) -> Prepared:
+        # SQLite has one writer at a time anyway, and no such words.
+        return self(statement if self.on_sqlite else statement.with_for_update(skip_locked=skip_locked))
+
+
+_THIS = _d.seq == _bind(_d.seq)
+_WAITS = (_d.tenant_id == _bind(_d.tenant_id), IS_ACCEPTED)
+
+
+class AcceptanceStatements:
+    """What acceptance and the buttons need. Bind parameters are named after columns, with a leading underscore."""
+
+    def __init__(self, engine: Engine) -> None:
+        prepare = _Compiler(engine)
+        self.accept = prepare(_accept(sqlite.insert if prepare.on_sqlite else postgresql.insert))
+        same_key = (_d.team_id == _bind(_d.team_id), _d.key == _bind(_d.key))
+        self.accepted_before = prepare(sa.select(_d.id, _d.tenant_id).where(*same_key))
+        self.find = prepare.locking(sa.select(*COLUMNS).where(_d.id == _bind(_d.id), _d.team_id == _bind(_d.team_id)))
+        resolution = {"resolution": _bind(_d.resolution), "resolved_by": _bind(_d.resolved_by), "tell_at": now()}
+        self.resolve = prepare(deliveries.update().where(_THIS).values(**resolution))
+        self.renew = prepare(deliveries.update().where(_THIS).values(response_url=_bind(_d.response_url)))
+        self.unfinished = prepare(sa.select(sa.func.count()).where(sa.or_(IS_OPEN, _d.tell_at.is_not(None))))
+
+
+class SendingStatements:
+    """What claiming and settling need."""
+
+    def __init__(self, engine: Engine) -> None:
+        prepare = _Compiler(engine)
+        self.waiting_tenants = prepare(sa.select(_d.tenant_id).where(IS_ACCEPTED).distinct())
+        # Whoever holds a tenant's row counts its window alone; another process passes by and comes back.
+        tenant = sa.select(*tenants.c, now().label("now")).where(tenants.c.id == _bind(tenants.c.id))
+        self.lock_tenant = prepare.locking(tenant, skip_locked=True)
+        self.tenant_exists = prepare(sa.select(tenants.c.id).where(tenants.c.id == _bind(tenants.c.id)))
+        self.taken_slots = prepare(
+            sa.select(sa.func.count(), sa.func.min(attempts.c.occupied_until)).where(
+                attempts.c.tenant_id == _bind(attempts.c.tenant_id), attempts.c.occupied_until > sa.bindparam("moment")
+            )
+        )
+        self.heads = prepare(_heads())
+        self.any_waiting = prepare(sa.select(_d.seq).where(*_WAITS).limit(1))
+        self.next_due = prepare(sa.select(sa.func.min(_d.due_at)).where(*_WAITS, _d.due_at > sa.bindparam("moment")))
+        self.take = prepare(_take())
+        self.begin_attempt = prepare(
+            attempts.insert().values(
+                delivery_seq=_bind(attempts.c.delivery_seq),
+                number=_bind(attempts.c.number),
+                tenant_id=_bind(attempts.c.tenant_id),
+                started_at=now(),
+                occupied_until=now() + sa.bindparam("lease", type_=sa.Double) + WINDOW,
+            )
+        )
+        self.end_attempt = prepare(
+            attempts.update()
+            .where(attempts.c.delivery_seq == _bind(_d.seq), attempts.c.number == _bind(attempts.c.number))
+            .values(
+                answered_at=now(),
+                occupied_until=now() + sa.bindparam("occupied_for", type_=sa.Double),
+                outcome=_bind(attempts.c.outcome),
+            )
+        )
+        self.hold_tenant = prepare(
+            tenants.update().where(tenants.c.id == _bind(tenants.c.id)).values(resume_at=_bind(tenants.c.resume_at))
+        )
+        mine = (_THIS, _d.attempts == _bind(_d.attempts), IS_SENDING)
+        freed = {"lease_until": None, "tell_at": now()}
+        self.repeat = prepare(
+            deliveries.update()
+            .where(*mine)
+            .values(state=State.ACCEPTED, due_at=_bind(_d.due_at), waiting=_bind(_d.waiting), **freed)
+        )
+        outcome = {column.name: _bind(column) for column in (_d.state, _d.activity_id, _d.problem, _d.detail)}
+        self.settle = prepare(deliveries.update().where(*mine).values(**outcome, settled_at=now(), **freed))
+        ended = {"settled_at": now(), "tell_at": now()}
+        self.end_waiting = prepare(
+            deliveries.update()
+            .where(*_WAITS)
+            .values(state=State.REJECTED, problem=_bind(_d.problem), **ended)
+            .returning(_d.id)
+        )
+        dead = (IS_SENDING, _d.lease_until < now())
+        self.dead = prepare.locking(sa.select(_d.seq, _d.id).where(*dead), skip_locked=True)
+        interrupted = {"state": State.UNKNOWN, "problem": Problem.INTERRUPTED, "lease_until": None, **ended}
+        self.expire = prepare(deliveries.update().where(_THIS, *dead).values(**interrupted))
+
+
+class TellingStatements:
+    """What telling needs."""
+
+    def __init__(self, engine: Engine) -> None:
+        prepare = _Compiler(engine)
+        untold = sa.select(_d.seq, _d.team_id, _d.channel_id).where(_d.tell_at <= now()).order_by(_d.tell_at)
+        unleased = sa.or_(_d.tell_lease_until.is_(None), _d.tell_lease_until < now())
+        self.untold = prepare(untold.where(unleased).limit(sa.bindparam("at_most", type_=sa.Integer)))
+        self.next_untold = prepare(sa.select(sa.func.min(_d.tell_at) - now()).where(_d.tell_at > now()))
+        self.look = prepare.locking(sa.select(*COLUMNS, now().label("now"), unleased).where(_THIS), skip_locked=True)
+        self.lease_telling = prepare(
+            deliveries.update().where(_THIS).values(tell_lease_until=now() + sa.bindparam("lease", type_=sa.Double))
+        )
+        self.plan_telling = prepare(
+            deliveries.update().where(_THIS).values(tell_at=_bind(_d.tell_at), tell_lease_until=None)
+        )
+        self.tell_later = prepare(
+            deliveries.update()
+            .where(_THIS)
+            .values(
+                tell_at=now() + sa.bindparam("seconds", type_=sa.Double),
+                tell_attempts=_d.tell_attempts + 1,
+                tell_lease_until=None,
+            )
+        )
+        anchored = {"anchor_ts": _bind(_d.anchor_ts), "anchor_mark": _bind(_d.anchor_mark)}
+        again = {"tell_attempts": 0}
+        self.anchored = prepare(deliveries.update().where(_THIS).values(**anchored, **again))
+        self.noted = prepare(deliveries.update().where(_THIS).values(noted=_bind(_d.noted), **again))
+        self.answered = prepare(deliveries.update().where(_THIS).values(replied_at=now(), **again))
+        self.marked = prepare(deliveries.update().where(_THIS).values(anchor_mark=_bind(_d.anchor_mark), **again))
+        self.rerouted = prepare(deliveries.update().where(_THIS).values(route=_bind(_d.route), **again))
+
+
+def _accept(insert: Any) -> sa.Executable:  # noqa: ANN401 - either dialect's insert()
+    """One statement finds the tenant and stores the delivery; it returns nothing when there is no tenant, or the key is known."""
+    tenant = FIND_TENANT.subquery()
+    given = [_bind(_d[name]) for name in GIVEN]
+    moments = [now(), now(), now() + ANCHOR_AFTER]
+    row = sa.select(*given, tenant.c.id, tenant.c.name, *moments).where(sa.true())
+    columns = [*GIVEN, "tenant_id", "tenant_name", "accepted_at", "due_at", "tell_at"]
+    statement: sa.Executable = (
+        insert(deliveries)
+        .from_select(columns, row, include_defaults=False)
+        .on_conflict_do_nothing(index_elements=["team_id", "key"])
+        .returning(_d.tenant_id)
+    )
+    return statement
+
+
+def _heads() -> sa.Select[Any]:
+    """The first open delivery of each ticket, if it is due: an earlier one of the same ticket goes first."""
+    earlier = deliveries.alias("earlier")
+    open_ = earlier.c.state.in_((sa.literal_column("'accepted'"), sa.literal_column("'sending'")))
+    same_ticket = (earlier.c.tenant_id == _d.tenant_id, earlier.c.ticket_id == _d.ticket_id)
+    return (
+        sa.select(_d.seq)
+        .where(
+            _d.tenant_id == _bind(_d.tenant_id),
+            IS_ACCEPTED,
+            _d.due_at <= sa.bindparam("moment", type_=sa.Double),
+            ~sa.exists().where(*same_ticket, earlier.c.seq < _d.seq, open_),
+        )
+        .order_by(_d.seq)
+        .limit(sa.bindparam("room", type_=sa.Integer))
+    )
+
+
+def _take() -> sa.Executable:
+    return (
+        deliveries.update()
+        .where(_d.seq == _bind(_d.seq), IS_ACCEPTED)
+        .values(
+            state=State.SENDING,
+            lease_until=now() + sa.bindparam("lease", type_=sa.Double),
+            attempts=_d.attempts + 1,
+            first_attempt_at=sa.func.coalesce(_d.first_attempt_at, now()),
+            tell_at=now(),
+        )
+        .returning(*COLUMNS)
+    )
