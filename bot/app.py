@@ -3,9 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import sqlalchemy as sa
 from pydantic import SecretStr
 from slack_bolt.async_app import AsyncApp
 
@@ -13,7 +11,7 @@ from bot.activities.store import Outbox
 from bot.activities.teller import Teller
 from bot.activities.worker import Worker
 from bot.db import Database
-from bot.encryption import Keyring, secret_beside
+from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.settings import Settings
 from bot.slack.bolt import bolt_application
@@ -41,18 +39,6 @@ class Parts:
     web: SlackWeb
     bolt: AsyncApp
     signing_secret: str | None = field(repr=False)  # None: Slack reaches the bot by Socket Mode, or not at all
-
-
-def keyring(settings: Settings) -> Keyring:
-    """Return the keyring of ENCRYPTION_KEYS, or of the secret kept beside the SQLite file."""
-    if settings.encryption_keys:
-        return Keyring([key.get_secret_value() for key in settings.encryption_keys])
-    file = sa.make_url(settings.sqlalchemy_url).database
-    return Keyring([secret_beside(Path(file or settings.data_dir / "portal-activity.db"))])
-
-
-def _secret(value: SecretStr | None) -> str | None:
-    return None if value is None else value.get_secret_value()
 
 
 @asynccontextmanager
@@ -106,3 +92,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             bolt,
             signing_secret,
         )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()

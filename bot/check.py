@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from bot.app import keyring
 from bot.db import Database, DatabaseUnavailableError
 from bot.encryption import UndecipherableError
+from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.leadsquared.outcome import NotSent, Rejected, Unknown
 from bot.process import environment_tenant

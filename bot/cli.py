@@ -1,6 +1,8 @@
 """python -m bot run | worker | migrate | check | tenants | playground."""
 
 import asyncio
+import errno
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -187,6 +189,7 @@ def _settings() -> Settings:
 
     try:
         settings = load_settings()
+        settings.make_data_dir()
     except ConfigurationError as error:
         _exit(error.problems)
     configure_logging(settings.log_level, settings.log_format)
@@ -206,8 +209,18 @@ def _serve(*, surface: bool) -> None:
     try:
         asyncio.run(serve(settings, surface=surface))
     except OSError as error:
-        place = f"{settings.bind_host}:{DEFAULT_PORT if settings.port is None else settings.port}"
-        _exit([f"PORT: the bot cannot listen on {place} ({error.strerror or error}); choose another PORT"])
+        port = DEFAULT_PORT if settings.port is None else settings.port
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            _exit(
+                [
+                    f"PORT: the bot cannot listen on {settings.bind_host}:{port} ({os.strerror(error.errno)}); choose another PORT"
+                ]
+            )
+        _exit(
+            [
+                f"HOST: the bot cannot listen on {settings.bind_host} ({error.strerror or error}); name an address of this machine"
+            ]
+        )
 
 
 def _migrate(settings: Settings) -> bool:
@@ -224,9 +237,9 @@ def _require_migrated(settings: Settings) -> None:
 
 def _administer(settings: Settings, do: Callable[..., Awaitable[None]]) -> None:
     """Run one administrator's task against the directory of tenants."""
-    from bot.app import keyring
     from bot.db import Database, DatabaseUnavailableError
     from bot.encryption import UndecipherableError
+    from bot.keys import keyring
     from bot.tenants.directory import Directory, TenantError
 
     _migrate(settings) if settings.on_sqlite else _require_migrated(settings)
@@ -263,7 +276,12 @@ def _or_exit(do: Callable[[], T]) -> T:
 def _keys(file: Path | None) -> tuple[str, str]:
     """Read the access key and the secret key: from a file, a hidden prompt, or standard input; never from the command line."""
     if file is not None:
-        lines = file.read_text(errors="replace").splitlines()  # what is no key is refused as such
+        try:
+            lines = file.read_text().splitlines()
+        except (OSError, UnicodeDecodeError):
+            _exit(
+                [f"--keys-file: {file} cannot be read as text; it holds two lines, the access key and the secret key"]
+            )
     elif sys.stdin.isatty():
         lines = [typer.prompt("Access key", hide_input=True), typer.prompt("Secret key", hide_input=True)]
     else:

@@ -9,18 +9,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 # Libraries that log addresses, headers or bodies below this level; what they say from here on goes through `_foreign`.
-_QUIET = (
-    "slack_bolt",
-    "slack_sdk",
-    "httpx",
-    "httpcore",
-    "aiohttp",
-    "asyncio",
-    "sqlalchemy",
-    "alembic",
-    "hpack",
-    "urllib3",
-)
+_QUIET = ("slack_sdk", "httpx", "httpcore", "aiohttp", "asyncio", "sqlalchemy", "alembic")
 
 
 def configure_logging(level: str, format_: str) -> None:
@@ -41,7 +30,7 @@ def configure_logging(level: str, format_: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -54,8 +43,10 @@ def configure_logging(level: str, format_: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    # Bolt's warnings are advice to whoever writes an app, given at every start.
+    logging.getLogger("slack_bolt").setLevel(logging.ERROR)
     for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
 
 
 def _foreign(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

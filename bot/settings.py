@@ -5,9 +5,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from bot.encryption import MINIMUM_SECRET_LENGTH
 from bot.leadsquared.address import InvalidAddressError, parse_address, parse_host_pattern
+from bot.tenants.tenant import check_key, check_org_id
 
 DEFAULT_PORT = 3000
 
@@ -101,6 +104,16 @@ class Settings(BaseSettings):
             "make an app-level token with connections:write on your Slack app's page Basic Information",
         )
 
+    @field_validator("leadsquared_org_id")
+    @classmethod
+    def _org_id(cls, value: str | None) -> str | None:
+        return None if value is None else check_org_id(value)
+
+    @field_validator("leadsquared_access_key", "leadsquared_secret_key")
+    @classmethod
+    def _key(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(check_key(value.get_secret_value()))
+
     @field_validator("slack_api_url")
     @classmethod
     def _slack_url(cls, value: str) -> str:
@@ -121,9 +134,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _database(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(
-            ("sqlite:", "postgres:", "postgresql:", "postgresql+psycopg:")
-        ):
+        if value is not None and not _is_database_url(value.get_secret_value()):
             raise ValueError("use postgres://user:password@host/name, or sqlite:///path/to/file.db")
         return value
 
@@ -159,9 +170,32 @@ class Settings(BaseSettings):
         scheme, separator, rest = self.database_url.get_secret_value().partition("://")
         return f"{'postgresql+psycopg' if scheme in ('postgres', 'postgresql') else scheme}{separator}{rest}"
 
+    def make_data_dir(self) -> None:
+        """Make the folder of the SQLite file; raise ConfigurationError when that cannot be."""
+        file = make_url(self.sqlalchemy_url).database if self.on_sqlite else None
+        if file is None:
+            return
+        folder = Path(file).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            name = "DATA_DIR" if self.database_url is None else "DATABASE_URL"
+            raise ConfigurationError(
+                [f"{name}: the folder {folder} cannot be made ({error.strerror}); name another"]
+            ) from None
+
     @property
     def on_sqlite(self) -> bool:
         return self.sqlalchemy_url.startswith("sqlite")
+
+
+def _is_database_url(text: str) -> bool:
+    scheme, separator, _ = text.partition("://")
+    try:
+        make_url(text)
+    except (ArgumentError, ValueError):
+        return False
+    return bool(separator) and scheme in ("sqlite", "postgres", "postgresql", "postgresql+psycopg")
 
 
 def _starts(value: SecretStr | None, prefix: str, mend: str) -> SecretStr | None:
@@ -174,6 +208,8 @@ def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Set
     """Read the environment and `.env`; raise ConfigurationError with a line per problem."""
     try:
         settings = Settings(_env_file=env_file, **overrides)
+    except UnicodeDecodeError:
+        raise ConfigurationError([f"{env_file}: it is not UTF-8; save it as UTF-8"]) from None
     except ValidationError as error:
         raise ConfigurationError([_line(problem) for problem in error.errors()]) from None
     problems = _contradictions(settings)

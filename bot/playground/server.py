@@ -23,7 +23,9 @@ class StandIn:
         return f"http://{HOST}:{self.port}"
 
     async def start(self) -> None:
-        """Listen, on the port of the last time if there was one."""
+        """Listen, on the port of the last time if there was one; nothing changes if it listens already."""
+        if self._runner is not None:
+            return
         application = web.Application(client_max_size=4 * 1024 * 1024)
         application.add_routes(self.routes())
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)

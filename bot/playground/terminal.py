@@ -80,6 +80,7 @@ class Playground:
     leadsquared: LeadSquaredStandIn
     show: screen.Screen
     channel: Channel = CHANNELS[0]
+    away: bool = False  # something was switched off: what waits for it is not waited for
 
     async def do(self, line: str) -> bool:
         """Carry out a line; False when it asks to leave."""
@@ -129,6 +130,9 @@ class Playground:
             print("Which button? Its number stands in front of it: :press 1")
             return
         message, label = found
+        if label not in message.buttons():
+            print("That button is gone: somebody has decided already.")
+            return
         person = COLLEAGUE if who.strip().lower() == COLLEAGUE.name.lower() else YOU
         await self.slack.click(message, label, person=person.id)
 
@@ -161,14 +165,15 @@ class Playground:
         self.show.ticket(number, self.leadsquared.on(number))
 
     async def _switch_leadsquared(self, position: str) -> None:
-        if position == "off":
+        self.away = position == "off"
+        if self.away:
             await self.leadsquared.stop()
         else:
             await self.leadsquared.start()
         print(f"LeadSquared is {'off: its connections are refused' if position == 'off' else 'on'}.")
 
     def _switch_slack(self, position: str) -> None:
-        self.slack.down = position == "off"
+        self.slack.down = self.away = position == "off"
         print(f"Slack is {'off: it answers every call of the bot with an error' if self.slack.down else 'on'}.")
 
     async def _wait(self, _words: str) -> None:
@@ -218,9 +223,10 @@ async def _run_through(playground: Playground) -> None:
         print(f"#{playground.channel.name}> {line}")
         if not await playground.do(line):
             break
-        if not line.strip().startswith((":leadsquared", ":slack", ":channel", ":fill")):
+        if not playground.away:
             await playground.settle()
         playground.show.catch_up()
+    playground.slack.down = False
     await playground.settle()
     playground.show.catch_up()
     playground.show.tickets(playground.leadsquared.ledger.activities)
@@ -270,7 +276,7 @@ def _settings(slack: SlackStandIn, leadsquared: LeadSquaredStandIn, folder: Path
         leadsquared_connect_timeout=2,
         leadsquared_read_timeout=2,
         data_dir=folder,
-        retry_for=20,
+        retry_for=13,
         shutdown_grace=3,
     )
 

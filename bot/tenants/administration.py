@@ -1,11 +1,15 @@
 """What an administrator asks of the directory, checked and put into words."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
-from bot.leadsquared.address import InvalidAddressError, parse_address
+from bot.leadsquared.address import parse_address
 from bot.settings import Settings
 from bot.tenants.directory import Directory, Scope, TenantError
-from bot.tenants.tenant import ENVIRONMENT, Tenant
+from bot.tenants.tenant import ENVIRONMENT, Tenant, check_key, check_org_id
+
+T = TypeVar("T")
 
 LONGEST_NAME = 64
 DEFAULT_LIMIT = 25
@@ -93,18 +97,18 @@ async def describe(directory: Directory, name: str, lines: list[str]) -> None:
 def _checked(tenant: Tenant, settings: Settings) -> Tenant:
     if not tenant.name.isprintable() or not tenant.name.strip() or len(tenant.name) > LONGEST_NAME:
         raise TenantError(f"A tenant's name has 1 to {LONGEST_NAME} printable characters.")
-    if not (tenant.org_id.isascii() and tenant.org_id.isalnum()):
-        raise TenantError(
-            f"--org-id: {tenant.org_id!r} is not an org id; it is the number shown after login, such as 22824."
-        )
-    for what, key in (("access key", tenant.access_key), ("secret key", tenant.secret_key)):
-        if not (key.isascii() and key.isprintable()) or " " in key:
-            raise TenantError(f"The {what} has characters that no key has; copy it again.")
-    try:
-        address = parse_address(tenant.api_url, settings.leadsquared_allowed_hosts)
-    except InvalidAddressError as error:
-        raise TenantError(f"--api-url: {error}") from None
+    _accept("--org-id", lambda: check_org_id(tenant.org_id))
+    _accept("The access key", lambda: check_key(tenant.access_key))
+    _accept("The secret key", lambda: check_key(tenant.secret_key))
+    address = _accept("--api-url", lambda: parse_address(tenant.api_url, settings.leadsquared_allowed_hosts))
     return replace(tenant, api_url=address.url)
+
+
+def _accept(what: str, check: Callable[[], T]) -> T:
+    try:
+        return check()
+    except ValueError as error:
+        raise TenantError(f"{what}: {error}.") from None
 
 
 def _not_environment(name: str) -> None:

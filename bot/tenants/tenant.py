@@ -17,3 +17,17 @@ class Tenant:
     secret_key: str = field(repr=False)
     calls_per_window: int = 25
     id: int | None = None
+
+
+def check_org_id(text: str) -> str:
+    """Return an org id, or raise ValueError: it becomes a part of a path."""
+    if not (text.isascii() and text.isalnum()):
+        raise ValueError(f"{text!r} is not an org id; it is the number shown after login, such as 22824")
+    return text
+
+
+def check_key(text: str) -> str:
+    """Return a key, or raise ValueError without repeating it: it becomes a header."""
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError("has characters that no key has; copy it again")
+    return text

@@ -1,0 +1,200 @@
+"""The files beside the code say what the code says."""
+
+import importlib
+import json
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from postgres import BOT, ROOT, Task, run_all
+
+from bot.check import SCOPES
+from bot.settings import DEFAULT_PORT, Settings, load_settings
+from bot.slack.front import PATH
+from bot.slack.views import COMMAND
+
+MANIFEST = ROOT / "manifest.yml"
+SCHEMA = ROOT.parent / "shared" / "slack-manifest.schema.json"
+REQUIREMENTS = ["requirements.txt", "requirements-dev.txt"]
+
+
+# -- manifest.yml
+
+
+def for_socket_mode() -> str:
+    return MANIFEST.read_text()
+
+
+def for_http() -> str:
+    """Follow the instruction at the top of the manifest."""
+    switched = for_socket_mode().replace("socket_mode_enabled: true", "socket_mode_enabled: false")
+    return re.sub(r"^(\s+)# (\w*url: )", r"\1\2", switched, flags=re.MULTILINE)
+
+
+VARIANTS = {"socket mode": for_socket_mode, "http": for_http}
+
+
+def manifest(variant: str) -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load(VARIANTS[variant]())
+    return read
+
+
+@pytest.mark.skipif(not SCHEMA.exists(), reason="Slack's manifest schema is not beside this repository")
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_manifest_is_valid_by_slacks_schema(variant: str) -> None:
+    jsonschema.validate(manifest(variant), json.loads(SCHEMA.read_text()))
+
+
+def test_the_manifest_asks_for_the_scopes_that_check_looks_for_and_no_more() -> None:
+    assert manifest("socket mode")["oauth_config"] == {"scopes": {"bot": list(SCOPES)}}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_manifest_has_the_command_as_it_is_registered_with_its_text_escaped(variant: str) -> None:
+    (command,) = manifest(variant)["features"]["slash_commands"]
+    assert command["command"] == COMMAND
+    assert command["should_escape"] is True
+    assert manifest(variant)["settings"]["interactivity"]["is_enabled"] is True
+
+
+def test_over_http_everything_goes_to_the_one_path_and_as_many_lines_as_the_manifest_says() -> None:
+    addresses = re.findall(r"^\s+\w*url: (\S+)$", for_http(), flags=re.MULTILINE)
+    said = re.search(r"take the # from the (\w+) lines", for_socket_mode())
+    assert said is not None
+    assert len(addresses) == {"two": 2, "three": 3, "four": 4}[said[1]]
+    assert all(address.endswith(PATH) for address in addresses)
+    assert manifest("http")["settings"]["socket_mode_enabled"] is False
+    assert not re.findall(r"^\s+\w*url: ", for_socket_mode(), flags=re.MULTILINE)
+
+
+# -- .env.example
+
+
+def example() -> dict[str, tuple[str, str]]:
+    """Return each variable's value and the comment above it."""
+    found: dict[str, tuple[str, str]] = {}
+    above: list[str] = []
+    for line in (ROOT / ".env.example").read_text().splitlines():
+        variable = re.fullmatch(r"(?:# )?([A-Z_]+)=(.*)", line)
+        if variable:
+            assert variable[1] not in found, f"{variable[1]} stands twice"
+            found[variable[1]] = (variable[2], " ".join(above))
+            above = []
+        elif line.startswith("# "):
+            above.append(line.removeprefix("# "))
+        else:
+            above = []
+    return found
+
+
+def test_the_example_has_every_setting_and_no_other() -> None:
+    assert set(example()) == {name.upper() for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("name", [name.upper() for name in Settings.model_fields])
+def test_a_sentence_stands_above_each_setting(name: str) -> None:
+    _, above = example()[name]
+    assert re.fullmatch(r"(?:[A-Z0-9].*|console, or .*|json.*)\.", above), above
+    assert len(above.split()) >= 4
+
+
+def test_the_values_of_the_example_are_the_defaults() -> None:
+    # What has no default shows how it is written, or what it comes to outside Heroku.
+    shown = {
+        "LEADSQUARED_API_URL": "https://apigw.service-in.leadsquared.com",
+        "LEADSQUARED_ORG_ID": "22824",
+        "HOST": load_settings(env_file=None).bind_host,
+        "PORT": str(DEFAULT_PORT),
+    }
+    for name, field in Settings.model_fields.items():
+        value, _ = example()[name.upper()]
+        if name.upper() in shown:
+            assert value == shown[name.upper()], name
+            assert field.default is None, name
+        elif value:
+            assert getattr(load_settings(env_file=None, **{name: value}), name) == field.default, name
+        else:
+            assert not field.default, name
+
+
+def test_the_example_copied_as_it_is_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text((ROOT / ".env.example").read_text())
+    assert load_settings(env_file=tmp_path / ".env") == load_settings(env_file=None)
+
+
+# -- Procfile
+
+
+def test_the_procfile_starts_commands_that_there_are(tmp_path: Path) -> None:
+    processes = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
+    assert processes == {
+        "release": "python -m bot migrate",
+        "web": "python -m bot run",
+        "worker": "python -m bot worker",
+    }
+    tasks = [Task((*shlex.split(line)[len(BOT) :], "--help"), {}) for line in processes.values()]
+    for ended, line in zip(run_all(tasks, tmp_path), processes.values(), strict=True):
+        assert ended.status == 0
+        assert line in ended.out
+
+
+# -- requirements and pyproject.toml
+
+
+def project() -> dict[str, Any]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        read: dict[str, Any] = tomllib.load(file)["project"]
+    return read
+
+
+def locked(file: str) -> dict[str, tuple[str, list[str]]]:
+    """Return each requirement's version and hashes."""
+    text = re.sub(r"\\\n\s*", "", (ROOT / file).read_text())
+    found: dict[str, tuple[str, list[str]]] = {}
+    for line in text.splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            assert not line.startswith("-"), f"an option in {file}: {line}"
+            requirement = Requirement(line.partition(" --hash")[0])
+            (pin,) = requirement.specifier
+            assert pin.operator == "==", line
+            hashes = re.findall(r"--hash=(\S+)", line)
+            found[canonicalize_name(requirement.name)] = (pin.version, hashes)
+    return found
+
+
+@pytest.mark.parametrize("file", REQUIREMENTS)
+def test_every_requirement_has_hashes_and_no_index_is_named(file: str) -> None:
+    assert not re.search(r"https?:|index-url|find-links|trusted-host", (ROOT / file).read_text())
+    assert len(locked(file)) > 10
+    for name, (_, hashes) in locked(file).items():
+        assert hashes, name
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", hash_) for hash_ in hashes), name
+
+
+@pytest.mark.parametrize("file", REQUIREMENTS)
+def test_every_dependency_is_among_the_requirements_in_a_version_that_fits(file: str) -> None:
+    wanted = list(project()["dependencies"])
+    if file == "requirements-dev.txt":
+        wanted += project()["optional-dependencies"]["dev"]
+    for requirement in map(Requirement, wanted):
+        version, _ = locked(file)[canonicalize_name(requirement.name)]
+        assert version in requirement.specifier, requirement
+    assert "psycopg-binary" in locked(file), "what an extra brings is there as well"
+
+
+def test_the_tests_run_with_the_versions_that_the_bot_runs_with() -> None:
+    runtime, development = locked("requirements.txt"), locked("requirements-dev.txt")
+    assert {name: development.get(name) for name in runtime} == runtime
+
+
+def test_the_console_script_resolves() -> None:
+    assert project()["scripts"].keys() == {"portal-activity"}
+    module, _, name = project()["scripts"]["portal-activity"].partition(":")
+    assert callable(getattr(importlib.import_module(module), name))

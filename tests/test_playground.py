@@ -1,0 +1,164 @@
+"""`python -m bot playground` with its standard input from a pipe."""
+
+import re
+from collections.abc import Mapping
+
+import pytest
+from postgres import Ended, Task, run_all
+
+from bot.playground.terminal import TICKETS
+
+HELLO = ["/portal-activity 143 hello"]
+# Every row of the table that is not recorded at once, by the ticket (or the switch) that leads to it.
+ROWS = {
+    "/portal-activity 143 fine": ["✅ Recorded on ticket 143, activity Id 1"],
+    "/portal-activity 400 body": ["Not recorded", "LeadSquared says: ", "1: Edit and send again"],
+    "/portal-activity 200 status": [
+        "Not recorded",
+        'LeadSquared says: "The ticket is closed"',
+        ": Edit and send again",
+    ],
+    "/portal-activity 401 keys": ["Not recorded", "refused this workspace's keys", "IP Whitelisting", ": Send again"],
+    "/portal-activity 403 switch": ["Not recorded", "Service CRM APIs", "IP Whitelisting", ": Send again"],
+    "/portal-activity 404 typo": ["Not recorded", "no ticket 404", "org id is wrong", ": Edit and send again"],
+    "/portal-activity 9999 typo": ["Not recorded", "no ticket 9999", ": Edit and send again"],
+    "/portal-activity 500 inside": ["Not recorded", "The activity could not be saved", ": Send again"],
+    "/portal-activity 202 no id": ["Not known whether recorded", "look there first", ": Send again", ": It is there"],
+    "/portal-activity 307 moved": ["Not known whether recorded", "redirect", ": Send again", ": It is there"],
+    "/portal-activity 502 page": ["Not known whether recorded", "look there first", ": Send again", ": It is there"],
+    "/portal-activity 503 broken": ["Not known whether recorded", "connection", ": Send again", ": It is there"],
+    "/portal-activity 504 silent": ["Not known whether recorded", "did not answer in time", ": It is there"],
+    ":channel private": ["#private"],
+    "/portal-activity 144 alone": ["#private", "only you see this", "Recorded on ticket 144"],
+    ":channel archive": ["#archive"],
+    "/portal-activity 145 alone": ["#archive", "only you see this", "Recorded on ticket 145"],
+}
+BUSY = {
+    "/portal-activity 429 busy": ["Waiting for LeadSquared's limit", "by itself", "✅ Recorded on ticket 429"],
+}
+AWAY = {
+    ":channel offline": ["#offline"],
+    "/portal-activity 143 away": [
+        "LeadSquared cannot be reached",
+        "still trying until",
+        "Not recorded",
+        "could not be reached at 127.0.0.1",
+        ": Send again",
+    ],
+}
+PRESSES: dict[str, list[str]] = {
+    "/portal-activity 502 first": ["[1: Send again] [2: It is there]"],
+    ":press 1": ["Sent again by @You", "[3: Send again] [4: It is there]"],
+    ":press 4 as Ben": ["✅ On the ticket, seen by @Ben", "Found on the ticket by @Ben"],
+    "/portal-activity 400 wrong": ["[5: Edit and send again]"],
+    ":press 5": ["┌ Edit and send again", "Ticket: 400", "Text: wrong"],
+    ":fill Ticket abc": ["Ticket: abc"],
+    ":submit": ["Not a ticket"],
+    ":fill Ticket 144": ["Ticket: 144"],
+    ":fill Text right at last": ["Text: right at last"],
+    ":submit ": ["✅ Recorded on ticket 144, activity Id 1", "Sent again by @You"],
+    ":ticket 144": ["Ticket 144 in LeadSquared: 1 portal activity", "Id 1: right at last"],
+    ":ticket 400": ["Ticket 400 in LeadSquared: no portal activities"],
+    "/portal-activity help": ["only you see this", "records what a customer did"],
+    "/portal-activity": ["only you see this", "name the ticket"],
+}
+NONSENSE = {
+    "hello": [":help"],
+    "/other 143 hello": ["/other is not a valid command"],
+    ":press 99": ["Which button?"],
+    ":press x": ["Which button?"],
+    ":submit": ["There is no open form"],
+    ":fill Text x": ["There is no open form"],
+    ":channel nowhere": ["support, private"],
+    ":wait": [],
+    "": [],
+}
+SCRIPTS: dict[str, list[str]] = {
+    "away": list(AWAY),  # the longest is begun first
+    "rows": list(ROWS),
+    "presses": [*PRESSES, ":press 1"],
+    "busy": list(BUSY),
+    "hello": HELLO,
+    "help": [":help", *NONSENSE, ":quit", "/portal-activity 143 not any more"],
+    "slack away": [":slack off", "/portal-activity 143 kept", ":slack on"],
+}
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+    """Every script, each in a playground of its own, beside each other."""
+    folder = tmp_path_factory.mktemp("playground")
+    variables = {"SLACK_BOT_TOKEN": "xoxb-of-the-developer", "DATABASE_URL": "nonsense", "PORT": "nonsense"}
+    tasks = [
+        Task(("playground",), variables, "".join(f"{line}\n" for line in script).encode())
+        for script in SCRIPTS.values()
+    ]
+    ended = dict(zip(SCRIPTS, run_all(tasks, folder, at_once=len(tasks), within=38), strict=True))
+    assert list(folder.iterdir()) == [], "a playground leaves nothing behind"
+    return ended
+
+
+def parts(ended: Ended) -> list[tuple[str, str]]:
+    """Return each line of the script with what was shown after it, in one line."""
+    pieces = re.split(r"^#[a-z]+> (.*)$", ended.out, flags=re.MULTILINE)
+    return [(line, " ".join(shown.split())) for line, shown in zip(pieces[1::2], pieces[2::2], strict=True)]
+
+
+def shown_after(script: str, played: Mapping[str, Ended], expected: Mapping[str, list[str]]) -> None:
+    found = parts(played[script])
+    assert [line for line, _ in found][: len(expected)] == list(expected)
+    for (line, shown), words in zip(found, expected.values(), strict=False):
+        for word in words:
+            assert word in shown, f"{line}: {shown}"
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_is_run_to_its_end_and_ends_well(script: str, played: dict[str, Ended]) -> None:
+    assert (played[script].status, played[script].err) == (0, "")
+
+
+def test_a_piped_command_shows_the_channel_the_thread_and_the_tickets_activity(played: dict[str, Ended]) -> None:
+    lines = played["hello"].out.splitlines()
+    *_, anchor = [line for line in lines if line.startswith("  #support")]  # ⏳ first, when it takes a moment
+    (answer,) = [line for line in lines if line.startswith("    └ #support thread")]
+    assert "✅ Recorded" in anchor
+    assert "> hello" in played["hello"].out
+    assert "Recorded on ticket 143, activity Id 1" in answer
+    assert lines[-2:] == ["Ticket 143 in LeadSquared: 1 portal activity", "    Id 1: hello"]
+
+
+def test_the_help_lists_every_ticket_and_ends_at_quit(played: dict[str, Ended]) -> None:
+    for number, (_, says) in TICKETS.items():
+        assert re.search(rf"^  {number}  \S" if says else rf"\b{number}\b", played["help"].out, flags=re.MULTILINE), (
+            number
+        )
+    assert "not any more" not in played["help"].out
+
+
+@pytest.mark.parametrize(("script", "expected"), [("rows", ROWS), ("busy", BUSY), ("away", AWAY)])
+def test_every_row_of_the_table_is_reachable(
+    script: str, expected: dict[str, list[str]], played: dict[str, Ended]
+) -> None:
+    shown_after(script, played, expected)
+
+
+def test_buttons_and_forms_are_pressed_filled_and_submitted(played: dict[str, Ended]) -> None:
+    shown_after("presses", played, PRESSES)
+
+
+def test_what_the_playground_does_not_know_is_told_and_ends_nothing(played: dict[str, Ended]) -> None:
+    found = dict(parts(played["help"])[1:])
+    for line, words in NONSENSE.items():
+        for word in words:
+            assert word in found[line]
+
+
+def test_a_button_that_was_pressed_already_is_told_to_be_gone(played: dict[str, Ended]) -> None:
+    line, shown = parts(played["presses"])[-1]
+    assert line == ":press 1"
+    assert shown.startswith(("Which button?", "That button"))
+
+
+def test_a_script_may_switch_slack_off_and_on_again(played: dict[str, Ended]) -> None:
+    assert "Slack is off" in played["slack away"].out
+    assert "Recorded on ticket 143, activity Id 1" in played["slack away"].out

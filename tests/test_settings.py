@@ -1,0 +1,322 @@
+"""The environment, checked: what is wrong is said by the variable's name and with its mend, and never with a secret."""
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import settings_from
+from pydantic import ValidationError
+
+from bot.settings import ConfigurationError, Settings, load_settings, missing_for_slack
+
+KEY = "an-encryption-secret-of-the-tests-1234"
+TENANT = {
+    "LEADSQUARED_API_URL": "https://apigw.service-in.leadsquared.com",
+    "LEADSQUARED_ORG_ID": "22824",
+    "LEADSQUARED_ACCESS_KEY": "an-access-key",
+    "LEADSQUARED_SECRET_KEY": "a-secret-key",
+}
+POSTGRES = {"DATABASE_URL": "postgres://bot:hunter2@db.example/bot", "ENCRYPTION_KEYS": KEY}
+
+
+def problems_of(**environment: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as refused:
+        settings_from(environment)
+    return refused.value.problems
+
+
+def test_without_any_setting_it_starts_on_sqlite_in_its_own_folder() -> None:
+    settings = settings_from({})
+    assert settings.sqlalchemy_url == "sqlite:///data/portal-activity.db"
+    assert settings.on_sqlite
+    assert settings.leadsquared_api_url is None
+    assert settings.leadsquared_allowed_hosts == ("*.leadsquared.com",)
+    assert settings.bind_host == "127.0.0.1"
+
+
+def test_an_empty_variable_is_as_good_as_none() -> None:
+    names = ["PORT", "DATABASE_URL", "ENCRYPTION_KEYS", "SLACK_BOT_TOKEN", "LEASE", *TENANT]
+    assert settings_from(dict.fromkeys(names, "")) == settings_from({})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "mend"),
+    [
+        ("SLACK_BOT_TOKEN", "xoxp-a-persons-token", "must start with xoxb-; copy the Bot User OAuth Token"),
+        ("SLACK_APP_TOKEN", "xoxb-the-other-token", "must start with xapp-; make an app-level token"),
+        ("SLACK_API_URL", "slack.com", "https://slack.com/api/"),
+        ("DATABASE_URL", "mysql://bot@db.example/bot", "use postgres://user:password@host/name, or sqlite:///"),
+        ("DATABASE_URL", "bot.db", "use postgres://user:password@host/name, or sqlite:///"),
+        ("ENCRYPTION_KEYS", "short", "at least 32 characters"),
+        ("ENCRYPTION_KEYS", "x" * 31, "at least 32 characters"),
+        ("ENCRYPTION_KEYS", f"{KEY},short", "at least 32 characters"),
+        ("ENCRYPTION_KEYS", f"{' ' * 40}short{' ' * 40}", "at least 32 characters"),
+        ("LEADSQUARED_ALLOWED_HOSTS", "https://crm.example.com", "not a host name or a pattern"),
+        ("LEADSQUARED_ALLOWED_HOSTS", "*.leadsquared.com,*", "not a host name or a pattern"),
+        ("PORT", "abc", "integer"),
+        ("PORT", "65536", "less than or equal to 65535"),
+        ("PORT", "-1", "greater than or equal to 0"),
+        ("LOG_LEVEL", "loud", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ("LOG_FORMAT", "xml", "'console' or 'json'"),
+        ("RETRY_FOR", "0", "greater than 0"),
+        ("RETRY_FOR", "nan", "less than or equal to 86400"),
+        ("LEADSQUARED_READ_TIMEOUT", "inf", "less than or equal to 86400"),
+        ("LEADSQUARED_CONNECT_TIMEOUT", "-1", "greater than 0"),
+        ("LEASE", "4", "greater than or equal to 5"),
+        ("LEASE", "20", "must be longer than the longest call to LeadSquared (20 s"),
+        ("SHUTDOWN_GRACE", "2", "greater than or equal to 3"),
+        ("POLL_INTERVAL", "0", "greater than or equal to 0.1"),
+    ],
+)
+def test_each_wrong_setting_is_a_line_with_the_variables_name_and_the_mend(name: str, value: str, mend: str) -> None:
+    (line,) = problems_of(**{name: value})
+    assert line.startswith(f"{name}: ")
+    assert mend in line
+
+
+def test_all_wrong_settings_are_told_together() -> None:
+    lines = problems_of(PORT="abc", LOG_LEVEL="loud", SLACK_BOT_TOKEN="nope", RETRY_FOR="0")
+    assert {line.partition(":")[0] for line in lines} == {"PORT", "LOG_LEVEL", "SLACK_BOT_TOKEN", "RETRY_FOR"}
+
+
+def test_the_error_reads_as_its_lines() -> None:
+    error = ConfigurationError(["A: wrong; mend it", "B: missing"])
+    assert str(error) == "A: wrong; mend it\nB: missing"
+
+
+# -- the tenant in the environment
+
+
+def test_the_four_variables_of_a_tenant_together_make_one() -> None:
+    settings = settings_from(TENANT)
+    assert (settings.leadsquared_api_url, settings.leadsquared_org_id) == (
+        "https://apigw.service-in.leadsquared.com",
+        "22824",
+    )
+    assert settings.leadsquared_access_key is not None
+    assert settings.leadsquared_access_key.get_secret_value() == "an-access-key"
+
+
+@pytest.mark.parametrize("given", [(name,) for name in TENANT] + [tuple(list(TENANT)[:3]), tuple(list(TENANT)[1:])])
+def test_some_of_a_tenants_four_variables_are_not_enough_and_each_missing_one_is_named(given: tuple[str, ...]) -> None:
+    lines = problems_of(**{name: TENANT[name] for name in given})
+    assert [line.partition(":")[0] for line in lines] == [name for name in TENANT if name not in given]
+    assert all("set all four LEADSQUARED_*" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("https://leadsquared.com.evil.example", "LEADSQUARED_ALLOWED_HOSTS"),
+        ("http://apigw.service-in.leadsquared.com", "must be https"),
+        ("apigw.service-in.leadsquared.com", "must start with https://"),
+    ],
+)
+def test_the_tenants_address_is_checked_at_start(url: str, says: str) -> None:
+    (line,) = problems_of(**TENANT | {"LEADSQUARED_API_URL": url})
+    assert line.startswith("LEADSQUARED_API_URL: ")
+    assert says in line
+
+
+@pytest.mark.parametrize("org_id", ["..", "../../x", "22824/ticket/1", "228 24", "\uff12\uff12\uff18\uff12\uff14"])
+def test_an_org_id_that_is_none_is_refused_at_start_as_tenants_add_does(org_id: str) -> None:
+    (line,) = problems_of(**TENANT | {"LEADSQUARED_ORG_ID": org_id})
+    assert line.startswith("LEADSQUARED_ORG_ID: ")
+
+
+@pytest.mark.parametrize("name", ["LEADSQUARED_ACCESS_KEY", "LEADSQUARED_SECRET_KEY"])
+@pytest.mark.parametrize("key", ["two words", "line\nbreak", "ключ-to-the-door"])
+def test_a_key_that_cannot_stand_in_a_header_is_refused_at_start_and_not_repeated(name: str, key: str) -> None:
+    (line,) = problems_of(**TENANT | {name: key})
+    assert line.startswith(f"{name}: ")
+    assert key not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("*.leadsquared.com", ("*.leadsquared.com",)),
+        ("crm.example.com", ("crm.example.com",)),
+        (" *.LeadSquared.com , crm.example.com. ,, ", ("*.leadsquared.com", "crm.example.com")),
+    ],
+)
+def test_allowed_hosts_are_a_list_with_commas(text: str, hosts: tuple[str, ...]) -> None:
+    assert settings_from({"LEADSQUARED_ALLOWED_HOSTS": text}).leadsquared_allowed_hosts == hosts
+
+
+def test_a_host_of_ones_own_makes_its_address_acceptable() -> None:
+    environment = TENANT | {"LEADSQUARED_API_URL": "https://crm.example.com"}
+    assert problems_of(**environment)[0].startswith("LEADSQUARED_API_URL: ")
+    settings = settings_from(environment | {"LEADSQUARED_ALLOWED_HOSTS": "crm.example.com"})
+    assert settings.leadsquared_api_url == "https://crm.example.com"
+
+
+# -- the database
+
+
+@pytest.mark.parametrize(
+    ("url", "as_sqlalchemy_spells_it"),
+    [
+        ("postgres://bot:hunter2@db.example:5432/bot", "postgresql+psycopg://bot:hunter2@db.example:5432/bot"),
+        ("postgresql://bot@db.example/bot?sslmode=require", "postgresql+psycopg://bot@db.example/bot?sslmode=require"),
+        ("postgresql+psycopg://db.example/bot", "postgresql+psycopg://db.example/bot"),
+        ("postgres://bot:a://b@db.example/bot", "postgresql+psycopg://bot:a://b@db.example/bot"),
+        ("sqlite:///path/to/bot.db", "sqlite:///path/to/bot.db"),
+    ],
+)
+def test_the_database_is_spelt_as_sqlalchemy_wants_it(url: str, as_sqlalchemy_spells_it: str) -> None:
+    settings = settings_from({"DATABASE_URL": url, "ENCRYPTION_KEYS": KEY})
+    assert settings.sqlalchemy_url == as_sqlalchemy_spells_it
+    assert settings.on_sqlite is url.startswith("sqlite")
+
+
+@pytest.mark.parametrize("url", ["postgres:bot", "postgresql:/db.example/bot", "sqlite:bot.db"])
+def test_a_database_without_slashes_is_refused_here_and_not_with_a_traceback_later(url: str) -> None:
+    lines = problems_of(DATABASE_URL=url, ENCRYPTION_KEYS=KEY)
+    assert lines[0].startswith("DATABASE_URL: ")
+
+
+def test_the_sqlite_file_lies_in_the_data_folder() -> None:
+    assert settings_from({"DATA_DIR": "/srv/bot"}).sqlalchemy_url == "sqlite:////srv/bot/portal-activity.db"
+
+
+@pytest.mark.parametrize("database", [{}, {"DATABASE_URL": "sqlite:///bot.db"}])
+def test_sqlite_is_refused_on_heroku_whose_disk_does_not_last(database: dict[str, str]) -> None:
+    (line,) = problems_of(DYNO="web.1", **database)
+    assert line.startswith("DATABASE_URL: ")
+    assert "heroku addons:create heroku-postgresql" in line
+
+
+def test_on_heroku_with_postgresql_it_listens_to_the_outside() -> None:
+    settings = settings_from({"DYNO": "web.1", **POSTGRES})
+    assert settings.on_heroku
+    assert settings.bind_host == "0.0.0.0"  # noqa: S104
+
+
+def test_a_host_that_is_set_is_listened_on_whatever_the_platform() -> None:
+    assert settings_from({"DYNO": "web.1", "HOST": "10.0.0.1", **POSTGRES}).bind_host == "10.0.0.1"
+
+
+def test_with_postgresql_the_encryption_secret_is_not_left_to_chance() -> None:
+    (line,) = problems_of(DATABASE_URL=POSTGRES["DATABASE_URL"])
+    assert line.startswith("ENCRYPTION_KEYS: missing")
+    assert "secrets.token_urlsafe" in line
+
+
+def test_encryption_keys_are_a_list_with_commas_newest_first() -> None:
+    settings = settings_from({"ENCRYPTION_KEYS": f" {KEY}-new , {KEY}-old ,"})
+    assert [key.get_secret_value() for key in settings.encryption_keys] == [f"{KEY}-new", f"{KEY}-old"]
+
+
+# -- what the bot needs for Slack
+
+
+@pytest.mark.parametrize(
+    ("environment", "missing"),
+    [
+        ({}, ["SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET"]),
+        ({"SLACK_BOT_TOKEN": "xoxb-1"}, ["SLACK_SIGNING_SECRET"]),
+        ({"SLACK_SIGNING_SECRET": "s"}, ["SLACK_BOT_TOKEN"]),
+        ({"SLACK_APP_TOKEN": "xapp-1"}, ["SLACK_BOT_TOKEN"]),
+        ({"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_SIGNING_SECRET": "s"}, []),
+        ({"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1"}, []),
+    ],
+)
+def test_what_slack_still_lacks_is_named_with_where_to_find_it(environment: dict[str, str], missing: list[str]) -> None:
+    lines = missing_for_slack(settings_from(environment), surface=True)
+    assert [line.partition(":")[0] for line in lines] == missing
+    assert all("from your Slack app's page" in line for line in lines)
+
+
+@pytest.mark.parametrize(("environment", "missing"), [({}, ["SLACK_BOT_TOKEN"]), ({"SLACK_BOT_TOKEN": "xoxb-1"}, [])])
+def test_without_a_surface_of_its_own_only_the_token_is_needed(environment: dict[str, str], missing: list[str]) -> None:
+    lines = missing_for_slack(settings_from(environment), surface=False)
+    assert [line.partition(":")[0] for line in lines] == missing
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/api", "http://127.0.0.1:8080/api/"])
+def test_slacks_address_ends_in_a_slash(url: str) -> None:
+    assert settings_from({"SLACK_API_URL": url}).slack_api_url == "http://127.0.0.1:8080/api/"
+
+
+# -- where settings come from
+
+
+def test_the_environment_goes_before_the_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / ".env"
+    file.write_text("# a comment\nPORT=1111\nLOG_LEVEL=debug\nSOMETHING_ELSE=1\n")
+    monkeypatch.setenv("PORT", "2222")
+    settings = load_settings()
+    assert (settings.port, settings.log_level) == (2222, "DEBUG")
+
+
+def test_an_env_file_in_another_encoding_is_a_problem_in_words(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes("LOG_LEVEL=debug\n".encode("utf-16"))
+    with pytest.raises(ConfigurationError, match=r"\.env"):
+        load_settings(env_file=file)
+
+
+@pytest.mark.parametrize(("text", "level"), [("debug", "DEBUG"), ("Warning", "WARNING"), ("ERROR", "ERROR")])
+def test_the_log_level_may_be_written_in_any_case(text: str, level: str) -> None:
+    assert settings_from({"LOG_LEVEL": text, "LOG_FORMAT": "JSON"}).log_level == level
+
+
+def test_the_lease_must_outlive_the_longest_call() -> None:
+    timeouts = {"LEADSQUARED_CONNECT_TIMEOUT": "1", "LEADSQUARED_READ_TIMEOUT": "2"}
+    assert settings_from(timeouts | {"LEASE": "8.5"}).call_deadline == 8
+    (line,) = problems_of(**timeouts, LEASE="8")
+    assert line.startswith("LEASE: ")
+
+
+def test_settings_do_not_change_once_read() -> None:
+    settings = settings_from({})
+    with pytest.raises(ValidationError):
+        settings.port = 1  # type: ignore[misc]
+
+
+# -- secrets
+
+SECRETS = {
+    "SLACK_BOT_TOKEN": "xoxb-hush-0123456789",
+    "SLACK_SIGNING_SECRET": "hush-signing-0123456789",
+    "SLACK_APP_TOKEN": "xapp-hush-0123456789",
+    "LEADSQUARED_ACCESS_KEY": "hush-access-0123456789",
+    "LEADSQUARED_SECRET_KEY": "hush-secret-0123456789",
+    "DATABASE_URL": "postgres://bot:hush@db.example/bot",
+    "ENCRYPTION_KEYS": "hush-encryption-0123456789-0123456789",
+}
+
+
+def test_settings_show_no_secret() -> None:
+    settings: Settings = settings_from(TENANT | SECRETS)
+    shown: list[Any] = [repr(settings), str(settings), settings.model_dump_json(), f"{settings.encryption_keys}"]
+    assert [text for text in shown if "hush" in text] == []
+    assert settings.slack_bot_token is not None
+    assert settings.slack_bot_token.get_secret_value() == SECRETS["SLACK_BOT_TOKEN"]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"SLACK_BOT_TOKEN": "hush-no-token"},
+        {"SLACK_APP_TOKEN": "hush-no-token"},
+        {"DATABASE_URL": "mysql://bot:hush@db.example/bot"},
+        {"DATABASE_URL": "postgres://bot:hush@db.example/bot"},
+        {"DATABASE_URL": "sqlite:///hush.db", "DYNO": "web.1"},
+        {"ENCRYPTION_KEYS": "hush"},
+        {"ENCRYPTION_KEYS": '["hush"]'},
+        {"LEADSQUARED_ACCESS_KEY": "hush"},
+        TENANT | {"LEADSQUARED_API_URL": "https://bot:hush@apigw.service-in.leadsquared.com"},
+        TENANT | {"LEADSQUARED_API_URL": "https://apigw.service-in.leadsquared.com/?key=hush"},
+        SECRETS | {"LEASE": "6"},
+    ],
+    ids=lambda environment: next(iter(environment)),
+)
+def test_a_problem_with_the_settings_shows_no_secret(environment: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        settings_from(environment)
+    error = refused.value
+    shown = [str(error), repr(error), *error.problems, *traceback.format_exception(error)]
+    assert [text for text in shown if "hush" in text] == []

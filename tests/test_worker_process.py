@@ -1,0 +1,130 @@
+"""`python -m bot worker`: sends and tells what another process accepted, on the same database."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from conftest import ACCOUNT, ENCRYPTION_KEY, TEAM
+from postgres import database, serving, until
+
+from bot.activities.store import Accepted, Outbox
+from bot.activities.submission import Submission
+from bot.db import Database
+from bot.encryption import Keyring
+from bot.playground.leadsquared import LeadSquaredStandIn
+from bot.playground.slack import Posted, SlackStandIn
+from bot.schema import migrate_database
+from bot.settings import load_settings
+from bot.tenants.directory import Directory, Scope
+from bot.tenants.tenant import Tenant
+
+KEYRING = Keyring([ENCRYPTION_KEY])
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A migrated database of each kind."""
+    with ExitStack() as stack:
+        given = f"sqlite:///{tmp_path / 'shared.db'}" if request.param == "sqlite" else stack.enter_context(database())
+        migrate_database(spelt_for_sqlalchemy(given))
+        yield given
+
+
+def spelt_for_sqlalchemy(url: str) -> str:
+    return load_settings(env_file=None, database_url=url, encryption_keys=ENCRYPTION_KEY).sqlalchemy_url
+
+
+@pytest.fixture
+async def outbox(url: str, leadsquared: LeadSquaredStandIn) -> AsyncIterator[Outbox]:
+    """The accepting side, with a tenant mapped: what another process would be."""
+    accepting = Database(spelt_for_sqlalchemy(url))
+    directory = Directory(accepting, KEYRING)
+    await directory.add(Tenant("acme", leadsquared.url, ACCOUNT.org_id, ACCOUNT.access_key, ACCOUNT.secret_key))
+    await directory.map("acme", Scope(team_id=TEAM))
+    yield Outbox(accepting, KEYRING, lease=30)
+    await accepting.close()
+
+
+@pytest.fixture
+def variables(environment: dict[str, str], url: str) -> dict[str, str]:
+    own = {name: value for name, value in environment.items() if name.startswith(("SLACK_", "ENCRYPTION", "LOG"))}
+    return own | {"DATABASE_URL": url, "POLL_INTERVAL": "0.2"}
+
+
+async def accept(outbox: Outbox, ticket: str, text: str) -> None:
+    submission = Submission(None, TEAM, "C0SUPPORT", "U0ANNA", key=text, ticket_id=ticket, text=text)
+    assert isinstance(await outbox.accept(submission), Accepted)
+
+
+def answers(slack: SlackStandIn) -> list[Posted]:
+    return [message for message in slack.workspace.messages if message.thread_ts]
+
+
+async def test_a_worker_sends_and_tells_what_was_accepted_before_and_while_it_runs(
+    outbox: Outbox,
+    variables: dict[str, str],
+    slack: SlackStandIn,
+    leadsquared: LeadSquaredStandIn,
+    tmp_path: Path,
+) -> None:
+    await accept(outbox, "143", "before it ran")
+    with serving("worker", cwd=tmp_path, variables=variables) as worker:
+        await slack.until(lambda: len(answers(slack)) == 1)
+        await accept(outbox, "144", "while it runs")
+        await slack.until(lambda: len(answers(slack)) == 2)
+        await rest(outbox)
+        worker.signal()
+        assert await worker.ended() == 0
+
+    assert [(activity.ticket_id, activity.text) for activity in leadsquared.ledger.activities] == [
+        ("143", "before it ran"),
+        ("144", "while it runs"),
+    ]
+    for number, answer in enumerate(answers(slack), 1):
+        assert f"activity Id {number}" in answer.text
+    (started,) = [event for event in worker.events() if event["event"] == "started"]
+    assert (started["surface"], started["port"]) == (False, None), "a worker does not listen"
+
+
+async def test_two_workers_share_the_work_and_do_none_of_it_twice(
+    outbox: Outbox,
+    variables: dict[str, str],
+    slack: SlackStandIn,
+    leadsquared: LeadSquaredStandIn,
+    tmp_path: Path,
+) -> None:
+    leadsquared.latency = 0.05
+    with ExitStack() as stack:
+        workers = [stack.enter_context(serving("worker", cwd=tmp_path, variables=variables)) for _ in range(2)]
+        for worker in workers:
+            await worker.logged("started")
+        texts = [f"number {number}" for number in range(20)]
+        await asyncio.gather(*(accept(outbox, str(143 + number % 3), text) for number, text in enumerate(texts)))
+        await rest(outbox)
+        for worker in workers:
+            worker.signal()
+        assert [await worker.ended() for worker in workers] == [0, 0]
+
+    assert sorted(activity.text for activity in leadsquared.ledger.activities) == sorted(texts)
+    assert len(answers(slack)) == 20
+    assert len(slack.workspace.messages) == 40, "one anchor and one answer each"
+    assert {call.status for call in leadsquared.ledger.calls} == {200}
+
+
+async def rest(outbox: Outbox) -> None:
+    """Wait until everything is settled and told."""
+    left = [1]
+
+    async def look() -> None:
+        while left[0]:
+            left[0] = await outbox.unfinished()
+            await asyncio.sleep(0.05)
+
+    looking = asyncio.create_task(look())
+    try:
+        await until(looking.done, within=40)
+        await looking
+    finally:
+        looking.cancel()
