@@ -1,5 +1,6 @@
 """Where keys and customers' words may be sent: every disguise of a foreign host is refused."""
 
+import re
 from urllib.parse import unquote
 
 import httpx
@@ -217,7 +218,7 @@ def test_what_is_accepted_is_called_at_the_allowed_host_and_nowhere_else(beginni
     assert called.path == "/api/tenants/22824/ticket/143/portal/activity"
     assert not called.userinfo
     host = called.host.rstrip(".")
-    assert host.endswith(".leadsquared.com") or host in ("crm.example.com", "localhost", "127.0.0.1", "::1")
+    assert host.endswith(".leadsquared.com") or re.fullmatch(r"crm\.example\.com|localhost|127(\.[0-9]+){3}|::1", host)
     assert called.scheme == "https" or not host.endswith(".com")
 
 

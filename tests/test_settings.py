@@ -320,3 +320,9 @@ def test_a_problem_with_the_settings_shows_no_secret(environment: dict[str, str]
     error = refused.value
     shown = [str(error), repr(error), *error.problems, *traceback.format_exception(error)]
     assert [text for text in shown if "hush" in text] == []
+
+
+def test_a_refused_secret_is_not_repeated_even_by_the_validation_itself() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings.model_validate({"slack_bot_token": "hush-no-token"})
+    assert "hush" not in str(refused.value)
