@@ -197,6 +197,7 @@ def _settings() -> Settings:
 
 
 def _serve(*, surface: bool) -> None:
+    from bot.encryption import UnusableSecretError
     from bot.process import serve
 
     settings = _settings()
@@ -208,6 +209,8 @@ def _serve(*, surface: bool) -> None:
         _require_migrated(settings)
     try:
         asyncio.run(serve(settings, surface=surface))
+    except UnusableSecretError as error:
+        _exit([str(error)])
     except OSError as error:
         port = DEFAULT_PORT if settings.port is None else settings.port
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
@@ -238,7 +241,7 @@ def _require_migrated(settings: Settings) -> None:
 def _administer(settings: Settings, do: Callable[..., Awaitable[None]]) -> None:
     """Run one administrator's task against the directory of tenants."""
     from bot.db import Database, DatabaseUnavailableError
-    from bot.encryption import UndecipherableError
+    from bot.encryption import UndecipherableError, UnusableSecretError
     from bot.keys import keyring
     from bot.tenants.directory import Directory, TenantError
 
@@ -257,6 +260,8 @@ def _administer(settings: Settings, do: Callable[..., Awaitable[None]]) -> None:
         _exit([str(error)])
     except DatabaseUnavailableError as error:
         _exit([f"DATABASE_URL: the database did not take it ({error}); try again, or run: python -m bot check"])
+    except UnusableSecretError as error:
+        _exit([str(error)])
     except UndecipherableError as error:
         _exit(
             [f"ENCRYPTION_KEYS: the stored keys cannot be read: {error}; add the earlier secret again after the newest"]

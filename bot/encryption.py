@@ -18,6 +18,10 @@ class UndecipherableError(Exception):
     """A value was encrypted with a secret that is no longer among ENCRYPTION_KEYS."""
 
 
+class UnusableSecretError(Exception):
+    """The secret kept beside the database is none; the message names the file and the mend."""
+
+
 class Keyring:
     """Encrypt with the newest secret, decrypt with any. Secrets are given newest first."""
 
@@ -47,9 +51,16 @@ def secret_beside(database: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         try:
-            return path.read_text().strip()
+            secret = path.read_text().strip()
         except FileNotFoundError:
             _write_once(path, secrets.token_urlsafe(48))
+            continue
+        if len(secret) < MINIMUM_SECRET_LENGTH:
+            raise UnusableSecretError(
+                f"{path}: holds no secret of {MINIMUM_SECRET_LENGTH} characters; put the one back that the database was "
+                "encrypted with, or set ENCRYPTION_KEYS"
+            )
+        return secret
 
 
 def _write_once(path: Path, secret: str) -> None:

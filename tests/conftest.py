@@ -42,7 +42,7 @@ ENCRYPTION_KEY = "an-encryption-secret-of-the-tests-1234"
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the developer's machine, and no file of the repository's, reaches a test."""
     for name in os.environ:
-        if name.startswith(("SLACK_", "LEADSQUARED_")) or name in ("DATABASE_URL", "ENCRYPTION_KEYS", "PORT", "DYNO"):
+        if name.lower() in Settings.model_fields:
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 

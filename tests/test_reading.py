@@ -157,7 +157,7 @@ MX = {"Status": "Error", "ExceptionType": "MXInvalidDataException", "ExceptionMe
         (200, body(Status="Failed", Message="No"), Rejected(Problem.REFUSED, "No")),
         (200, body(Status="ERROR", Message="No"), Rejected(Problem.REFUSED, "No")),
         (200, body(Status="failed", Id="1"), Rejected(Problem.REFUSED)),
-        (500, body(Status="Error", Message="No"), Rejected(Problem.REFUSED, "No")),
+        (500, body(Status="Error", Message="No"), Rejected(Problem.FAILED, "No")),
         (400, body(Status="Error", Message="  Text is missing \n"), Rejected(Problem.BAD_REQUEST, "Text is missing")),
         (400, body(Message="Text is missing"), Rejected(Problem.BAD_REQUEST, "Text is missing")),
         (422, body(Message="Too old"), Rejected(Problem.REFUSED, "Too old")),

@@ -1,16 +1,17 @@
 """What a person asked for, and the grammar of a ticket reference."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from bot.leadsquared.address import host_allowed, is_loopback
 
 _NUMBER = re.compile(r"#?([1-9][0-9]{0,18})")
-_GUID = re.compile(r"\{?([0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12})\}?")
-_ID_PARAMETERS = ("ticketid", "ticket_id", "ticket", "id")
-_ID_FOLDERS = ("ticket", "tickets", "ticketdetails", "details")
+_GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_ID_PARAMETERS = ("ticketid", "ticket_id", "ticket")
+_ID_FOLDERS = ("ticket", "tickets")
 
 
 class MalformedTicketError(ValueError):
@@ -52,34 +53,49 @@ def parse_ticket(word: str, link_hosts: tuple[str, ...] = ("*.leadsquared.com",)
 def _identifier(word: str) -> str | None:
     if number := _NUMBER.fullmatch(word):
         return number[1]
-    if guid := _GUID.fullmatch(word):
-        return guid[1].lower()
-    return None
+    bare = word[1:-1] if word.startswith("{") and word.endswith("}") else word
+    return bare.lower() if _GUID.fullmatch(bare) else None
 
 
 def _from_link(link: str, link_hosts: tuple[str, ...]) -> str:
     try:
         parts = urlsplit(link)
         host = (parts.hostname or "").lower()
+        # A single-page application keeps its route, and that route's query, behind the #.
+        places = [parts, urlsplit(parts.fragment.removeprefix("!"))]
     except ValueError:
         raise MalformedTicketError("that link cannot be read; give the ticket's number instead") from None
     if not (is_loopback(host) or host_allowed(host, (*link_hosts, "leadsquared.com", "*.leadsquared.com"))):
         raise MalformedTicketError("that link does not lead to LeadSquared; give the ticket's number instead")
-    # A single-page application keeps its route, and that route's query, behind the #.
-    for place in (parts, urlsplit(parts.fragment.removeprefix("!"))):
-        if ticket := _from_query(place) or _from_path(place):
-            return ticket
-    raise MalformedTicketError(
-        "that link names no ticket; open the ticket and copy its page's address, or give its number"
-    )
+    segments = [[unquote(segment) for segment in place.path.split("/") if segment] for place in places]
+    if any(segment in (".", "..") for path in segments for segment in path):
+        raise MalformedTicketError("that link climbs out of its own path; give the ticket's number instead")
+    named = {*chain.from_iterable(map(_in_query, places)), *chain.from_iterable(map(_after_folder, segments))}
+    found = named or _last_resort(places, segments)
+    if len(found) > 1:
+        raise MalformedTicketError("that link names more than one ticket; give the ticket's number instead")
+    if not found:
+        raise MalformedTicketError(
+            "that link names no ticket; open the ticket and copy its page's address, or give its number"
+        )
+    return found.pop()
 
 
-def _from_query(place: SplitResult) -> str | None:
-    values = {name.lower(): value for name, value in parse_qsl(place.query)}
-    return next((ticket for name in _ID_PARAMETERS if (ticket := _identifier(values.get(name, "")))), None)
+def _in_query(place: SplitResult, names: tuple[str, ...] = _ID_PARAMETERS) -> Iterator[str]:
+    for name, value in parse_qsl(place.query):
+        if name.lower() in names and (ticket := _identifier(value)):
+            yield ticket
 
 
-def _from_path(place: SplitResult) -> str | None:
-    segments = [unquote(segment) for segment in place.path.split("/") if segment]
-    named = [after for before, after in pairwise(segments) if before.lower() in _ID_FOLDERS]
-    return next((ticket for segment in [*named, *segments[-1:]] if (ticket := _identifier(segment))), None)
+def _after_folder(segments: list[str]) -> Iterator[str]:
+    for before, after in pairwise(segments):
+        if before.lower() in _ID_FOLDERS and (ticket := _identifier(after)):
+            yield ticket
+
+
+def _last_resort(places: list[SplitResult], segments: list[list[str]]) -> set[str]:
+    """Take `?id=`, or a path's last segment, of a page that is about tickets by its name; on another page it is a lead's."""
+    if not any("ticket" in segment.lower() for path in segments for segment in path):
+        return set()
+    by_id = {ticket for place in places for ticket in _in_query(place, ("id",))}
+    return by_id or {ticket for path in segments if path and (ticket := _identifier(path[-1]))}

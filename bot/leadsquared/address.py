@@ -7,7 +7,9 @@ from urllib.parse import quote
 
 import httpx
 
-_HOST_PATTERN = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[?[0-9a-f:]+\]?")
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_PORTS = range(1, 65536)
 
 
 class InvalidAddressError(ValueError):
@@ -23,13 +25,21 @@ class Address:
 
     def portal_activity(self, org_id: str, ticket_id: str) -> str:
         """Return the address of "Add Portal Activities to Tickets"; every part is percent-encoded."""
-        return f"{self.url}/api/tenants/{quote(org_id, safe='')}/ticket/{quote(ticket_id, safe='')}/portal/activity"
+        return f"{self.url}/api/tenants/{_segment(org_id)}/ticket/{_segment(ticket_id)}/portal/activity"
+
+
+def _segment(text: str) -> str:
+    """Percent-encode one segment of a path; one of dots only would climb, encoded or not, so its dots are encoded too."""
+    encoded = quote(text, safe="")
+    return encoded if encoded.strip(".") else encoded.replace(".", "%2E")
 
 
 def parse_host_pattern(text: str) -> str:
     """Return an exact host name or `*.domain` in lower case, or raise ValueError."""
     pattern = text.strip().lower().rstrip(".")
-    if not _HOST_PATTERN.fullmatch(pattern):
+    if not (_NAME.fullmatch(pattern.removeprefix("*.")) or _is_address(pattern.strip("[]"))) or pattern.count(
+        "["
+    ) != pattern.count("]"):
         raise ValueError(f"{text.strip()!r} is not a host name or a pattern such as *.leadsquared.com")
     return pattern
 
@@ -41,7 +51,7 @@ def parse_address(text: str, allowed_hosts: tuple[str, ...]) -> Address:
     """
     try:
         url = httpx.URL(text.strip())
-        host = url.host.lower().rstrip(".")
+        host = url.host.lower().removesuffix(".")
     except (httpx.InvalidURL, ValueError):
         raise InvalidAddressError("is not an address; write it like https://apigw.service-in.leadsquared.com") from None
     if url.scheme not in ("https", "http") or not host:
@@ -50,6 +60,8 @@ def parse_address(text: str, allowed_hosts: tuple[str, ...]) -> Address:
         raise InvalidAddressError("must hold a host only, without a user name, a query or a fragment")
     if url.path.rstrip("/") not in ("", "/api", "/api/tenants"):
         raise InvalidAddressError("must end after the host: the bot adds /api/tenants/… itself")
+    if url.port is not None and url.port not in _PORTS:
+        raise InvalidAddressError("has a port that does not exist")
     if not is_loopback(host):
         if url.scheme != "https":
             raise InvalidAddressError("must be https (plain http is for this machine only)")
@@ -58,23 +70,26 @@ def parse_address(text: str, allowed_hosts: tuple[str, ...]) -> Address:
                 f"the host {host} is not among LEADSQUARED_ALLOWED_HOSTS ({', '.join(allowed_hosts)}); "
                 "check the host with your LeadSquared account manager, or add it there"
             )
-    return Address(str(url.copy_with(path="/", raw_path=b"/")).rstrip("/"), host)
+    return Address(str(url.copy_with(raw_path=b"/", fragment=None)).rstrip("/"), host)
 
 
 def host_allowed(host: str, allowed_hosts: tuple[str, ...]) -> bool:
     """Say whether a host is one of the patterns; `*.x.com` means any host below x.com, not x.com itself."""
-    host = host.lower().rstrip(".")
-    return any(
-        host.endswith(pattern[1:]) and host != pattern[2:] if pattern.startswith("*.") else host == pattern
-        for pattern in allowed_hosts
-    )
+    host = host.lower().removesuffix(".")
+    if not (_NAME.fullmatch(host) or _is_address(host)):
+        return False  # no name that could be looked up, whatever it ends with
+    return any(host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern for pattern in allowed_hosts)
 
 
 def is_loopback(host: str) -> bool:
     """Say whether a host is this machine by its very name (no look-up is made)."""
-    if host == "localhost":
-        return True
+    host = host.strip("[]")
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _is_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True

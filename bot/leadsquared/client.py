@@ -8,7 +8,7 @@ from typing import Self
 
 import httpx
 
-from bot.leadsquared.address import InvalidAddressError, parse_address
+from bot.leadsquared.address import Address, InvalidAddressError, parse_address
 from bot.leadsquared.models import PortalActivity
 from bot.leadsquared.outcome import NotSent, Outcome, Problem, Rejected, Unknown
 from bot.leadsquared.reading import read_answer
@@ -57,7 +57,20 @@ class LeadSquared:
             address = parse_address(tenant.api_url, self._allowed_hosts)
         except InvalidAddressError as error:
             return Rejected(Problem.ADDRESS_REFUSED, f"The API address {error}")
-        request = self._client.build_request(
+        try:
+            request = self._request(address, tenant, ticket_id, text)
+        except (UnicodeEncodeError, httpx.InvalidURL):
+            return Rejected(Problem.ADDRESS_REFUSED, "The request cannot be written for this address or these keys")
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await self._exchange(request)
+        except TimeoutError:
+            return Unknown(Problem.NO_ANSWER)
+        except httpx.RequestError as error:
+            return read_failure(error, address.host)
+
+    def _request(self, address: Address, tenant: Tenant, ticket_id: str, text: str) -> httpx.Request:
+        return self._client.build_request(
             "POST",
             address.portal_activity(tenant.org_id, ticket_id),
             content=PortalActivity(text=text).model_dump_json(by_alias=True),
@@ -67,13 +80,6 @@ class LeadSquared:
                 "X-LSQ-SECRET-KEY": tenant.secret_key,
             },
         )
-        try:
-            async with asyncio.timeout(self._deadline):
-                return await self._exchange(request)
-        except TimeoutError:
-            return Unknown(Problem.NO_ANSWER)
-        except httpx.RequestError as error:
-            return read_failure(error, address.host)
 
     async def reach(self, tenant: Tenant) -> Rejected | NotSent | Unknown | None:
         """Try whether the tenant's host answers at all; None when it does. No key is sent and nothing is recorded."""

@@ -7,11 +7,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 class Wire(BaseModel):
     # Inputs are customers' words and LeadSquared's answers: an error about one must not carry it along.
-    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 class PortalActivity(Wire):
     """The body of "Add Portal Activities to Tickets"."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
     text: str = Field(alias="Text")
     direction: str = Field(default="INBOUND", alias="Direction")

@@ -1,6 +1,7 @@
 """How an answer is read: a pure function from (status, headers, body) to an Outcome."""
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from bot.leadsquared.models import Answer
 from bot.leadsquared.outcome import Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
 
-_RATE_LIMIT_WORDS = re.compile(r"rate.?limit|too many (api )?(calls|requests)|(api )?calls? exceeded", re.IGNORECASE)
+_RATE_LIMIT_WORDS = re.compile(r"\brate.?limit|too many (api )?(calls|requests)|(api )?calls? exceeded", re.IGNORECASE)
 _REJECTED_STATUS = {
     400: Problem.BAD_REQUEST,
     401: Problem.UNAUTHORIZED,
@@ -21,6 +22,7 @@ _REJECTED_STATUS = {
 # Client errors that say nothing about whether the request was carried out.
 _UNDECIDED_STATUS = frozenset({408, 425, 499})
 _LONGEST_WAIT = 3600.0
+_WORDS_AT_MOST = 2000
 
 
 def read_answer(status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None) -> Outcome:
@@ -29,15 +31,15 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, now: datet
     Success is only a 2xx with the documented body. What is neither surely recorded nor surely refused is Unknown.
     """
     answer = _parse(body)
-    if _is_rate_limit(status, answer):
+    if _is_rate_limit(status, answer, body):
+        if answer is not None and _is_success(answer):
+            return Unknown(Problem.UNREADABLE)  # it says both, and must not be repeated on the strength of one
         return RateLimited(_retry_after(headers.get("retry-after"), now or datetime.now(UTC)))
     if answer is not None and _is_error(answer):
-        return Rejected(
-            _REJECTED_STATUS.get(status, Problem.FAILED if _is_exception(answer) else Problem.REFUSED),
-            answer.says,
-        )
+        own = status >= 500 or _is_exception(answer)
+        return Rejected(_REJECTED_STATUS.get(status, Problem.FAILED if own else Problem.REFUSED), answer.says)
     if 200 <= status < 300:
-        if answer is not None and answer.status == "Success" and answer.id is not None:
+        if answer is not None and answer.id is not None and _is_success(answer):
             return Recorded(answer.id)
         return Unknown(Problem.UNREADABLE)
     says = answer.says if answer is not None else None
@@ -60,9 +62,13 @@ def _phrase(status: int) -> str:
 def _parse(body: bytes) -> Answer | None:
     """Return the body when it is a JSON object, else None (HTML, a list, bytes cut short, nothing)."""
     try:
-        return Answer.model_validate_json(body)
+        return Answer.model_validate_json(body.removeprefix(BOM_UTF8))
     except ValidationError:
         return None
+
+
+def _is_success(answer: Answer) -> bool:
+    return answer.status == "Success" and answer.id is not None
 
 
 def _is_exception(answer: Answer) -> bool:
@@ -73,14 +79,13 @@ def _is_error(answer: Answer) -> bool:
     return (answer.status or "").lower() in ("error", "failed") or _is_exception(answer)
 
 
-def _is_rate_limit(status: int, answer: Answer | None) -> bool:
+def _is_rate_limit(status: int, answer: Answer | None, body: bytes) -> bool:
     if status == 429:
         return True
-    if answer is None:
-        return False
-    if "ratelimit" in (answer.exception_type or "").lower():
+    if answer is not None and "ratelimit" in (answer.exception_type or "").lower():
         return True
-    return status == 403 and _RATE_LIMIT_WORDS.search(answer.says or "") is not None
+    says = body[:_WORDS_AT_MOST].decode("utf-8", "replace") if answer is None else answer.says or ""
+    return status == 403 and _RATE_LIMIT_WORDS.search(says) is not None
 
 
 def _retry_after(value: str | None, now: datetime) -> float | None:
@@ -89,6 +94,6 @@ def _retry_after(value: str | None, now: datetime) -> float | None:
         return None
     try:
         seconds = float(value) if value.strip().isdigit() else (parsedate_to_datetime(value) - now).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return min(max(seconds, 0.0), _LONGEST_WAIT)

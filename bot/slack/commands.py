@@ -14,7 +14,7 @@ from bot.slack import views
 from bot.slack.payloads import SlashCommand, without_blanks
 from bot.slack.text import bare_mentions, to_plain
 
-_FIRST_WORD = re.compile(r"\s*(<[^<>]+>|\S+)?\s*", re.ASCII)
+_FIRST_WORD = re.compile(r"\s*(<[^<>]+>|\S+)?\s*")
 _CHANNEL_KEY = re.compile(r"<#[^|<>]*\|([0-9]+)>")  # #143, where a channel happens to be called 143
 _LINK = re.compile(r"<(https?://[^|<>]+)(?:\|[^<>]*)?>")
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from bot.activities.delivery import Delivery, State
 from bot.leadsquared.outcome import Problem
-from bot.slack.text import escape, shorten
+from bot.slack.text import shorten
 from bot.tenants.tenant import ENVIRONMENT
 
 
@@ -56,14 +56,14 @@ EXPLANATIONS = {
     ),
     Problem.UNAUTHORIZED: Explanation(
         "*Not recorded* on {ticket}: LeadSquared refused this workspace's keys{says}. An admin updates them: {keys}. "
-        "If the keys are right, a LeadSquared admin looks at Settings > Service Cloud > API Configurations: "
+        "If the keys are right, a LeadSquared admin looks at Settings &gt; Service Cloud &gt; API Configurations: "
         "the switch *LeadSquared Service CRM APIs* must be on, and with *Enable IP Whitelisting* the bot's address must be listed. "
         "A host of another region refuses the keys as well.",
         _AGAIN,
     ),
     Problem.FORBIDDEN: Explanation(
         "*Not recorded* on {ticket}: LeadSquared does not let this workspace's keys in{says}. "
-        "A LeadSquared admin looks at Settings > Service Cloud > API Configurations: the switch *LeadSquared Service CRM APIs* "
+        "A LeadSquared admin looks at Settings &gt; Service Cloud &gt; API Configurations: the switch *LeadSquared Service CRM APIs* "
         "must be on, and with *Enable IP Whitelisting* the bot's address must be listed. "
         "If the keys were changed, an admin updates them: {keys}.",
         _AGAIN,
@@ -140,19 +140,19 @@ def explain(delivery: Delivery) -> str:
     """Return the words for a delivery that was rejected or is unknown, in mrkdwn."""
     assert delivery.problem is not None  # noqa: S101 - `rejected` and `unknown` are only ever written with a problem
     from_environment = delivery.tenant_name == ENVIRONMENT
-    update = f"`python -m bot tenants update {escape(delivery.tenant_name)}`"
+    update = f"`python -m bot tenants update {_shown(delivery.tenant_name)}`"
     return EXPLANATIONS[delivery.problem].words.format(
         ticket=ticket(delivery),
         says=_says(delivery.detail),
-        because=f" ({escape(delivery.detail)})" if delivery.detail else "",
-        host=f" at {escape(delivery.detail)}" if delivery.detail else "",
+        because=f" ({_shown(delivery.detail)})" if delivery.detail else "",
+        host=f" at {_shown(delivery.detail)}" if delivery.detail else "",
         keys="`LEADSQUARED_ACCESS_KEY` and `LEADSQUARED_SECRET_KEY` in the bot's environment"
         if from_environment
         else update,
         address="`LEADSQUARED_API_URL` and `LEADSQUARED_ORG_ID` in the bot's environment"
         if from_environment
         else update,
-        tenant=escape(delivery.tenant_name),
+        tenant=_shown(delivery.tenant_name),
         team=delivery.team_id,
     )
 
@@ -170,6 +170,9 @@ def offered(delivery: Delivery) -> tuple[Button, ...]:
 
 
 def _says(detail: str | None) -> str:
-    if not detail:
-        return ""
-    return f'; LeadSquared says: "{shorten(" ".join(detail.split()), at_most=_SAYS_AT_MOST)}"'
+    return f'; LeadSquared says: "{_shown(detail)}"' if detail else ""
+
+
+def _shown(words: str) -> str:
+    # A backtick would pair with those of the commands beside it, and Slack knows no escape for it.
+    return shorten(" ".join(words.replace("`", "'").split()), at_most=_SAYS_AT_MOST)

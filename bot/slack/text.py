@@ -48,7 +48,7 @@ def shorten(text: str, *, at_most: int) -> str:
     escaped = escape(text)
     if len(escaped) <= at_most:
         return escaped
-    return f"{_CUT_ENTITY.sub('', escaped[:at_most]).rstrip()}…"
+    return f"{_CUT_ENTITY.sub('', escaped[: at_most - 1]).rstrip()}…"
 
 
 def quote(text: str, *, at_most: int) -> str:

@@ -49,13 +49,18 @@ def anchor(delivery: Delivery) -> Message:
 def answer(delivery: Delivery, *, with_text: bool = False) -> Message:
     """The final answer. `with_text` repeats what was sent, where no anchor above shows it."""
     if delivery.state is State.RECORDED:
-        words = f"✅ *Recorded* on {ticket(delivery)}, activity Id {delivery.activity_id}"
+        words = f"✅ *Recorded* on {ticket(delivery)}, activity Id {activity_id(delivery)}"
     else:
         icon = "⚠️" if delivery.state is State.UNKNOWN else "❌"
         words = f"{icon} <@{delivery.user_id}>: {explain(delivery)}"
     if with_text:
         words = f"{words}\n{_quoted(delivery)}"
     return _message(words, [*_resolved(delivery), *_buttons(delivery), _reference(delivery)])
+
+
+def activity_id(delivery: Delivery) -> str:
+    """The Id that LeadSquared gave, safe to show: what a server sends is no more to be trusted than what a person wrote."""
+    return shorten(delivery.activity_id or "", at_most=100)
 
 
 def note(delivery: Delivery, reason: Waiting, *, give_up_at: float, with_text: bool = False) -> Message:
@@ -87,7 +92,7 @@ def clock_time(moment: float) -> str:
 def usage() -> Message:
     """The answer to `/portal-activity help`."""
     return Message(
-        f"*{COMMAND} <ticket> <text>* records what a customer did as a portal activity on a LeadSquared ticket.\n"
+        f"*{COMMAND} &lt;ticket&gt; &lt;text&gt;* records what a customer did as a portal activity on a LeadSquared ticket.\n"
         f"For example: {_EXAMPLE}\n"
         "• The ticket is its number (`143` or `#143`), its GUID, or a link to its page in LeadSquared.\n"
         "• The text is everything after it, new lines included.\n"
@@ -148,7 +153,7 @@ def already(delivery: Delivery | None) -> Message:
     elif delivery.resolution is Resolution.CONFIRMED:
         why = f"this was closed already{by}: it is on {on}"
     elif delivery.state is State.RECORDED:
-        why = f"this is recorded on {on} already, activity Id {delivery.activity_id}"
+        why = f"this is recorded on {on} already, activity Id {activity_id(delivery)}"
     elif delivery.settled:
         why = f"LeadSquared did not take this activity for {on}, so it cannot be there"
     else:
