@@ -1,0 +1,68 @@
+"""What nobody expected: the person reads words, the log gets the place, and neither gets a customer's text."""
+
+import pytest
+from conftest import Bot, ticket_that
+
+from bot.activities.store import Outbox
+from bot.leadsquared.client import LeadSquared
+from bot.playground.leadsquared import Behaviour
+from bot.slack.replies import SlackReplies
+
+SECRET_WORDS = "the customer's own words"
+
+
+async def boom(*_: object, **__: object) -> None:
+    raise RuntimeError(SECRET_WORDS)
+
+
+async def test_a_command_that_fails_inside_the_bot_is_answered(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Outbox, "accept", boom)
+    answer = await bot.type("143 hello")
+
+    assert answer is not None
+    assert "Something went wrong in the bot" in answer.text
+    log = caplog.text
+    assert "listener_failed" in log
+    assert "RuntimeError" in log
+    assert SECRET_WORDS not in log
+
+
+async def test_a_click_and_a_form_that_fail_inside_the_bot_are_answered(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bot.type(f"{ticket_that(Behaviour.BAD_REQUEST)} hello")
+    answer = await bot.answered()
+    await bot.at_rest()
+    await bot.slack.click(answer, "Edit and send again", person="U0ANNA")
+    (modal,) = bot.slack.workspace.modals
+    monkeypatch.setattr(Outbox, "find", boom)
+
+    await bot.slack.click(answer, "Edit and send again", person="U0BEN")
+    assert "Something went wrong in the bot" in (await bot.told_to("U0BEN")).text
+    shown = await bot.slack.submit(modal, {}, person="U0ANNA")
+    assert "Something went wrong in the bot" in str(shown["view"])
+
+
+async def test_a_post_that_fails_inside_the_bot_is_unknown_and_told(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LeadSquared, "add_portal_activity", boom)
+    await bot.type("143 hello")
+    answer = await bot.answered()
+    await bot.at_rest()
+
+    assert "Not known whether recorded" in answer.text
+    assert list(answer.buttons()) == ["Send again", "It is there"]
+
+
+async def test_an_answer_that_fails_inside_the_bot_is_given_later(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(SlackReplies, "tell", boom)
+        await bot.type("143 hello")
+        while not bot.leadsquared.on("143"):
+            assert await bot.parts.outbox.unfinished() == 1
+    answer = await bot.answered()
+    await bot.at_rest()
+
+    assert "Recorded" in answer.text
+    assert len(bot.leadsquared.ledger.calls) == 1
