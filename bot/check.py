@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import structlog
 
 from bot.db import Database, DatabaseUnavailableError
-from bot.encryption import UndecipherableError
+from bot.encryption import UndecipherableError, UnusableSecretError
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.leadsquared.outcome import NotSent, Rejected, Unknown
@@ -50,9 +50,14 @@ def _database(settings: Settings) -> list[Finding]:
     migrations = (
         Finding("Migrations", ok=True, says=f"at revision {HEAD}")
         if found == HEAD
-        else Finding("Migrations", ok=False, says=f"at {found or 'none'}, needs {HEAD}", mend="python -m bot migrate")
+        else Finding("Migrations", ok=False, says=f"at {found or 'none'}, needs {HEAD}", mend=_mend_of(found))
     )
     return [Finding("Database", ok=True, says=f"{engine} answers"), migrations]
+
+
+def _mend_of(revision: str | None) -> str:
+    newer = revision is not None and revision > HEAD
+    return "start the newer release that the database belongs to" if newer else "python -m bot migrate"
 
 
 async def _slack(settings: Settings) -> list[Finding]:
@@ -112,9 +117,13 @@ def _unknown_tenants() -> Finding:
 
 
 async def _tenants(settings: Settings) -> list[Finding]:
+    try:
+        keys = keyring(settings)
+    except UnusableSecretError as error:
+        return [Finding("Encryption secret", ok=False, says="cannot be used", mend=str(error))]
     database = Database(settings.sqlalchemy_url)
     try:
-        directory = Directory(database, keyring(settings))
+        directory = Directory(database, keys)
         tenants: list[Tenant | Finding] = [
             await _load(directory, name) for name in await directory.names() if name != ENVIRONMENT
         ]

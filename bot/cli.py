@@ -89,7 +89,11 @@ def playground() -> None:
     """Try everything here, without an account: local stand-ins for Slack and LeadSquared, and a prompt."""
     from bot.playground.terminal import play
 
-    raise typer.Exit(asyncio.run(play()))
+    try:
+        status = asyncio.run(play())
+    except KeyboardInterrupt:
+        status = 0
+    raise typer.Exit(status)
 
 
 @tenants_app.command("add")
@@ -198,7 +202,7 @@ def _settings() -> Settings:
 
 def _serve(*, surface: bool) -> None:
     from bot.encryption import UnusableSecretError
-    from bot.process import serve
+    from bot.process import CannotListenError, serve
 
     settings = _settings()
     if problems := missing_for_slack(settings, surface=surface):
@@ -211,19 +215,12 @@ def _serve(*, surface: bool) -> None:
         asyncio.run(serve(settings, surface=surface))
     except UnusableSecretError as error:
         _exit([str(error)])
-    except OSError as error:
+    except CannotListenError as error:
         port = DEFAULT_PORT if settings.port is None else settings.port
-        if error.errno in (errno.EADDRINUSE, errno.EACCES):
-            _exit(
-                [
-                    f"PORT: the bot cannot listen on {settings.bind_host}:{port} ({os.strerror(error.errno)}); choose another PORT"
-                ]
-            )
-        _exit(
-            [
-                f"HOST: the bot cannot listen on {settings.bind_host} ({error.strerror or error}); name an address of this machine"
-            ]
-        )
+        if error.cause.errno in (errno.EADDRINUSE, errno.EACCES):
+            reason = os.strerror(error.cause.errno)
+            _exit([f"PORT: the bot cannot listen on {settings.bind_host}:{port} ({reason}); choose another PORT"])
+        _exit([f"HOST: the bot cannot listen on {settings.bind_host} ({error}); name an address of this machine"])
 
 
 def _migrate(settings: Settings) -> bool:

@@ -174,10 +174,15 @@ class DatabaseUnavailableError(Exception):
     """Nothing was written: the database is locked, read-only, full, or away."""
 
 
+class CommitUnknownError(DatabaseUnavailableError):
+    """The database went silent, or was lost, in the middle of it: the work may be committed, or may yet be."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     do: Callable[[Connection], Any]
     start_by: float  # by time.monotonic()
+    repeatable: bool
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[Any]
 
@@ -199,23 +204,38 @@ class Database:
     run again one by one: a unit of work may therefore be called twice, and only its last call counts.
     """
 
-    def __init__(self, url: str, *, busy_timeout: float = 1.5) -> None:
+    def __init__(self, url: str, *, busy_timeout: float = 1.3) -> None:
         self.engine = engine_for(url, busy_timeout)
         self._connection: Connection | None = None
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="database", daemon=True)
         self._thread.start()
 
-    async def run(self, do: Callable[[Connection], T], *, within: float = 20.0) -> T:
+    async def run(
+        self,
+        do: Callable[[Connection], T],
+        *,
+        within: float = 20.0,
+        answer_within: float | None = None,
+        repeatable: bool = False,
+    ) -> T:
         """Run a unit of work in a transaction and return its result once it is committed.
 
-        A unit that could not be begun `within` that many seconds is given up. Raises DatabaseUnavailableError.
-        A caller that is cancelled does not take its work back.
+        A unit that could not be begun `within` that many seconds is given up. `repeatable`: running it again after it was
+        committed changes nothing more, so it is when the connection was lost at the commit. A caller that is cancelled
+        does not take its work back.
+
+        Raises DatabaseUnavailableError; CommitUnknownError when the outcome is not known `answer_within` that many
+        seconds, or was lost with the connection.
         """
         loop = asyncio.get_running_loop()
-        work = _Work(do, time.monotonic() + within, loop, loop.create_future())
+        work = _Work(do, time.monotonic() + within, repeatable, loop, loop.create_future())
         self._queue.put(work)
-        result: T = await work.done
+        try:
+            async with asyncio.timeout(answer_within):
+                result: T = await work.done
+        except TimeoutError:
+            raise CommitUnknownError("the database does not answer") from None
         return result
 
     async def close(self) -> None:
@@ -240,24 +260,45 @@ class Database:
         self._disconnect()
 
     def _run_batch(self, batch: list[_Work]) -> list[_Done]:
+        """Run units in one transaction; when one of them spoils it, each in a transaction of its own."""
         if not batch:
             return []
-        working = False
+        results, error = self._try(batch)
+        if error is None:
+            return [_Done(work, result) for work, result in zip(batch, results, strict=True)]
+        if isinstance(error, DatabaseUnavailableError):
+            self._disconnect()
+        if isinstance(error, CommitUnknownError) or _is_conflict(error):
+            return [done for work in batch for done in self._again(work, error)]
+        if len(batch) > 1 and not isinstance(error, DatabaseUnavailableError):
+            return [done for work in batch for done in self._run_batch([work])]
+        return [_Done(work, error=error) for work in batch]
+
+    def _again(self, work: _Work, error: Exception) -> list[_Done]:
+        """Try once more what another transaction was in the way of, or what may be repeated after a lost commit."""
+        if isinstance(error, CommitUnknownError) and not work.repeatable:
+            return [_Done(work, error=error)]
+        results, second = self._try([work])
+        if isinstance(second, DatabaseUnavailableError):
+            self._disconnect()
+        if second is None:
+            return [_Done(work, results[0])]
+        return [_Done(work, error=error if isinstance(error, CommitUnknownError) else second)]
+
+    def _try(self, batch: list[_Work]) -> tuple[list[Any], Exception | None]:
+        committing = False
         try:
             with self._connected().begin() as transaction:
-                working = True
                 results = [work.do(transaction.connection) for work in batch]
-                working = False
+                committing = True
                 transaction.commit()
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the callers, who wait in another thread
             translated = self._translate(error)
-            if not isinstance(translated, DatabaseUnavailableError):
-                if working and len(batch) > 1:
-                    return [done for work in batch for done in self._run_batch([work])]
-            else:
-                self._disconnect()
-            return [_Done(work, error=translated) for work in batch]
-        return [_Done(work, result) for work, result in zip(batch, results, strict=True)]
+            if committing and isinstance(translated, DatabaseUnavailableError):
+                translated = CommitUnknownError(str(translated))
+                translated.__cause__ = error
+            return [], translated
+        return results, None
 
     def _connected(self) -> Connection:
         if self._connection is None:
@@ -282,6 +323,12 @@ class Database:
             unavailable.__cause__ = error
             return unavailable
         return error
+
+
+def _is_conflict(error: Exception) -> bool:
+    """Say whether another transaction was in the way: deadlock, lock or statement time-out, serialization (PostgreSQL)."""
+    cause = getattr(error.__cause__, "orig", None) or error.__cause__
+    return getattr(cause, "sqlstate", None) in ("40P01", "55P03", "40001", "57014")
 
 
 def _deliver(done: list[_Done]) -> None:
@@ -314,10 +361,15 @@ def engine_for(url: str, busy_timeout: float) -> Engine:
         pool_pre_ping=False,
         pool_timeout=2,
         connect_args={
-            "connect_timeout": 3,
+            "connect_timeout": 2,
+            # A server that has gone silent is noticed in seconds, not by the kernel's patience.
+            "tcp_user_timeout": 4000,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 2,
             "prepare_threshold": None,  # prepared statements would break behind a transaction-pooling proxy
             "application_name": "portal-activity",
-            "options": "-c lock_timeout=2000 -c statement_timeout=15000",
+            "options": "-c lock_timeout=1000 -c statement_timeout=10000",
         },
     )
 

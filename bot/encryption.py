@@ -55,6 +55,11 @@ def secret_beside(database: Path) -> str:
         except FileNotFoundError:
             _write_once(path, secrets.token_urlsafe(48))
             continue
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise UnusableSecretError(
+                f"{path}: cannot be read ({reason}); mend the file, or set ENCRYPTION_KEYS"
+            ) from None
         if len(secret) < MINIMUM_SECRET_LENGTH:
             raise UnusableSecretError(
                 f"{path}: holds no secret of {MINIMUM_SECRET_LENGTH} characters; put the one back that the database was "

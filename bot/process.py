@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import structlog
 from aiohttp import web
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_sdk.errors import SlackApiError
 
 from bot.app import Parts, build
 from bot.db import DatabaseUnavailableError
@@ -25,8 +26,19 @@ _log = structlog.get_logger(__name__)
 TRY_AGAIN = 2.0
 LONGEST_PAUSE = 60.0
 
+READY_WITHIN = 2.0
+"""Seconds that the database has to answer in before it counts as away."""
+
 CLOSING = 2.0
 """Seconds of the grace kept for closing connections."""
+
+
+class CannotListenError(Exception):
+    """The HTTP server's address cannot be listened on."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 async def serve(settings: Settings, *, surface: bool) -> None:
@@ -47,22 +59,23 @@ class Process:
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None] | None = None) -> None:
         """Serve until `stop`; then take nothing new, finish what is in flight, and leave the rest for the next start."""
-        parts = self._parts
         async with AsyncExitStack() as stack:
+            if self._surface:
+                await self._open(stack)  # first: what cannot listen must not have claimed anything
             loops = [
-                asyncio.create_task(_keep_going("worker", parts.worker.run)),
-                asyncio.create_task(_keep_going("teller", parts.teller.run)),
+                asyncio.create_task(_keep_going("worker", self._parts.worker.run)),
+                asyncio.create_task(_keep_going("teller", self._parts.teller.run)),
             ]
             stack.push_async_callback(_cancel, [*loops, asyncio.create_task(_keep_going("identify", self._identify))])
-            if self._surface:
-                await self._open(stack)
-            _log.info("started", surface=self._surface, port=self.port, socket_mode=self._socket is not None)
-            if started is not None:
-                started()
-            await stop.wait()
-            _log.info("stopping")
-            await self._close_surface()
-            await self._finish(loops)
+            try:
+                _log.info("started", surface=self._surface, port=self.port, socket_mode=self._socket is not None)
+                if started is not None:
+                    started()
+                await stop.wait()
+                _log.info("stopping")
+                await self._close_surface()
+            finally:
+                await self._finish(loops)
         _log.info("stopped")
 
     @property
@@ -87,14 +100,28 @@ class Process:
             stack.push_async_callback(runner.cleanup)
             port = DEFAULT_PORT if settings.port is None else settings.port
             self._site = web.TCPSite(runner, settings.bind_host, port)
-            await self._site.start()
+            try:
+                await self._site.start()
+            except OSError as error:
+                raise CannotListenError(error) from error
         if settings.slack_app_token is not None:
             token = settings.slack_app_token.get_secret_value()
             self._socket = AsyncSocketModeHandler(self._parts.bolt, token, web_client=self._parts.web.client(token))
             stack.push_async_callback(self._socket.close_async)
-            stack.push_async_callback(
-                _cancel, [asyncio.create_task(_keep_going("socket_mode", self._socket.connect_async))]
-            )
+            stack.push_async_callback(_cancel, [asyncio.create_task(_keep_going("socket_mode", self._connect_socket))])
+
+    async def _connect_socket(self) -> None:
+        """Open the websocket; from then on Slack's client keeps it open."""
+        pause = TRY_AGAIN
+        while self._socket is not None:
+            try:
+                await self._socket.connect_async()  # type: ignore[no-untyped-call]
+            except SlackApiError as error:
+                _log.error("socket_mode_refused", reason=error.response.get("error"))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                continue
+            return
 
     async def _close_surface(self) -> None:
         if self._site is not None:
@@ -117,10 +144,9 @@ class Process:
 
     async def _database_answers(self) -> bool:
         try:
-            await self._parts.database.run(
-                lambda connection: connection.execute(sa.text("SELECT 1")).scalar(), within=1.0
-            )
-        except DatabaseUnavailableError:
+            async with asyncio.timeout(READY_WITHIN):
+                await self._parts.database.run(lambda connection: connection.execute(sa.text("SELECT 1")).scalar())
+        except (DatabaseUnavailableError, TimeoutError):
             return False
         return True
 

@@ -9,10 +9,12 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from bot.encryption import MINIMUM_SECRET_LENGTH
-from bot.leadsquared.address import InvalidAddressError, parse_address, parse_host_pattern
+from bot.leadsquared.address import InvalidAddressError, parse_address
+from bot.leadsquared.hosts import parse_host_pattern
 from bot.tenants.tenant import check_key, check_org_id
 
 DEFAULT_PORT = 3000
+LEASE_MARGIN = 5.0
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -141,10 +143,10 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _lease_outlives_a_call(self) -> Self:
         # A lease that ends while its POST can still succeed would call a recorded activity unknown.
-        if self.lease <= self.call_deadline:
+        if self.lease < self.call_deadline + LEASE_MARGIN:
             raise ValueError(
-                f"LEASE: must be longer than the longest call to LeadSquared ({self.call_deadline:g} s by "
-                "LEADSQUARED_CONNECT_TIMEOUT + LEADSQUARED_READ_TIMEOUT + 5); raise it, or lower those"
+                f"LEASE: must be {self.call_deadline + LEASE_MARGIN:g} or more: LEADSQUARED_CONNECT_TIMEOUT + "
+                f"LEADSQUARED_READ_TIMEOUT + 5 for the longest call, and {LEASE_MARGIN:g} to begin it; raise it, or lower those"
             )
         return self
 

@@ -143,6 +143,21 @@ async def test_edit_and_send_again_opens_what_was_sent_and_sends_what_was_edited
     assert answer.buttons() == {}
 
 
+async def test_an_edit_that_is_refused_again_shows_its_own_ticket_and_text_in_the_anchor(bot: Bot) -> None:
+    _, answer = await failed(bot, Behaviour.BAD_REQUEST, "the first text")
+    await bot.slack.click(answer, "Edit and send again", person="U0BEN")
+    (modal,) = bot.slack.workspace.modals
+    other = ticket_that(Behaviour.REFUSED)
+    await bot.slack.submit(modal, {"ticket": other, "text": "the second text"}, person="U0BEN")
+    await bot.answered(messages=2)
+    await bot.at_rest()
+
+    anchor = bot.anchor()
+    assert f"ticket {other}" in anchor.text.replace("*", "")
+    assert "the second text" in anchor.text
+    assert "<@U0BEN>" in anchor.text
+
+
 async def test_an_error_in_the_modal_stands_by_its_field_and_sends_nothing(bot: Bot) -> None:
     _, answer = await failed(bot, Behaviour.BAD_REQUEST)
     await bot.slack.click(answer, EDIT, person="U0ANNA")

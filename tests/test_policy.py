@@ -59,9 +59,8 @@ def test_what_is_known_or_stays_unknown_is_settled_and_never_repeated(
 def test_a_rate_limit_holds_the_whole_tenant_for_its_window_or_as_long_as_it_asks_with_jitter(
     retry_after: float | None, random: float, after: float
 ) -> None:
-    assert decided(RateLimited(retry_after), random=random) == Repeat(
-        NOW + after, Waiting.RATE_LIMITED, hold_tenant=True
-    )
+    repeat = Repeat(NOW + after, Waiting.RATE_LIMITED, hold_tenant_until=NOW + after)
+    assert decided(RateLimited(retry_after), random=random) == repeat
 
 
 @pytest.mark.parametrize(
@@ -71,7 +70,8 @@ def test_a_rate_limit_that_outlasts_the_time_for_repeating_is_not_recorded(
     retry_after: float | None, give_up: float
 ) -> None:
     decision = decided(RateLimited(retry_after), give_up=give_up)
-    assert decision == Settle(State.REJECTED, problem=Problem.RATE_LIMITED)
+    until = NOW + max(5.0, retry_after or 0.0)
+    assert decision == Settle(State.REJECTED, problem=Problem.RATE_LIMITED, hold_tenant_until=until)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_tries_to_reach_a_host_come_ever_later_up_to_half_a_minute(attempts: int
 def test_a_host_out_of_reach_does_not_hold_the_tenant() -> None:
     decision = decided(NotSent("a.leadsquared.com"))
     assert isinstance(decision, Repeat)
-    assert not decision.hold_tenant
+    assert decision.hold_tenant_until is None
 
 
 def test_the_last_try_to_reach_a_host_is_made_at_the_very_end() -> None:
@@ -115,9 +115,9 @@ def test_a_repetition_lies_ahead_and_within_the_time_for_repeating(
     decision = decided(outcome, attempts=attempts, give_up=NOW + left, random=random)
     if isinstance(decision, Repeat):
         assert NOW <= decision.at <= NOW + left
-        assert decision.hold_tenant is isinstance(outcome, RateLimited)
     else:
         assert decision.state is State.REJECTED
+    assert (decision.hold_tenant_until is not None) is isinstance(outcome, RateLimited), "also when it is given up"
 
 
 @PATIENT

@@ -23,15 +23,16 @@ class Settle:
     activity_id: str | None = None
     problem: Problem | None = None
     detail: str | None = None
+    hold_tenant_until: float | None = None  # no call of the tenant before that
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Surely not recorded; try again `at`. `hold_tenant`: no other call of the tenant before that either."""
+    """Surely not recorded; try again `at`."""
 
     at: float
     waiting: Waiting
-    hold_tenant: bool = False
+    hold_tenant_until: float | None = None  # no other call of the tenant before that
 
 
 Decision = Settle | Repeat
@@ -53,8 +54,9 @@ def decide(outcome: Outcome, *, attempts: int, give_up: float, now: float, rando
             return Settle(State.UNKNOWN, problem=problem, detail=message)
         case RateLimited(retry_after):
             at = now + max(WINDOW, retry_after or 0.0) + RATE_LIMIT_JITTER * random()
-            repeat = Repeat(at, Waiting.RATE_LIMITED, hold_tenant=True)
-            return repeat if at <= give_up else Settle(State.REJECTED, problem=Problem.RATE_LIMITED)
+            if at > give_up:
+                return Settle(State.REJECTED, problem=Problem.RATE_LIMITED, hold_tenant_until=at)
+            return Repeat(at, Waiting.RATE_LIMITED, hold_tenant_until=at)
         case NotSent(host):
             if now >= give_up:
                 return Settle(State.REJECTED, problem=Problem.UNREACHABLE, detail=host)

@@ -98,9 +98,10 @@ class SendingStatements:
                 outcome=_bind(attempts.c.outcome),
             )
         )
-        self.hold_tenant = prepare(
-            tenants.update().where(tenants.c.id == _bind(tenants.c.id)).values(resume_at=_bind(tenants.c.resume_at))
-        )
+        until = _bind(tenants.c.resume_at)
+        longest = sa.case((tenants.c.resume_at > until, tenants.c.resume_at), else_=until)
+        this_tenant = tenants.c.id == _bind(tenants.c.id)
+        self.hold_tenant = prepare(tenants.update().where(this_tenant).values(resume_at=longest))
         mine = (_THIS, _d.attempts == _bind(_d.attempts), IS_SENDING)
         freed = {"lease_until": None, "tell_at": now()}
         self.repeat = prepare(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from bot.leadsquared.address import host_allowed, is_loopback
+from bot.leadsquared.hosts import host_allowed, is_loopback
 
 _NUMBER = re.compile(r"#?([1-9][0-9]{0,18})")
 _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")

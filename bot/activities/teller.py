@@ -137,6 +137,8 @@ class Teller:
             try:
                 while due is not None:
                     due = await self._tell(due)
+            except Exception:  # noqa: BLE001 - logged with its delivery; the lease's end brings the next try
+                _log.exception("telling_broke")
             finally:
                 del self._in_flight[first.delivery.seq]
                 self._changed.set()

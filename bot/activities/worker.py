@@ -140,6 +140,8 @@ class Worker:
                 outcome = await self._post(claimed)
                 decision = self._decide(claimed, outcome, now=claimed.at + time.monotonic() - started)
                 await self._settle(claimed, outcome, decision, seconds=time.monotonic() - started)
+        except Exception:  # noqa: BLE001 - logged with its delivery; the lease's end tells the person
+            _log.exception("sending_failed", delivery=delivery.id)
         finally:
             del self._in_flight[delivery.seq]
             self._after(delivery.tenant_id)

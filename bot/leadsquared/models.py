@@ -21,7 +21,8 @@ class PortalActivity(Wire):
 
 def _identifier(value: Any) -> str | None:  # noqa: ANN401 - whatever JSON holds
     if isinstance(value, str):
-        return value.strip() or None
+        stripped = value.strip()
+        return stripped if stripped and stripped.isprintable() else None
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 

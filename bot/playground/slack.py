@@ -21,6 +21,8 @@ BOT_TOKEN = "xoxb-playground"
 APP_TOKEN = "xapp-playground"
 SIGNING_SECRET = "playground-signing-secret"
 ACK_WITHIN = 3.0
+READS = frozenset({"users.info", "auth.test"})
+"""Methods that, as with Slack, do not read their arguments from JSON."""
 _LINK = re.compile(r"https?://[^\s<>|]+")
 
 
@@ -439,7 +441,7 @@ class SlackStandIn(StandIn):
 
 
 async def _arguments(request: web.Request) -> dict[str, Any]:
-    if request.content_type == "application/json":
+    if request.content_type == "application/json" and request.match_info["method"] not in READS:
         arguments: dict[str, Any] = await request.json()
         return arguments
     return {**request.query, **{name: str(value) for name, value in (await request.post()).items()}}

@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -205,17 +206,36 @@ async def _converse(playground: Playground) -> None:
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401, PLC0415 - makes input() remember lines, where the platform has it
     while True:
-        try:
-            line = await asyncio.to_thread(input, f"#{playground.channel.name}> ")
-        except (EOFError, KeyboardInterrupt):
-            return
-        if not await playground.do(line):
+        line = await _read_line(f"#{playground.channel.name}> ")
+        if line is None or not await playground.do(line):
             return
         # What happens at once is shown before the next prompt; what takes longer appears when it happens.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.7):
                 await playground.settle()
         playground.show.catch_up()
+
+
+async def _read_line(prompt: str) -> str | None:
+    """Ask for a line; None at the end. In a thread that ends with the program, so that Ctrl-C need not wait for Enter."""
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[str | None] = loop.create_future()
+
+    def ask() -> None:
+        try:
+            line: str | None = input(prompt)
+        except EOFError:
+            line = None
+        with contextlib.suppress(RuntimeError):  # the program has ended meanwhile
+            loop.call_soon_threadsafe(_answer, answered, line)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return await answered
+
+
+def _answer(answered: asyncio.Future[str | None], line: str | None) -> None:
+    if not answered.done():
+        answered.set_result(line)
 
 
 async def _run_through(playground: Playground) -> None:

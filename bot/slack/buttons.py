@@ -1,5 +1,6 @@
 """The buttons under an answer: Send again, Edit and send again, It is there."""
 
+import contextlib
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,7 +21,7 @@ from bot.slack.replies import Responder
 from bot.slack.text import sound
 from bot.slack.web import Done, SlackWeb
 
-OPEN_WITHIN = 2.5
+OPEN_WITHIN = 2.0
 """Seconds for `views.open`: a trigger_id is good for 3."""
 
 
@@ -146,20 +147,13 @@ class Buttons:
     async def _open(self, click: BlockActions, old: Delivery) -> None:
         token = self._installations.token_for(old.enterprise_id, old.team_id)
         if token is not None and click.response_url is not None:
-            # The modal's submission brings no response_url of its own; this one answers for it.
-            try:
-                await self._outbox.renew_response_url(old, click.response_url)
-            except DatabaseUnavailableError:
-                self._responder.say(click.response_url, views.not_accepted())
-                return
             opened = await self._web.call(
-                token,
-                "views.open",
-                timeout=OPEN_WITHIN,
-                trigger_id=click.trigger_id,
-                view=views.edit_modal(old),
+                token, "views.open", timeout=OPEN_WITHIN, trigger_id=click.trigger_id, view=views.edit_modal(old)
             )
             if isinstance(opened, Done):
+                # The modal's submission brings no response_url of its own; this one answers for it.
+                with contextlib.suppress(DatabaseUnavailableError):  # the old one, or a direct message, does as well
+                    await self._outbox.renew_response_url(old, click.response_url)
                 return
         self._responder.say(click.response_url, views.modal_failed())
 

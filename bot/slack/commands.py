@@ -9,7 +9,7 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot.activities.store import Accepted, Outbox, Unmapped
 from bot.activities.submission import MalformedTicketError, Submission, parse_ticket
-from bot.db import DatabaseUnavailableError
+from bot.db import CommitUnknownError, DatabaseUnavailableError
 from bot.slack import views
 from bot.slack.payloads import SlashCommand, without_blanks
 from bot.slack.text import bare_mentions, to_plain
@@ -98,6 +98,8 @@ class Commands:
         )
         try:
             accepted = await self._outbox.accept(submission)
+        except CommitUnknownError:
+            return views.maybe_accepted()
         except DatabaseUnavailableError:
             return views.not_accepted()
         match accepted:

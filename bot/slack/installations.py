@@ -13,7 +13,6 @@ class Identity:
     team_id: str | None
     enterprise_id: str | None
     is_enterprise_install: bool
-    bot_user_id: str | None = None
     team_name: str | None = None
     scopes: frozenset[str] = field(default_factory=frozenset)
 

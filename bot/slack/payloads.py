@@ -69,7 +69,6 @@ class BlockActions(Interaction):
 
     type: Literal["block_actions"]
     actions: Annotated[list[Action], Field(min_length=1)]
-    channel: Entity | None = None
     response_url: str | None = None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from bot.slack.installations import Installations
 from bot.slack.web import Done, SlackWeb
 
-LOOK_UP_WITHIN = 1.0
+LOOK_UP_WITHIN = 0.6
 """Seconds for one look-up: it happens before the acknowledgement, which Slack wants within 3."""
 
 MOST_LOOK_UPS = 5
@@ -29,7 +29,7 @@ class SlackPeople:
         token = self._installations.token_for(enterprise_id, team_id)
         if token is not None and missing:
             answers = await asyncio.gather(
-                *(self._web.call(token, "users.info", timeout=LOOK_UP_WITHIN, user=user_id) for user_id in missing)
+                *(self._web.read(token, "users.info", timeout=LOOK_UP_WITHIN, user=user_id) for user_id in missing)
             )
             for user_id, answer in zip(missing, answers, strict=True):
                 if isinstance(answer, Done) and (name := _name(answer.data)):

@@ -1,6 +1,7 @@
 """Where and how an outcome is told: anchor message, thread, response_url, direct message."""
 
 import asyncio
+import time
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from bot.slack.web import Done, Never, NotNow, Result, SlackWeb
 _log = structlog.get_logger(__name__)
 
 RESPOND_TRIES = 3
+RESPONSE_URL_LASTS = 30 * 60.0
 
 
 class SlackReplies:
@@ -88,7 +90,9 @@ class SlackReplies:
         if delivery.response_url is None:
             return Never("no_response_url")
         payload = {"response_type": "ephemeral", "replace_original": False, **message.payload()}
-        return await self._web.respond(delivery.response_url, payload)
+        result = await self._web.respond(delivery.response_url, payload)
+        expired = time.time() > delivery.accepted_at + RESPONSE_URL_LASTS
+        return Never("response_url_expired") if expired and isinstance(result, NotNow) else result
 
     @staticmethod
     def _next_route(delivery: Delivery, result: Result) -> Telling:

@@ -135,6 +135,14 @@ def not_accepted() -> Message:
     )
 
 
+def maybe_accepted() -> Message:
+    return Message(
+        "*Not known whether this was kept*: the bot's database stopped answering in the middle. If it was kept, it is recorded "
+        "by itself, and a message about it appears here; if none has appeared in two minutes, send it again. "
+        "If it stays so, an admin of the bot runs `python -m bot check`."
+    )
+
+
 def broken() -> Message:
     return Message(
         "*Something went wrong in the bot*, and this was not carried out. Try again; "

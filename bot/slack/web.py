@@ -81,10 +81,17 @@ class SlackWeb:
         )
 
     async def call(self, token: str, method: str, *, timeout: float = TIMEOUT, **arguments: Any) -> Result:  # noqa: ANN401, ASYNC109 - JSON; a bound on the call
-        """Call a Web API method."""
+        """Call a Web API method that writes: its arguments go as JSON."""
+        return await self._call(token, method, timeout, {"json": arguments})
+
+    async def read(self, token: str, method: str, *, timeout: float = TIMEOUT, **arguments: Any) -> Result:  # noqa: ANN401, ASYNC109 - as above
+        """Call a Web API method that reads: Slack takes its arguments from the address only."""
+        return await self._call(token, method, timeout, {"http_verb": "GET", "params": arguments})
+
+    async def _call(self, token: str, method: str, timeout: float, arguments: dict[str, Any]) -> Result:  # noqa: ASYNC109 - as above
         try:
             async with asyncio.timeout(timeout):
-                response = await self.client(token).api_call(method, json=arguments)
+                response = await self.client(token).api_call(method, **arguments)
         except SlackApiError as error:
             return _refusal(error)
         except (aiohttp.ClientError, TimeoutError, SlackClientError, ValueError) as error:
@@ -117,7 +124,6 @@ class SlackWeb:
             team_id=response.get("team_id"),
             enterprise_id=response.get("enterprise_id"),
             is_enterprise_install=bool(response.get("is_enterprise_install")),
-            bot_user_id=response.get("user_id"),
             team_name=response.get("team"),
             scopes=frozenset(scope.strip() for scope in granted.split(",") if scope.strip()),
         )
