@@ -2,10 +2,10 @@
 
 import base64
 import math
-import secrets
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 from sqlalchemy.engine import Connection
@@ -166,7 +166,7 @@ class Outbox:
 
     def _row(self, submission: Submission) -> dict[str, Any]:
         return _NOTHING_GIVEN | {
-            "_id": new_reference(),
+            "_id": reference(submission.team_id, submission.key),
             "_enterprise_id": submission.enterprise_id,
             "_team_id": submission.team_id,
             "_channel_id": submission.channel_id,
@@ -464,6 +464,6 @@ class Outbox:
             return None
 
 
-def new_reference() -> str:
-    """Return a delivery's id: 12 letters and digits (60 random bits) that a person can read out."""
-    return base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12]
+def reference(team_id: str, key: str) -> str:
+    """Return a delivery's id: 12 letters and digits that a person can read out, the same for the same request."""
+    return base64.b32encode(blake2b(f"{team_id}/{key}".encode(), digest_size=8).digest()).decode().lower()[:12]

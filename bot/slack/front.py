@@ -2,21 +2,23 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from slack_bolt.adapter.aiohttp import to_aiohttp_response
 from slack_bolt.async_app import AsyncApp
+from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_sdk.signature import SignatureVerifier
 
 from bot.slack import views
-from bot.slack.payloads import MalformedRequestError, check_body
+from bot.slack.payloads import MalformedRequestError, parse_body
 
 _log = structlog.get_logger(__name__)
 
 PATH = "/slack/events"
 LARGEST_BODY = 1024 * 1024
-"""Bytes, and aiohttp's own default for a body of unknown length. 40,000 emoji, percent-encoded, are 480,000."""
+"""Bytes. 40,000 emoji, percent-encoded, are 480,000."""
 
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 
@@ -24,60 +26,64 @@ Ready = Callable[[], Awaitable[dict[str, bool]]]
 
 
 def http_application(bolt: AsyncApp, signing_secret: str | None, ready: Ready) -> web.Application:
-    """Return Bolt's own aiohttp application with the guard in front and the health pages beside.
+    """Return the aiohttp application that Bolt is reached by over HTTP, with the health pages beside.
 
     Without a signing secret (Socket Mode) there is nothing to receive over HTTP, and only the health pages are served.
     """
-    if signing_secret is None:
-        application = web.Application()
-    else:
-        application = bolt.server(path=PATH).web_app
-        application.middlewares.append(_guard(SignatureVerifier(signing_secret)))
+    application = web.Application(client_max_size=LARGEST_BODY)
     application.router.add_get("/healthz", _healthz)
     application.router.add_get("/readyz", _readyz(ready))
+    if signing_secret is not None:
+        application.router.add_post(PATH, Front(bolt, SignatureVerifier(signing_secret)).receive)
     return application
 
 
-def _guard(verifier: SignatureVerifier) -> Middleware:
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path != PATH or request.method != "POST":
-            return await handler(request)
-        refusal = await _refusal(request, verifier)
-        if refusal is not None:
-            _log.warning("request_refused", status=refusal.status, reason=refusal.text)
-            return refusal
+class Front:
+    """Receives Slack's requests. What is sound goes to Bolt parsed already, as it does with Socket Mode."""
+
+    def __init__(self, bolt: AsyncApp, verifier: SignatureVerifier) -> None:
+        self._bolt = bolt
+        self._verifier = verifier
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Answer what is not Slack's with 413, 400 or 401; hand the rest to Bolt."""
         try:
-            return await handler(request)
-        except web.HTTPException:
-            raise
+            body = await self._sound_body(request)
+        except _RefusedError as refused:
+            _log.warning("request_refused", status=refused.status, reason=str(refused))
+            return web.Response(status=refused.status, text=str(refused))
+        try:
+            # As Bolt's Socket Mode adapter does: the signature is verified and the body parsed; once is enough.
+            response = await self._bolt.async_dispatch(
+                AsyncBoltRequest(mode="socket_mode", body=body, headers=dict(request.headers))
+            )
+            return await to_aiohttp_response(response)
         except Exception:  # noqa: BLE001 - it is logged, and told
             # A body that Slack signed and Bolt could not take: whoever is behind it reads that nothing was done.
             _log.exception("request_failed")
             return web.json_response({"response_type": "ephemeral", "text": views.broken().text})
 
-    return guard
+    async def _sound_body(self, request: web.Request) -> dict[str, Any]:
+        if (request.content_length or 0) > LARGEST_BODY:
+            raise _RefusedError(413, f"The body is larger than {LARGEST_BODY} bytes.")
+        try:
+            body = (await request.read()).decode()
+        except web.HTTPRequestEntityTooLarge:
+            raise _RefusedError(413, f"The body is larger than {LARGEST_BODY} bytes.") from None
+        except UnicodeDecodeError:
+            raise _RefusedError(400, "The body is not UTF-8.") from None
+        if not _is_signed(self._verifier, body, request):
+            raise _RefusedError(401, "The signature is missing, wrong, or older than 5 minutes.")
+        try:
+            return parse_body(body, request.content_type)
+        except MalformedRequestError as error:
+            raise _RefusedError(400, f"The body is malformed: {error}.") from None
 
 
-async def _refusal(request: web.Request, verifier: SignatureVerifier) -> web.Response | None:
-    too_large = web.Response(status=413, text=f"The body is larger than {LARGEST_BODY} bytes.")
-    if (request.content_length or 0) > LARGEST_BODY:
-        return too_large
-    try:
-        raw = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        return too_large
-    try:
-        body = raw.decode()
-    except UnicodeDecodeError:
-        return web.Response(status=400, text="The body is not UTF-8.")
-    if not _is_signed(verifier, body, request):
-        return web.Response(status=401, text="The signature is missing, wrong, or older than 5 minutes.")
-    try:
-        check_body(body, request.content_type)
-    except MalformedRequestError as error:
-        return web.Response(status=400, text=f"The body is malformed: {error}.")
-    return None
+class _RefusedError(Exception):
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 def _is_signed(verifier: SignatureVerifier, body: str, request: web.Request) -> bool:

@@ -108,21 +108,31 @@ _INTERACTIONS: dict[str, type[BaseModel]] = {"block_actions": BlockActions, "vie
 _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any], config=ConfigDict(hide_input_in_errors=True))
 
 
-def check_body(body: str, content_type: str) -> None:
-    """Raise MalformedRequestError unless the body is one that Slack could have sent to this app."""
+def parse_body(body: str, content_type: str) -> dict[str, Any]:
+    """Return the body as Bolt takes it; raise MalformedRequestError unless Slack could have sent it to this app."""
     try:
-        if content_type == "application/json":
-            Other.model_validate(_object(body))
-            return
-        fields = dict(parse_qsl(body, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS))
-        if "payload" in fields:
-            check_interaction(_object(fields["payload"]))
-        elif "ssl_check" not in fields:  # Slack looks at the certificate now and then
-            SlashCommand.model_validate(without_blanks(fields))
+        return _checked_event(body) if content_type == "application/json" else _checked_form(body)
     except (ValidationError, UnicodeDecodeError) as error:
         raise MalformedRequestError("not a request of Slack's") from error
     except ValueError as error:  # parse_qsl: too many fields
         raise MalformedRequestError("too many fields") from error
+
+
+def _checked_event(body: str) -> dict[str, Any]:
+    event = _object(body)
+    Other.model_validate(event)
+    return event
+
+
+def _checked_form(body: str) -> dict[str, Any]:
+    fields = dict(parse_qsl(body, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS))
+    if "payload" in fields:
+        payload = _object(fields["payload"])
+        check_interaction(payload)
+        return payload
+    if "ssl_check" not in fields:  # Slack looks at the certificate now and then
+        SlashCommand.model_validate(without_blanks(fields))
+    return fields
 
 
 def check_interaction(payload: Mapping[str, Any]) -> None:

@@ -59,6 +59,7 @@ class SlackWeb:
 
     def __init__(self, api_url: str) -> None:
         self._api_url = api_url
+        self._clients: dict[str | None, AsyncWebClient] = {}
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT), trust_env=False)
 
     async def __aenter__(self) -> Self:
@@ -71,6 +72,11 @@ class SlackWeb:
 
     def client(self, token: str | None) -> AsyncWebClient:
         """Return a Web API client for a token; it shares the session and repeats nothing by itself."""
+        if token not in self._clients:
+            self._clients[token] = self._client(token)
+        return self._clients[token]
+
+    def _client(self, token: str | None) -> AsyncWebClient:
         return AsyncWebClient(
             token=token,
             base_url=self._api_url,
