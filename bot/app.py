@@ -74,7 +74,13 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             installation,
             responder,
             [
-                Commands(outbox, worker, SlackPeople(slack, installation), hosts),
+                Commands(
+                    outbox,
+                    worker,
+                    SlackPeople(slack, installation),
+                    hosts,
+                    identified=lambda: installation.identity is not None,
+                ),
                 Buttons(outbox, worker, teller, responder, slack, installation, hosts),
             ],
         )

@@ -194,9 +194,11 @@ class Settings(BaseSettings):
 def _is_database_url(text: str) -> bool:
     scheme, separator, _ = text.partition("://")
     try:
-        make_url(text)
+        database = make_url(text).database
     except (ArgumentError, ValueError):
         return False
+    if scheme == "sqlite" and database in (None, "", ":memory:"):
+        return False  # what is accepted must outlive the process
     return bool(separator) and scheme in ("sqlite", "postgres", "postgresql", "postgresql+psycopg")
 
 

@@ -89,6 +89,30 @@ async def test_a_button_pressed_in_another_workspace_does_nothing_but_say_so(bot
     assert list(answer.buttons()) == [AGAIN, THERE]
 
 
+async def test_a_button_works_where_an_org_wide_install_leaves_the_team_out(bot: Bot) -> None:
+    ticket, answer = await failed(bot, Behaviour.FAILED)
+    bot.leadsquared.tickets[ticket] = Behaviour.FINE
+    button = answer.buttons()[AGAIN]
+    for person_team in ("T0OTHER", "T0HOME"):
+        payload = {
+            "type": "block_actions",
+            "team": None,
+            "enterprise": {"id": "E0ORG", "name": "Org"},
+            "is_enterprise_install": True,
+            "user": {"id": "U0ANNA", "team_id": person_team},
+            "trigger_id": bot.slack.trigger_id(),
+            "response_url": bot.slack.response_url(answer.channel, "U0ANNA", answer.ts),
+            "actions": [{**button, "block_id": "b"}],
+        }
+        assert await bot.slack._interact(payload) == {}
+    second = await bot.answered(messages=2)
+    await bot.at_rest()
+
+    assert "Recorded" in second.text
+    assert len(bot.leadsquared.on(ticket)) == 1
+    assert "no such activity" in (await bot.told_to("U0ANNA")).text, "the other workspace's click"
+
+
 async def test_a_member_of_another_organisation_in_a_shared_channel_cannot_decide(bot: Bot) -> None:
     _, answer = await failed(bot, Behaviour.DROP)
     await bot.slack.click(answer, AGAIN, person="U0GUEST")

@@ -97,6 +97,7 @@ async def test_a_name_that_slack_does_not_tell_is_no_reason_to_lose_the_activity
         ("", "name the ticket"),
         ("   ", "name the ticket"),
         ("143", "no text for ticket 143"),
+        ("143 \u200b\u200d", "no text for ticket 143"),
         ("#143   ", "no text for ticket 143"),
         ("../../x hello", "“../../x” is not a ticket"),
         ("143/../144 hello", "is not a ticket"),
@@ -210,3 +211,12 @@ async def test_an_accepted_command_survives_a_stop(bot: Bot, start: Start, envir
         await bot.answered()
         await bot.at_rest()
     assert [activity.text for activity in bot.leadsquared.on("143")] == ["kept"]
+
+
+async def test_before_slack_has_said_whose_the_token_is_the_person_is_asked_to_try_again(bot: Bot) -> None:
+    bot.parts.installation.identity = None
+    answer = await bot.type("143 hello", team_id="T0STRANGER")
+
+    assert answer is not None
+    assert "Not recorded, try again" in answer.text
+    assert "just started" in answer.text

@@ -42,6 +42,24 @@ async def test_after_the_response_url_the_answer_goes_to_the_person_as_a_direct_
     assert len(bot.leadsquared.on("143")) == 1
 
 
+@pytest.mark.parametrize("fault", [Fault(status=302), Fault(status=404), Fault("used_url", status=200)])
+async def test_a_response_url_that_takes_nothing_is_not_the_end(bot: Bot, fault: Fault) -> None:
+    bot.slack.faults["response_url"].append(fault)
+    await bot.type("143 hello", channel="C0PRIVATE")
+    await bot.at_rest()
+
+    assert [message.channel for message in bot.slack.workspace.messages] == ["U0ANNA"]
+
+
+async def test_a_retry_after_of_nothing_is_no_reason_to_hammer(bot: Bot) -> None:
+    bot.slack.faults["chat.postMessage"].extend([Fault("ratelimited", status=429, retry_after=0)] * 2)
+    await bot.type("143 hello")
+    await bot.answered()
+    await bot.at_rest()
+
+    assert len(posts(bot)) == 4, "two refusals, a second apart, then anchor and answer"
+
+
 async def test_buttons_work_in_an_answer_that_only_one_person_sees(bot: Bot) -> None:
     ticket = ticket_that(Behaviour.FAILED)
     await bot.type(f"{ticket} hello", channel="C0PRIVATE")

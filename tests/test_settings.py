@@ -64,6 +64,8 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
         ("LEADSQUARED_READ_TIMEOUT", "inf", "less than or equal to 86400"),
         ("LEADSQUARED_CONNECT_TIMEOUT", "-1", "greater than 0"),
         ("LEASE", "4", "greater than or equal to 5"),
+        ("DATABASE_URL", "sqlite:///:memory:", "sqlite:///path/to/file.db"),
+        ("DATABASE_URL", "sqlite://", "sqlite:///path/to/file.db"),
         ("LEASE", "24", "must be 25 or more"),
         ("SHUTDOWN_GRACE", "2", "greater than or equal to 3"),
         ("POLL_INTERVAL", "0", "greater than or equal to 0.1"),

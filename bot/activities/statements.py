@@ -131,7 +131,9 @@ class TellingStatements:
         prepare = _Compiler(engine)
         untold = sa.select(_d.seq, _d.team_id, _d.channel_id).where(_d.tell_at <= now()).order_by(_d.tell_at)
         unleased = sa.or_(_d.tell_lease_until.is_(None), _d.tell_lease_until < now())
-        self.untold = prepare(untold.where(unleased).limit(sa.bindparam("at_most", type_=sa.Integer)))
+        due = untold.where(unleased).limit(sa.bindparam("at_most", type_=sa.Integer))
+        self.untold = prepare(due)
+        self.unanswered = prepare(due.where(_d.settled_at.is_not(None)))
         self.next_untold = prepare(sa.select(sa.func.min(_d.tell_at) - now()).where(_d.tell_at > now()))
         self.look = prepare.locking(sa.select(*COLUMNS, now().label("now"), unleased).where(_THIS), skip_locked=True)
         self.lease_telling = prepare(

@@ -324,18 +324,25 @@ class Outbox:
     # -- telling
 
     async def claim_tellings(
-        self, *, at_most: int, sparing: Collection[int] = (), quiet: Collection[tuple[str, str]] = ()
+        self,
+        *,
+        at_most: int,
+        sparing: Collection[int] = (),
+        quiet: Collection[tuple[str, str]] = (),
+        settled_only: bool = False,
     ) -> tuple[list[Due], float]:
         """Take what is due to be told, and say in how many seconds the next will be (infinite: nothing is planned).
 
         `sparing` are the deliveries, by seq, that this process is telling already, however long that takes; `quiet` the
-        conversations, as (team_id, channel_id), in which Slack wants no message just now.
+        conversations, as (team_id, channel_id), in which Slack wants no message just now. `settled_only` leaves out what
+        has no outcome yet.
         """
         spared, silent = frozenset(sparing), frozenset(quiet)
+        untold = self._telling.unanswered if settled_only else self._telling.untold
         look_at = at_most + len(spared) + (LOOK_PAST if silent else 0)
 
         def write(connection: Connection) -> tuple[list[Due], float]:
-            rows = self._telling.untold(connection, at_most=look_at).fetchall()
+            rows = untold(connection, at_most=look_at).fetchall()
             due = [seq for seq, team, channel in rows if seq not in spared and (team, channel) not in silent]
             found = [step for seq in due[:at_most] if (step := self._begin_telling(connection, seq)) is not None]
             if len(due) >= at_most:

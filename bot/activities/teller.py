@@ -125,7 +125,12 @@ class Teller:
     async def _look(self) -> float:
         room = AT_ONCE - len(self._in_flight)
         quiet = self._replies.quiet()
-        found, next_in = await self._outbox.claim_tellings(at_most=room, sparing=self._in_flight.keys(), quiet=quiet)
+        found, next_in = await self._outbox.claim_tellings(
+            at_most=room,
+            sparing=self._in_flight.keys(),
+            quiet=quiet,
+            settled_only=self._stopping,  # what waits for its outcome waits for the next start as well
+        )
         for due in found:
             self._in_flight[due.delivery.seq] = asyncio.create_task(self._tell_all(due))
         return min([next_in, *quiet.values()])

@@ -360,7 +360,8 @@ class SlackStandIn(StandIn):
         payload = await request.json()
         self.workspace.calls.append(("response_url", payload))
         if self.faults["response_url"]:
-            return web.Response(status=self.faults["response_url"].popleft().status)
+            fault = self.faults["response_url"].popleft()
+            return web.json_response({"ok": False, "error": fault.error}, status=fault.status)
         channel, person, ts, uses = self._response_urls.get(id_, ("", "", None, 5))
         if uses >= 5:  # noqa: PLR2004 - Slack's number of uses
             return web.Response(status=404, text="used_url")

@@ -18,7 +18,7 @@ from bot.slack.explanations import Button
 from bot.slack.installations import Installations
 from bot.slack.payloads import BlockActions, Interaction, ViewSubmission
 from bot.slack.replies import Responder
-from bot.slack.text import sound
+from bot.slack.text import is_blank, sound
 from bot.slack.web import Done, SlackWeb
 
 OPEN_WITHIN = 2.0
@@ -82,7 +82,7 @@ class Buttons:
         click = BlockActions.model_validate(body)
         if (old := await self._pressable(click)) is not None:
             try:
-                result = await self._outbox.confirm(click.team.id, old.id, click.user.id)
+                result = await self._outbox.confirm(click.team_id, old.id, click.user.id)
             except DatabaseUnavailableError:
                 self._responder.say(click.response_url, views.not_accepted())
             else:
@@ -114,7 +114,7 @@ class Buttons:
         """Return the errors by field, or a message in the modal's place, or neither: accepted."""
         try:
             delivery_id = EditMetadata.model_validate_json(submitted.view.private_metadata).delivery
-            old = await self._outbox.find(submitted.team.id, delivery_id)
+            old = await self._outbox.find(submitted.team_id, delivery_id)
             if old is None or _is_foreign(submitted):
                 return {}, views.already(None)
             typed = submitted.view.state.value(views.TEXT_BLOCK)
@@ -127,7 +127,7 @@ class Buttons:
                 return {views.TICKET_BLOCK: f"Not a ticket: {error}."}, None
             if text is None:
                 return {}, views.undecipherable()
-            if not text:
+            if is_blank(text):
                 return {views.TEXT_BLOCK: "Write what the customer did."}, None
             result = await self._outbox.send_again(old.id, _again(submitted, old, ticket_id, text, old.response_url))
         except ValidationError:
@@ -136,7 +136,7 @@ class Buttons:
             return {}, views.not_accepted()
         match result:
             case Unmapped():
-                return {}, views.unmapped(submitted.team.id)
+                return {}, views.unmapped(submitted.team_id)
             case Refused(delivery):
                 return {}, views.already(delivery)
             case Accepted():
@@ -163,7 +163,7 @@ class Buttons:
             self._responder.say(click.response_url, views.foreign_member())
             return None
         try:
-            delivery = await self._outbox.find(click.team.id, click.actions[0].value)
+            delivery = await self._outbox.find(click.team_id, click.actions[0].value)
         except DatabaseUnavailableError:
             self._responder.say(click.response_url, views.not_accepted())
             return None
@@ -179,7 +179,7 @@ class Buttons:
                 self._responder.say(click.response_url, views.already(delivery))
                 return
             case Unmapped():
-                self._responder.say(click.response_url, views.unmapped(click.team.id))
+                self._responder.say(click.response_url, views.unmapped(click.team_id))
                 return
             case Accepted():
                 self._worker.wake(result.tenant_id)
@@ -189,7 +189,7 @@ class Buttons:
     async def _show_resolved(self, click: Interaction, old: Delivery, response_url: str | None) -> None:
         """Take the buttons away and say who decided."""
         try:
-            current = await self._outbox.find(click.team.id, old.id)
+            current = await self._outbox.find(click.team_id, old.id)
         except DatabaseUnavailableError:
             return  # a button that still stands there says that it is past its time
         if current is not None and current.resolution is not None:
@@ -198,7 +198,7 @@ class Buttons:
 
 def _is_foreign(click: Interaction) -> bool:
     """Say whether the person belongs to another workspace (a channel shared by Slack Connect)."""
-    own = {click.team.id, click.enterprise_id}
+    own = {click.team_id, click.enterprise_id}
     return click.user.team_id is not None and click.user.team_id not in own
 
 

@@ -1,6 +1,7 @@
 """/portal-activity <ticket> <text>."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ from bot.activities.submission import MalformedTicketError, Submission, parse_ti
 from bot.db import CommitUnknownError, DatabaseUnavailableError
 from bot.slack import views
 from bot.slack.payloads import SlashCommand, without_blanks
-from bot.slack.text import bare_mentions, to_plain
+from bot.slack.text import bare_mentions, is_blank, to_plain
 
 _FIRST_WORD = re.compile(r"\s*(<[^<>]+>|\S+)?\s*")
 _CHANNEL_KEY = re.compile(r"<#[^|<>]*\|([0-9]+)>")  # #143, where a channel happens to be called 143
@@ -53,11 +54,20 @@ def take_apart(text: str) -> Words:
 class Commands:
     """Registers the slash command: parse, accept, acknowledge."""
 
-    def __init__(self, outbox: Outbox, worker: Accepting, people: People, link_hosts: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        worker: Accepting,
+        people: People,
+        link_hosts: tuple[str, ...],
+        *,
+        identified: Callable[[], bool],
+    ) -> None:
         self._outbox = outbox
         self._worker = worker
         self._people = people
         self._link_hosts = link_hosts
+        self._identified = identified
 
     def register(self, bolt: AsyncApp) -> None:
         bolt.command(views.COMMAND)(self.portal_activity)
@@ -81,7 +91,7 @@ class Commands:
         mentioned = bare_mentions(words.rest)
         names = await self._people.names(command.enterprise_id, command.team_id, mentioned) if mentioned else {}
         text = to_plain(words.rest, names).strip()
-        if not text:
+        if is_blank(text):
             return views.no_text(ticket_id)
         return await self._accept(command, ticket_id, text)
 
@@ -104,7 +114,8 @@ class Commands:
             return views.not_accepted()
         match accepted:
             case Unmapped():
-                return views.unmapped(command.team_id)
+                # Until Slack has said whose the token is, the environment's tenant may not be mapped yet.
+                return views.unmapped(command.team_id) if self._identified() else views.starting()
             case Accepted():
                 self._worker.wake(accepted.tenant_id)
                 return None

@@ -52,16 +52,24 @@ class Action(Payload):
 
 
 class Interaction(Payload):
-    """What every interaction carries. `team` is the workspace in which the app acts, `user.team_id` may be another's."""
+    """What every interaction carries. `user.team_id` may be another organisation's (Slack Connect).
 
-    team: Team
+    `team` is the workspace in which the app acts; an org-wide install's payload may leave it null.
+    """
+
+    team: Team | None
     user: User
     trigger_id: str = ""
     enterprise: Entity | None = None
 
     @property
+    def team_id(self) -> str:
+        """The acting workspace; where the payload leaves it out, the person's own. Empty when neither is named."""
+        return self.team.id if self.team else self.user.team_id or ""
+
+    @property
     def enterprise_id(self) -> str | None:
-        return self.enterprise.id if self.enterprise else self.team.enterprise_id
+        return self.enterprise.id if self.enterprise else self.team.enterprise_id if self.team else None
 
 
 class BlockActions(Interaction):

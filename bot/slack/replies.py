@@ -97,13 +97,20 @@ class SlackReplies:
     @staticmethod
     def _next_route(delivery: Delivery, result: Result) -> Telling:
         match result:
-            case Done(data):
+            case Done(data) if delivery.route is not Route.THREAD or data.get("ts"):
                 return Told(data.get("ts"))
+            case Done():
+                return Elsewhere(_after(delivery), "no_ts")  # nothing could be answered in its thread, or marked
             case NotNow(reason, after):
                 return Later(reason, after)
             case Never(error):
-                has_url = delivery.route is Route.THREAD and delivery.response_url is not None
-                return Elsewhere(Route.RESPONSE_URL if has_url else Route.DIRECT_MESSAGE, error)
+                return Elsewhere(_after(delivery), error)
+
+
+def _after(delivery: Delivery) -> Route:
+    """Return the route that follows a delivery's own."""
+    has_url = delivery.route is Route.THREAD and delivery.response_url is not None
+    return Route.RESPONSE_URL if has_url else Route.DIRECT_MESSAGE
 
 
 class Responder:

@@ -38,6 +38,11 @@ def sound(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def is_blank(text: str) -> bool:
+    """Say whether there is nothing to be seen in a text: white space and invisible characters only."""
+    return not any(character.isprintable() and not character.isspace() for character in text)
+
+
 def escape(text: str) -> str:
     """Make text safe to show in mrkdwn: Slack asks for exactly these three."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -128,6 +128,13 @@ def unmapped(team_id: str) -> Message:
     )
 
 
+def starting() -> Message:
+    return Message(
+        "*Not recorded, try again*: the bot has just started and does not know yet whose it is, because Slack has not answered it. "
+        "Nothing was kept. Try again in a minute; if it stays so, an admin of the bot runs `python -m bot check`."
+    )
+
+
 def not_accepted() -> Message:
     return Message(
         "*Not recorded, try again*: the bot's database did not take the activity just now, so nothing was kept and nothing was sent. "

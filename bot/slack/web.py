@@ -1,7 +1,9 @@
 """Slack's Web API and response_urls: one call, told as a value."""
 
 import asyncio
+import json
 from dataclasses import dataclass
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
@@ -112,7 +114,8 @@ class SlackWeb:
                     return NotNow("ratelimited", _seconds(response.headers.get("Retry-After")))
                 if response.status >= _SERVER_ERROR:
                     return NotNow(f"status {response.status}")
-                return Done({}) if response.ok else Never("response_url_refused")
+                taken = response.status == HTTPStatus.OK and not _says_no(await response.text())
+                return Done({}) if taken else Never("response_url_refused")
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             return NotNow(type(error).__name__)
 
@@ -135,6 +138,15 @@ class SlackWeb:
         )
 
 
+def _says_no(body: str) -> bool:
+    """Say whether a response_url's answer is a refusal in spite of its status: `{"ok": false, …}`."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and answer.get("ok") is False
+
+
 def _refusal(error: SlackApiError) -> Result:
     response = error.response
     status = getattr(response, "status_code", 0)
@@ -150,4 +162,5 @@ def _refusal(error: SlackApiError) -> Result:
 
 
 def _seconds(value: str | None) -> float | None:
-    return float(value) if value is not None and value.strip().isdigit() else None
+    # At least a second: "0" would have everything that waits ask again at once, and again.
+    return max(float(value), 1.0) if value is not None and value.strip().isdigit() else None
