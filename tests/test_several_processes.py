@@ -1,0 +1,109 @@
+"""What must hold when several processes share a database."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from conftest import Bot, Start
+from postgres import database
+from sqlalchemy.engine import Connection
+from test_limit import numbered
+
+from bot.db import Database, DatabaseUnavailableError
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    with database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shared_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'shared.db'}"
+    url: str = request.getfixturevalue("postgresql")
+    return url
+
+
+async def test_two_bots_on_one_database_keep_the_limit_and_the_order_and_tell_once(
+    bot: Bot, start: Start, environment: dict[str, str], shared_database: str
+) -> None:
+    del bot  # the stand-ins' first bot has a database of its own, and is no part of this
+    variables = environment | {"DATABASE_URL": shared_database, "POLL_INTERVAL": "0.2"}
+    async with start(variables) as first, start(variables) as second:
+        tickets = numbered(first.leadsquared, 20)
+        for number in range(2):
+            for each in (first, second):
+                each.slack.request_url = f"{each.url}/slack/events"
+                await asyncio.gather(*(each.type(f"{ticket} {number} by {id(each)}") for ticket in tickets))
+        await first.at_rest(within=90)
+
+    calls = sorted(first.leadsquared.ledger.calls, key=lambda call: call.at)
+    assert [call.status for call in calls] == [200] * 80
+    for earlier, later in zip(calls, calls[25:], strict=False):
+        assert later.at - earlier.at >= 5, "26 calls in 5 seconds"
+    for ticket in tickets:
+        assert [activity.text[0] for activity in first.leadsquared.on(ticket)] == ["0", "0", "1", "1"]
+    answers = [message for message in first.slack.workspace.messages if "activity Id" in message.text]
+    assert len({message.thread_ts for message in answers}) == len(answers) == 80
+
+
+async def test_transactions_that_are_in_each_others_way_both_get_through(postgresql: str) -> None:
+    one, other = Database(_driver(postgresql)), Database(_driver(postgresql))
+    try:
+        await one.run(_make_rows)
+        first_done, second_done = threading.Event(), threading.Event()
+        bystander = one.run(lambda connection: connection.execute(sa.text("SELECT 7")).scalar())
+        _, seven, _ = await asyncio.gather(
+            one.run(_update(1, 2, first_done, second_done)),
+            bystander,
+            other.run(_update(2, 1, second_done, first_done)),
+        )
+        assert seven == 7
+        rows = await one.run(lambda connection: connection.execute(sa.text("SELECT n FROM rows")).scalars().all())
+        assert list(rows) == [2, 2]
+    finally:
+        await one.close()
+        await other.close()
+
+
+async def test_a_lost_connection_is_told_and_the_next_transaction_has_a_new_one(postgresql: str) -> None:
+    one, other = Database(_driver(postgresql)), Database(_driver(postgresql))
+    try:
+        pid = await one.run(lambda connection: connection.execute(sa.text("SELECT pg_backend_pid()")).scalar())
+        await other.run(lambda connection: connection.execute(sa.text(f"SELECT pg_terminate_backend({pid})")).scalar())
+        with pytest.raises(DatabaseUnavailableError):
+            await one.run(lambda connection: connection.execute(sa.text("SELECT 1")).scalar())
+        assert await one.run(lambda connection: connection.execute(sa.text("SELECT 1")).scalar()) == 1
+    finally:
+        await one.close()
+        await other.close()
+
+
+def _driver(url: str) -> str:
+    return url.replace("postgres://", "postgresql+psycopg://", 1)
+
+
+def _make_rows(connection: Connection) -> None:
+    connection.execute(sa.text("CREATE TABLE rows (id int PRIMARY KEY, n int)"))
+    connection.execute(sa.text("INSERT INTO rows VALUES (1, 0), (2, 0)"))
+
+
+def _update(
+    first: int, second: int, done: threading.Event, other_done: threading.Event
+) -> Callable[[Connection], None]:
+    """Lock two rows, the second only when the other transaction has its first: a deadlock the first time."""
+
+    more = sa.text("UPDATE rows SET n = n + 1 WHERE id = :id")
+
+    def run(connection: Connection) -> None:
+        connection.execute(more, {"id": first})
+        done.set()
+        other_done.wait(5)
+        connection.execute(more, {"id": second})
+
+    return run
