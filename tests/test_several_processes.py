@@ -97,7 +97,6 @@ def _update(
     first: int, second: int, done: threading.Event, other_done: threading.Event
 ) -> Callable[[Connection], None]:
     """Lock two rows, the second only when the other transaction has its first: a deadlock the first time."""
-
     more = sa.text("UPDATE rows SET n = n + 1 WHERE id = :id")
 
     def run(connection: Connection) -> None:
