@@ -25,6 +25,7 @@ FIRST_DELAY = 1.0
 LONGEST_DELAY = 300.0
 TELL_FOR = 24 * 3600.0
 RETRY_DATABASE = 0.5
+SOON = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ class Teller:
         self._changed = asyncio.Event()
         self._stopping = False
         self._timer: asyncio.TimerHandle | None = None
+        self._soon: asyncio.TimerHandle | None = None
+        self._crowded = False  # the last look left something due, for want of room
         self._in_flight: dict[int, asyncio.Task[None]] = {}
 
     def wake(self) -> None:
@@ -84,6 +87,17 @@ class Teller:
         """Say that there may be something to tell in so many seconds; one look then serves all who say so meanwhile."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._wake_in_time)
+
+    def _look_after_one(self) -> None:
+        """Look again now that one is told: at once if more is due than had room, else once for all of the next moments."""
+        if self._crowded:
+            self._changed.set()
+        elif self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(SOON, self._wake_soon)
+
+    def _wake_soon(self) -> None:
+        self._soon = None
+        self._changed.set()
 
     def _wake_in_time(self) -> None:
         self._timer = None
@@ -106,8 +120,9 @@ class Teller:
     def stop(self) -> None:
         """Take nothing new. Not a cancellation: a claim that is being committed must still be carried out."""
         self._stopping = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._soon):
+            if timer is not None:
+                timer.cancel()
         self._changed.set()
 
     async def finish(self, within: float) -> int:
@@ -124,6 +139,7 @@ class Teller:
 
     async def _look(self) -> float:
         room = AT_ONCE - len(self._in_flight)
+        self._crowded = False
         quiet = self._replies.quiet()
         found, next_in = await self._outbox.claim_tellings(
             at_most=room,
@@ -131,6 +147,7 @@ class Teller:
             quiet=quiet,
             settled_only=self._stopping,  # what waits for its outcome waits for the next start as well
         )
+        self._crowded = len(found) >= room
         for due in found:
             self._in_flight[due.delivery.seq] = asyncio.create_task(self._tell_all(due))
         return min([next_in, *quiet.values()])
@@ -146,7 +163,7 @@ class Teller:
                 _log.exception("telling_broke")
             finally:
                 del self._in_flight[first.delivery.seq]
-                self._changed.set()
+                self._look_after_one()
 
     async def _tell(self, due: Due) -> Due | None:
         delivery, step = due.delivery, due.step
