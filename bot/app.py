@@ -49,14 +49,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         database = Database(settings.sqlalchemy_url)
         stack.push_async_callback(database.close)
         slack = await stack.enter_async_context(SlackWeb(settings.slack_api_url))
-        leadsquared = await stack.enter_async_context(
-            LeadSquared(
-                settings.leadsquared_allowed_hosts,
-                connect_timeout=settings.leadsquared_connect_timeout,
-                read_timeout=settings.leadsquared_read_timeout,
-                deadline=settings.call_deadline,
-            )
-        )
+        leadsquared = await stack.enter_async_context(leadsquared_client(settings))
         installation = SingleInstallation(_secret(settings.slack_bot_token))
         outbox = Outbox(database, keys, lease=settings.lease)
         teller = Teller(
@@ -98,6 +91,16 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             bolt,
             signing_secret,
         )
+
+
+def leadsquared_client(settings: Settings) -> LeadSquared:
+    """Return the client for LeadSquared that the settings describe, to be entered."""
+    return LeadSquared(
+        settings.leadsquared_allowed_hosts,
+        connect_timeout=settings.leadsquared_connect_timeout,
+        read_timeout=settings.leadsquared_read_timeout,
+        deadline=settings.call_deadline,
+    )
 
 
 def _secret(value: SecretStr | None) -> str | None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from bot.app import leadsquared_client
 from bot.db import Database, DatabaseUnavailableError
 from bot.encryption import UndecipherableError, UnusableSecretError
 from bot.keys import keyring
@@ -139,12 +140,7 @@ async def _tenants(settings: Settings) -> list[Finding]:
     if not tenants:
         mend = "python -m bot tenants add NAME, or set the four LEADSQUARED_… variables"
         return [Finding("Tenants", ok=False, says="there is none", mend=mend)]
-    async with LeadSquared(
-        settings.leadsquared_allowed_hosts,
-        connect_timeout=settings.leadsquared_connect_timeout,
-        read_timeout=settings.leadsquared_read_timeout,
-        deadline=settings.call_deadline,
-    ) as leadsquared:
+    async with leadsquared_client(settings) as leadsquared:
         return [
             tenant if isinstance(tenant, Finding) else await _reach(leadsquared, tenant, mapped=mapped[tenant.name])
             for tenant in tenants

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import queue
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
 T = TypeVar("T")
+
+CONFLICT_TRIES = 3
+CONFLICT_PAUSE = 0.1
+"""Seconds at most between tries that other transactions were in the way of."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -266,8 +271,6 @@ class Database:
         results, error = self._try(batch)
         if error is None:
             return [_Done(work, result) for work, result in zip(batch, results, strict=True)]
-        if isinstance(error, DatabaseUnavailableError):
-            self._disconnect()
         if isinstance(error, CommitUnknownError) or _is_conflict(error):
             return [done for work in batch for done in self._again(work, error)]
         if len(batch) > 1 and not isinstance(error, DatabaseUnavailableError):
@@ -275,15 +278,20 @@ class Database:
         return [_Done(work, error=error) for work in batch]
 
     def _again(self, work: _Work, error: Exception) -> list[_Done]:
-        """Try once more what another transaction was in the way of, or what may be repeated after a lost commit."""
-        if isinstance(error, CommitUnknownError) and not work.repeatable:
-            return [_Done(work, error=error)]
-        results, second = self._try([work])
-        if isinstance(second, DatabaseUnavailableError):
-            self._disconnect()
-        if second is None:
-            return [_Done(work, results[0])]
-        return [_Done(work, error=error if isinstance(error, CommitUnknownError) else second)]
+        """Try anew what another transaction was in the way of, or once more what may be repeated after a lost commit."""
+        if isinstance(error, CommitUnknownError):
+            results, second = self._try([work]) if work.repeatable else ([], error)
+            return [_Done(work, results[0]) if second is None else _Done(work, error=error)]
+        for _ in range(CONFLICT_TRIES):
+            # Apart from the other side, which may be trying again at this very moment too.
+            time.sleep(random.random() * CONFLICT_PAUSE)  # noqa: S311 - jitter
+            results, second = self._try([work])
+            if second is None:
+                return [_Done(work, results[0])]
+            error = second
+            if not _is_conflict(error):
+                break
+        return [_Done(work, error=error)]
 
     def _try(self, batch: list[_Work]) -> tuple[list[Any], Exception | None]:
         committing = False
@@ -297,6 +305,8 @@ class Database:
             if committing and isinstance(translated, DatabaseUnavailableError):
                 translated = CommitUnknownError(str(translated))
                 translated.__cause__ = error
+            if isinstance(translated, DatabaseUnavailableError) and not _is_conflict(translated):
+                self._disconnect()
             return [], translated
         return results, None
 

@@ -1,5 +1,8 @@
 """Whether the database has the schema that this code expects, and how it gets it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
@@ -43,24 +46,14 @@ def migrate(engine: Engine) -> bool:
 
 def migrate_database(url: str) -> bool:
     """Migrate the database at a URL; raise SchemaError with the mend when it cannot be reached or written."""
-    engine = engine_for(url, busy_timeout=30)
-    try:
+    with _engine(url, busy_timeout=30) as engine:
         return migrate(engine)
-    except sa.exc.DBAPIError as error:
-        raise _unusable(engine, error) from None
-    finally:
-        engine.dispose()
 
 
 def revision_of(url: str) -> str | None:
     """Return the revision of the database at a URL; raise SchemaError when it cannot be reached."""
-    engine = engine_for(url, busy_timeout=5)
-    try:
+    with _engine(url, busy_timeout=5) as engine:
         return revision(engine)
-    except sa.exc.DBAPIError as error:
-        raise _unusable(engine, error) from None
-    finally:
-        engine.dispose()
 
 
 def require_head(url: str) -> None:
@@ -73,6 +66,18 @@ def require_head(url: str) -> None:
             f"DATABASE_URL: the database is {f'at revision {found}' if found else 'empty'}, this release needs {HEAD}; "
             "run: python -m bot migrate"
         )
+
+
+@contextmanager
+def _engine(url: str, busy_timeout: float) -> Iterator[Engine]:
+    """Lend an engine; what its driver raises becomes a SchemaError."""
+    engine = engine_for(url, busy_timeout)
+    try:
+        yield engine
+    except sa.exc.DBAPIError as error:
+        raise _unusable(engine, error) from None
+    finally:
+        engine.dispose()
 
 
 def _newer(found: str) -> SchemaError:

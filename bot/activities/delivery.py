@@ -58,11 +58,9 @@ class Delivery:
     text: str | None = field(repr=False)  # None: its secret is no longer among ENCRYPTION_KEYS
     response_url: str | None = field(repr=False)
     thread_ts: str | None  # the thread that the activity came from; None: the anchor's
-    retry_of: str | None  # the delivery that this one sends again
 
     state: State
     accepted_at: float
-    due_at: float  # not before this
     attempts: int
     first_attempt_at: float | None
     waiting: Waiting | None  # why the last attempt is to be repeated

@@ -74,8 +74,7 @@ class Teller:
         self._poll_interval = poll_interval
         self._changed = asyncio.Event()
         self._stopping = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._soon: asyncio.TimerHandle | None = None
+        self._timers: dict[float, asyncio.TimerHandle] = {}  # by their delay
         self._crowded = False  # the last look left something due, for want of room
         self._in_flight: dict[int, asyncio.Task[None]] = {}
 
@@ -84,23 +83,12 @@ class Teller:
         self._changed.set()
 
     def wake_later(self, seconds: float) -> None:
-        """Say that there may be something to tell in so many seconds; one look then serves all who say so meanwhile."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._wake_in_time)
+        """Say that there may be something to tell in so many seconds; one look then serves all who said the same meanwhile."""
+        if seconds not in self._timers:
+            self._timers[seconds] = asyncio.get_running_loop().call_later(seconds, self._ring, seconds)
 
-    def _look_after_one(self) -> None:
-        """Look again now that one is told: at once if more is due than had room, else once for all of the next moments."""
-        if self._crowded:
-            self._changed.set()
-        elif self._soon is None:
-            self._soon = asyncio.get_running_loop().call_later(SOON, self._wake_soon)
-
-    def _wake_soon(self) -> None:
-        self._soon = None
-        self._changed.set()
-
-    def _wake_in_time(self) -> None:
-        self._timer = None
+    def _ring(self, seconds: float) -> None:
+        del self._timers[seconds]
         self._changed.set()
 
     async def run(self) -> None:
@@ -120,9 +108,8 @@ class Teller:
     def stop(self) -> None:
         """Take nothing new. Not a cancellation: a claim that is being committed must still be carried out."""
         self._stopping = True
-        for timer in (self._timer, self._soon):
-            if timer is not None:
-                timer.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
         self._changed.set()
 
     async def finish(self, within: float) -> int:
@@ -163,7 +150,8 @@ class Teller:
                 _log.exception("telling_broke")
             finally:
                 del self._in_flight[first.delivery.seq]
-                self._look_after_one()
+                # At once if more is due than had room, else once for all that end in the next moments.
+                self.wake() if self._crowded else self.wake_later(SOON)
 
     async def _tell(self, due: Due) -> Due | None:
         delivery, step = due.delivery, due.step

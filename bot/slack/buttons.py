@@ -1,6 +1,7 @@
 """The buttons under an answer: Send again, Edit and send again, It is there."""
 
 import contextlib
+from collections.abc import Awaitable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,6 +21,8 @@ from bot.slack.payloads import BlockActions, Interaction, ViewSubmission
 from bot.slack.replies import Responder
 from bot.slack.text import is_blank, sound
 from bot.slack.web import Done, SlackWeb
+
+Decided = Accepted | Unmapped | Refused | Delivery
 
 OPEN_WITHIN = 2.0
 """Seconds for `views.open`: a trigger_id is good for 3."""
@@ -67,26 +70,15 @@ class Buttons:
         if old is not None and old.text is None:
             self._responder.say(click.response_url, views.undecipherable())
         elif old is not None and old.text is not None:
-            try:
-                result = await self._outbox.send_again(
-                    old.id, _again(click, old, old.ticket_id, old.text, click.response_url)
-                )
-            except DatabaseUnavailableError:
-                self._responder.say(click.response_url, views.not_accepted())
-            else:
-                await self._after_click(click, old, result)
+            again = _again(click, old, old.ticket_id, old.text, click.response_url)
+            await self._decide(click, old, self._outbox.send_again(old.id, again))
         await ack()
 
     async def confirm(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Close an unknown delivery: a person has seen the activity on the ticket."""
         click = BlockActions.model_validate(body)
         if (old := await self._pressable(click)) is not None:
-            try:
-                result = await self._outbox.confirm(click.team_id, old.id, click.user.id)
-            except DatabaseUnavailableError:
-                self._responder.say(click.response_url, views.not_accepted())
-            else:
-                await self._after_click(click, old, result)
+            await self._decide(click, old, self._outbox.confirm(click.team_id, old.id, click.user.id))
         await ack()
 
     async def edit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -132,8 +124,8 @@ class Buttons:
             result = await self._outbox.send_again(old.id, _again(submitted, old, ticket_id, text, old.response_url))
         except ValidationError:
             return {}, views.already(None)
-        except DatabaseUnavailableError:
-            return {}, views.not_accepted()
+        except DatabaseUnavailableError as error:
+            return {}, views.unavailable(error)
         match result:
             case Unmapped():
                 return {}, views.unmapped(submitted.team_id)
@@ -164,16 +156,20 @@ class Buttons:
             return None
         try:
             delivery = await self._outbox.find(click.team_id, click.actions[0].value)
-        except DatabaseUnavailableError:
-            self._responder.say(click.response_url, views.not_accepted())
+        except DatabaseUnavailableError as error:
+            self._responder.say(click.response_url, views.unavailable(error))
             return None
         if delivery is None:
             self._responder.say(click.response_url, views.already(None))
         return delivery
 
-    async def _after_click(
-        self, click: BlockActions, old: Delivery, result: Accepted | Unmapped | Refused | Delivery
-    ) -> None:
+    async def _decide(self, click: BlockActions, old: Delivery, decision: Awaitable[Decided]) -> None:
+        """Carry a click's decision out, and show what came of it."""
+        try:
+            result = await decision
+        except DatabaseUnavailableError as error:
+            self._responder.say(click.response_url, views.unavailable(error))
+            return
         match result:
             case Refused(delivery):
                 self._responder.say(click.response_url, views.already(delivery))

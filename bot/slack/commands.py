@@ -10,7 +10,7 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot.activities.store import Accepted, Outbox, Unmapped
 from bot.activities.submission import MalformedTicketError, Submission, parse_ticket
-from bot.db import CommitUnknownError, DatabaseUnavailableError
+from bot.db import DatabaseUnavailableError
 from bot.slack import views
 from bot.slack.payloads import SlashCommand, without_blanks
 from bot.slack.text import bare_mentions, is_blank, to_plain
@@ -108,10 +108,8 @@ class Commands:
         )
         try:
             accepted = await self._outbox.accept(submission)
-        except CommitUnknownError:
-            return views.maybe_accepted()
-        except DatabaseUnavailableError:
-            return views.not_accepted()
+        except DatabaseUnavailableError as error:
+            return views.unavailable(error)
         match accepted:
             case Unmapped():
                 # Until Slack has said whose the token is, the environment's tenant may not be mapped yet.

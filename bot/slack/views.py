@@ -7,6 +7,7 @@ from typing import Any
 
 from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
 from bot.activities.telling import mark
+from bot.db import CommitUnknownError, DatabaseUnavailableError
 from bot.slack.explanations import LABELS, Button, explain, offered, ticket
 from bot.slack.text import escape, quote, shorten
 
@@ -133,6 +134,11 @@ def starting() -> Message:
         "*Not recorded, try again*: the bot has just started and does not know yet whose it is, because Slack has not answered it. "
         "Nothing was kept. Try again in a minute; if it stays so, an admin of the bot runs `python -m bot check`."
     )
+
+
+def unavailable(error: DatabaseUnavailableError) -> Message:
+    """What the database's trouble means for the person: surely nothing was kept, or nobody can say."""
+    return maybe_accepted() if isinstance(error, CommitUnknownError) else not_accepted()
 
 
 def not_accepted() -> Message:
