@@ -14,12 +14,16 @@ from bot.db import Database
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.settings import Settings
-from bot.slack.bolt import bolt_application
+from bot.slack.background import Background
+from bot.slack.bolt import Feature, bolt_application
 from bot.slack.buttons import Buttons
 from bot.slack.commands import Commands
+from bot.slack.conversations import SlackConversations
+from bot.slack.forms import Forms, SlackModals
 from bot.slack.installations import SingleInstallation
-from bot.slack.people import SlackPeople
+from bot.slack.names import SlackNames
 from bot.slack.replies import Responder, SlackReplies
+from bot.slack.shortcuts import Shortcuts
 from bot.slack.web import SlackWeb
 from bot.tenants.directory import Directory
 
@@ -34,7 +38,7 @@ class Parts:
     outbox: Outbox
     worker: Worker
     teller: Teller
-    responder: Responder
+    background: Background
     installation: SingleInstallation
     web: SlackWeb
     bolt: AsyncApp
@@ -59,24 +63,25 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             poll_interval=settings.poll_interval,
         )
         worker = Worker(outbox, leadsquared, teller, retry_for=settings.retry_for, poll_interval=settings.poll_interval)
-        responder = Responder(slack)
+        background = Background()
+        responder = Responder(slack, background)
         hosts = settings.leadsquared_allowed_hosts
         signing_secret = None if settings.slack_app_token else _secret(settings.slack_signing_secret)
-        bolt = bolt_application(
-            slack.client(None),
-            installation,
-            responder,
-            [
-                Commands(
-                    outbox,
-                    worker,
-                    SlackPeople(slack, installation),
-                    hosts,
-                    identified=lambda: installation.identity is not None,
-                ),
-                Buttons(outbox, worker, teller, responder, slack, installation, hosts),
-            ],
-        )
+        names = SlackNames(slack, installation)
+        conversations = SlackConversations(slack, installation, names)
+        modals = SlackModals(slack, installation)
+
+        def identified() -> bool:
+            return installation.identity is not None
+
+        forms = Forms(outbox, worker, responder, modals, conversations, keys, background, hosts, identified=identified)
+        features: list[Feature] = [
+            Commands(outbox, worker, names, forms, responder, hosts, identified=identified),
+            Shortcuts(outbox, responder, modals, conversations, keys, background, hosts),
+            forms,
+            Buttons(outbox, worker, teller, responder, forms),
+        ]
+        bolt = bolt_application(slack.client(None), installation, responder, features)
         directory = Directory(database, keys)
         yield Parts(
             settings,
@@ -85,7 +90,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             outbox,
             worker,
             teller,
-            responder,
+            background,
             installation,
             slack,
             bolt,

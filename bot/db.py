@@ -80,6 +80,8 @@ deliveries = sa.Table(
     sa.Column("text", sa.LargeBinary, nullable=False),  # encrypted
     sa.Column("response_url", sa.LargeBinary),  # encrypted
     sa.Column("thread_ts", sa.Text),
+    sa.Column("message_ts", sa.Text),  # the message that was recorded, where it came from one
+    sa.Column("fingerprint", sa.LargeBinary),  # keyed: the same words by the same person on the same ticket
     sa.Column("retry_of", sa.Text),
     # What became of it.
     sa.Column("state", sa.Text, nullable=False),
@@ -105,12 +107,14 @@ deliveries = sa.Table(
     sa.Column("tell_lease_until", Moment),
     sa.Column("tell_attempts", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("team_id", "key"),
+    sa.Index("ix_deliveries_fingerprint", "fingerprint"),
 )
 # Written out, not bound: SQLite takes a partial index only for a condition that it can read in the statement.
 IS_OPEN = deliveries.c.state.in_((sa.literal_column("'accepted'"), sa.literal_column("'sending'")))
 IS_ACCEPTED = deliveries.c.state == sa.literal_column("'accepted'")
 IS_SENDING = deliveries.c.state == sa.literal_column("'sending'")
 IS_UNTOLD = deliveries.c.tell_at.is_not(None)
+IS_IN_THREAD = deliveries.c.thread_ts.is_not(None)
 
 
 def _partial_index(name: str, where: sa.ColumnElement[bool], *columns: sa.Column[Any]) -> sa.Index:
@@ -121,6 +125,14 @@ _partial_index("ix_deliveries_open", IS_OPEN, deliveries.c.tenant_id, deliveries
 _partial_index("ix_deliveries_waiting", IS_ACCEPTED, deliveries.c.tenant_id, deliveries.c.seq)
 _partial_index("ix_deliveries_sending", IS_SENDING, deliveries.c.lease_until)
 _partial_index("ix_deliveries_untold", IS_UNTOLD, deliveries.c.tell_at)
+_partial_index(
+    "ix_deliveries_thread",
+    IS_IN_THREAD,
+    deliveries.c.team_id,
+    deliveries.c.channel_id,
+    deliveries.c.thread_ts,
+    deliveries.c.seq,
+)
 
 attempts = sa.Table(
     "attempts",

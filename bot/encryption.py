@@ -1,6 +1,7 @@
 """Encryption at rest: Fernet with rotating keys derived from secrets of any form."""
 
 import base64
+import hmac
 import os
 import secrets
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 MINIMUM_SECRET_LENGTH = 32
+_AT_REST = b"portal-activity at rest"
+_FINGERPRINTS = b"portal-activity fingerprints"
 KEY_FILE = "encryption.key"
 
 
@@ -26,7 +29,8 @@ class Keyring:
     """Encrypt with the newest secret, decrypt with any. Secrets are given newest first."""
 
     def __init__(self, secrets_: Sequence[str]) -> None:
-        self._fernet = MultiFernet([Fernet(_derive(secret)) for secret in secrets_])
+        self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(_derive(secret, _AT_REST))) for secret in secrets_])
+        self._fingerprint_key = _derive(secrets_[0], _FINGERPRINTS)
 
     def encrypt(self, text: str) -> bytes:
         return self._fernet.encrypt(text.encode())
@@ -38,11 +42,17 @@ class Keyring:
         except InvalidToken:
             raise UndecipherableError("encrypted with a secret that is not in ENCRYPTION_KEYS") from None
 
+    def fingerprint(self, *parts: str) -> bytes:
+        """Return 16 bytes that are the same for the same parts, and tell nothing to whoever has not the newest secret.
 
-def _derive(secret: str) -> bytes:
+        Only the last part may contain NUL characters.
+        """
+        return hmac.digest(self._fingerprint_key, "\0".join(parts).encode(), "sha256")[:16]
+
+
+def _derive(secret: str, purpose: bytes) -> bytes:
     # The secrets are long and random by instruction, so a KDF without stretching is the right one (RFC 5869).
-    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"portal-activity at rest").derive(secret.encode())
-    return base64.urlsafe_b64encode(key)
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(secret.encode())
 
 
 def secret_beside(database: Path) -> str:

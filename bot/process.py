@@ -144,7 +144,7 @@ class Process:
         unsent = await parts.worker.finish(until - time.monotonic())
         # What was just settled is told as well, even when a call that hangs has used the time up.
         untold = await parts.teller.finish(max(until - time.monotonic(), CLOSING / 2))
-        await parts.responder.finish(CLOSING / 4)
+        await parts.background.finish(CLOSING / 4)
         if unsent or untold:
             _log.warning("left_for_the_next_start", unsent=unsent, untold=untold)
 

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Engine
 
 from bot.db import engine_for
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in migrations/versions. Kept here so that a start need not load Alembic to see that all is well."""
 
 

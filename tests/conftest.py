@@ -20,15 +20,8 @@ from bot.activities.delivery import Delivery
 from bot.app import Parts, build
 from bot.logs import configure_logging
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
-from bot.playground.slack import (
-    BOT_TOKEN,
-    SIGNING_SECRET,
-    Channel,
-    Person,
-    Posted,
-    SlackStandIn,
-    Workspace,
-)
+from bot.playground.slack import BOT_TOKEN, SIGNING_SECRET, SlackStandIn
+from bot.playground.workspace import Channel, Person, Posted, Workspace
 from bot.process import Process
 from bot.schema import migrate_database
 from bot.settings import Settings, load_settings
@@ -122,16 +115,14 @@ class Bot:
         return await self.slack.command(self.slack.encode(text), channel=channel, person=person, **form)
 
     def anchor(self, number: int = -1) -> Posted:
-        anchors = [
-            message for message in self.slack.workspace.messages if message.thread_ts is None and not message.ephemeral
-        ]
-        return anchors[number]
+        posted = [one for one in self.slack.workspace.messages if one.is_the_bots and not one.ephemeral]
+        return [message for message in posted if message.thread_ts is None][number]
 
     async def answered(self, *, messages: int = 1, within: float = 20.0) -> Posted:
         """Wait until so many answers stand in threads; return the last."""
 
         def answers() -> list[Posted]:
-            return [message for message in self.slack.workspace.messages if message.thread_ts]
+            return [message for message in self.slack.workspace.messages if message.thread_ts and message.is_the_bots]
 
         await self.slack.until(lambda: len(answers()) >= messages, within=within)
         return answers()[-1]

@@ -6,7 +6,8 @@ import pytest
 from conftest import Bot, ticket_that
 
 from bot.playground.leadsquared import Behaviour
-from bot.playground.slack import Fault, Posted
+from bot.playground.slack import Fault
+from bot.playground.workspace import Posted
 
 AGAIN, EDIT, THERE = "Send again", "Edit and send again", "It is there"
 
@@ -26,7 +27,7 @@ async def test_send_again_sends_the_same_once_more_and_answers_in_the_same_threa
     await bot.slack.click(answer, AGAIN, person="U0BEN")
     second = await bot.answered(messages=2)
     await bot.at_rest()
-    await bot.parts.responder.finish(5)
+    await bot.parts.background.finish(5)
 
     assert [activity.text for activity in bot.leadsquared.on(ticket)] == ["hello & <goodbye>"]
     assert "Recorded" in second.text
@@ -43,7 +44,7 @@ async def test_two_clicks_at_the_same_moment_send_once(bot: Bot) -> None:
     await asyncio.gather(*(bot.slack.click(clicked, AGAIN, person=person) for person in ("U0ANNA", "U0BEN") * 4))
     await bot.answered(messages=2)
     await bot.at_rest()
-    await bot.parts.responder.finish(5)
+    await bot.parts.background.finish(5)
 
     assert len(bot.leadsquared.on(ticket)) == 1
     told = [message.text for message in bot.slack.workspace.messages if message.ephemeral]
@@ -55,7 +56,7 @@ async def test_it_is_there_closes_an_unknown_one_without_a_call(bot: Bot) -> Non
     _, answer = await failed(bot, Behaviour.DROP)
     await bot.slack.click(answer, THERE, person="U0BEN")
     await bot.at_rest()
-    await bot.parts.responder.finish(5)
+    await bot.parts.background.finish(5)
 
     assert len(bot.leadsquared.ledger.calls) == 1
     assert answer.buttons() == {}
@@ -158,7 +159,7 @@ async def test_edit_and_send_again_opens_what_was_sent_and_sends_what_was_edited
     assert await bot.slack.submit(modal, {"ticket": "#143", "text": "<b> & more"}, person="U0BEN") == {}
     second = await bot.answered(messages=2)
     await bot.at_rest()
-    await bot.parts.responder.finish(5)
+    await bot.parts.background.finish(5)
 
     assert [activity.text for activity in bot.leadsquared.on("143")] == ["<b> & more"]
     assert "Recorded" in second.text

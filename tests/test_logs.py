@@ -13,7 +13,8 @@ from conftest import ACCOUNT, ENCRYPTION_KEY, TEAM, ticket_that
 from postgres import Serving, serving
 
 from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
-from bot.playground.slack import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, Fault, Posted, SlackStandIn
+from bot.playground.slack import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, Fault, SlackStandIn
+from bot.playground.workspace import Posted
 
 WORDS = "Kundennummer 4711"
 """Stands in every text of an activity."""

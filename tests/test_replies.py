@@ -69,7 +69,7 @@ async def test_buttons_work_in_an_answer_that_only_one_person_sees(bot: Bot) -> 
     await bot.slack.click(told, "Send again", person="U0ANNA")
     await bot.slack.until(lambda: any("✅" in message.text for message in bot.slack.workspace.messages))
     await bot.at_rest()
-    await bot.parts.responder.finish(5)
+    await bot.parts.background.finish(5)
 
     assert told.buttons() == {}
     assert len(bot.leadsquared.on(ticket)) == 1

@@ -26,6 +26,7 @@ ACCEPTED = Delivery(
     text="hello",
     response_url=None,
     thread_ts=None,
+    message_ts=None,
     state=State.ACCEPTED,
     accepted_at=T,
     attempts=0,

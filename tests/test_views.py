@@ -1,6 +1,5 @@
 """What people are shown: the right words and buttons for every end, within Slack's limits, whatever stands in a text."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
 from bot.leadsquared.outcome import Problem
-from bot.slack import views
+from bot.slack import modals, views
 from bot.slack.explanations import EXPLANATIONS, explain
 from bot.slack.views import Message
 from bot.tenants.tenant import ENVIRONMENT
@@ -35,6 +34,7 @@ RECORDED = Delivery(
     text="Customer uploaded the signed form",
     response_url=None,
     thread_ts=None,
+    message_ts=None,
     state=State.RECORDED,
     accepted_at=GIVE_UP - 900,
     attempts=1,
@@ -279,34 +279,6 @@ def test_a_button_past_its_time_says_why_nothing_was_done(delivery: Delivery | N
     assert says in message.text
 
 
-# -- the modal
-
-
-def inputs(modal: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {block["block_id"]: block["element"] for block in modal["blocks"] if block["type"] == "input"}
-
-
-@pytest.mark.parametrize("text", ["hello", "a < b & c\n> d", "x" * 3000, "😀" * 3000])
-def test_the_modal_comes_filled_in_with_what_was_sent_unescaped(text: str) -> None:
-    modal = views.edit_modal(ended(Problem.REFUSED, text=text))
-    fields = inputs(modal)
-    assert fields[views.TICKET_BLOCK]["initial_value"] == "143"
-    assert fields[views.TEXT_BLOCK]["initial_value"] == text
-    assert json.loads(modal["private_metadata"]) == {"delivery": RECORDED.id}
-    assert modal["callback_id"] == views.EDIT_CALLBACK
-
-
-def test_a_text_too_long_for_the_modal_is_shown_there_and_only_the_ticket_can_be_changed() -> None:
-    modal = views.edit_modal(ended(Problem.REFUSED, text="x" * 3001))
-    assert set(inputs(modal)) == {views.TICKET_BLOCK}
-    assert "3,001 characters" in json.dumps(modal["blocks"])
-
-
-def test_a_text_that_cannot_be_decrypted_leaves_its_field_empty() -> None:
-    field = inputs(views.edit_modal(ended(Problem.REFUSED, text=None)))[views.TEXT_BLOCK]
-    assert "initial_value" not in field
-
-
 # -- the answers at once
 
 
@@ -464,7 +436,7 @@ def test_nothing_that_anybody_wrote_does_anything_when_it_is_shown(delivery: Del
 @PATIENT
 @given(DELIVERIES)
 def test_every_modal_stays_within_slacks_limits_and_shows_no_ones_markup(delivery: Delivery) -> None:
-    for modal in (views.edit_modal(delivery), views.notice_modal(views.already(delivery))):
+    for modal in (modals.modal(modals.edit_form(delivery, None)), modals.notice_modal(views.already(delivery))):
         check_modal(modal)
         for text in texts_in(modal):
             check_harmless(text)
@@ -496,7 +468,7 @@ def test_a_word_that_is_no_ticket_is_shown_harmless_and_short(word: str) -> None
 )
 def test_what_is_answered_at_once_stays_within_slacks_limits(message: Message) -> None:
     check_message(message)
-    check_modal(views.notice_modal(message))
+    check_modal(modals.notice_modal(message))
 
 
 @pytest.mark.parametrize("ping", PINGS)

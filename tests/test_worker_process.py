@@ -14,7 +14,8 @@ from bot.activities.submission import Submission
 from bot.db import Database
 from bot.encryption import Keyring
 from bot.playground.leadsquared import LeadSquaredStandIn
-from bot.playground.slack import Posted, SlackStandIn
+from bot.playground.slack import SlackStandIn
+from bot.playground.workspace import Posted
 from bot.schema import migrate_database
 from bot.settings import load_settings
 from bot.tenants.directory import Directory, Scope

@@ -58,6 +58,7 @@ class Delivery:
     text: str | None = field(repr=False)  # None: its secret is no longer among ENCRYPTION_KEYS
     response_url: str | None = field(repr=False)
     thread_ts: str | None  # the thread that the activity came from; None: the anchor's
+    message_ts: str | None  # the message that was recorded, where it came from one
 
     state: State
     accepted_at: float

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
-from bot.activities.delivery import State
+from bot.activities.delivery import Resolution, State
 from bot.activities.policy import WINDOW
 from bot.activities.telling import ANCHOR_AFTER
 from bot.db import IS_ACCEPTED, IS_OPEN, IS_SENDING, Prepared, attempts, deliveries, now, tenants
@@ -16,9 +16,15 @@ from bot.tenants.directory import FIND_TENANT
 COLUMNS = tuple(deliveries.c)
 GIVEN = (
     "id", "enterprise_id", "team_id", "channel_id", "user_id", "key", "ticket_id", "text", "response_url", "thread_ts",
-    "retry_of", "state", "route", "anchor_ts", "anchor_mark",
+    "message_ts", "fingerprint", "retry_of", "state", "route", "anchor_ts", "anchor_mark",
 )  # fmt: skip
 """What an acceptance writes itself; the tenant is found, and the moments are the database's."""
+
+DOUBLE_WITHIN = 120.0
+"""Seconds within which the same person's same words on the same ticket are taken for a slip, and asked about first."""
+
+DESPITE_ALL = 2**62
+"""For `despite`: whatever was recorded before, this is wanted."""
 
 _d = deliveries.c
 
@@ -54,6 +60,9 @@ class AcceptanceStatements:
         self.accept = prepare(_accept(sqlite.insert if prepare.on_sqlite else postgresql.insert))
         same_key = (_d.team_id == _bind(_d.team_id), _d.key == _bind(_d.key))
         self.accepted_before = prepare(sa.select(_d.id, _d.tenant_id).where(*same_key))
+        self.find_tenant = prepare(FIND_TENANT)
+        self.double = prepare(_double())
+        self.last_ticket = prepare(_last_ticket())
         self.find = prepare.locking(sa.select(*COLUMNS).where(_d.id == _bind(_d.id), _d.team_id == _bind(_d.team_id)))
         resolution = {"resolution": _bind(_d.resolution), "resolved_by": _bind(_d.resolved_by), "tell_at": now()}
         self.resolve = prepare(deliveries.update().where(_THIS).values(**resolution))
@@ -161,11 +170,15 @@ class TellingStatements:
 
 
 def _accept(insert: Any) -> sa.Executable:  # noqa: ANN401 - either dialect's insert()
-    """One statement finds the tenant and stores the delivery; it returns nothing when there is no tenant, or the key is known."""
+    """One statement finds the tenant and stores the delivery.
+
+    It returns nothing when there is no tenant, the key is known, or the activity would be a double of one after `despite`.
+    """
     tenant = FIND_TENANT.subquery()
     given = [_bind(_d[name]) for name in GIVEN]
     moments = [now(), now(), now() + ANCHOR_AFTER]
-    row = sa.select(*given, tenant.c.id, tenant.c.name, *moments).where(sa.true())
+    doubles = (~sa.exists().where(*of) for of in _doubles(deliveries.alias("earlier"), tenant.c.id))
+    row = sa.select(*given, tenant.c.id, tenant.c.name, *moments).where(*doubles)
     columns = [*GIVEN, "tenant_id", "tenant_name", "accepted_at", "due_at", "tell_at"]
     statement: sa.Executable = (
         insert(deliveries)
@@ -174,6 +187,49 @@ def _accept(insert: Any) -> sa.Executable:  # noqa: ANN401 - either dialect's in
         .returning(_d.tenant_id)
     )
     return statement
+
+
+def _doubles(of: sa.FromClause, tenant_id: sa.ColumnElement[Any]) -> tuple[tuple[sa.ColumnElement[bool], ...], ...]:
+    """Return what makes an earlier delivery one that this would double: the same words just now, or the same message.
+
+    What was rejected is surely not on the ticket, and is no reason to ask.
+    """
+    same_ticket = (
+        of.c.tenant_id == tenant_id,
+        of.c.ticket_id == _bind(_d.ticket_id),
+        of.c.state != sa.literal_column("'rejected'"),
+        of.c.seq > sa.bindparam("despite", type_=_d.seq.type),
+    )
+    same_words = (of.c.fingerprint == _bind(_d.fingerprint), of.c.accepted_at > now() - DOUBLE_WITHIN)
+    same_message = (*_in_thread(of), of.c.message_ts == _bind(_d.message_ts))
+    return (*same_words, *same_ticket), (*same_message, *same_ticket)
+
+
+def _in_thread(of: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
+    columns = (_d.team_id, _d.channel_id, _d.thread_ts)
+    return tuple(of.c[column.name] == _bind(column) for column in columns)
+
+
+def _double() -> sa.Select[Any]:
+    """The newest delivery that this one would double, and how many seconds ago it was accepted."""
+    earlier = deliveries.alias("earlier")
+    tenant_id = FIND_TENANT.with_only_columns(tenants.c.id).scalar_subquery()
+    found = sa.union_all(*(sa.select(earlier.c.seq).where(*of) for of in _doubles(earlier, tenant_id))).subquery()
+    newest = sa.select(sa.func.max(found.c.seq)).scalar_subquery()
+    return sa.select(*COLUMNS, now() - _d.accepted_at).where(_d.seq == newest)
+
+
+def _last_ticket() -> sa.Select[Any]:
+    """The ticket that a thread was last recorded on."""
+    earlier = deliveries.alias("earlier")
+    on_ticket = sa.or_(earlier.c.state == State.RECORDED, earlier.c.resolution == Resolution.CONFIRMED)
+    tenant_id = FIND_TENANT.with_only_columns(tenants.c.id).scalar_subquery()
+    return (
+        sa.select(earlier.c.ticket_id)
+        .where(*_in_thread(earlier), earlier.c.tenant_id == tenant_id, on_ticket)
+        .order_by(earlier.c.seq.desc())
+        .limit(1)
+    )
 
 
 def _heads() -> sa.Select[Any]:

@@ -12,7 +12,14 @@ from sqlalchemy.engine import Connection
 
 from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
 from bot.activities.policy import WINDOW, Decision, Repeat
-from bot.activities.statements import COLUMNS, GIVEN, AcceptanceStatements, SendingStatements, TellingStatements
+from bot.activities.statements import (
+    COLUMNS,
+    DESPITE_ALL,
+    GIVEN,
+    AcceptanceStatements,
+    SendingStatements,
+    TellingStatements,
+)
 from bot.activities.submission import Submission
 from bot.activities.telling import Step, Tell, Wait, mark, next_telling, reason_for_waiting
 from bot.db import Database
@@ -51,6 +58,35 @@ class Accepted:
 @dataclass(frozen=True, slots=True)
 class Unmapped:
     """Nothing was stored: no tenant is mapped for this workspace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Double:
+    """Nothing was stored: this delivery, accepted so many seconds ago, may have brought the same to the ticket already.
+
+    Whoever wants it all the same says so, by `despite`.
+    """
+
+    delivery: Delivery
+    seconds_ago: float
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """What the outbox knows of a thread: the ticket it was last recorded on."""
+
+    ticket_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A message in a conversation, as the outbox knows it. `thread_ts` is the message's own where it stands in no thread."""
+
+    enterprise_id: str | None
+    team_id: str
+    channel_id: str
+    thread_ts: str
+    message_ts: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +140,48 @@ class Outbox:
 
     # -- acceptance
 
-    async def accept(self, submission: Submission) -> Accepted | Unmapped:
-        """Commit a submission. Raises DatabaseUnavailableError when it could not be; nothing is stored then."""
+    async def accept(self, submission: Submission, *, despite: str | None = None) -> Accepted | Unmapped | Double:
+        """Commit a submission, unless it would double what was recorded before.
+
+        `despite` is the id of the delivery that the person was shown as the double, and wants doubled. Raises
+        DatabaseUnavailableError when it could not be committed; nothing is stored then.
+        """
         row = self._row(submission) | {"_route": Route.THREAD}
-        return await self._promptly(lambda connection: self._insert(connection, row))
+
+        def write(connection: Connection) -> Accepted | Unmapped | Double:
+            shown = None if despite is None else self._find(connection, submission.team_id, despite)
+            return self._insert(connection, row, despite=0 if shown is None else shown.seq)
+
+        return await self._promptly(write)
+
+    async def thread(self, place: Place) -> Thread | Unmapped:
+        """Say what is known of a message's thread; that its workspace has no tenant comes first."""
+
+        def read(connection: Connection) -> Thread | Unmapped:
+            asked = _conversation(place.enterprise_id, place.team_id, place.channel_id)
+            if self._accepting.find_tenant(connection, **asked).fetchone() is None:
+                return Unmapped()
+            last = self._accepting.last_ticket(connection, **asked, **_thread(place)).fetchone()
+            return Thread(None if last is None else last[0])
+
+        return await self._promptly(read)
+
+    async def is_mapped(self, enterprise_id: str | None, team_id: str, channel_id: str) -> bool:
+        """Say whether a conversation has a tenant."""
+        asked = _conversation(enterprise_id, team_id, channel_id)
+        return await self._promptly(
+            lambda connection: self._accepting.find_tenant(connection, **asked).fetchone() is not None
+        )
+
+    async def recorded_before(self, place: Place, ticket_id: str) -> Double | None:
+        """Return the newest delivery that brought this very message to this ticket, or may have."""
+
+        def read(connection: Connection) -> Double | None:
+            asked = _conversation(place.enterprise_id, place.team_id, place.channel_id)
+            message = {"_message_ts": place.message_ts, "_ticket_id": ticket_id, "_fingerprint": None}
+            return self._double(connection, {**asked, **_thread(place), **message}, despite=0)
+
+        return await self._promptly(read)
 
     async def send_again(self, old_id: str, submission: Submission) -> Accepted | Unmapped | Refused:
         """Accept a delivery anew, in its old place in Slack, and mark the old one as sent again.
@@ -125,13 +199,14 @@ class Outbox:
                 "_retry_of": old.id,
                 "_channel_id": old.channel_id,
                 "_thread_ts": old.thread_ts,
+                "_message_ts": old.message_ts,
                 "_anchor_ts": old.anchor_ts,
                 "_route": Route.RESPONSE_URL if alone else old.route,
             }
-            accepted = self._insert(connection, given | place)
+            accepted = self._insert(connection, given | place, despite=DESPITE_ALL)
             if isinstance(accepted, Accepted) and not accepted.again:
                 self._resolve(connection, old, Resolution.SENT_AGAIN, submission.user_id)
-            return accepted
+            return Unmapped() if isinstance(accepted, Double) else accepted
 
         return await self._promptly(write)
 
@@ -176,20 +251,32 @@ class Outbox:
             "_text": self._keyring.encrypt(submission.text),
             "_response_url": self._keyring.encrypt(submission.response_url) if submission.response_url else None,
             "_thread_ts": submission.thread_ts,
+            "_message_ts": submission.message_ts,
+            "_fingerprint": self._keyring.fingerprint(
+                submission.team_id, submission.user_id, submission.ticket_id, submission.text
+            ),
             "_state": State.ACCEPTED,
         }
 
-    def _insert(self, connection: Connection, row: dict[str, Any]) -> Accepted | Unmapped:
-        conversation = {
-            "enterprise": row["_enterprise_id"] or "",
-            "team": row["_team_id"],
-            "channel": row["_channel_id"],
-        }
-        stored = self._accepting.accept(connection, **row, **conversation).fetchone()
+    def _insert(self, connection: Connection, row: dict[str, Any], *, despite: int) -> Accepted | Unmapped | Double:
+        """Store a row, or say why not. `despite` is the seq up to which doubles are wanted."""
+        asked = _conversation(row["_enterprise_id"], row["_team_id"], row["_channel_id"])
+        stored = self._accepting.accept(connection, **row, **asked, despite=despite).fetchone()
         if stored is not None:
             return Accepted(row["_id"], stored[0])
         before = self._accepting.accepted_before(connection, _team_id=row["_team_id"], _key=row["_key"]).fetchone()
-        return Unmapped() if before is None else Accepted(before[0], before[1], again=True)
+        if before is not None:
+            return Accepted(before[0], before[1], again=True)
+        if despite == DESPITE_ALL or self._accepting.find_tenant(connection, **asked).fetchone() is None:
+            return Unmapped()
+        names = ("_team_id", "_channel_id", "_thread_ts", "_message_ts", "_ticket_id", "_fingerprint")
+        double = self._double(connection, {**asked, **{name: row[name] for name in names}}, despite=despite)
+        # What stood in the way may have been rejected a moment ago, by another process.
+        return double or self._insert(connection, row, despite=DESPITE_ALL)
+
+    def _double(self, connection: Connection, asked: dict[str, Any], *, despite: int) -> Double | None:
+        row = self._accepting.double(connection, **asked, despite=despite).fetchone()
+        return None if row is None else Double(self._delivery(row[:-1]), row[-1])
 
     def _find(self, connection: Connection, team_id: str, id_: str) -> Delivery | None:
         row = self._accepting.find(connection, _id=id_, _team_id=team_id).fetchone()
@@ -443,6 +530,7 @@ class Outbox:
             text=self._decrypted(row["text"]),
             response_url=self._decrypted(row["response_url"]),
             thread_ts=row["thread_ts"],
+            message_ts=row["message_ts"],
             state=State(row["state"]),
             accepted_at=row["accepted_at"],
             attempts=row["attempts"],
@@ -467,6 +555,15 @@ class Outbox:
             return None if token is None else self._keyring.decrypt(token)
         except UndecipherableError:
             return None
+
+
+def _conversation(enterprise_id: str | None, team_id: str, channel_id: str) -> dict[str, str]:
+    """Name a conversation to FIND_TENANT."""
+    return {"enterprise": enterprise_id or "", "team": team_id, "channel": channel_id}
+
+
+def _thread(place: Place) -> dict[str, str]:
+    return {"_team_id": place.team_id, "_channel_id": place.channel_id, "_thread_ts": place.thread_ts}
 
 
 def reference(team_id: str, key: str) -> str:

@@ -1,5 +1,6 @@
 """What a person asked for, and the grammar of a ticket reference."""
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,13 @@ from bot.leadsquared.hosts import host_allowed, is_loopback
 
 _NUMBER = re.compile(r"#?([1-9][0-9]{0,18})")
 _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_ADDRESS = re.compile(r"[a-z]+://[^\s<>|()]+", re.IGNORECASE)
+_KEY = re.compile(r"(?<![\w#&/])#([1-9][0-9]{0,18})(?![\w#]|[.,][0-9])")
+_NAMED = re.compile(
+    r"\bticket(?:\s*(?:number|no\.?|id|key|nr\.?))?\s*[:=\u2013-]?\s*"
+    r"(?:#?([1-9][0-9]{0,18})(?![\w#-]|[.,:][0-9])|\{?([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\}?(?![\w-]))",
+    re.IGNORECASE,
+)
 _ID_PARAMETERS = ("ticketid", "ticket_id", "ticket")
 _ID_FOLDERS = ("ticket", "tickets")
 
@@ -24,6 +32,7 @@ class Submission:
 
     `key` is what names this very request once and for all (a trigger_id, say): the same key twice is one activity.
     `thread_ts` is where the answer goes; without one the bot posts an anchor message and answers in its thread.
+    `message_ts` is the message that is recorded, where it is one.
     """
 
     enterprise_id: str | None
@@ -35,6 +44,7 @@ class Submission:
     text: str = field(repr=False)
     response_url: str | None = field(default=None, repr=False)
     thread_ts: str | None = None
+    message_ts: str | None = None
 
 
 def parse_ticket(word: str, link_hosts: tuple[str, ...] = ("*.leadsquared.com",)) -> str:
@@ -48,6 +58,22 @@ def parse_ticket(word: str, link_hosts: tuple[str, ...] = ("*.leadsquared.com",)
     if ticket is None:
         raise MalformedTicketError("a ticket is a number such as 143, its key #143, its GUID, or a link to it")
     return ticket
+
+
+def find_ticket(text: str, link_hosts: tuple[str, ...] = ("*.leadsquared.com",)) -> str | None:
+    """Return the first ticket that a text names: `#143`, "ticket 143", or a LeadSquared ticket link; None without one.
+
+    A suggestion for a person to look at, not a reading to act on.
+    """
+    found: list[tuple[int, str]] = []
+    for address in _ADDRESS.finditer(text):
+        with contextlib.suppress(MalformedTicketError):
+            found.append((address.start(), parse_ticket(address[0].rstrip(".,;:!?'\"”*_~`"), link_hosts)))
+    # An address is read as one, or not at all: its #143 is a place on a page.
+    words = _ADDRESS.sub(lambda address: " " * len(address[0]), text)
+    found += [(key.start(), key[1]) for key in _KEY.finditer(words)]
+    found += [(named.start(), named[1] or named[2].lower()) for named in _NAMED.finditer(words)]
+    return min(found)[1] if found else None
 
 
 def _identifier(word: str) -> str | None:

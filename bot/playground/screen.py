@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from bot.playground.leadsquared import Activity
-from bot.playground.slack import Posted, SlackStandIn
+from bot.playground.slack import SlackStandIn
+from bot.playground.workspace import Posted
 
 WIDTH = 110
 _DATE = re.compile(r"<!date\^(\d+)\^\{time\}\|[^>]*>")

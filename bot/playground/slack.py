@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections import defaultdict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -15,76 +15,36 @@ import aiohttp
 from aiohttp import web
 from slack_sdk.signature import SignatureVerifier
 
+from bot.playground.limits import problems_of_message, problems_of_view
 from bot.playground.server import StandIn
+from bot.playground.workspace import APP_ID, BOT_ID, BOT_USER, Posted, Workspace
 
 BOT_TOKEN = "xoxb-playground"
 APP_TOKEN = "xapp-playground"
 SIGNING_SECRET = "playground-signing-secret"
-ACK_WITHIN = 3.0
-READS = frozenset({"users.info", "auth.test"})
+SCOPES = (
+    "commands,chat:write,chat:write.public,users:read,usergroups:read,channels:read,groups:read,"
+    "channels:history,groups:history,im:history,mpim:history"
+)
+ACK_WITHIN = TRIGGER_LASTS = 3.0
+PAGE = 100
+READS = frozenset(
+    {
+        "auth.test", "chat.getPermalink", "conversations.info", "conversations.replies", "usergroups.list", "users.info",
+    }
+)  # fmt: skip
 """Methods that, as with Slack, do not read their arguments from JSON."""
 _LINK = re.compile(r"https?://[^\s<>|]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Channel:
-    """A conversation. `refuses` is the error with which the bot's posts there are refused."""
-
-    id: str
-    name: str
-    refuses: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody who acts in a workspace; `team_id` may be another organisation's (Slack Connect)."""
-
-    id: str
-    name: str
-    team_id: str
-
-
-@dataclass(slots=True)
-class Posted:
-    """A message as it stands. `ephemeral`: only that person sees it."""
-
-    channel: str
-    ts: str
-    text: str
-    blocks: list[dict[str, Any]]
-    thread_ts: str | None = None
-    ephemeral: str | None = None
-    edits: int = 0
-
-    def buttons(self) -> dict[str, dict[str, Any]]:
-        """Return the message's buttons by their label."""
-        elements = [element for block in self.blocks if block["type"] == "actions" for element in block["elements"]]
-        return {element["text"]["text"]: element for element in elements}
-
-
-@dataclass(frozen=True, slots=True)
 class Fault:
-    """How a call is answered instead: an HTTP status, or Slack's error word."""
+    """How a call is answered instead: an HTTP status, or Slack's error word; or, without an `error`, only later."""
 
     error: str = "internal_error"
     status: int = 200
     retry_after: int | None = None
-
-
-@dataclass
-class Workspace:
-    """What the stand-in knows of one workspace, and what was said in it."""
-
-    team_id: str
-    channels: dict[str, Channel]
-    people: dict[str, Person]
-    messages: list[Posted] = field(default_factory=list)
-    modals: list[dict[str, Any]] = field(default_factory=list)
-    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    enterprise_id: str | None = None
-
-    def thread(self, ts: str) -> list[Posted]:
-        return [message for message in self.messages if message.thread_ts == ts]
+    delay: float = 0.0
 
 
 class SlackStandIn(StandIn):
@@ -96,10 +56,13 @@ class SlackStandIn(StandIn):
         self.request_url: str | None = None
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.down = False  # every call of the bot's is answered with an error
+        self.scopes = SCOPES
         self.connected = asyncio.Event()
         self._sockets: list[web.WebSocketResponse] = []
         self._acks: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._clock = itertools.count(1)
+        self._triggers: dict[str, float] = {}  # issued and not used, by time.monotonic()
+        self._typed: dict[str, dict[str, dict[str, Any]]] = {}  # view id -> block_id -> what a person left there
         self._response_urls: dict[
             str, tuple[str, str, str | None, int]
         ] = {}  # path -> channel, person, message ts, uses
@@ -142,7 +105,7 @@ class SlackStandIn(StandIn):
             "user_name": getattr(self.workspace.people.get(person), "name", "unknown"),
             "command": command,
             "text": text,
-            "api_app_id": "A0PLAYGROUND",
+            "api_app_id": APP_ID,
             "is_enterprise_install": "false",
             "response_url": self.response_url(channel, person),
             "trigger_id": trigger_id or self.trigger_id(),
@@ -161,7 +124,7 @@ class SlackStandIn(StandIn):
         payload = {
             "type": "block_actions",
             "user": {"id": person, "username": person.lower(), "team_id": user_team_id or self._team_of(person)},
-            "api_app_id": "A0PLAYGROUND",
+            "api_app_id": APP_ID,
             "container": {
                 "type": "message",
                 "message_ts": message.ts,
@@ -178,33 +141,156 @@ class SlackStandIn(StandIn):
         }
         return await self._interact(payload)
 
-    async def submit(
-        self, modal: dict[str, Any], values: dict[str, str], *, person: str, team_id: str | None = None
+    async def say(
+        self,
+        text: str,
+        *,
+        channel: str,
+        person: str | None = None,
+        thread_ts: str | None = None,
+        ts: str | None = None,
+        blocks: list[dict[str, Any]] | None = None,
+        **shape: Any,  # noqa: ANN401 - JSON
+    ) -> Posted:
+        """Say something in a conversation; `shape` is what else the message has, such as files."""
+        author = {"user": person, "team": self._team_of(person)} if person else {}
+        message = Posted(channel, ts or self._ts(), text, blocks or [], thread_ts, shape={**author, **shape})
+        return await self._show(message)
+
+    async def shortcut(
+        self,
+        message: Posted,
+        *,
+        person: str,
+        callback_id: str = "record_portal_activity",
+        **changes: Any,  # noqa: ANN401 - JSON
     ) -> dict[str, Any]:
-        """Submit a modal; inputs that are not in `values` keep what they were filled in with."""
-        state: dict[str, dict[str, Any]] = {}
-        for block in modal["blocks"]:
-            if block["type"] == "input":
-                value = values.get(block["block_id"], block["element"].get("initial_value"))
-                state[block["block_id"]] = {block["element"]["action_id"]: {"type": "plain_text_input", "value": value}}
+        """Use the message shortcut; return what the bot answered."""
+        channel = self.workspace.channels.get(message.channel)
+        payload = {
+            "type": "message_action",
+            "token": "deprecated",
+            "action_ts": self._ts(),
+            "callback_id": callback_id,
+            "team": {"id": self.workspace.team_id, "domain": "playground"},
+            "user": {
+                "id": person,
+                "username": person.lower(),
+                "team_id": self._team_of(person),
+                "name": person.lower(),
+            },
+            "channel": {"id": message.channel, "name": channel.name if channel else "directmessage"},
+            "is_enterprise_install": False,
+            "enterprise": None,
+            "trigger_id": self.trigger_id(),
+            "response_url": self.response_url(message.channel, person),
+            "message_ts": message.ts,
+            "message": self.workspace.message(message),
+            "api_app_id": APP_ID,
+        }
+        return await self._interact(payload | changes)
+
+    async def choose(self, modal: dict[str, Any], block_id: str, value: str, *, person: str) -> None:
+        """Choose an option in a modal; the bot hears of it where the block says so."""
+        block = _inputs(modal)[block_id]
+        self.fill(modal, block_id, value)
+        if not block.get("dispatch_action"):
+            return
+        option = self._left_in(modal)[block_id][block["element"]["action_id"]].get("selected_option")
+        action = {"type": block["element"]["type"], "action_id": block["element"]["action_id"], "block_id": block_id}
+        payload = {
+            "type": "block_actions",
+            "user": {"id": person, "username": person.lower(), "team_id": self._team_of(person)},
+            "api_app_id": APP_ID,
+            "container": {"type": "view", "view_id": modal["id"]},
+            "trigger_id": self.trigger_id(),
+            "team": {"id": self.workspace.team_id, "domain": "playground"},
+            "enterprise": None,
+            "is_enterprise_install": False,
+            "view": self._sent_back(modal),
+            "actions": [{**action, "selected_option": option, "action_ts": self._ts()}],
+        }
+        await self._interact(payload)
+
+    async def submit(
+        self, modal: dict[str, Any], values: dict[str, Any], *, person: str, team_id: str | None = None
+    ) -> dict[str, Any]:
+        """Submit a modal; inputs that are not in `values` (by block_id) keep what stands in them."""
+        for block_id, value in values.items():
+            self.fill(modal, block_id, value)
         payload = {
             "type": "view_submission",
             "team": {"id": team_id or self.workspace.team_id, "domain": "playground"},
             "user": {"id": person, "username": person.lower(), "team_id": team_id or self._team_of(person)},
-            "api_app_id": "A0PLAYGROUND",
+            "api_app_id": APP_ID,
             "trigger_id": self.trigger_id(),
-            "view": {**modal, "team_id": self.workspace.team_id, "state": {"values": state}},
+            "view": self._sent_back(modal),
             "response_urls": [],
             "is_enterprise_install": False,
             "enterprise": None,
         }
         answer = await self._interact(payload)
         if answer.get("response_action") == "update":
-            self.workspace.modals[-1] = {**answer["view"], "id": modal["id"]}
-        elif answer.get("response_action") != "errors":
-            self.workspace.modals.remove(modal)
+            self._replace_view(modal["id"], answer["view"])
+        elif answer.get("response_action") != "errors" and "failed" not in answer:
+            self.workspace.modals = [one for one in self.workspace.modals if one["id"] != modal["id"]]
         await self._announce()
         return answer
+
+    def value(self, modal: dict[str, Any], block_id: str) -> Any:  # noqa: ANN401 - JSON
+        """Return what stands in an input now: its text, the chosen option's value, or the list of ticked ones."""
+        (state,) = self._left_in(modal)[block_id].values()
+        if state["type"] == "radio_buttons":
+            return (state["selected_option"] or {}).get("value")
+        if state["type"] == "checkboxes":
+            return [option["value"] for option in state["selected_options"]]
+        return state["value"]
+
+    def fill(self, modal: dict[str, Any], block_id: str, value: Any) -> None:  # noqa: ANN401 - JSON
+        """Leave something in an input: a text, an option's value, or a list of those that are ticked."""
+        element = _inputs(modal)[block_id]["element"]
+        options = {option["value"]: option for option in element.get("options", [])}
+        match element["type"]:
+            case "radio_buttons":
+                left = {"selected_option": options[value]}
+            case "checkboxes":
+                left = {"selected_options": [options[one] for one in value]}
+            case _:
+                left = {"value": value or None}
+        self._typed.setdefault(modal["id"], {})[block_id] = left
+
+    def _left_in(self, modal: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return a modal's state as Slack sends it."""
+        typed = self._typed.get(modal["id"], {})
+        values = {}
+        for block_id, block in _inputs(modal).items():
+            element = block["element"]
+            initial = {
+                "radio_buttons": {"selected_option": element.get("initial_option")},
+                "checkboxes": {"selected_options": element.get("initial_options", [])},
+            }.get(element["type"], {"value": element.get("initial_value")})
+            left = typed.get(block_id, initial)
+            values[block_id] = {element["action_id"]: {"type": element["type"], **left}}
+        return values
+
+    def _sent_back(self, modal: dict[str, Any]) -> dict[str, Any]:
+        return {**modal, "team_id": self.workspace.team_id, "state": {"values": self._left_in(modal)}}
+
+    def _replace_view(self, view_id: str, view: dict[str, Any]) -> dict[str, Any] | None:
+        """Put a view in another's place. What a person left in an input stays where block_id and action_id are the same."""
+        for number, old in enumerate(self.workspace.modals):
+            if old["id"] == view_id:
+                before, after = _inputs(old), _inputs(view)
+                state = self._left_in(old)
+                self._typed[view_id] = {
+                    block_id: {key: value for key, value in state[block_id][action_id].items() if key != "type"}
+                    for block_id, block in after.items()
+                    if (action_id := block["element"]["action_id"])
+                    and before.get(block_id, {}).get("element", {}).get("action_id") == action_id
+                }
+                self.workspace.modals[number] = {**view, "id": view_id, "hash": self._ts()}
+                return self.workspace.modals[number]
+        return None
 
     def encode(self, typed: str) -> str:
         """Encode what a person typed, as Slack does with should_escape: entities, links, mentions, channels."""
@@ -222,7 +308,9 @@ class SlackStandIn(StandIn):
         return f"{self.url}/response/{id_}"
 
     def trigger_id(self) -> str:
-        return f"{next(self._clock)}.{time.time_ns()}.{secrets.token_hex(16)}"
+        issued = f"{next(self._clock)}.{time.time_ns()}.{secrets.token_hex(16)}"
+        self._triggers[issued] = time.monotonic()
+        return issued
 
     async def until(self, condition: Any, *, within: float = 20.0) -> None:  # noqa: ANN401 - a callable without arguments
         """Wait until something holds of the workspace."""
@@ -292,14 +380,15 @@ class SlackStandIn(StandIn):
             return web.json_response({"ok": False, "error": "service_unavailable"}, status=503)
         if self.faults[method]:
             fault = self.faults[method].popleft()
+            await asyncio.sleep(fault.delay)
             headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-            return web.json_response({"ok": False, "error": fault.error}, status=fault.status, headers=headers)
+            if fault.error:
+                return web.json_response({"ok": False, "error": fault.error}, status=fault.status, headers=headers)
         if token != (APP_TOKEN if method == "apps.connections.open" else BOT_TOKEN):
             return web.json_response({"ok": False, "error": "invalid_auth"})
         handler = getattr(self, f"_{method.replace('.', '_').lower()}", None)
         answer = await handler(arguments) if handler else {"ok": False, "error": "unknown_method"}
-        scopes = "commands,chat:write,chat:write.public,users:read"
-        return web.json_response(answer, headers={"X-OAuth-Scopes": scopes})
+        return web.json_response(answer, headers={"X-OAuth-Scopes": self.scopes})
 
     async def _auth_test(self, _arguments: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -308,8 +397,8 @@ class SlackStandIn(StandIn):
             "team": "Playground",
             "user": "portal",
             "team_id": self.workspace.team_id,
-            "user_id": "U0BOT",
-            "bot_id": "B0BOT",
+            "user_id": BOT_USER,
+            "bot_id": BOT_ID,
             "enterprise_id": self.workspace.enterprise_id,
             "is_enterprise_install": False,
         }
@@ -322,7 +411,49 @@ class SlackStandIn(StandIn):
         if person is None:
             return {"ok": False, "error": "user_not_found"}
         profile = {"display_name": person.name, "real_name": person.name}
-        return {"ok": True, "user": {"id": person.id, "name": person.name.lower(), "profile": profile}}
+        user = {"id": person.id, "name": person.name.lower(), "profile": profile, "tz": person.zone}
+        return {"ok": True, "user": user}
+
+    async def _conversations_info(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        channel = self.workspace.channels.get(str(arguments.get("channel")))
+        if channel is None or channel.hides == "channel_not_found":
+            return {"ok": False, "error": "channel_not_found"}
+        return {"ok": True, "channel": {"id": channel.id, "name": channel.name, "is_channel": True}}
+
+    async def _usergroups_list(self, _arguments: dict[str, Any]) -> dict[str, Any]:
+        groups = [{"id": id_, "handle": handle} for id_, handle in self.workspace.groups.items()]
+        return {"ok": True, "usergroups": groups}
+
+    async def _conversations_replies(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        id_, ts = str(arguments.get("channel")), str(arguments.get("ts"))
+        channel = self.workspace.channels.get(id_)
+        if channel is None or channel.hides:
+            return {"ok": False, "error": "channel_not_found" if channel is None else channel.hides}
+        first = self.workspace.find(id_, ts)
+        if first is None:
+            return {"ok": False, "error": "thread_not_found"}
+        thread = [first, *(reply for reply in self.workspace.thread(ts) if not reply.ephemeral)]
+        start = int(arguments.get("cursor") or 0)
+        end = start + min(int(arguments.get("limit") or PAGE), PAGE)
+        more = end < len(thread)
+        return {
+            "ok": True,
+            "messages": [self.workspace.message(message) for message in thread[start:end]],
+            "has_more": more,
+            "response_metadata": {"next_cursor": str(end) if more else ""},
+        }
+
+    async def _chat_getpermalink(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        id_, ts = str(arguments.get("channel")), str(arguments.get("message_ts"))
+        channel = self.workspace.channels.get(id_)
+        if channel is None or channel.hides == "channel_not_found":
+            return {"ok": False, "error": "channel_not_found"}
+        message = self.workspace.find(id_, ts)
+        if message is None:
+            return {"ok": False, "error": "message_not_found"}
+        thread = f"?thread_ts={message.thread_ts}&cid={id_}" if message.thread_ts else ""
+        permalink = f"https://playground.slack.com/archives/{id_}/p{ts.replace('.', '')}{thread}"
+        return {"ok": True, "channel": id_, "permalink": permalink}
 
     async def _chat_postmessage(self, arguments: dict[str, Any]) -> dict[str, Any]:
         id_ = str(arguments.get("channel"))
@@ -331,9 +462,13 @@ class SlackStandIn(StandIn):
             return {"ok": False, "error": "channel_not_found"}
         if channel is not None and channel.refuses:
             return {"ok": False, "error": channel.refuses}
-        message = Posted(
-            id_, self._ts(), arguments.get("text", ""), arguments.get("blocks", []), arguments.get("thread_ts")
-        )
+        thread_ts = arguments.get("thread_ts")
+        if thread_ts and self.workspace.find(id_, thread_ts) is None:
+            return {"ok": False, "error": "thread_not_found"}
+        text, blocks = arguments.get("text", ""), arguments.get("blocks", [])
+        if problems := problems_of_message(text, blocks):
+            return {"ok": False, "error": "invalid_blocks", "response_metadata": {"messages": problems}}
+        message = Posted(id_, self._ts(), text, blocks, thread_ts)
         await self._show(message)
         return {"ok": True, "channel": id_, "ts": message.ts, "message": {"ts": message.ts, "text": message.text}}
 
@@ -350,10 +485,22 @@ class SlackStandIn(StandIn):
         return {"ok": True, "channel": found[0].channel, "ts": found[0].ts, "text": found[0].text}
 
     async def _views_open(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        view = {**arguments["view"], "id": f"V{next(self._clock)}"}
+        issued = self._triggers.pop(str(arguments.get("trigger_id")), None)
+        if issued is None or time.monotonic() - issued > TRIGGER_LASTS:
+            return {"ok": False, "error": "invalid_trigger_id" if issued is None else "expired_trigger_id"}
+        if problems := problems_of_view(arguments["view"]):
+            return {"ok": False, "error": "invalid_arguments", "response_metadata": {"messages": problems}}
+        view = {**arguments["view"], "id": f"V{next(self._clock)}", "hash": self._ts()}
         self.workspace.modals.append(view)
         await self._announce()
         return {"ok": True, "view": view}
+
+    async def _views_update(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        if problems := problems_of_view(arguments["view"]):
+            return {"ok": False, "error": "invalid_arguments", "response_metadata": {"messages": problems}}
+        view = self._replace_view(str(arguments.get("view_id")), arguments["view"])
+        await self._announce()
+        return {"ok": False, "error": "not_found"} if view is None else {"ok": True, "view": view}
 
     async def _response_url(self, request: web.Request) -> web.Response:
         id_ = request.match_info["id"]
@@ -420,8 +567,8 @@ class SlackStandIn(StandIn):
 
     # -- helpers
 
-    def _team_of(self, person: str) -> str:
-        known = self.workspace.people.get(person)
+    def _team_of(self, person: str | None) -> str:
+        known = self.workspace.people.get(person or "")
         return known.team_id if known else self.workspace.team_id
 
     def _ts(self) -> str:
@@ -439,6 +586,11 @@ class SlackStandIn(StandIn):
     async def _announce(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+def _inputs(view: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return a view's input blocks by block_id."""
+    return {block["block_id"]: block for block in view.get("blocks", []) if block["type"] == "input"}
 
 
 async def _arguments(request: web.Request) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from bot.app import Parts, build
 from bot.logs import configure_logging
 from bot.playground import screen
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
-from bot.playground.slack import APP_TOKEN, BOT_TOKEN, Channel, Person, SlackStandIn, Workspace
+from bot.playground.slack import APP_TOKEN, BOT_TOKEN, SlackStandIn
+from bot.playground.workspace import Channel, Person, Workspace
 from bot.process import Process
 from bot.schema import migrate_database
 from bot.settings import Settings, load_settings
@@ -115,7 +116,7 @@ class Playground:
         """Wait until everything is settled and told."""
         while await self.parts.outbox.unfinished():
             await asyncio.sleep(0.05)
-        await self.parts.responder.finish(2)
+        await self.parts.background.finish(2)
 
     async def _command(self, word: str, text: str) -> None:
         if word != "/portal-activity":

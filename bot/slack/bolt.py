@@ -11,7 +11,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.slack import views
+from bot.slack import modals, views
 from bot.slack.installations import Installations
 from bot.slack.replies import Responder
 
@@ -63,10 +63,10 @@ def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltRespons
         kind = request.body.get("type") or request.body.get("command")
         _log.error("listener_failed", exc_info=error, kind=kind)
         if kind == "view_submission":
-            return BoltResponse(
-                status=200, body={"response_action": "update", "view": views.notice_modal(views.broken())}
-            )
-        if kind == "block_actions":
+            # By a field, and not in the form's place: what was typed stays.
+            errors = {modals.TICKET_BLOCK: views.broken().text.replace("*", "")}
+            return BoltResponse(status=200, body={"response_action": "errors", "errors": errors})
+        if kind in ("block_actions", "message_action"):
             # What is acknowledged to a click is shown to nobody.
             responder.say(request.body.get("response_url"), views.broken())
             return BoltResponse(status=200, body="")

@@ -3,33 +3,25 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
-from bot.activities.store import Accepted, Outbox, Unmapped
+from bot.activities.store import Accepted, Double, Outbox, Unmapped
 from bot.activities.submission import MalformedTicketError, Submission, parse_ticket
 from bot.db import DatabaseUnavailableError
 from bot.slack import views
-from bot.slack.payloads import SlashCommand, without_blanks
+from bot.slack.forms import Accepting, Forms
+from bot.slack.names import SlackNames
+from bot.slack.payloads import BlockActions, SlashCommand, without_blanks
+from bot.slack.replies import Responder
 from bot.slack.text import bare_mentions, is_blank, to_plain
 
 _FIRST_WORD = re.compile(r"\s*(<[^<>]+>|\S+)?\s*")
 _CHANNEL_KEY = re.compile(r"<#[^|<>]*\|([0-9]+)>")  # #143, where a channel happens to be called 143
 _LINK = re.compile(r"<(https?://[^|<>]+)(?:\|[^<>]*)?>")
-
-
-class People(Protocol):
-    """Finds the names of people whom Slack names by id only."""
-
-    async def names(self, enterprise_id: str | None, team_id: str, user_ids: list[str]) -> dict[str, str]: ...
-
-
-class Accepting(Protocol):
-    """Told of each acceptance, so that it is sent at once."""
-
-    def wake(self, tenant_id: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +43,15 @@ def take_apart(text: str) -> Words:
     return Words(to_plain(link[1] if link else word), rest)
 
 
+class RecordAgain(BaseModel):
+    """What the button "Record again" carries: the delivery to be doubled, and the key of the command that asked for it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    delivery: str
+    key: str
+
+
 class Commands:
     """Registers the slash command: parse, accept, acknowledge."""
 
@@ -58,54 +59,53 @@ class Commands:
         self,
         outbox: Outbox,
         worker: Accepting,
-        people: People,
+        names: SlackNames,
+        forms: Forms,
+        responder: Responder,
         link_hosts: tuple[str, ...],
         *,
         identified: Callable[[], bool],
     ) -> None:
         self._outbox = outbox
         self._worker = worker
-        self._people = people
+        self._names = names
+        self._forms = forms
+        self._responder = responder
         self._link_hosts = link_hosts
         self._identified = identified
 
     def register(self, bolt: AsyncApp) -> None:
         bolt.command(views.COMMAND)(self.portal_activity)
+        bolt.action(views.RECORD_AGAIN)(self.record_again)
 
     async def portal_activity(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Answer at once with what is wrong, or accept durably and acknowledge with nothing: the thread tells the rest."""
         command = SlashCommand.model_validate(without_blanks(body))
         problem = await self._record(command)
-        await (ack() if problem is None else ack(text=problem.text, response_type="ephemeral"))
+        await (ack() if problem is None else ack(response_type="ephemeral", **problem.payload()))
 
     async def _record(self, command: SlashCommand) -> views.Message | None:
         words = take_apart(command.text)
         if words.ticket.lower() == "help":
             return views.usage()
         if not words.ticket:
-            return views.no_ticket()
+            return await self._ask(command, "", views.no_ticket())
         try:
             ticket_id = parse_ticket(words.ticket, self._link_hosts)
         except MalformedTicketError as error:
             return views.malformed_ticket(words.ticket, str(error))
         mentioned = bare_mentions(words.rest)
-        names = await self._people.names(command.enterprise_id, command.team_id, mentioned) if mentioned else {}
+        names = await self._names.names(command.enterprise_id, command.team_id, mentioned) if mentioned else {}
         text = to_plain(words.rest, names).strip()
         if is_blank(text):
-            return views.no_text(ticket_id)
-        return await self._accept(command, ticket_id, text)
+            return await self._ask(command, ticket_id, views.no_text(ticket_id))
+        return await self._accept(_submission(command, command.trigger_id, ticket_id, text))
 
-    async def _accept(self, command: SlashCommand, ticket_id: str, text: str) -> views.Message | None:
-        submission = Submission(
-            enterprise_id=command.enterprise_id,
-            team_id=command.team_id,
-            channel_id=command.channel_id,
-            user_id=command.user_id,
-            key=command.trigger_id,
-            ticket_id=ticket_id,
-            text=text,
-            response_url=command.response_url,
-        )
+    async def _ask(self, command: SlashCommand, ticket_id: str, otherwise: views.Message) -> views.Message | None:
+        """Ask by the form for what is missing; say it in words when Slack does not open the form."""
+        return None if await self._forms.open_empty(command, ticket_id) else otherwise
+
+    async def _accept(self, submission: Submission) -> views.Message | None:
         try:
             accepted = await self._outbox.accept(submission)
         except DatabaseUnavailableError as error:
@@ -113,7 +113,61 @@ class Commands:
         match accepted:
             case Unmapped():
                 # Until Slack has said whose the token is, the environment's tenant may not be mapped yet.
-                return views.unmapped(command.team_id) if self._identified() else views.starting()
+                return views.unmapped(submission.team_id) if self._identified() else views.starting()
+            case Double() as double:
+                return views.same_words(double, submission.key)
             case Accepted():
                 self._worker.wake(accepted.tenant_id)
                 return None
+
+    async def record_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Record the same words once more, for whoever was asked and wants it."""
+        click = BlockActions.model_validate(body)
+        try:
+            message = await self._record_again(click)
+        except DatabaseUnavailableError as error:
+            message = views.unavailable(error)
+        self._responder.replace(click.response_url, message)
+        await ack()
+
+    async def _record_again(self, click: BlockActions) -> views.Message:
+        try:
+            asked = RecordAgain.model_validate_json(click.actions[0].value)
+        except ValidationError:
+            return views.already(None)
+        earlier = await self._outbox.find(click.team_id, asked.delivery)
+        if earlier is None or earlier.user_id != click.user.id or click.channel is None:
+            return views.already(None)
+        if earlier.text is None:
+            return views.undecipherable()
+        submission = Submission(
+            enterprise_id=click.enterprise_id,
+            team_id=click.team_id,
+            channel_id=click.channel.id,
+            user_id=click.user.id,
+            key=asked.key,
+            ticket_id=earlier.ticket_id,
+            text=earlier.text,
+            response_url=click.response_url,
+        )
+        match await self._outbox.accept(submission, despite=earlier.id):
+            case Unmapped():
+                return views.unmapped(click.team_id)
+            case Double() as double:
+                return views.same_words(double, asked.key)
+            case Accepted(tenant_id=tenant_id):
+                self._worker.wake(tenant_id)
+                return views.recorded_again(earlier)
+
+
+def _submission(command: SlashCommand, key: str, ticket_id: str, text: str) -> Submission:
+    return Submission(
+        enterprise_id=command.enterprise_id,
+        team_id=command.team_id,
+        channel_id=command.channel_id,
+        user_id=command.user_id,
+        key=key,
+        ticket_id=ticket_id,
+        text=text,
+        response_url=command.response_url,
+    )

@@ -129,6 +129,24 @@ EXPLANATIONS = {
     ),
 }
 
+_NOT_HERE = "the bot is not in this conversation; invite it with `/invite @Portal Activity`"
+_NOT_ALLOWED = "the bot may not read messages here; an admin of the bot updates the Slack app from `manifest.yml` and reinstalls it"
+_GONE = "Slack does not find the thread any more"
+UNREADABLE = {
+    "not_in_channel": _NOT_HERE,
+    "channel_not_found": _NOT_HERE,
+    "missing_scope": _NOT_ALLOWED,
+    "not_allowed_token_type": _NOT_ALLOWED,
+    "no_permission": _NOT_ALLOWED,
+    "access_denied": _NOT_ALLOWED,
+    "thread_not_found": _GONE,
+    "message_not_found": _GONE,
+    "ratelimited": "Slack lets the bot read no more just now; try again in a minute",
+    "no_answer": "Slack did not answer in time; try again in a minute",
+    "no_bot_token": "the bot has no token for this workspace; an admin of the bot sets `SLACK_BOT_TOKEN`",
+}
+"""Why a thread cannot be read, by Slack's word. Elsewhere than in a channel nobody can be invited: see `unreadable`."""
+
 _SAYS_AT_MOST = 600
 
 
@@ -155,6 +173,14 @@ def explain(delivery: Delivery) -> str:
         tenant=_shown(delivery.tenant_name),
         team=delivery.team_id,
     )
+
+
+def unreadable(error: str, channel_id: str) -> str:
+    """Say why a thread cannot be read, in mrkdwn."""
+    words = UNREADABLE.get(error, f"Slack refuses it ({_shown(error)})")
+    if words == _NOT_HERE and channel_id.startswith("D"):
+        return "the bot has no part in this direct message"
+    return words
 
 
 def offered(delivery: Delivery) -> tuple[Button, ...]:

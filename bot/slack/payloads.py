@@ -1,13 +1,15 @@
 """What Slack sends, as far as the bot reads it. The shape is checked before Bolt sees a request."""
 
 import json
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9._-]+$")]
+_TS = re.compile(r"[0-9]{1,12}\.[0-9]{1,9}")
 _MOST_FIELDS = 200
 
 
@@ -46,9 +48,14 @@ class User(Payload):
     team_id: Id | None = None
 
 
+class Option(Payload):
+    value: str = ""
+
+
 class Action(Payload):
     action_id: str
     value: str = ""
+    selected_option: Option | None = None
 
 
 class Interaction(Payload):
@@ -61,6 +68,7 @@ class Interaction(Payload):
     user: User
     trigger_id: str = ""
     enterprise: Entity | None = None
+    api_app_id: str = ""
 
     @property
     def team_id(self) -> str:
@@ -71,32 +79,72 @@ class Interaction(Payload):
     def enterprise_id(self) -> str | None:
         return self.enterprise.id if self.enterprise else self.team.enterprise_id if self.team else None
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the person belongs to another organisation (a channel shared by Slack Connect)."""
+        return self.user.team_id is not None and self.user.team_id not in (self.team_id, self.enterprise_id)
 
-class BlockActions(Interaction):
-    """A button was pressed."""
 
-    type: Literal["block_actions"]
-    actions: Annotated[list[Action], Field(min_length=1)]
+class MessageShortcut(Interaction):
+    """A message shortcut was used. `message` is the whole message, in one of Slack's many shapes."""
+
+    type: Literal["message_action"]
+    callback_id: str
+    channel: Entity
+    message: dict[str, Any]
+    message_ts: str | None = None
     response_url: str | None = None
+
+    @model_validator(mode="after")
+    def _has_ts(self) -> Self:
+        if not is_ts(self.ts):
+            raise ValueError("a message without its ts")
+        return self
+
+    @property
+    def ts(self) -> str:
+        """The message's own."""
+        return self.message_ts or str(self.message.get("ts"))
+
+    @property
+    def thread_ts(self) -> str | None:
+        """The thread that the message stands in; None when it is in none yet."""
+        ts = self.message.get("thread_ts")
+        return ts if isinstance(ts, str) and is_ts(ts) else None
 
 
 class InputState(Payload):
     value: str | None = None
+    selected_option: Option | None = None
+    selected_options: list[Option] | None = None
 
 
 class ViewState(Payload):
     values: dict[str, dict[str, InputState]] = {}
 
-    def value(self, block_id: str) -> str | None:
-        """Return what was typed into a block's only input; None when the block is not in the view."""
-        return next((state.value for state in self.values.get(block_id, {}).values()), None)
+    def input(self, block_id: str) -> InputState | None:
+        """Return a block's only input; None when the block is not in the view."""
+        return next(iter(self.values.get(block_id, {}).values()), None)
 
 
 class View(Payload):
+    """A modal as it stands. `blocks` are the bot's own, as Slack gives them back."""
+
     id: Id
     callback_id: str = ""
     private_metadata: str = ""
     state: ViewState = ViewState()
+    blocks: list[dict[str, Any]] = []
+
+
+class BlockActions(Interaction):
+    """A button was pressed, or something chosen; in a message, or in a modal (`view`, and no `response_url`)."""
+
+    type: Literal["block_actions"]
+    actions: Annotated[list[Action], Field(min_length=1)]
+    response_url: str | None = None
+    channel: Entity | None = None
+    view: View | None = None
 
 
 class ViewSubmission(Interaction):
@@ -112,8 +160,17 @@ class Other(Payload):
     type: Annotated[str, StringConstraints(min_length=1)]
 
 
-_INTERACTIONS: dict[str, type[BaseModel]] = {"block_actions": BlockActions, "view_submission": ViewSubmission}
+_INTERACTIONS: dict[str, type[BaseModel]] = {
+    "block_actions": BlockActions,
+    "message_action": MessageShortcut,
+    "view_submission": ViewSubmission,
+}
 _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any], config=ConfigDict(hide_input_in_errors=True))
+
+
+def is_ts(text: str) -> bool:
+    """Say whether a text has the form of a message's ts, such as 1790000000.000100."""
+    return bool(_TS.fullmatch(text))
 
 
 def parse_body(body: str, content_type: str) -> dict[str, Any]:

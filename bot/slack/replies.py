@@ -10,6 +10,7 @@ from bot.activities.delivery import Delivery, Route
 from bot.activities.teller import Elsewhere, Later, Telling, Told
 from bot.activities.telling import Step, reason_for_waiting
 from bot.slack import views
+from bot.slack.background import Background
 from bot.slack.installations import Installations
 from bot.slack.views import Message
 from bot.slack.web import Done, Never, NotNow, Result, SlackWeb
@@ -116,9 +117,9 @@ def _after(delivery: Delivery) -> Route:
 class Responder:
     """Answers a click after it was acknowledged, in the background: losing such an answer loses nothing that counts."""
 
-    def __init__(self, web: SlackWeb) -> None:
+    def __init__(self, web: SlackWeb, background: Background) -> None:
         self._web = web
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = background
 
     def say(self, response_url: str | None, message: Message) -> None:
         """Say something to the person who clicked, and to nobody else."""
@@ -128,16 +129,9 @@ class Responder:
         """Put another message in the place of the one that was clicked."""
         self._start(response_url, {"replace_original": True, **message.payload()})
 
-    async def finish(self, within: float) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=within)
-
     def _start(self, response_url: str | None, payload: dict[str, Any]) -> None:
-        if response_url is None:
-            return
-        task = asyncio.create_task(self._respond(response_url, payload))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if response_url is not None:
+            self._background.start(self._respond(response_url, payload))
 
     async def _respond(self, response_url: str, payload: dict[str, Any]) -> None:
         for attempt in range(RESPOND_TRIES):

@@ -10,6 +10,13 @@ _ENTITIES = (
     ("&gt;", ">"),
     ("&amp;", "&"),
 )  # &amp; last: "&amp;lt;" is the four characters "&lt;"
+# In this order: bold within italics is only seen once these are gone, for "_" counts as part of a word.
+_MARKS = (
+    re.compile(r"(?<!\w)_(?=\S)([^_\n]+?)(?<=\S)_(?!\w)"),
+    re.compile(r"(?<![\w*])\*(?=\S)([^*\n]+?)(?<=\S)\*(?![\w*])"),
+)
+_VERBATIM = re.compile(r"```(.+?)```|`([^`\n]+)`|<[^<>]+>", re.DOTALL)
+_KEPT = re.compile("\0([0-9]+)\0")
 _CUT_ENTITY = re.compile(r"&[a-z]*$")
 _AUTOLINK = ("mailto:", "tel:", "http://", "https://")
 
@@ -22,15 +29,48 @@ def bare_mentions(text: str) -> list[str]:
 def to_plain(text: str, names: Mapping[str, str] | None = None) -> str:
     """Undo Slack's encoding: entities, mentions, channels and links become what the person saw.
 
-    `names` are people's names by user id, for mentions that carry none. Pure text passes unchanged but for `& < >`.
+    `names` are names by id of people, channels and groups, for mentions that carry none. Pure text passes unchanged but
+    for `& < >`.
     """
     encoded = sound(text)
     pieces = []
     end = 0
     for token in _TOKEN.finditer(encoded):
-        pieces += [_unescape(encoded[end : token.start()]), _token(token[1], names or {})]
+        pieces += [unescape(encoded[end : token.start()]), _token(token[1], names or {})]
         end = token.end()
-    return "".join([*pieces, _unescape(encoded[end:])])
+    return "".join([*pieces, unescape(encoded[end:])])
+
+
+def as_read(text: str, names: Mapping[str, str] | None = None) -> str:
+    """Undo Slack's encoding and leave out the marks that Slack shows as bold, italics and code.
+
+    Struck words keep theirs (~so~): without them they would say the opposite.
+    """
+    kept: list[str] = []
+
+    def keep(found: re.Match[str]) -> str:
+        kept.append(found[1].strip("\n") if found[1] else found[2] or found[0])
+        return f"\0{len(kept) - 1}\0"
+
+    bare = _VERBATIM.sub(keep, text.replace("\0", ""))
+    for mark in _MARKS:
+        bare = mark.sub(r"\1", bare)
+    return to_plain(_KEPT.sub(lambda number: kept[int(number[1])], bare), names)
+
+
+def unescape(text: str) -> str:
+    """Undo Slack's three entities, and nothing else."""
+    for entity, character in _ENTITIES:
+        text = text.replace(entity, character)
+    return text
+
+
+def link(target: str, label: str) -> str:
+    """Write a link as words: its label and where it leads, or either where the other adds nothing."""
+    address = target.removeprefix("mailto:").removeprefix("tel:")
+    if not label or label == address or _bare(label) == _bare(target):
+        return label or address
+    return f"{label} ({address})"
 
 
 def sound(text: str) -> str:
@@ -41,6 +81,16 @@ def sound(text: str) -> str:
 def is_blank(text: str) -> bool:
     """Say whether there is nothing to be seen in a text: white space and invisible characters only."""
     return not any(character.isprintable() and not character.isspace() for character in text)
+
+
+def units(text: str) -> int:
+    """Return a text's length as Slack's forms count it, in UTF-16 units: most emoji are two."""
+    return len(text.encode("utf-16-le", "replace")) // 2
+
+
+def cut(text: str, at_most: int) -> str:
+    """Return the beginning of a text, so many UTF-16 units of it at most."""
+    return text.encode("utf-16-le", "replace")[: 2 * at_most].decode("utf-16-le", "ignore")
 
 
 def escape(text: str) -> str:
@@ -62,32 +112,21 @@ def quote(text: str, *, at_most: int) -> str:
     return "\n".join(f"> {line}" for line in shorten(text, at_most=at_most).split("\n"))
 
 
-def _unescape(text: str) -> str:
-    for entity, character in _ENTITIES:
-        text = text.replace(entity, character)
-    return text
-
-
 def _token(inside: str, names: Mapping[str, str]) -> str:
-    target, _, label = (_unescape(part) for part in inside.partition("|"))
+    target, _, label = (unescape(part) for part in inside.partition("|"))
     if target.startswith("@"):
         return f"@{label or names.get(target[1:], target[1:])}"
     if target.startswith("#"):
-        return f"#{label or target[1:]}"
-    if target.startswith("!"):
-        return _special(target[1:], label)
-    address = target.removeprefix("mailto:").removeprefix("tel:")
-    if not label or label == address or _bare(label) == _bare(target):
-        return label or address
-    return f"{label} ({address})"
+        return f"#{label or names.get(target[1:], target[1:])}"
+    return _special(target[1:], label, names) if target.startswith("!") else link(target, label)
 
 
-def _special(command: str, label: str) -> str:
+def _special(command: str, label: str, names: Mapping[str, str]) -> str:
     if command.startswith("date^"):
         return label
-    if label:
-        return label if label.startswith("@") else f"@{label}"
-    return f"@{command.partition('^')[0]}"
+    kind, _, id_ = command.partition("^")
+    name = label or names.get(id_) or kind
+    return name if name.startswith("@") else f"@{name}"
 
 
 def _bare(address: str) -> str:

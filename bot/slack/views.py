@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
+from bot.activities.store import Double
 from bot.activities.telling import mark
 from bot.db import CommitUnknownError, DatabaseUnavailableError
 from bot.slack.explanations import LABELS, Button, explain, offered, ticket
@@ -14,12 +15,9 @@ from bot.slack.text import escape, quote, shorten
 Block = dict[str, Any]
 
 COMMAND = "/portal-activity"
-EDIT_CALLBACK = "edit_portal_activity"
-TICKET_BLOCK = "ticket"
-TEXT_BLOCK = "text"
-INPUT_ACTION = "input"
-LONGEST_INPUT = 3000
+RECORD_AGAIN = "record_again"
 _QUOTE_AT_MOST = 500
+_RECENT = 120.0
 _EXAMPLE = f"`{COMMAND} 143 Customer uploaded the signed form`"
 
 
@@ -44,19 +42,20 @@ def anchor(delivery: Delivery) -> Message:
         Resolution.CONFIRMED: f"✅ On the ticket, seen by <@{delivery.resolved_by}>: a portal activity",
     }
     line = f"{statuses[mark(delivery)]} on *{ticket(delivery)}*, by <@{delivery.user_id}>"
-    return _message(f"{line}\n{_quoted(delivery)}", [_reference(delivery)])
+    return _message(f"{line}\n{quoted(delivery)}", [_reference(delivery)])
 
 
 def answer(delivery: Delivery, *, with_text: bool = False) -> Message:
     """The final answer. `with_text` repeats what was sent, where no anchor above shows it."""
     if delivery.state is State.RECORDED:
-        words = f"✅ *Recorded* on {ticket(delivery)}, activity Id {activity_id(delivery)}"
+        by = "" if delivery.thread_ts is None else f", by <@{delivery.user_id}>"  # no anchor says it
+        words = f"✅ *Recorded* on {ticket(delivery)}, activity Id {activity_id(delivery)}{by}"
     else:
         icon = "⚠️" if delivery.state is State.UNKNOWN else "❌"
         words = f"{icon} <@{delivery.user_id}>: {explain(delivery)}"
     if with_text:
-        words = f"{words}\n{_quoted(delivery)}"
-    return _message(words, [*_resolved(delivery), *_buttons(delivery), _reference(delivery)])
+        words = f"{words}\n{quoted(delivery)}"
+    return _message(words, [*_resolved(delivery), *_buttons(delivery), _small_print(delivery)])
 
 
 def activity_id(delivery: Delivery) -> str:
@@ -81,7 +80,7 @@ def note(delivery: Delivery, reason: Waiting, *, give_up_at: float, with_text: b
         ),
     }[reason]
     if with_text:
-        words = f"{words}\n{_quoted(delivery)}"
+        words = f"{words}\n{quoted(delivery)}"
     return _message(words, [_reference(delivery)])
 
 
@@ -95,6 +94,8 @@ def usage() -> Message:
     return Message(
         f"*{COMMAND} &lt;ticket&gt; &lt;text&gt;* records what a customer did as a portal activity on a LeadSquared ticket.\n"
         f"For example: {_EXAMPLE}\n"
+        f"• `{COMMAND}` alone, or with only the ticket, opens a form.\n"
+        "• On a message, *More actions* &gt; *Record in LeadSquared* records that message, or its whole thread.\n"
         "• The ticket is its number (`143` or `#143`), its GUID, or a link to its page in LeadSquared.\n"
         "• The text is everything after it, new lines included.\n"
         "The bot posts what it records in this conversation and answers in that message's thread: "
@@ -194,9 +195,49 @@ def undecipherable() -> Message:
 
 
 def modal_failed() -> Message:
-    return Message(
-        "The form could not be opened: Slack did not take it in time. Press the button again; nothing was sent."
+    return Message("The form could not be opened: Slack did not take it in time. Try again; nothing was recorded.")
+
+
+def double(double_: Double) -> str:
+    """Say that the same was recorded before, or may have been: by whom, when, with which Id."""
+    delivery, ago = double_.delivery, double_.seconds_ago
+    when = f"{max(round(ago), 0)} s ago" if ago < _RECENT else day_and_time(delivery.accepted_at)
+    by, on = f"by <@{delivery.user_id}>", f"on {ticket(delivery)}"
+    if delivery.state is State.RECORDED:
+        return f"already recorded as Id {activity_id(delivery)}, {when}, {by}, {on}"
+    if delivery.resolution is Resolution.CONFIRMED:
+        return f"already recorded {on}, {when}, {by}; <@{delivery.resolved_by}> saw it there"
+    if delivery.settled:
+        return f"already sent {when}, {by}, and it is not known whether it was recorded {on}: look there first"
+    return f"already being recorded {on}, {when}, {by}"
+
+
+def recorded_before(double_: Double) -> str:
+    """What stands above the form before the same is recorded on the same ticket a second time."""
+    what = "This message" if double_.delivery.message_ts is not None else "This text"
+    return f"*{what} is {double(double_)}.* To record it once more, press *Record again*."
+
+
+def same_words(double_: Double, key: str) -> Message:
+    """The question before the same words are recorded on the same ticket a second time."""
+    words = (
+        f"*Nothing was recorded yet*: the same text is {double(double_)}. "
+        "If the customer did it once more, record it again; else there is nothing to do."
     )
+    value = json.dumps({"delivery": double_.delivery.id, "key": key})
+    button = {"type": "button", "action_id": RECORD_AGAIN, "text": plain_text("Record again"), "value": value}
+    return _message(words, [{"type": "actions", "elements": [button]}])
+
+
+def recorded_again(delivery: Delivery) -> Message:
+    """What stands in the question's place after "Record again"."""
+    return Message(f"It is being recorded on {ticket(delivery)} once more; the answer follows.")
+
+
+def day_and_time(moment: float) -> str:
+    """Day and time in the reader's own time zone."""
+    fallback = f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
+    return f"<!date^{int(moment)}^{{date_short}} {{time}}|{fallback}>"
 
 
 def stands_alone(delivery: Delivery) -> bool:
@@ -204,53 +245,18 @@ def stands_alone(delivery: Delivery) -> bool:
     return delivery.route is not Route.THREAD
 
 
-def edit_modal(delivery: Delivery) -> dict[str, Any]:
-    """The modal of "Edit and send again", filled in with what was sent."""
-    text = delivery.text or ""
-    fits = len(text) <= LONGEST_INPUT
-    return {
-        "type": "modal",
-        "callback_id": EDIT_CALLBACK,
-        "title": _plain("Edit and send again"),
-        "submit": _plain("Send"),
-        "close": _plain("Cancel"),
-        "private_metadata": json.dumps({"delivery": delivery.id}),
-        "blocks": [
-            _input(TICKET_BLOCK, "Ticket", delivery.ticket_id, hint="143, #143, a GUID, or a link to the ticket"),
-            _input(
-                TEXT_BLOCK,
-                "Text",
-                text,
-                multiline=True,
-                hint="What the customer did; it appears on the ticket as it stands here.",
-            )
-            if fits
-            else _section(
-                f"The text has {len(text):,} characters, too many to edit here. It is sent as it was:\n{_quoted(delivery)}"
-            ),
-        ],
-    }
-
-
-def notice_modal(message: Message) -> dict[str, Any]:
-    return {
-        "type": "modal",
-        "title": _plain("Edit and send again"),
-        "close": _plain("Close"),
-        "blocks": [_section(message.text)],
-    }
-
-
 def _message(words: str, more: list[Block]) -> Message:
-    return Message(words, (_section(words), *more))
+    # Where there is a `text`, a screen reader reads that and not the blocks: the small print stands in both.
+    small = [element["text"] for block in more if block["type"] == "context" for element in block["elements"]]
+    return Message("\n".join([words, *small]), (section(words), *more))
 
 
-def _section(words: str) -> Block:
+def section(words: str) -> Block:
     # verbatim: Slack makes no links, channels or mentions out of plain words.
     return {"type": "section", "text": {"type": "mrkdwn", "text": words, "verbatim": True}}
 
 
-def _quoted(delivery: Delivery) -> str:
+def quoted(delivery: Delivery) -> str:
     if delivery.text is None:
         return "> (the text cannot be decrypted)"
     shown = quote(delivery.text, at_most=_QUOTE_AT_MOST)
@@ -259,8 +265,18 @@ def _quoted(delivery: Delivery) -> str:
     return f"{shown}\n_{len(delivery.text):,} characters in all; LeadSquared gets them all._"
 
 
+def _small_print(delivery: Delivery) -> Block:
+    if delivery.state is not State.RECORDED or delivery.thread_ts is None:
+        return _reference(delivery)
+    return context(f"Reference {delivery.id} · next time this thread goes to {ticket(delivery)}")
+
+
 def _reference(delivery: Delivery) -> Block:
-    return {"type": "context", "elements": [{"type": "mrkdwn", "text": f"Reference {delivery.id}"}]}
+    return context(f"Reference {delivery.id}")
+
+
+def context(words: str) -> Block:
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": words, "verbatim": True}]}
 
 
 def _resolved(delivery: Delivery) -> list[Block]:
@@ -269,7 +285,7 @@ def _resolved(delivery: Delivery) -> list[Block]:
     words = {Resolution.SENT_AGAIN: "Sent again by", Resolution.CONFIRMED: "Found on the ticket by"}[
         delivery.resolution
     ]
-    return [{"type": "context", "elements": [{"type": "mrkdwn", "text": f"{words} <@{delivery.resolved_by}>"}]}]
+    return [context(f"{words} <@{delivery.resolved_by}>")]
 
 
 def _buttons(delivery: Delivery) -> list[Block]:
@@ -278,26 +294,8 @@ def _buttons(delivery: Delivery) -> list[Block]:
 
 
 def _button(button: Button, delivery: Delivery) -> Block:
-    return {"type": "button", "action_id": button.value, "text": _plain(LABELS[button]), "value": delivery.id}
+    return {"type": "button", "action_id": button.value, "text": plain_text(LABELS[button]), "value": delivery.id}
 
 
-def _input(block_id: str, label: str, value: str, *, hint: str, multiline: bool = False) -> Block:
-    element = {
-        "type": "plain_text_input",
-        "action_id": INPUT_ACTION,
-        "multiline": multiline,
-        "max_length": LONGEST_INPUT,
-    }
-    if value:
-        element["initial_value"] = value
-    return {
-        "type": "input",
-        "block_id": block_id,
-        "label": _plain(label),
-        "hint": _plain(hint),
-        "element": element,
-    }
-
-
-def _plain(text: str) -> dict[str, Any]:
+def plain_text(text: str) -> dict[str, Any]:
     return {"type": "plain_text", "text": text}

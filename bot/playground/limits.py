@@ -1,0 +1,75 @@
+"""What Slack refuses to show: views and messages over its limits, or without what they must have."""
+
+from collections.abc import Iterator
+from typing import Any
+
+TITLE, LABEL, HINT, BUTTON, VALUE = 24, 2000, 2000, 75, 2000
+INPUT = SECTION = METADATA = 3000
+MESSAGE_BLOCKS, VIEW_BLOCKS, MESSAGE_TEXT = 50, 100, 40_000
+
+
+def length(text: str) -> int:
+    """Count as Slack does, in UTF-16 units."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+def problems_of_view(view: dict[str, Any]) -> list[str]:
+    """Say what Slack would not take of a view; nothing, when it would."""
+    found = [
+        f"{part} longer than {TITLE}"
+        for part in ("title", "submit", "close")
+        if part in view and not 0 < length(view[part]["text"]) <= TITLE
+    ]
+    if "title" not in view:
+        found.append("no title")
+    if length(view.get("private_metadata", "")) > METADATA:
+        found.append("private_metadata too long")
+    blocks = view.get("blocks", [])
+    if not 0 < len(blocks) <= VIEW_BLOCKS:
+        found.append("too many blocks, or none")
+    if any(block["type"] == "input" for block in blocks) and "submit" not in view:
+        found.append("an input, and no submit")
+    ids = [block["block_id"] for block in blocks if "block_id" in block]
+    if len(ids) != len(set(ids)):
+        found.append("a block_id twice")
+    return [*found, *(problem for block in blocks for problem in _problems_of_block(block))]
+
+
+def problems_of_message(text: str, blocks: list[dict[str, Any]]) -> list[str]:
+    """Say what Slack would not take of a message, and what a screen reader would miss."""
+    found = [] if text.strip() else ["no text, which a screen reader reads"]
+    if length(text) > MESSAGE_TEXT or len(blocks) > MESSAGE_BLOCKS:
+        found.append("too long")
+    return [*found, *(problem for block in blocks for problem in _problems_of_block(block))]
+
+
+def _problems_of_block(block: dict[str, Any]) -> Iterator[str]:
+    match block["type"]:
+        case "section":
+            if not 0 < length(block["text"]["text"]) <= SECTION:
+                yield "a section too long, or empty"
+        case "context":
+            if any(not 0 < length(element["text"]) <= SECTION for element in block["elements"]):
+                yield "a context too long, or empty"
+        case "actions":
+            for element in block["elements"]:
+                if not 0 < length(element["text"]["text"]) <= BUTTON or length(element.get("value", "")) > VALUE:
+                    yield "a button's text or value too long"
+        case "input":
+            yield from _problems_of_input(block)
+
+
+def _problems_of_input(block: dict[str, Any]) -> Iterator[str]:
+    if not 0 < length(block["label"]["text"]) <= LABEL:
+        yield "an input without a label"
+    if length(block.get("hint", {}).get("text", "")) > HINT:
+        yield "a hint too long"
+    element = block["element"]
+    if length(element.get("initial_value", "")) > element.get("max_length", INPUT):
+        yield "an initial_value too long"
+    options = element.get("options", [])
+    chosen = [element["initial_option"]] if "initial_option" in element else element.get("initial_options", [])
+    if any(option not in options for option in chosen):
+        yield "an initial option that is none of the options"
+    if any(length(option["text"]["text"]) > BUTTON for option in options):
+        yield "an option's text too long"

@@ -1,0 +1,122 @@
+"""What the bot reads of a conversation: a message's thread, its words, and a link to it."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bot.activities.store import Place
+from bot.slack.installations import Installations
+from bot.slack.messages import Json, WholeThread, mentioned, plain, whole_thread
+from bot.slack.names import SlackNames
+from bot.slack.payloads import is_ts
+from bot.slack.text import units
+from bot.slack.web import Done, Never, NotNow, SlackWeb
+
+PAGE = 200
+MOST_PAGES = 5
+LOOK_UP_WITHIN = 2.5
+"""Seconds that a person who looks at an opening form waits for one look-up, at most."""
+
+MOST_NAMES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A thread's messages, oldest first, without the bot's own. `total` counts those too that could not be read."""
+
+    messages: tuple[Json, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The thread cannot be read: `error` is Slack's word, or `no_answer`."""
+
+    error: str
+
+
+class SlackConversations:
+    """Reads for a form that a person looks at; what does not come in time is done without."""
+
+    def __init__(self, web: SlackWeb, installations: Installations, names: SlackNames) -> None:
+        self._web = web
+        self._installations = installations
+        self._names = names
+
+    async def thread(self, place: Place, api_app_id: str, *, within: float = LOOK_UP_WITHIN) -> Thread | Unreadable:
+        """Read the thread that a message stands in.
+
+        Slack allows apps that are sold outside its marketplace 15 messages a minute; then the rest is counted, not read.
+        https://docs.slack.dev/reference/methods/conversations.replies
+        """
+        messages: list[Json] = []
+        answer: Thread | Unreadable = Unreadable("no_answer")
+        try:
+            async with asyncio.timeout(within):
+                cursor = ""
+                for _ in range(MOST_PAGES):
+                    page = await self._page(place, cursor, within)
+                    if isinstance(page, Unreadable):
+                        answer = page
+                        break
+                    messages += [one for one in page["messages"] if isinstance(one, dict) and is_ts(str(one.get("ts")))]
+                    cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
+                    if not cursor:
+                        break
+        except TimeoutError:
+            pass
+        return _thread(messages, place, api_app_id, complete=not cursor) if messages else answer
+
+    async def _page(self, place: Place, cursor: str, within: float) -> dict[str, Any] | Unreadable:
+        token = self._installations.token_for(place.enterprise_id, place.team_id)
+        if token is None:
+            return Unreadable("no_bot_token")
+        asked = {"channel": place.channel_id, "ts": place.thread_ts, "limit": str(PAGE)}
+        further = {"cursor": cursor} if cursor else {}
+        match await self._web.read(token, "conversations.replies", timeout=within, **asked, **further):
+            case Done(data):
+                return data if isinstance(data.get("messages"), list) else Unreadable("no_answer")
+            case NotNow(_, after):
+                return Unreadable("no_answer" if after is None else "ratelimited")
+            case Never(error):
+                return Unreadable(error)
+
+    async def link(self, place: Place) -> str | None:
+        """Return the message's permalink, if Slack gives one."""
+        token = self._installations.token_for(place.enterprise_id, place.team_id)
+        if token is None:
+            return None
+        asked = {"channel": place.channel_id, "message_ts": place.message_ts}
+        match await self._web.read(token, "chat.getPermalink", timeout=LOOK_UP_WITHIN, **asked):
+            case Done(data):
+                found = data.get("permalink")
+                return found if isinstance(found, str) and found else None
+            case _:
+                return None
+
+    async def words(self, place: Place, message: Json, *, within: float = LOOK_UP_WITHIN) -> str:
+        """Return a message as a person reads it, with the names that Slack tells."""
+        return plain(message, await self._named(place, [message], within))
+
+    async def whole(
+        self, place: Place, thread: Thread, reader_id: str, *, at_most: int, within: float = LOOK_UP_WITHIN
+    ) -> WholeThread:
+        """Write a thread down, with times in the reader's zone."""
+        names, zone = await asyncio.gather(
+            self._named(place, thread.messages, within),
+            self._names.zone(place.enterprise_id, place.team_id, reader_id, within=within),
+        )
+        return whole_thread(list(thread.messages), thread.total, names, zone, at_most=at_most, length=units)
+
+    async def _named(self, place: Place, messages: tuple[Json, ...] | list[Json], within: float) -> dict[str, str]:
+        ids = [id_ for message in messages for id_ in mentioned(message)]
+        return await self._names.names(place.enterprise_id, place.team_id, ids, within=within, at_most=MOST_NAMES)
+
+
+def _thread(messages: list[Json], place: Place, api_app_id: str, *, complete: bool) -> Thread:
+    theirs = tuple(one for one in messages if one["ts"] == place.message_ts or one.get("app_id") != api_app_id)
+    found = Thread(theirs, len(theirs))
+    replies = messages[0].get("reply_count")
+    if complete or not isinstance(replies, int):
+        return found
+    return replace(found, total=max(len(theirs), replies + 1 - (len(messages) - len(theirs))))

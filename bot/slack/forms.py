@@ -1,0 +1,320 @@
+"""The form in which an activity is recorded: opening it, choosing in it, submitting it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.context.ack.async_ack import AsyncAck
+
+from bot.activities.delivery import Delivery, Resolution
+from bot.activities.store import Accepted, Double, Outbox, Place, Refused, Unmapped
+from bot.activities.submission import MalformedTicketError, Submission, parse_ticket
+from bot.db import DatabaseUnavailableError
+from bot.encryption import Keyring, UndecipherableError
+from bot.slack import modals, views
+from bot.slack.background import Background
+from bot.slack.conversations import LOOK_UP_WITHIN, SlackConversations, Unreadable
+from bot.slack.explanations import unreadable
+from bot.slack.installations import Installations
+from bot.slack.modals import Form, FormText, Metadata, Typed, modal
+from bot.slack.payloads import BlockActions, Interaction, SlashCommand, View, ViewSubmission
+from bot.slack.replies import Responder
+from bot.slack.text import is_blank, units
+from bot.slack.web import Done, NotNow, SlackWeb
+
+OPEN_WITHIN = 2.0
+"""Seconds for `views.open`: a trigger_id is good for 3."""
+
+UPDATE_TRIES = 3
+READ_WITHIN = 1.0
+"""Seconds for reading a thread between a submission and its acknowledgement, which Slack wants within 3."""
+
+MAPPED_WITHIN = 0.5
+"""Seconds for finding out whether the workspace has a tenant, before the form is opened."""
+
+Answer = dict[str, Any]
+"""What a submission is acknowledged with: nothing (the form closes), errors by field, or another view."""
+
+
+class Accepting(Protocol):
+    """Told of each acceptance, so that it is sent at once."""
+
+    def wake(self, tenant_id: int) -> None: ...
+
+
+class SlackModals:
+    """Opens modals, and changes what stands in them."""
+
+    def __init__(self, web: SlackWeb, installations: Installations) -> None:
+        self._web = web
+        self._installations = installations
+
+    async def open(self, enterprise_id: str | None, team_id: str, trigger_id: str, view: dict[str, Any]) -> str | None:
+        """Open a modal within the trigger_id's life; return its id, or None when Slack did not take it."""
+        token = self._installations.token_for(enterprise_id, team_id)
+        if token is None:
+            return None
+        opened = await self._web.call(token, "views.open", timeout=OPEN_WITHIN, trigger_id=trigger_id, view=view)
+        shown = opened.data.get("view") if isinstance(opened, Done) else None
+        return str(shown.get("id")) if isinstance(shown, dict) else None
+
+    async def update(self, who: Interaction, view_id: str, view: dict[str, Any]) -> bool:
+        """Put a view in an open modal's place. False: the person has closed it, or Slack does not take it."""
+        token = self._installations.token_for(who.enterprise_id, who.team_id)
+        if token is None:
+            return False
+        for attempt in range(UPDATE_TRIES):
+            result = await self._web.call(token, "views.update", view_id=view_id, view=view)
+            if not isinstance(result, NotNow):
+                return isinstance(result, Done)
+            await asyncio.sleep(result.after or 0.5 * 2.0**attempt)
+        return False
+
+
+class Forms:
+    """Registers what one does in the form. Whoever opens it fills it in."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        worker: Accepting,
+        responder: Responder,
+        slack_modals: SlackModals,
+        conversations: SlackConversations,
+        keyring: Keyring,
+        background: Background,
+        link_hosts: tuple[str, ...],
+        *,
+        identified: Callable[[], bool],
+    ) -> None:
+        self._outbox = outbox
+        self._worker = worker
+        self._responder = responder
+        self._modals = slack_modals
+        self._conversations = conversations
+        self._keyring = keyring
+        self._background = background
+        self._link_hosts = link_hosts
+        self._identified = identified
+
+    def register(self, bolt: AsyncApp) -> None:
+        bolt.view(modals.CALLBACK)(self.submit)
+        bolt.action(modals.WHAT_ACTION)(self.choose)
+
+    async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Accept what stands in the form; what is wrong stands by its field, or above them all."""
+        submitted = ViewSubmission.model_validate(body)
+        try:
+            metadata = Metadata.model_validate_json(submitted.view.private_metadata)
+        except ValidationError:
+            await ack(response_action="update", view=modals.notice_modal(views.already(None)))
+            return
+        await ack(**await self._submit(submitted, metadata, modals.typed(submitted.view, metadata)))
+
+    async def choose(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Fill the text in anew: with the message, or with the whole thread."""
+        click = BlockActions.model_validate(body)
+        if click.view is not None:
+            self._background.start(self._switch(click, click.view))
+        await ack()
+
+    async def open_empty(self, command: SlashCommand, ticket: str) -> bool:
+        """Open the form for what a command left out."""
+        try:
+            async with asyncio.timeout(MAPPED_WITHIN):
+                place = (command.enterprise_id, command.team_id, command.channel_id)
+                mapped = await self._outbox.is_mapped(*place)
+        except (TimeoutError, DatabaseUnavailableError):
+            mapped = True  # told at the submission, if it is not
+        metadata = Metadata(channel=command.channel_id, response_url=sealed(self._keyring, command.response_url))
+        view = (
+            modal(Form(metadata.fitting(), ticket)) if mapped else modals.notice_modal(self._unmapped(command.team_id))
+        )
+        return await self._modals.open(command.enterprise_id, command.team_id, command.trigger_id, view) is not None
+
+    async def open_edit(self, click: BlockActions, old: Delivery) -> bool:
+        """Open the form with what was sent, to be sent again."""
+        view = modal(modals.edit_form(old, sealed(self._keyring, click.response_url)))
+        return await self._modals.open(click.enterprise_id, click.team_id, click.trigger_id, view) is not None
+
+    def _unmapped(self, team_id: str) -> views.Message:
+        # Until Slack has said whose the token is, the environment's tenant may not be mapped yet.
+        return views.unmapped(team_id) if self._identified() else views.starting()
+
+    # -- submitting
+
+    async def _submit(self, submitted: ViewSubmission, metadata: Metadata, typed: Typed) -> Answer:
+        try:
+            ticket_id = parse_ticket(typed.ticket, self._link_hosts)
+        except MalformedTicketError as error:
+            return _errors(modals.TICKET_BLOCK, f"Not a ticket: {error}.")
+        blocks = modals.text_blocks(whole=typed.text.whole)
+        for block_id, words in zip(blocks, typed.text.fields, strict=False):
+            if (length := units(words)) > modals.LONGEST_INPUT:
+                return _errors(block_id, f"{length:,} characters; this field holds {modals.LONGEST_INPUT:,}.")
+        text = await self._chosen(submitted, metadata, typed)
+        if text is None:
+            return _errors(
+                modals.WHAT_BLOCK, "The text below is not what you chose. Choose once more, and wait for it."
+            )
+        words = text.joined()
+        if text.fields and is_blank(words):
+            return _errors(blocks[0], "Write what the customer did.")
+        if metadata.link is not None and typed.add_link:
+            words = f"{words}\n\nSlack message: {metadata.link}"
+        try:
+            accept = self._accept if metadata.retry_of is None else self._send_again
+            return await accept(submitted, metadata, typed, ticket_id, words)
+        except DatabaseUnavailableError as error:
+            return _once_more(metadata, typed, views.unavailable(error).text)
+
+    async def _chosen(self, submitted: ViewSubmission, metadata: Metadata, typed: Typed) -> FormText | None:
+        """Return the text to be recorded: the form's, or what was chosen when the form had not followed yet.
+
+        None: it cannot be had, or the person's own words would be lost.
+        """
+        if typed.wants_whole is None or typed.wants_whole == typed.text.whole:
+            return typed.text
+        if typed.edited:
+            return None
+        found = await self._read(submitted, metadata, whole=typed.wants_whole, within=READ_WITHIN)
+        return found if isinstance(found, FormText) else None
+
+    async def _accept(
+        self, submitted: ViewSubmission, metadata: Metadata, typed: Typed, ticket_id: str, text: str
+    ) -> Answer:
+        submission = Submission(
+            enterprise_id=submitted.enterprise_id,
+            team_id=submitted.team_id,
+            channel_id=metadata.channel,
+            user_id=submitted.user.id,
+            key=f"view:{submitted.view.id}",  # however often it is submitted, and Slack sends it
+            ticket_id=ticket_id,
+            text=text,
+            response_url=self._opened(metadata.response_url),
+            thread_ts=metadata.thread,
+            message_ts=metadata.message,
+        )
+        match await self._outbox.accept(submission, despite=metadata.shown):
+            case Unmapped():
+                return _once_more(metadata, typed, self._unmapped(submitted.team_id).text)
+            case Double() as double:
+                shown = metadata.model_copy(update={"shown": double.delivery.id})
+                return _once_more(shown, typed, views.recorded_before(double))
+            case Accepted(tenant_id=tenant_id):
+                self._worker.wake(tenant_id)
+                return {}
+
+    async def _send_again(
+        self, submitted: ViewSubmission, metadata: Metadata, typed: Typed, ticket_id: str, text: str
+    ) -> Answer:
+        old = await self._outbox.find(submitted.team_id, metadata.retry_of or "")
+        if old is None or submitted.is_foreign:
+            return _notice(views.already(None))
+        words = text if typed.text.fields else old.text
+        if words is None:
+            return _notice(views.undecipherable())
+        match await self._outbox.send_again(old.id, again(submitted, old, ticket_id, words, old.response_url)):
+            case Unmapped():
+                return _once_more(metadata, typed, self._unmapped(submitted.team_id).text)
+            case Refused(delivery):
+                return _notice(views.already(delivery))
+            case Accepted(tenant_id=tenant_id):
+                self._worker.wake(tenant_id)
+                await show_resolved(self._outbox, self._responder, submitted.team_id, old, old.response_url)
+                return {}
+
+    def _opened(self, response_url: str | None) -> str | None:
+        try:
+            return None if response_url is None else self._keyring.decrypt(response_url.encode())
+        except UndecipherableError:
+            return None  # a direct message does as well
+
+    # -- choosing between the message and its thread
+
+    async def _switch(self, click: BlockActions, view: View) -> None:
+        try:
+            metadata = Metadata.model_validate_json(view.private_metadata)
+        except ValidationError:
+            return
+        typed = modals.typed(view, metadata)
+        chosen = click.actions[0].selected_option
+        whole = chosen is not None and chosen.value == modals.WHOLE_THREAD
+        if whole == typed.text.whole:
+            return
+        form = _as_typed(metadata, typed)
+        match await self._read(click, metadata, whole=whole, within=LOOK_UP_WITHIN):
+            case Unreadable(error):
+                note = f"The text was left as it is, for {unreadable(error, metadata.channel)}."
+                form = replace(form, choice=False, notes=(note,))
+            case FormText() as text:
+                form = replace(form, text=text)
+        await self._modals.update(click, view.id, modal(form))
+
+    async def _read(self, who: Interaction, metadata: Metadata, *, whole: bool, within: float) -> FormText | Unreadable:
+        """Read the message, or its whole thread, anew: the form has no room to keep both."""
+        place = Place(who.enterprise_id, who.team_id, metadata.channel, metadata.thread or "", metadata.message or "")
+        thread = await self._conversations.thread(place, who.api_app_id, within=within)
+        if isinstance(thread, Unreadable):
+            return thread
+        if whole:
+            written = await self._conversations.whole(
+                place, thread, who.user.id, at_most=modals.LONGEST_INPUT, within=within
+            )
+            return FormText.of_thread(written)
+        for message in thread.messages:
+            if message["ts"] == place.message_ts:
+                return FormText.of(await self._conversations.words(place, message, within=within))
+        return Unreadable("message_not_found")
+
+
+def sealed(keyring: Keyring, response_url: str | None) -> str | None:
+    """Encrypt a response_url for the way through Slack and back in a form's metadata."""
+    return None if response_url is None else keyring.encrypt(response_url).decode()
+
+
+def again(who: Interaction, old: Delivery, ticket_id: str, text: str, response_url: str | None) -> Submission:
+    """Ask for an earlier delivery once more, in its place in Slack."""
+    return Submission(
+        enterprise_id=old.enterprise_id,
+        team_id=old.team_id,
+        channel_id=old.channel_id,
+        user_id=who.user.id,
+        key=f"{Resolution.SENT_AGAIN}:{old.id}",
+        ticket_id=ticket_id,
+        text=text,
+        response_url=response_url,
+    )
+
+
+async def show_resolved(
+    outbox: Outbox, responder: Responder, team_id: str, old: Delivery, response_url: str | None
+) -> None:
+    """Take an answer's buttons away and say who decided."""
+    try:
+        current = await outbox.find(team_id, old.id)
+    except DatabaseUnavailableError:
+        return  # a button that still stands there says that it is past its time
+    if current is not None and current.resolution is not None:
+        responder.replace(response_url, views.answer(current, with_text=views.stands_alone(current)))
+
+
+def _as_typed(metadata: Metadata, typed: Typed) -> Form:
+    return Form(metadata, typed.ticket, typed.text, choice=typed.wants_whole is not None, add_link=typed.add_link)
+
+
+def _once_more(metadata: Metadata, typed: Typed, notice: str) -> Answer:
+    """Show the form with what was typed, and above it why it was not taken yet."""
+    form = replace(_as_typed(metadata, typed), notice=notice)
+    return {"response_action": "update", "view": modal(form)}
+
+
+def _errors(block_id: str, words: str) -> Answer:
+    return {"response_action": "errors", "errors": {block_id: words}}
+
+
+def _notice(message: views.Message) -> Answer:
+    return {"response_action": "update", "view": modals.notice_modal(message)}

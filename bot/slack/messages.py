@@ -1,0 +1,290 @@
+"""A Slack message as plain text, the way a person reads it in Slack. Pure.
+
+Shapes: https://docs.slack.dev/reference/block-kit/blocks, https://docs.slack.dev/legacy/legacy-messaging (attachments).
+A message is JSON of Slack's that other apps had a hand in: what is not of the expected type is passed over.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from itertools import chain
+from typing import Any
+
+from bot.slack.text import as_read, is_blank, link, sound, unescape
+
+Json = Mapping[str, Any]
+Names = Mapping[str, str]
+"""Names by id: people (U, W), channels (C, G), groups of people (S)."""
+
+_MENTION = re.compile(r"<(?:@([UW][A-Z0-9]+)|#([CG][A-Z0-9]+)\|?|!subteam\^(S[A-Z0-9]+))>")
+_MENTIONING = ("user_id", "channel_id", "usergroup_id")
+_BULLETS = "•◦▪"
+_INDENT = "    "
+_ROMAN = ((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))
+
+
+def plain(message: Json, names: Names) -> str:
+    """Return a message's words: its blocks, or its text; a bot's attachments; a line for each file."""
+    body = _blocks(message.get("blocks"), names)
+    if is_blank(body):
+        body = as_read(_string(message.get("text")), names)
+    attached = [] if not is_blank(body) and not _is_from_bot(message) else _objects(message.get("attachments"))
+    shared = [one for one in _objects(message.get("attachments")) if one not in attached and _is_shared(one)]
+    parts = [body, *(_attachment(one, names) for one in [*attached, *shared]), "\n".join(_files(message))]
+    return sound("\n\n".join(part.strip("\n") for part in parts if not is_blank(part)))
+
+
+def mentioned(message: Json) -> list[str]:
+    """Return the ids of the people, channels and groups that a message names, its author first, each once."""
+    author = [_string(message.get("user"))] if "user_profile" not in message else []
+    found = chain(author, _mentioned({name: message.get(name) for name in ("blocks", "text", "attachments")}))
+    return [id_ for id_ in dict.fromkeys(found) if id_]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeThread:
+    """A thread as one text. `left_out` messages at its end did not fit; `cut`: not even all of the first did."""
+
+    text: str
+    left_out: int
+    cut: bool
+
+
+def whole_thread(
+    messages: list[Json], total: int, names: Names, zone: tzinfo, *, at_most: int, length: Callable[[str], int]
+) -> WholeThread:
+    """Write a thread down, oldest first: author, time and words of each message.
+
+    What `at_most` (by `length`) has no room for is left out, message by message, and a line at the end says how many;
+    `total` counts those too that could not be read.
+    """
+    entries = [_entry(message, names, zone) for message in sorted(messages, key=lambda one: float(one["ts"]))]
+    text, taken = "", 0
+    for entry in entries:
+        longer = f"{text}\n\n{entry}" if text else entry
+        if length(longer + _left_out(total - taken - 1)) > at_most:
+            break
+        text, taken = longer, taken + 1
+    if taken or not entries:
+        return WholeThread(text + _left_out(total - taken), total - taken, cut=False)
+    ending = f" … [cut here]{_left_out(total - 1)}"
+    first = entries[0]
+    while length(first + ending) > at_most:
+        first = first[: len(first) - max(1, (length(first + ending) - at_most) // 2)]
+    return WholeThread(first + ending, total - 1, cut=True)
+
+
+def _left_out(count: int) -> str:
+    return f"\n\n[{count} later message{'' if count == 1 else 's'} left out]" if count > 0 else ""
+
+
+def _entry(message: Json, names: Names, zone: tzinfo) -> str:
+    moment = datetime.fromtimestamp(float(message["ts"]), zone)
+    return f"{author(message, names)}, {moment:%Y-%m-%d %H:%M} {_offset(moment)}:\n{plain(message, names)}".rstrip()
+
+
+def _offset(moment: datetime) -> str:
+    return f"UTC{moment.isoformat()[-len('+00:00') :]}" if moment.utcoffset() else "UTC"
+
+
+def author(message: Json, names: Names) -> str:
+    """Return the name that Slack shows above a message."""
+    profile = message.get("user_profile")
+    profile = profile if isinstance(profile, dict) else {}
+    user = _string(message.get("user"))
+    bot = message.get("bot_profile")
+    return (
+        _string(message.get("username"))
+        or (_string(bot.get("name")) if isinstance(bot, dict) else "")
+        or _string(profile.get("display_name"))
+        or _string(profile.get("real_name"))
+        or names.get(user)
+        or user
+        or "Somebody"
+    )
+
+
+def _is_from_bot(message: Json) -> bool:
+    return "bot_id" in message or message.get("subtype") == "bot_message"
+
+
+def _is_shared(attachment: Json) -> bool:
+    """Say whether an attachment is a message that somebody passed on; a preview that Slack made of a link is not."""
+    return bool(attachment.get("is_share") or attachment.get("is_msg_unfurl"))
+
+
+def _files(message: Json) -> Iterator[str]:
+    for file in _objects(message.get("files")):
+        name = _string(file.get("name")) or _string(file.get("title")) or "without a name"
+        yield f"[file: {'deleted' if file.get('mode') == 'tombstone' else name}]"
+
+
+def _attachment(attachment: Json, names: Names) -> str:
+    def words(name: str) -> str:
+        return as_read(_string(attachment.get(name)), names)
+
+    title = link(_string(attachment.get("title_link")), words("title")) if words("title") else ""
+    fields = [
+        ": ".join(filter(None, (as_read(_string(field.get(name)), names) for name in ("title", "value"))))
+        for field in _objects(attachment.get("fields"))
+    ]
+    blocks = _blocks(attachment.get("blocks"), names)
+    parts = [words("author_name"), title, words("text"), *fields, blocks, words("footer")]
+    body = "\n".join(part for part in parts if part) or words("fallback")
+    if _is_shared(attachment):
+        body = _quoted(body)
+    return "\n".join(part for part in (words("pretext"), body) if part)
+
+
+def _blocks(blocks: Any, names: Names) -> str:  # noqa: ANN401 - JSON
+    return "\n".join(text for block in _objects(blocks) if (text := _block(block, names)))
+
+
+def _block(block: Json, names: Names) -> str:
+    match block.get("type"):
+        case "rich_text":
+            parts = [_rich(element, names) for element in _objects(block.get("elements"))]
+            return "\n".join(part.removesuffix("\n") for part in parts)
+        case "context":
+            return " ".join(filter(None, (_piece(element, names) for element in _objects(block.get("elements")))))
+        case "table":
+            return "\n".join(
+                " | ".join(_piece(cell, names) for cell in _objects(row)) for row in _lists(block.get("rows"))
+            )
+        case "actions" | "input" | "divider":
+            return ""  # what one presses or fills in is not what was said
+        case "markdown":
+            return _string(block.get("text"))
+        case _:
+            pieces = [block.get("text"), *_objects(block.get("fields")), block.get("title"), block.get("description")]
+            words = [_piece(piece, names) for piece in pieces if isinstance(piece, dict)]
+            return "\n".join(filter(None, [*words, _image(block)]))
+
+
+def _piece(piece: Json, names: Names) -> str:
+    """Return the words of a text object, an image, or a cell of a table."""
+    match piece.get("type"):
+        case "mrkdwn":
+            return as_read(_string(piece.get("text")), names)
+        case "image":
+            return _image(piece)
+        case "rich_text":
+            return _block(piece, names)
+        case _:
+            return unescape(_string(piece.get("text")))
+
+
+def _image(block: Json) -> str:
+    alt = _string(block.get("alt_text"))
+    return f"[image: {unescape(alt)}]" if block.get("type") == "image" and alt else ""
+
+
+def _rich(element: Json, names: Names) -> str:
+    match element.get("type"):
+        case "rich_text_list":
+            text = _list(element, names)
+        case "rich_text_quote":
+            return _quoted(_inline(element, names).removesuffix("\n"))
+        case _:
+            text = _inline(element, names)
+    return _quoted(text) if element.get("border") else text
+
+
+def _list(element: Json, names: Names) -> str:
+    level, offset = _count(element.get("indent")), _count(element.get("offset"))
+    ordered = element.get("style") == "ordered"
+    lines = []
+    for number, item in enumerate(_objects(element.get("elements")), offset + 1):
+        mark = f"{_numeral(number, level)}." if ordered else _BULLETS[min(level, len(_BULLETS) - 1)]
+        words = _inline(item, names).removesuffix("\n").replace("\n", f"\n{_INDENT * (level + 1)}")
+        lines.append(f"{_INDENT * level}{mark} {words}")
+    return "\n".join(lines)
+
+
+def _numeral(number: int, level: int) -> str:
+    """Number as Slack does: 1, 2, 3; below that a, b, c; below that i, ii, iii; and round again."""
+    match level % 3:
+        case 1 if number <= 26:  # noqa: PLR2004 - the alphabet
+            return chr(ord("a") + number - 1)
+        case 2 if number < 40:  # noqa: PLR2004 - where the numerals below end
+            text = ""
+            for value, numeral in _ROMAN:
+                text += numeral * (number // value)
+                number %= value
+            return text
+        case _:
+            return str(number)
+
+
+def _inline(element: Json, names: Names) -> str:
+    return "".join(_word(word, names) for word in _objects(element.get("elements")))
+
+
+def _word(word: Json, names: Names) -> str:
+    def name(key: str) -> str:
+        id_ = _string(word.get(key))
+        return names.get(id_, id_)
+
+    text = _string(word.get("text"))
+    match word.get("type"):
+        case "link":
+            text = link(_string(word.get("url")), text)
+        case "emoji":
+            tone = _count(word.get("skin_tone"))
+            text = f":{_string(word.get('name'))}:" + (f":skin-tone-{tone}:" if tone else "")
+        case "user":
+            text = f"@{name('user_id')}"
+        case "usergroup":
+            text = f"@{name('usergroup_id').removeprefix('@')}"
+        case "channel":
+            text = f"#{name('channel_id')}"
+        case "broadcast":
+            text = f"@{_string(word.get('range'))}"
+        case "team":
+            text = f"@{_string(word.get('team_id'))}"
+        case "color":
+            text = _string(word.get("value"))
+        case "date":
+            text = (
+                _string(word.get("fallback"))
+                or f"{datetime.fromtimestamp(_count(word.get('timestamp')), UTC):%Y-%m-%d %H:%M} UTC"
+            )
+    style = word.get("style")
+    struck = isinstance(style, dict) and style.get("strike") and not is_blank(text)
+    return f"~{text}~" if struck else text
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
+
+
+def _mentioned(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+    if isinstance(value, str):
+        for found in _MENTION.finditer(value):
+            yield found[1] or found[2] or found[3]
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if name in _MENTIONING and isinstance(inner, str):
+                yield inner
+            else:
+                yield from _mentioned(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _mentioned(inner)
+
+
+def _string(value: Any) -> str:  # noqa: ANN401 - JSON
+    return value if isinstance(value, str) else ""
+
+
+def _count(value: Any) -> int:  # noqa: ANN401 - JSON
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _objects(value: Any) -> list[Json]:  # noqa: ANN401 - JSON
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _lists(value: Any) -> list[Any]:  # noqa: ANN401 - JSON
+    return [one for one in value if isinstance(one, list)] if isinstance(value, list) else []

@@ -1,0 +1,286 @@
+"""The form in which an activity is recorded, as a modal: data in, a view out. Pure.
+
+Slack's limits hold by construction: https://docs.slack.dev/reference/views/modal-views
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from bot.activities.delivery import Delivery
+from bot.slack.messages import WholeThread
+from bot.slack.payloads import View, ViewState
+from bot.slack.text import cut, sound, units
+from bot.slack.views import Block, Message, context, plain_text, quoted, section
+
+CALLBACK = "record_portal_activity"
+"""The message shortcut's callback_id in the manifest, and that of the form."""
+
+TICKET_BLOCK = "ticket"
+TEXT_BLOCK = "text"
+THREAD_BLOCK = "thread_text"
+WHAT_BLOCK = "what"
+LINK_BLOCK = "link"
+WHAT_ACTION = "what_to_record"
+INPUT_ACTION = "input"
+LONGEST_INPUT = 3000
+"""Characters in a field, as Slack counts them (`units`)."""
+
+MOST_FIELDS = 5
+"""Fields for one text: a message that a person types has 12,000 characters at most."""
+
+_LONGEST_METADATA = 2900
+"""Slack takes 3,000 characters; the joins of a text and a delivery that is shown later must find room too."""
+THIS_MESSAGE, WHOLE_THREAD = "message", "thread"
+_TITLE = "Record in LeadSquared"
+
+
+class Metadata(BaseModel):
+    """What the form carries to its submission, in `private_metadata`. `response_url` is encrypted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    channel: str
+    thread: str | None = None
+    message: str | None = None
+    link: str | None = None
+    response_url: str | None = None
+    joins: tuple[str, ...] = ()  # what stood between the parts of a text that needs several fields
+    shown: str | None = None  # the delivery that the person was shown as recorded before
+    retry_of: str | None = None
+
+    def with_joins(self, joins: tuple[str, ...]) -> Self:
+        return self.model_copy(update={"joins": joins})
+
+    def fitting(self) -> Self:
+        """Return what Slack's 3,000 characters have room for: without the response_url, then without the link."""
+        for left_out in ((), ("response_url",), ("response_url", "link")):
+            smaller = self.model_copy(update=dict.fromkeys(left_out))
+            if units(smaller.model_dump_json()) <= _LONGEST_METADATA:
+                break
+        return smaller
+
+
+@dataclass(frozen=True, slots=True)
+class FormText:
+    """A text over the fields that it needs, and what stood between them. `whole`: it is the thread's.
+
+    Without fields, the text is not edited here.
+    """
+
+    fields: tuple[str, ...] = ("",)
+    joins: tuple[str, ...] = ()
+    whole: bool = False
+    hint: str | None = None
+    left_out: int = 0  # characters that no field has room for
+
+    @classmethod
+    def of(cls, text: str, *, what: str = "message") -> Self:
+        """Spread a text over fields: at the ends of lines, else of words, else where the field ends."""
+        fields: list[str] = []
+        joins: list[str] = []
+        rest = text
+        while units(rest) > LONGEST_INPUT and len(fields) < MOST_FIELDS - 1:
+            head = cut(rest, LONGEST_INPUT)
+            end = _end(head, "\n") or _end(head, " ") or len(head)
+            join = rest[end] if rest[end] in "\n " else ""
+            fields.append(rest[:end])
+            joins.append(join)
+            rest = rest[end + len(join) :]
+        last = cut(rest, LONGEST_INPUT)
+        left_out = len(rest) - len(last)
+        hint = _too_long(what, len(text), left_out) if fields else None
+        return cls((*fields, last), tuple(joins), hint=hint, left_out=left_out)
+
+    @classmethod
+    def of_thread(cls, thread: WholeThread) -> Self:
+        """Fill the one field that a thread has; it was written to fit."""
+        hint = None
+        if thread.left_out or thread.cut:
+            first = "the end of the first message and " if thread.cut else ""
+            later = f"{thread.left_out:,} later message{'' if thread.left_out == 1 else 's'}"
+            hint = f"The thread does not fit into {LONGEST_INPUT:,} characters: {first}{later} left out."
+        return cls((thread.text,), whole=True, hint=hint)
+
+    def joined(self) -> str:
+        """Return the text over all fields."""
+        between = [*self.joins, *("\n" for _ in self.fields)][: max(len(self.fields) - 1, 0)]
+        return "".join(part + join for part, join in zip(self.fields, [*between, ""], strict=False)).strip()
+
+
+def _too_long(what: str, length: int, left_out: int) -> str:
+    count = f"This {what} has {length:,} characters; a field holds {LONGEST_INPUT:,}. It goes on in the fields below"
+    return f"{count}, and its last {left_out:,} characters are left out." if left_out else f"{count}."
+
+
+def _end(text: str, separator: str) -> int:
+    """Return where the last line, or word, of a text's second half ends; 0 when it has none."""
+    return max(text.rfind(separator, len(text) // 2), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What stands in the form. `choice`: one may choose between the message and its thread."""
+
+    metadata: Metadata
+    ticket: str = ""
+    text: FormText = FormText()
+    choice: bool = False
+    add_link: bool = True
+    notes: tuple[str, ...] = ()
+    notice: str | None = None  # above everything: what one has to know before one submits (again)
+
+
+def text_blocks(*, whole: bool) -> list[str]:
+    """Return the block_ids of a text's fields. A thread's are others: Slack keeps what stands in a block of the same id."""
+    first = THREAD_BLOCK if whole else TEXT_BLOCK
+    return [first, *(f"{first}_{number}" for number in range(2, MOST_FIELDS + 1))]
+
+
+def modal(form: Form) -> dict[str, Any]:
+    """Build the form's view."""
+    metadata = form.metadata
+    asked = form.notice is not None and metadata.shown is not None
+    return {
+        "type": "modal",
+        "callback_id": CALLBACK,
+        "title": plain_text(_TITLE if metadata.retry_of is None else "Edit and send again"),
+        "submit": plain_text("Record again" if asked else "Record" if metadata.retry_of is None else "Send"),
+        "close": plain_text("Cancel"),
+        "private_metadata": metadata.with_joins(form.text.joins).model_dump_json(exclude_defaults=True),
+        "blocks": list(_blocks(form)),
+    }
+
+
+def _blocks(form: Form) -> Iterator[Block]:
+    if form.notice is not None:
+        yield section(form.notice)
+    yield _text_input(TICKET_BLOCK, "Ticket", form.ticket, hint="143, #143, a GUID, or a link to the ticket")
+    if form.choice:
+        yield _what(whole=form.text.whole)
+    yield from _text(form)
+    if form.metadata.link is not None:
+        yield _link(ticked=form.add_link)
+    for note in form.notes:
+        yield context(note)
+
+
+def _text(form: Form) -> Iterator[Block]:
+    text = form.text
+    hint = text.hint or "What the customer did; it appears on the ticket as it stands here."
+    for number, (block_id, words) in enumerate(zip(text_blocks(whole=text.whole), text.fields, strict=False), 1):
+        label = "Text" if len(text.fields) == 1 else f"Text, part {number} of {len(text.fields)}"
+        block = _text_input(block_id, label, words, hint=hint if number == 1 else None, multiline=True)
+        yield block | {"optional": True} if number > 1 else block
+
+
+def _what(*, whole: bool) -> Block:
+    options = {
+        THIS_MESSAGE: _option("This message", THIS_MESSAGE),
+        WHOLE_THREAD: _option("The whole thread, with authors and times", WHOLE_THREAD),
+    }
+    return {
+        "type": "input",
+        "block_id": WHAT_BLOCK,
+        "dispatch_action": True,
+        "label": plain_text("What to record"),
+        "hint": plain_text("Choosing the other one replaces the text below."),
+        "element": {
+            "type": "radio_buttons",
+            "action_id": WHAT_ACTION,
+            "options": list(options.values()),
+            "initial_option": options[WHOLE_THREAD if whole else THIS_MESSAGE],
+        },
+    }
+
+
+def _link(*, ticked: bool) -> Block:
+    option = _option("Add a link to the Slack message", "link")
+    chosen = {"initial_options": [option]} if ticked else {}
+    return {
+        "type": "input",
+        "block_id": LINK_BLOCK,
+        "optional": True,
+        "label": plain_text("Link"),
+        "element": {"type": "checkboxes", "action_id": INPUT_ACTION, "options": [option], **chosen},
+    }
+
+
+def _option(label: str, value: str) -> dict[str, Any]:
+    return {"text": plain_text(label), "value": value}
+
+
+def _text_input(block_id: str, label: str, value: str, *, hint: str | None, multiline: bool = False) -> Block:
+    element = {
+        "type": "plain_text_input",
+        "action_id": INPUT_ACTION,
+        "multiline": multiline,
+        "max_length": LONGEST_INPUT,
+        **({"initial_value": value} if value else {}),
+    }
+    block = {"type": "input", "block_id": block_id, "label": plain_text(label), "element": element}
+    return block if hint is None else block | {"hint": plain_text(hint)}
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What a person left in the form."""
+
+    ticket: str
+    text: FormText
+    wants_whole: bool | None  # None: there was no choice
+    add_link: bool
+    edited: bool  # the text is not what the form was filled in with
+
+
+def typed(view: View, metadata: Metadata) -> Typed:
+    """Read a submitted form, or one in which something was chosen."""
+    state = view.state
+    whole = state.input(THREAD_BLOCK) is not None
+    blocks = text_blocks(whole=whole)
+    # An input's value has no encoding to undo.
+    fields = tuple(sound(found.value or "") for block_id in blocks if (found := state.input(block_id)) is not None)
+    filled_in = {
+        block.get("block_id"): (block.get("element") or {}).get("initial_value") or "" for block in view.blocks
+    }
+    ticket, link = state.input(TICKET_BLOCK), state.input(LINK_BLOCK)
+    return Typed(
+        ticket="" if ticket is None else sound(ticket.value or "").strip(),
+        text=FormText(fields, metadata.joins, whole),
+        wants_whole=_wants_whole(state),
+        add_link=link is not None and bool(link.selected_options),
+        edited=any(words != filled_in.get(block_id, "") for block_id, words in zip(blocks, fields, strict=False)),
+    )
+
+
+def _wants_whole(state: ViewState) -> bool | None:
+    choice = state.input(WHAT_BLOCK)
+    if choice is None or choice.selected_option is None:
+        return None
+    return choice.selected_option.value == WHOLE_THREAD
+
+
+def edit_form(delivery: Delivery, response_url: str | None) -> Form:
+    """The form of "Edit and send again", filled in with what was sent. `response_url` is encrypted."""
+    words = delivery.text or ""
+    metadata = Metadata(channel=delivery.channel_id, retry_of=delivery.id, response_url=response_url).fitting()
+    text = FormText.of(words, what="text")
+    if not text.left_out:
+        return Form(metadata, delivery.ticket_id, text)
+    too_long = f"The text has {len(words):,} characters, too many to edit here. It is sent as it was:"
+    return Form(metadata, delivery.ticket_id, FormText(fields=()), notes=(f"{too_long}\n{quoted(delivery)}",))
+
+
+def loading_modal() -> dict[str, Any]:
+    """What opens at once, while Slack is asked for the rest."""
+    return _wordy("Reading the message… If this stays for more than ten seconds, close it and try again.")
+
+
+def notice_modal(message: Message) -> dict[str, Any]:
+    return _wordy(message.text)
+
+
+def _wordy(words: str) -> dict[str, Any]:
+    return {"type": "modal", "title": plain_text(_TITLE), "close": plain_text("Close"), "blocks": [section(words)]}

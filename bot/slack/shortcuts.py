@@ -1,0 +1,116 @@
+"""The message shortcut "Record in LeadSquared": open the form at once, then fill it in."""
+
+import asyncio
+from typing import Any
+
+import structlog
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.context.ack.async_ack import AsyncAck
+
+from bot.activities.store import Outbox, Place, Unmapped
+from bot.activities.submission import find_ticket
+from bot.db import DatabaseUnavailableError
+from bot.encryption import Keyring
+from bot.slack import modals, views
+from bot.slack.background import Background
+from bot.slack.conversations import SlackConversations, Thread, Unreadable
+from bot.slack.explanations import unreadable
+from bot.slack.forms import SlackModals, sealed
+from bot.slack.modals import Form, FormText, Metadata, modal
+from bot.slack.payloads import MessageShortcut
+from bot.slack.replies import Responder
+
+_log = structlog.get_logger(__name__)
+
+
+class Shortcuts:
+    """Registers the message shortcut. What it opens is submitted like any other form."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        responder: Responder,
+        slack_modals: SlackModals,
+        conversations: SlackConversations,
+        keyring: Keyring,
+        background: Background,
+        link_hosts: tuple[str, ...],
+    ) -> None:
+        self._outbox = outbox
+        self._responder = responder
+        self._modals = slack_modals
+        self._conversations = conversations
+        self._keyring = keyring
+        self._background = background
+        self._link_hosts = link_hosts
+
+    def register(self, bolt: AsyncApp) -> None:
+        bolt.message_shortcut(modals.CALLBACK)(self.record)
+
+    async def record(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Open the form before anything is looked up: the trigger_id is good for 3 seconds."""
+        used = MessageShortcut.model_validate(body)
+        view_id = await self._modals.open(used.enterprise_id, used.team_id, used.trigger_id, modals.loading_modal())
+        if view_id is None:
+            self._responder.say(used.response_url, views.modal_failed())
+        else:
+            self._background.start(self._fill_in(used, view_id))
+        await ack()
+
+    async def _fill_in(self, used: MessageShortcut, view_id: str) -> None:
+        try:
+            view = await self._filled_in(used)
+        except DatabaseUnavailableError as error:
+            view = modals.notice_modal(views.unavailable(error))
+        except Exception:  # noqa: BLE001 - logged; and the person reads that nothing was done
+            _log.exception("form_not_filled_in")
+            view = modals.notice_modal(views.broken())
+        if not await self._modals.update(used, view_id, view):
+            _log.warning("form_not_shown")  # closed by now, or Slack is away: the form itself says to try again
+
+    async def _filled_in(self, used: MessageShortcut) -> dict[str, Any]:
+        place = Place(used.enterprise_id, used.team_id, used.channel.id, used.thread_ts or used.ts, used.ts)
+        known, thread, link, text = await asyncio.gather(
+            self._outbox.thread(place),
+            self._conversations.thread(place, used.api_app_id),
+            self._conversations.link(place),
+            self._conversations.words(place, used.message),
+        )
+        if isinstance(known, Unmapped):
+            return modals.notice_modal(views.unmapped(used.team_id))
+        ticket = known.ticket_id or find_ticket(text, self._link_hosts) or await self._named_at_first(place, thread)
+        before = await self._outbox.recorded_before(place, ticket) if ticket else None
+        metadata = Metadata(
+            channel=place.channel_id,
+            thread=place.thread_ts,
+            message=place.message_ts,
+            link=link,
+            response_url=sealed(self._keyring, used.response_url),
+            shown=None if before is None else before.delivery.id,
+        )
+        form = Form(
+            metadata.fitting(),
+            ticket=ticket or "",
+            text=FormText.of(text),
+            choice=isinstance(thread, Thread) and len(thread.messages) > 1,
+            notes=_notes(used, thread, link),
+            notice=None if before is None else views.recorded_before(before),
+        )
+        return modal(form)
+
+    async def _named_at_first(self, place: Place, thread: Thread | Unreadable) -> str | None:
+        """Return the ticket that the thread's first message names, if it can be read."""
+        if isinstance(thread, Unreadable) or thread.messages[0]["ts"] == place.message_ts:
+            return None
+        return find_ticket(await self._conversations.words(place, thread.messages[0]), self._link_hosts)
+
+
+def _notes(used: MessageShortcut, thread: Thread | Unreadable, link: str | None) -> tuple[str, ...]:
+    """Say what the form does not offer, and why."""
+    notes = []
+    if isinstance(thread, Unreadable) and used.thread_ts is not None:
+        why = unreadable(thread.error, used.channel.id)
+        notes.append(f"Only this message can be recorded, not its whole thread: {why}.")
+    if link is None:
+        notes.append("A link to the message cannot be added: Slack gave the bot none.")
+    return tuple(notes)
