@@ -20,7 +20,19 @@ from bot.tenants.tenant import ENVIRONMENT, Tenant
 
 _log = structlog.get_logger(__name__)
 
-SCOPES = ("commands", "chat:write", "chat:write.public", "users:read")
+SCOPES = (
+    "commands",
+    "chat:write",
+    "chat:write.public",
+    "users:read",
+    "usergroups:read",
+    "channels:read",
+    "groups:read",
+    "channels:history",
+    "groups:history",
+    "im:history",
+    "mpim:history",
+)
 """What manifest.yml asks for; a test holds the two together."""
 
 

@@ -45,13 +45,23 @@ def workspace() -> Workspace:
     channels = [
         Channel("C0SUPPORT", "support"),
         Channel("C0OTHER", "other"),
-        Channel("C0PRIVATE", "private", refuses="channel_not_found"),
-        Channel("C0ELSEWHERE", "elsewhere", refuses="not_in_channel"),
+        Channel("C0PRIVATE", "private", refuses="channel_not_found", hides="channel_not_found"),
+        Channel("D0DIRECT", "directmessage", refuses="channel_not_found", hides="channel_not_found"),
+        Channel("C0ELSEWHERE", "elsewhere", refuses="not_in_channel", hides="not_in_channel"),
         Channel("C0ARCHIVED", "archived", refuses="is_archived"),
         Channel("C0ADMINS", "admins", refuses="restricted_action"),
     ]
-    people = [Person("U0ANNA", "Anna", TEAM), Person("U0BEN", "Ben", TEAM), Person("U0GUEST", "Guest", "T0PARTNER")]
-    return Workspace(TEAM, {channel.id: channel for channel in channels}, {person.id: person for person in people})
+    people = [
+        Person("U0ANNA", "Anna", TEAM, "Asia/Kolkata"),
+        Person("U0BEN", "Ben", TEAM),
+        Person("U0GUEST", "Guest", "T0PARTNER"),
+    ]
+    return Workspace(
+        TEAM,
+        {channel.id: channel for channel in channels},
+        {person.id: person for person in people},
+        groups={"S0HELP": "helpdesk"},
+    )
 
 
 TICKETS = {"143": Behaviour.FINE, "144": Behaviour.FINE, "145": Behaviour.FINE} | {
@@ -113,6 +123,26 @@ class Bot:
     ) -> Posted | None:
         """Type the command as a person would; Slack's encoding is the stand-in's."""
         return await self.slack.command(self.slack.encode(text), channel=channel, person=person, **form)
+
+    async def use(self, message: Posted, *, person: str = "U0ANNA", **changes: Any) -> dict[str, Any]:
+        """Use the message shortcut, and return its form when it is filled in (or says why not)."""
+        open_before = [modal["id"] for modal in self.slack.workspace.modals]
+        assert await self.slack.shortcut(message, person=person, **changes) == {}
+
+        def shown() -> list[dict[str, Any]]:
+            opened = [modal for modal in self.slack.workspace.modals if modal["id"] not in open_before]
+            return [modal for modal in opened if "Reading the message" not in str(modal["blocks"])]
+
+        await self.slack.until(shown)
+        return shown()[-1]
+
+    async def ask_by_command(self, text: str = "", **form: Any) -> dict[str, Any]:
+        """Type a command that leaves something out, and return the form that opens."""
+        assert await self.type(text, **form) is None
+        return self.slack.workspace.modals[-1]
+
+    async def submit(self, modal: dict[str, Any], person: str = "U0ANNA", **values: Any) -> dict[str, Any]:
+        return await self.slack.submit(modal, values, person=person)
 
     def anchor(self, number: int = -1) -> Posted:
         posted = [one for one in self.slack.workspace.messages if one.is_the_bots and not one.ephemeral]

@@ -150,7 +150,9 @@ class Outbox:
 
         def write(connection: Connection) -> Accepted | Unmapped | Double:
             shown = None if despite is None else self._find(connection, submission.team_id, despite)
-            return self._insert(connection, row, despite=0 if shown is None else shown.seq)
+            # What was shown of one ticket says nothing of another.
+            same = shown is not None and shown.ticket_id == submission.ticket_id
+            return self._insert(connection, row, despite=shown.seq if shown and same else 0)
 
         return await self._promptly(write)
 

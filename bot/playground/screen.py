@@ -11,8 +11,13 @@ from typing import Any
 from bot.playground.leadsquared import Activity
 from bot.playground.slack import SlackStandIn
 from bot.playground.workspace import Posted
+from bot.slack.messages import author, plain
 
 WIDTH = 110
+LISTED = 6
+LINES = 5
+"""Of a thread, and of a message, in a list."""
+
 _DATE = re.compile(r"<!date\^(\d+)\^\{time\}\|[^>]*>")
 _MENTION = re.compile(r"<@([A-Z0-9]+)>")
 _BOLD = re.compile(r"(?<!\w)\*([^*\n]+)\*(?!\w)")
@@ -26,6 +31,7 @@ class Screen:
         self._shown: dict[str, int] = {}
         self._buttons: list[tuple[Posted, str]] = []
         self._modals: set[str] = set()
+        self._numbers: dict[str, Posted] = {}
 
     async def follow(self) -> None:
         """Print what happens, for as long as the playground runs."""
@@ -36,14 +42,13 @@ class Screen:
 
     def catch_up(self) -> None:
         """Print what has happened since the last time."""
-        for message in self._slack.workspace.messages:
+        for message in self._bots_messages():
             if self._shown.get(message.ts) != message.edits:
                 self._print(message, changed=message.ts in self._shown)
                 self._shown[message.ts] = message.edits
         for modal in self._slack.workspace.modals:
             if str(modal) not in self._modals:
-                self._modals.add(str(modal))
-                self._print_modal(modal)
+                self.form(modal)
         sys.stdout.flush()
 
     def button(self, number: str) -> tuple[Posted, str] | None:
@@ -52,13 +57,61 @@ class Screen:
             return self._buttons[-1]
         return self._buttons[int(number) - 1] if number.isdigit() and 0 < int(number) <= len(self._buttons) else None
 
-    def fill(self, modal: dict[str, Any], field: str, value: str) -> bool:
-        """Type into a field of a form, named by its label."""
-        for block in modal["blocks"]:
-            if block["type"] == "input" and block["label"]["text"].lower() == field.lower():
-                block["element"]["initial_value"] = value
-                return True
-        return False
+    def messages(self, channel: str) -> None:
+        """List what everybody sees in a conversation, threads below their first message, each with its number."""
+        workspace = self._slack.workspace
+        seen = [message for message in workspace.messages if message.channel == channel and not message.ephemeral]
+        if not seen:
+            print("  There are no messages here yet.")
+        for first in [message for message in seen if message.thread_ts is None]:
+            thread = workspace.thread(first.ts)
+            self._list(first, "  ")
+            for reply in thread[:LISTED]:
+                self._list(reply, "      └ ")
+            if len(thread) > LISTED:
+                print(f"        … and {len(thread) - LISTED} more")
+        sys.stdout.flush()
+
+    def message(self, number: str) -> Posted | None:
+        """Return a message that was listed, by its number."""
+        return self._numbers.get(number)
+
+    def _list(self, message: Posted, prefix: str) -> None:
+        number = next((number for number, known in self._numbers.items() if known is message), None)
+        if number is None:
+            number = str(len(self._numbers) + 1)
+            self._numbers[number] = message
+        if message.is_the_bots:
+            who, words = "Portal Activity", self._words(message)
+        else:
+            known = self._slack.workspace.message(message)
+            names = {person.id: person.name for person in self._slack.workspace.people.values()}
+            names |= {channel.id: channel.name for channel in self._slack.workspace.channels.values()}
+            who, words = author(known, names), plain(known, names | self._slack.workspace.groups)
+        lines = words.split("\n")
+        shown = [*lines[:LINES], f"… ({len(lines) - LINES} more lines)"] if len(lines) > LINES + 1 else lines
+        print(_indented(f"{number}. {who}: " + "\n".join(shown), prefix))
+
+    def _bots_messages(self) -> list[Posted]:
+        return [message for message in self._slack.workspace.messages if message.is_the_bots]
+
+    def fields(self, modal: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return a form's inputs by block_id."""
+        return {block["block_id"]: block for block in modal.get("blocks", []) if block["type"] == "input"}
+
+    def question(self, modal: dict[str, Any], block_id: str) -> str:
+        """Return the prompt for a field: its label, what one may answer, what stands there."""
+        block = self.fields(modal)[block_id]
+        stands = self._stands(modal, block_id)
+        choices = {"radio_buttons": "message or thread", "checkboxes": "yes or no"}.get(block["element"]["type"])
+        label = block["element"]["options"][0]["text"]["text"] if choices == "yes or no" else block["label"]["text"]
+        return f"{label}{f' ({choices})' if choices else ''} [{_short(stands)}]"
+
+    def _stands(self, modal: dict[str, Any], block_id: str) -> str:
+        value = self._slack.value(modal, block_id)
+        if isinstance(value, list):
+            return "yes" if value else "no"
+        return str(value or "")
 
     def form_errors(self, errors: dict[str, str]) -> None:
         for field, words in errors.items():
@@ -77,7 +130,7 @@ class Screen:
             self.ticket(number, [activity for activity in activities if activity.ticket_id == number])
 
     def _has_news(self) -> bool:
-        new_message = any(self._shown.get(message.ts) != message.edits for message in self._slack.workspace.messages)
+        new_message = any(self._shown.get(message.ts) != message.edits for message in self._bots_messages())
         return new_message or any(str(modal) not in self._modals for modal in self._slack.workspace.modals)
 
     def _print(self, message: Posted, *, changed: bool) -> None:
@@ -111,16 +164,25 @@ class Screen:
         text = _BOLD.sub(r"\1", text).replace("`", "")
         return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
-    def _print_modal(self, modal: dict[str, Any]) -> None:
+    def form(self, modal: dict[str, Any]) -> None:
+        """Print a form as it stands."""
+        self._modals.add(str(modal))
         print(f"  ┌ {modal['title']['text']}")
         for block in modal["blocks"]:
             if block["type"] == "input":
-                value = block["element"].get("initial_value", "")
+                value = self._stands(modal, block["block_id"])
                 print(_indented(f"{block['label']['text']}: {value}", "  │ "))
+                if "hint" in block:
+                    print(_indented(f"({block['hint']['text']})", "  │   "))
             else:
                 print(_indented("\n".join(self._plain(text) for text in _texts(block)), "  │ "))
         if "submit" in modal:
-            print("  └ change a field with :fill Text …, then :submit")
+            print(f"  └ [{modal['submit']['text']}]  change a field with :fill Text …, then :submit")
+
+
+def _short(text: str) -> str:
+    line, _, more = text.partition("\n")
+    return f"{line[:40].rstrip()}…" if more or len(line) > 40 else line  # noqa: PLR2004 - what fits into a prompt
 
 
 def _texts(block: dict[str, Any]) -> Iterable[str]:

@@ -27,7 +27,6 @@ SCOPES = (
     "channels:history,groups:history,im:history,mpim:history"
 )
 ACK_WITHIN = TRIGGER_LASTS = 3.0
-PAGE = 100
 READS = frozenset(
     {
         "auth.test", "chat.getPermalink", "conversations.info", "conversations.replies", "usergroups.list", "users.info",
@@ -57,6 +56,7 @@ class SlackStandIn(StandIn):
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.down = False  # every call of the bot's is answered with an error
         self.scopes = SCOPES
+        self.page = 100  # messages of a thread that one call brings at most
         self.connected = asyncio.Event()
         self._sockets: list[web.WebSocketResponse] = []
         self._acks: dict[str, asyncio.Future[dict[str, Any]]] = {}
@@ -160,6 +160,7 @@ class SlackStandIn(StandIn):
     async def shortcut(
         self,
         message: Posted,
+        /,
         *,
         person: str,
         callback_id: str = "record_portal_activity",
@@ -434,7 +435,7 @@ class SlackStandIn(StandIn):
             return {"ok": False, "error": "thread_not_found"}
         thread = [first, *(reply for reply in self.workspace.thread(ts) if not reply.ephemeral)]
         start = int(arguments.get("cursor") or 0)
-        end = start + min(int(arguments.get("limit") or PAGE), PAGE)
+        end = start + min(int(arguments.get("limit") or self.page), self.page)
         more = end < len(thread)
         return {
             "ok": True,

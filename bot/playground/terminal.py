@@ -6,17 +6,19 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bot.app import Parts, build
 from bot.logs import configure_logging
 from bot.playground import screen
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
+from bot.playground.scenes import CHANNELS, COLLEAGUE, GROUPS, NOTES, PEOPLE, TEAM, YOU, furnish
 from bot.playground.slack import APP_TOKEN, BOT_TOKEN, SlackStandIn
-from bot.playground.workspace import Channel, Person, Workspace
+from bot.playground.workspace import Channel, Workspace
 from bot.process import Process
 from bot.schema import migrate_database
 from bot.settings import Settings, load_settings
@@ -41,25 +43,15 @@ TICKETS = {
     "503": (Behaviour.DROP, "the connection breaks before the answer: not known whether recorded"),
     "504": (Behaviour.HANG, "no answer: not known whether recorded, yet it is there"),
 }
-TEAM = "T0PLAY"
-CHANNELS = [
-    Channel("C0SUPPORT", "support"),
-    Channel("C0PRIVATE", "private", refuses="channel_not_found"),
-    Channel("C0ARCHIVE", "archive", refuses="is_archived"),
-    Channel("C0OFFLINE", "offline"),
-]
-NOTES = {
-    "support": "the bot may post here",
-    "private": "the bot may not: it answers you alone",
-    "archive": "nobody may post any more: it answers you alone",
-    "offline": "mapped to a second LeadSquared, whose host cannot be reached",
-}
-YOU, COLLEAGUE = Person("U0YOU", "You", TEAM), Person("U0BEN", "Ben", TEAM)
 HELP = """\
 Type what you would type in Slack:
   /portal-activity 143 Customer uploaded the signed form
+  /portal-activity            alone, or with only the ticket, opens the form
   /portal-activity help
 Besides:
+  :messages                 list the messages of this channel; there are some in customers, private and direct
+  :shortcut 3               use "Record in LeadSquared" on message 3; its fields are asked one by one, Enter keeps what is there,
+                            :cancel closes it
   :press 1                  press button 1 of those shown; :press 1 as Ben presses it as your colleague
   :fill Ticket 143          change a field of the open form (Ticket, Text), then  :submit
   :channel private          go to another channel: {channels}
@@ -73,6 +65,14 @@ Tickets to play with:
 """
 
 
+Ask = Callable[[str], Awaitable[str | None]]
+"""Asks for a line by a prompt; None at the end of what is typed."""
+
+
+async def no_answer(_prompt: str) -> str | None:
+    return None
+
+
 @dataclass
 class Playground:
     """The bot, the stand-ins, and where the person is."""
@@ -83,6 +83,7 @@ class Playground:
     show: screen.Screen
     channel: Channel = CHANNELS[0]
     away: bool = False  # something was switched off: what waits for it is not waited for
+    ask: Ask = no_answer
 
     async def do(self, line: str) -> bool:
         """Carry out a line; False when it asks to leave."""
@@ -90,6 +91,8 @@ class Playground:
         if word in (":quit", ":exit", ":q"):
             return False
         actions: dict[str, Callable[[str], object]] = {
+            ":messages": self._messages,
+            ":shortcut": self._shortcut,
             ":press": self._press,
             ":fill": self._fill,
             ":submit": self._submit,
@@ -138,11 +141,94 @@ class Playground:
         person = COLLEAGUE if who.strip().lower() == COLLEAGUE.name.lower() else YOU
         await self.slack.click(message, label, person=person.id)
 
+    def _messages(self, _words: str) -> None:
+        self.show.messages(self.channel.id)
+
+    async def _shortcut(self, number: str) -> None:
+        message = self.show.message(number)
+        if message is None:
+            print("Which message? :messages lists those of this channel; its number stands in front of it.")
+            return
+        before = len(self.slack.workspace.modals)
+        await self.slack.shortcut(message, person=YOU.id)
+        with contextlib.suppress(TimeoutError):
+            await self.slack.until(lambda: len(self.slack.workspace.modals) > before and not _is_loading(self._modal()))
+        self.show.catch_up()
+        if (modal := self._modal()) is not None and "submit" in modal:
+            await self._go_through(modal)
+
+    async def _go_through(self, modal: dict[str, Any]) -> None:
+        """Ask for one field after the other, submit, and ask again for what is wrong."""
+        known: set[str] = set()
+        while (filled_in := await self._ask_for_the_rest(modal, known)) is not None:
+            modal = filled_in
+            answer = await self.slack.submit(modal, {}, person=YOU.id)
+            self.show.form_errors(answer.get("errors", {}))
+            self.show.catch_up()
+            known -= set(answer.get("errors", {}))
+            if answer.get("response_action") == "update":
+                modal = self._modal() or modal
+                if not await self._confirmed(modal):
+                    return
+            elif "errors" not in answer:
+                return
+        self._close(modal)
+
+    async def _ask_for_the_rest(self, modal: dict[str, Any], known: set[str]) -> dict[str, Any] | None:
+        """Ask for each field that is not `known` yet; a choice may bring others.
+
+        Return the form as it then stands; None when it is to be closed, or nobody is there to answer for what was wrong.
+        """
+        corrects = bool(known)
+        while left := [block_id for block_id in self.show.fields(modal) if block_id not in known]:
+            known.add(left[0])
+            typed = await self.ask(f"  ? {self.show.question(modal, left[0])}: ")
+            if typed == ":cancel" or (typed is None and corrects):
+                return None
+            if typed:
+                await self._leave(modal, left[0], typed)
+            modal = self._modal() or modal
+            self.show.catch_up()
+        return modal
+
+    async def _confirmed(self, modal: dict[str, Any]) -> bool:
+        if "submit" in modal:
+            answer = await self.ask(f"  ? {modal['submit']['text']}? (yes or no) [no]: ")
+            if (answer or "").strip().lower() in ("yes", "y"):
+                return True
+        self._close(modal)
+        return False
+
+    def _close(self, modal: dict[str, Any]) -> None:
+        self.slack.workspace.modals = [one for one in self.slack.workspace.modals if one["id"] != modal["id"]]
+        print("  Closed; nothing was recorded.")
+
+    async def _leave(self, modal: dict[str, Any], block_id: str, typed: str) -> None:
+        """Type into a field, or choose in it; what the bot then changes is waited for."""
+        element = self.show.fields(modal)[block_id]["element"]
+        values = [option["value"] for option in element.get("options", [])]
+        if element["type"] == "checkboxes":
+            ticked = values if typed.lower() in ("yes", "y") else []
+            self.slack.fill(modal, block_id, ticked)
+        elif not values:
+            self.slack.fill(modal, block_id, typed.replace("\\n", "\n"))
+        elif typed.lower() in values and typed.lower() != self.slack.value(modal, block_id):
+            shown = modal["hash"]
+            await self.slack.choose(modal, block_id, typed.lower(), person=YOU.id)
+            with contextlib.suppress(TimeoutError):
+                await self.slack.until(lambda: (self._modal() or modal)["hash"] != shown, within=5)
+
     async def _fill(self, words: str) -> None:
-        field, _, value = words.partition(" ")
         modal = self._modal()
-        if modal is None or not self.show.fill(modal, field, value.replace("\\n", "\n")):
-            print("There is no open form with such a field. A form opens with: Edit and send again")
+        for block_id, block in self.show.fields(modal or {}).items():
+            label = block["label"]["text"]
+            if modal is not None and words.lower().startswith(f"{label.lower()} "):
+                await self._leave(modal, block_id, words[len(label) + 1 :])
+                self.show.form(self._modal() or modal)
+                return
+        print(
+            "There is no open form with such a field. A form opens with /portal-activity alone, or: Edit and send again"
+        )
 
     async def _submit(self, _words: str) -> None:
         modal = self._modal()
@@ -152,7 +238,7 @@ class Playground:
         answer = await self.slack.submit(modal, {}, person=YOU.id)
         self.show.form_errors(answer.get("errors", {}))
 
-    def _modal(self) -> dict[str, object] | None:
+    def _modal(self) -> dict[str, Any] | None:
         return self.slack.workspace.modals[-1] if self.slack.workspace.modals else None
 
     def _go(self, name: str) -> None:
@@ -186,16 +272,22 @@ class Playground:
         print(HELP.format(channels=_channels(), tickets=tickets))
 
 
+def _is_loading(modal: dict[str, Any] | None) -> bool:
+    return modal is None or "Reading the message" in str(modal["blocks"])
+
+
 async def play() -> int:
     """Run the playground on standard input; return the exit status."""
     async with _open() as playground:
         interactive = sys.stdin.isatty()
+        lines = iter(()) if interactive else iter(await asyncio.to_thread(sys.stdin.read().splitlines))
+        playground.ask = _read_line if interactive else _echoed(lines)
         if interactive:
             print("The playground: a bot, a Slack and a LeadSquared, all on this machine. :help says what there is.")
             playground._help()  # noqa: SLF001 - the same file
         seeing = asyncio.create_task(playground.show.follow())
         try:
-            await (_converse(playground) if interactive else _run_through(playground))
+            await (_converse(playground) if interactive else _run_through(playground, lines))
         finally:
             seeing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -239,8 +331,19 @@ def _answer(answered: asyncio.Future[str | None], line: str | None) -> None:
         answered.set_result(line)
 
 
-async def _run_through(playground: Playground) -> None:
-    for line in await asyncio.to_thread(sys.stdin.read().splitlines):
+def _echoed(lines: Iterator[str]) -> Ask:
+    """Answer from the lines that are left, and show what was asked and answered."""
+
+    async def ask(prompt: str) -> str | None:
+        answer = next(lines, None)
+        print(f"{prompt}{answer or ''}")
+        return answer
+
+    return ask
+
+
+async def _run_through(playground: Playground, lines: Iterator[str]) -> None:
+    for line in lines:
         print(f"#{playground.channel.name}> {line}")
         if not await playground.do(line):
             break
@@ -255,8 +358,8 @@ async def _run_through(playground: Playground) -> None:
 
 @asynccontextmanager
 async def _open() -> AsyncIterator[Playground]:
-    people = {person.id: person for person in (YOU, COLLEAGUE)}
-    workspace = Workspace(TEAM, {channel.id: channel for channel in CHANNELS}, people)
+    people = {person.id: person for person in PEOPLE}
+    workspace = Workspace(TEAM, {channel.id: channel for channel in CHANNELS}, people, groups=GROUPS)
     tickets = {number: behaviour for number, (behaviour, _) in TICKETS.items()}
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="portal-activity-")))
@@ -274,6 +377,7 @@ async def _open() -> AsyncIterator[Playground]:
             await slack.connected.wait()
             while not all((await process.ready()).values()):
                 await asyncio.sleep(0.01)
+            await furnish(slack)
             yield Playground(parts, slack, leadsquared, screen.Screen(slack))
         finally:
             stop.set()

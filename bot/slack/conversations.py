@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.activities.store import Place
 from bot.slack.installations import Installations
-from bot.slack.messages import Json, WholeThread, mentioned, plain, whole_thread
+from bot.slack.messages import Json, WholeThread, author_id, mentioned, plain, whole_thread
 from bot.slack.names import SlackNames
 from bot.slack.payloads import is_ts
 from bot.slack.text import units
@@ -96,20 +96,21 @@ class SlackConversations:
 
     async def words(self, place: Place, message: Json, *, within: float = LOOK_UP_WITHIN) -> str:
         """Return a message as a person reads it, with the names that Slack tells."""
-        return plain(message, await self._named(place, [message], within))
+        return plain(message, await self._named(place, mentioned(message), within))
 
     async def whole(
         self, place: Place, thread: Thread, reader_id: str, *, at_most: int, within: float = LOOK_UP_WITHIN
     ) -> WholeThread:
         """Write a thread down, with times in the reader's zone."""
+        authors = [id_ for message in thread.messages if (id_ := author_id(message))]
+        named = [id_ for message in thread.messages for id_ in mentioned(message)]
         names, zone = await asyncio.gather(
-            self._named(place, thread.messages, within),
+            self._named(place, [*authors, *named], within),
             self._names.zone(place.enterprise_id, place.team_id, reader_id, within=within),
         )
         return whole_thread(list(thread.messages), thread.total, names, zone, at_most=at_most, length=units)
 
-    async def _named(self, place: Place, messages: tuple[Json, ...] | list[Json], within: float) -> dict[str, str]:
-        ids = [id_ for message in messages for id_ in mentioned(message)]
+    async def _named(self, place: Place, ids: list[str], within: float) -> dict[str, str]:
         return await self._names.names(place.enterprise_id, place.team_id, ids, within=within, at_most=MOST_NAMES)
 
 

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from itertools import chain
 from typing import Any
 
 from bot.slack.text import as_read, is_blank, link, sound, unescape
@@ -36,10 +35,14 @@ def plain(message: Json, names: Names) -> str:
 
 
 def mentioned(message: Json) -> list[str]:
-    """Return the ids of the people, channels and groups that a message names, its author first, each once."""
-    author = [_string(message.get("user"))] if "user_profile" not in message else []
-    found = chain(author, _mentioned({name: message.get(name) for name in ("blocks", "text", "attachments")}))
-    return [id_ for id_ in dict.fromkeys(found) if id_]
+    """Return the ids of the people, channels and groups that a message names, each once."""
+    return list(dict.fromkeys(_mentioned([message.get(name) for name in ("blocks", "text", "attachments")])))
+
+
+def author_id(message: Json) -> str | None:
+    """Return the id of whoever wrote a message, where the message does not say the name itself."""
+    named = any(name in message for name in ("username", "user_profile", "bot_profile"))
+    return None if named else _string(message.get("user")) or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,148 @@
+"""What customers wrote before one came: a message of each shape that Slack has, and a thread for each way to read one."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from bot.playground.slack import SlackStandIn
+from bot.playground.workspace import Channel, Person, Posted
+
+TEAM = "T0PLAY"
+YOU, COLLEAGUE = Person("U0YOU", "You", TEAM, "Asia/Kolkata"), Person("U0BEN", "Ben", TEAM, "Asia/Kolkata")
+CUSTOMER = Person("U0CARLA", "Carla", "T0ACME", "Europe/Madrid")
+PEOPLE = (YOU, COLLEAGUE, CUSTOMER)
+GROUPS = {"S0SUPPORT": "support-team"}
+CHANNELS = (
+    Channel("C0SUPPORT", "support"),
+    Channel("C0CUSTOMERS", "customers"),
+    Channel("C0PRIVATE", "private", refuses="channel_not_found", hides="channel_not_found"),
+    Channel("C0ARCHIVE", "archive", refuses="is_archived"),
+    Channel("D0DIRECT", "direct", refuses="channel_not_found", hides="channel_not_found"),
+    Channel("C0OFFLINE", "offline"),
+)
+NOTES = {
+    "support": "the bot may post here",
+    "customers": "shared with Acme, whose Carla writes here; :messages lists what she wrote",
+    "private": "the bot may not: it answers you alone",
+    "archive": "nobody may post any more: it answers you alone",
+    "direct": "between you and Carla; the bot has no part in it and answers you alone",
+    "offline": "mapped to a second LeadSquared, whose host cannot be reached",
+}
+MINUTE = 60
+
+
+@dataclass
+class Scenes:
+    """Says things in the past, a minute apart."""
+
+    slack: SlackStandIn
+    at: float
+
+    async def say(
+        self,
+        text: str = "",
+        *,
+        channel: str = "C0CUSTOMERS",
+        by: Person | None = CUSTOMER,
+        **more: Any,  # noqa: ANN401 - JSON
+    ) -> Posted:
+        self.at += MINUTE
+        author = None if by is None else by.id
+        return await self.slack.say(text, channel=channel, person=author, ts=f"{self.at:.6f}", **more)
+
+
+async def furnish(slack: SlackStandIn) -> None:
+    """Say all of it, in the hours before now."""
+    scenes = Scenes(slack, time.time() - 100 * MINUTE)
+    await _plain_thread(scenes)
+    await _shapes(scenes)
+    await _threads(scenes)
+    for channel in ("C0PRIVATE", "C0ARCHIVE", "D0DIRECT"):
+        first = await scenes.say("Is there any news of ticket 144?", channel=channel)
+        await scenes.say("It is urgent, please.", channel=channel, thread_ts=first.ts)
+
+
+async def _plain_thread(scenes: Scenes) -> None:
+    first = await scenes.say("Hello, about #143: the invoice of June is not in the portal.")
+    await scenes.say("I am looking into it.", by=COLLEAGUE, thread_ts=first.ts)
+    await scenes.say(
+        "Thanks",  # what Slack writes for a client that knows no blocks
+        thread_ts=first.ts,
+        blocks=[{"type": "rich_text", "elements": _rich_text()}],
+    )
+
+
+def _rich_text() -> list[dict[str, Any]]:
+    def section(*words: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "rich_text_section", "elements": list(words)}
+
+    def text(words: str, **style: bool) -> dict[str, Any]:
+        return {"type": "text", "text": words, **({"style": style} if style else {})}
+
+    return [
+        section(
+            text("Thanks "),
+            {"type": "user", "user_id": COLLEAGUE.id},
+            text(" and "),
+            {"type": "usergroup", "usergroup_id": "S0SUPPORT"},
+            text(" "),
+            {"type": "emoji", "name": "pray"},
+            text(". What I "),
+            text("tried", bold=True),
+            text(", as in "),
+            {"type": "channel", "channel_id": "C0SUPPORT"},
+            text(":\n"),
+        ),
+        {
+            "type": "rich_text_list",
+            "style": "ordered",
+            "indent": 0,
+            "elements": [
+                section(
+                    text("the "), {"type": "link", "url": "https://portal.example.com/invoices", "text": "invoices"}
+                ),
+                section(text("the archive")),
+            ],
+        },
+        {"type": "rich_text_quote", "elements": [text("No invoice found")]},
+        {"type": "rich_text_preformatted", "elements": [text('{"error": "a < b && c"}')]},
+    ]
+
+
+async def _shapes(scenes: Scenes) -> None:
+    await scenes.say(
+        "New request",
+        by=None,
+        subtype="bot_message",
+        bot_id="B0FORMS",
+        username="Acme Forms",
+        blocks=[
+            {"type": "header", "text": {"type": "plain_text", "text": "New request for ticket 144"}},
+            {
+                "type": "section",
+                "fields": [
+                    {"type": "mrkdwn", "text": "*From*\nCarla &lt;carla@acme.example&gt;"},
+                    {"type": "mrkdwn", "text": "*Wants*\na call back"},
+                ],
+            },
+        ],
+        attachments=[
+            {"title": "Request 77", "title_link": "https://forms.example.com/77", "text": "Mornings suit best."}
+        ],
+    )
+    await scenes.say("Here is the signed contract.", files=[{"id": "F1", "name": "contract.pdf", "mode": "hosted"}])
+    await scenes.say("The total is 120, not 100.", edited={"user": CUSTOMER.id, "ts": f"{scenes.at + 5:.6f}"})
+    await scenes.say("It is this one: <https://acme.leadsquared.com/tickets/145>")
+    await scenes.say("Please close #400, which LeadSquared does not let you write on.")
+    steps = "\n".join(f"{number}. I pressed Send and saw the error once more." for number in range(1, 90))
+    await scenes.say(f"All that I did, for ticket 143:\n{steps}")
+
+
+async def _threads(scenes: Scenes) -> None:
+    long = await scenes.say("Ticket 145 is slow again. I write down whenever it happens.")
+    for number in range(1, 61):
+        scenes.at -= MINUTE - 1
+        await scenes.say(f"It happened again, the {number}. time. It took more than a minute.", thread_ts=long.ts)
+    gone = await scenes.say("This will be deleted, and its answer stays.")
+    await scenes.say("Then please look at #145.", thread_ts=gone.ts)
+    scenes.slack.workspace.delete(gone)
