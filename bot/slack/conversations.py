@@ -43,7 +43,7 @@ class SlackConversations:
         self._installations = installations
         self._names = names
 
-    async def thread(self, place: Place, api_app_id: str, *, within: float = LOOK_UP_WITHIN) -> Thread | Unreadable:
+    async def thread(self, place: Place, api_app_id: str) -> Thread | Unreadable:
         """Read the thread that a message stands in.
 
         Slack allows apps that are sold outside its marketplace 15 messages a minute; then the rest is counted, not read.
@@ -52,10 +52,10 @@ class SlackConversations:
         messages: list[Json] = []
         answer: Thread | Unreadable = Unreadable("no_answer")
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(LOOK_UP_WITHIN):
                 cursor = ""
                 for _ in range(MOST_PAGES):
-                    page = await self._page(place, cursor, within)
+                    page = await self._page(place, cursor)
                     if isinstance(page, Unreadable):
                         answer = page
                         break
@@ -67,13 +67,13 @@ class SlackConversations:
             pass
         return _thread(messages, place, api_app_id, complete=not cursor) if messages else answer
 
-    async def _page(self, place: Place, cursor: str, within: float) -> dict[str, Any] | Unreadable:
+    async def _page(self, place: Place, cursor: str) -> dict[str, Any] | Unreadable:
         token = self._installations.token_for(place.enterprise_id, place.team_id)
         if token is None:
             return Unreadable("no_bot_token")
         asked = {"channel": place.channel_id, "ts": place.thread_ts, "limit": str(PAGE)}
         further = {"cursor": cursor} if cursor else {}
-        match await self._web.read(token, "conversations.replies", timeout=within, **asked, **further):
+        match await self._web.read(token, "conversations.replies", timeout=LOOK_UP_WITHIN, **asked, **further):
             case Done(data):
                 return data if isinstance(data.get("messages"), list) else Unreadable("no_answer")
             case NotNow(_, after):
@@ -94,24 +94,24 @@ class SlackConversations:
             case _:
                 return None
 
-    async def words(self, place: Place, message: Json, *, within: float = LOOK_UP_WITHIN) -> str:
+    async def words(self, place: Place, message: Json) -> str:
         """Return a message as a person reads it, with the names that Slack tells."""
-        return plain(message, await self._named(place, mentioned(message), within))
+        return plain(message, await self._named(place, mentioned(message)))
 
-    async def whole(
-        self, place: Place, thread: Thread, reader_id: str, *, at_most: int, within: float = LOOK_UP_WITHIN
-    ) -> WholeThread:
+    async def whole(self, place: Place, thread: Thread, reader_id: str, *, at_most: int) -> WholeThread:
         """Write a thread down, with times in the reader's zone."""
         authors = [id_ for message in thread.messages if (id_ := author_id(message))]
         named = [id_ for message in thread.messages for id_ in mentioned(message)]
         names, zone = await asyncio.gather(
-            self._named(place, [*authors, *named], within),
-            self._names.zone(place.enterprise_id, place.team_id, reader_id, within=within),
+            self._named(place, [*authors, *named]),
+            self._names.zone(place.enterprise_id, place.team_id, reader_id, within=LOOK_UP_WITHIN),
         )
         return whole_thread(list(thread.messages), thread.total, names, zone, at_most=at_most, length=units)
 
-    async def _named(self, place: Place, ids: list[str], within: float) -> dict[str, str]:
-        return await self._names.names(place.enterprise_id, place.team_id, ids, within=within, at_most=MOST_NAMES)
+    async def _named(self, place: Place, ids: list[str]) -> dict[str, str]:
+        return await self._names.names(
+            place.enterprise_id, place.team_id, ids, within=LOOK_UP_WITHIN, at_most=MOST_NAMES
+        )
 
 
 def _thread(messages: list[Json], place: Place, api_app_id: str, *, complete: bool) -> Thread:

@@ -16,7 +16,7 @@ from bot.db import DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError
 from bot.slack import modals, views
 from bot.slack.background import Background
-from bot.slack.conversations import LOOK_UP_WITHIN, SlackConversations, Unreadable
+from bot.slack.conversations import SlackConversations, Unreadable
 from bot.slack.explanations import unreadable
 from bot.slack.installations import Installations
 from bot.slack.modals import Form, FormText, Metadata, Typed, modal
@@ -29,7 +29,7 @@ OPEN_WITHIN = 2.0
 """Seconds for `views.open`: a trigger_id is good for 3."""
 
 UPDATE_TRIES = 3
-READ_WITHIN = 1.0
+READ_WITHIN = 0.7
 """Seconds for reading a thread between a submission and its acknowledgement, which Slack wants within 3."""
 
 MAPPED_WITHIN = 0.5
@@ -180,7 +180,11 @@ class Forms:
             return typed.text
         if typed.edited:
             return None
-        found = await self._read(submitted, metadata, whole=typed.wants_whole, within=READ_WITHIN)
+        try:
+            async with asyncio.timeout(READ_WITHIN):
+                found = await self._read(submitted, metadata, whole=typed.wants_whole)
+        except TimeoutError:
+            return None
         return found if isinstance(found, FormText) else None
 
     async def _accept(
@@ -246,7 +250,7 @@ class Forms:
         if whole == typed.text.whole:
             return
         form = _as_typed(metadata, typed)
-        match await self._read(click, metadata, whole=whole, within=LOOK_UP_WITHIN):
+        match await self._read(click, metadata, whole=whole):
             case Unreadable(error):
                 note = f"The text was left as it is, for {unreadable(error, metadata.channel)}."
                 form = replace(form, choice=False, notes=(note,))
@@ -254,20 +258,18 @@ class Forms:
                 form = replace(form, text=text)
         await self._modals.update(click, view.id, modal(form))
 
-    async def _read(self, who: Interaction, metadata: Metadata, *, whole: bool, within: float) -> FormText | Unreadable:
+    async def _read(self, who: Interaction, metadata: Metadata, *, whole: bool) -> FormText | Unreadable:
         """Read the message, or its whole thread, anew: the form has no room to keep both."""
         place = Place(who.enterprise_id, who.team_id, metadata.channel, metadata.thread or "", metadata.message or "")
-        thread = await self._conversations.thread(place, who.api_app_id, within=within)
+        thread = await self._conversations.thread(place, who.api_app_id)
         if isinstance(thread, Unreadable):
             return thread
         if whole:
-            written = await self._conversations.whole(
-                place, thread, who.user.id, at_most=modals.LONGEST_INPUT, within=within
-            )
-            return FormText.of_thread(written)
+            at_most = modals.LONGEST_INPUT
+            return FormText.of_thread(await self._conversations.whole(place, thread, who.user.id, at_most=at_most))
         for message in thread.messages:
             if message["ts"] == place.message_ts:
-                return FormText.of(await self._conversations.words(place, message, within=within))
+                return FormText.of(await self._conversations.words(place, message))
         return Unreadable("message_not_found")
 
 
