@@ -60,7 +60,84 @@ PRESSES: dict[str, list[str]] = {
     ":ticket 144": ["Ticket 144 in LeadSquared: 1 portal activity", "Id 1: right at last"],
     ":ticket 400": ["Ticket 400 in LeadSquared: no portal activities"],
     "/portal-activity help": ["only you see this", "records what a customer did"],
-    "/portal-activity": ["only you see this", "name the ticket"],
+    "/portal-activity": ["┌ Record in LeadSquared", "Ticket:", "[Record]"],
+    ":fill Ticket 145": ["Ticket: 145"],
+    ":fill Text by the form": ["Text: by the form"],
+    ":submit  ": ["✅ Recorded on ticket 145, activity Id 2"],
+    "/portal-activity 145 by the form": ["only you see this", "already recorded as Id 2, ", ": Record again]"],
+    ":press  ": ["once more", "✅ Recorded on ticket 145, activity Id 3"],
+}
+SHORTCUTS: dict[str, list[str]] = {
+    ":messages": ["There are no messages here yet"],
+    ":shortcut 1": ["Which message?"],
+    ":channel customers": ["shared with Acme"],
+    ":messages ": [
+        "1. Carla: Hello, about #143",
+        "└ 3. Carla: Thanks @Ben and @support-team :pray:.",
+        "1. the invoices (https://portal.example.com/invoices)",
+        "4. Acme Forms: New request for ticket 144",
+        "[file: contract.pdf]",
+        "… and 54 more",
+        "This message was deleted.",
+    ],
+    ":shortcut 3": [
+        "Ticket: 143",
+        "What to record: message",
+        "? Ticket [143]: nonsense",
+        "? What to record (message or thread) [message]: thread",
+        "Text: Carla, ",
+        "? Add a link to the Slack message (yes or no) [yes]: no",
+        "ticket: Not a ticket",
+        "? Ticket [nonsense]: 143",
+        "thread · Portal Activity: ✅ Recorded on ticket 143, activity Id 1, by @You",
+        "next time this thread goes to ticket 143",
+    ],
+    ":shortcut 2": ["Ticket: 143", "? Ticket [143]: :cancel", "Closed; nothing was recorded."],
+    ":shortcut 3 ": [
+        "This message is already recorded as Id 1, ",
+        "[Record again]",
+        "? Ticket [143]: 144",
+        "Recorded on ticket 144, activity Id 2",
+    ],
+    ":shortcut 3  ": [
+        "? Ticket [144]: 143",
+        "already recorded as Id 1, ",
+        "? Record again? (yes or no) [no]: no",
+        "Closed",
+    ],
+    ":shortcut 5": [
+        "Text: Here is the signed contract.",
+        "[file: contract.pdf]",
+        "? Ticket []: 145",
+        "Recorded on ticket 145",
+    ],
+    ":shortcut 7": ["? Ticket [145]: ", "Recorded on ticket 145"],
+    ":shortcut 9": ["Text, part 1 of 2:", "It goes on in the fields below", "Recorded on ticket 143"],
+    ":shortcut 10": [
+        "What to record (message or thread) [message]: thread",
+        "later messages left out",
+        "Recorded on ticket 145",
+    ],
+    ":shortcut 18": ["thread · Portal Activity: ✅ Recorded on ticket 145"],
+    ":channel private": ["#private"],
+    ":messages  ": ["19. Carla: Is there any news of ticket 144?"],
+    ":shortcut 20": [
+        "Only this message can be recorded, not its whole thread",
+        "Slack gave the bot none",
+        "(only you see this): ✅ Recorded on ticket 144",
+    ],
+}
+ANSWERS: dict[str, list[str]] = {
+    ":shortcut 3": ["nonsense", "thread", "", "no", "143"],
+    ":shortcut 2": [":cancel"],
+    ":shortcut 3 ": ["144", "", "", ""],
+    ":shortcut 3  ": ["143", "", "", "", "no"],
+    ":shortcut 5": ["145", "", ""],
+    ":shortcut 7": ["", "", ""],
+    ":shortcut 9": ["", "", "", ""],
+    ":shortcut 10": ["", "thread", "", ""],
+    ":shortcut 18": ["", "", "", ""],
+    ":shortcut 20": ["144", ""],
 }
 NONSENSE = {
     "hello": [":help"],
@@ -69,7 +146,7 @@ NONSENSE = {
     ":press x": ["Which button?"],
     ":submit": ["There is no open form"],
     ":fill Text x": ["There is no open form"],
-    ":channel nowhere": ["support, private"],
+    ":channel nowhere": ["support, customers, private"],
     ":wait": [],
     "": [],
 }
@@ -77,6 +154,7 @@ SCRIPTS: dict[str, list[str]] = {
     "away": list(AWAY),  # the longest is begun first
     "rows": list(ROWS),
     "presses": [*PRESSES, ":press 1"],
+    "shortcuts": [line for command in SHORTCUTS for line in (command, *ANSWERS.get(command, []))],
     "busy": list(BUSY),
     "hello": HELLO,
     "help": [":help", *NONSENSE, ":quit", "/portal-activity 143 not any more"],
@@ -144,6 +222,12 @@ def test_every_row_of_the_table_is_reachable(
 
 def test_buttons_and_forms_are_pressed_filled_and_submitted(played: dict[str, Ended]) -> None:
     shown_after("presses", played, PRESSES)
+
+
+def test_the_shortcut_is_used_on_messages_of_each_shape_and_its_fields_are_asked_one_by_one(
+    played: dict[str, Ended],
+) -> None:
+    shown_after("shortcuts", played, SHORTCUTS)
 
 
 def test_what_the_playground_does_not_know_is_told_and_ends_nothing(played: dict[str, Ended]) -> None:

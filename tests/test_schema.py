@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -92,6 +93,34 @@ def indexes(url: str) -> set[str]:
     )
     with engine_of(url) as engine, engine.connect() as connection:
         return {re.sub(r"\s+", " ", index) for index in connection.execute(sa.text(statement)).scalars()}
+
+
+@pytest.mark.parametrize("url", ENGINES, indirect=True)
+def test_a_database_of_the_first_revision_keeps_what_it_holds(url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", "bot:migrations")
+    old = {column.name: None for column in metadata.tables["deliveries"].c} | {
+        "seq": 1, "id": "abc", "team_id": "T1", "channel_id": "C1", "user_id": "U1", "key": "k", "tenant_id": 1,
+        "tenant_name": "acme", "ticket_id": "143", "text": b"x", "state": "accepted", "accepted_at": 1.5, "due_at": 1.5,
+        "attempts": 0, "route": "thread", "tell_attempts": 0,
+    }  # fmt: skip
+    new = {"message_ts", "fingerprint"}
+    with engine_of(url) as engine, engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        row = sa.insert(metadata.tables["deliveries"]).values({name: old[name] for name in old if name not in new})
+        connection.execute(row)
+        connection.commit()
+    migrate_database(url)
+    with engine_of(url) as engine, engine.connect() as connection:
+        (kept,) = connection.execute(sa.select(metadata.tables["deliveries"])).mappings()
+        assert dict(kept) == old
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        names = {column["name"] for column in sa.inspect(connection).get_columns("deliveries")}
+        assert names == set(old) - new
+        connection.commit()
+    assert revision_of(url) == "0001"
 
 
 class engine_of:  # noqa: N801 - reads as what it gives

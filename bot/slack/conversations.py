@@ -106,7 +106,7 @@ class SlackConversations:
             self._named(place, [*authors, *named]),
             self._names.zone(place.enterprise_id, place.team_id, reader_id, within=LOOK_UP_WITHIN),
         )
-        return whole_thread(list(thread.messages), thread.total, names, zone, at_most=at_most, length=units)
+        return whole_thread(thread.messages, thread.total, names, zone, at_most=at_most, length=units)
 
     async def _named(self, place: Place, ids: list[str]) -> dict[str, str]:
         return await self._names.names(

@@ -5,7 +5,7 @@ A message is JSON of Slack's that other apps had a hand in: what is not of the e
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -55,7 +55,7 @@ class WholeThread:
 
 
 def whole_thread(
-    messages: list[Json], total: int, names: Names, zone: tzinfo, *, at_most: int, length: Callable[[str], int]
+    messages: Sequence[Json], total: int, names: Names, zone: tzinfo, *, at_most: int, length: Callable[[str], int]
 ) -> WholeThread:
     """Write a thread down, oldest first: author, time and words of each message.
 
@@ -127,7 +127,8 @@ def _attachment(attachment: Json, names: Names) -> str:
     def words(name: str) -> str:
         return as_read(_string(attachment.get(name)), names)
 
-    title = link(_string(attachment.get("title_link")), words("title")) if words("title") else ""
+    title, address = words("title"), _string(attachment.get("title_link"))
+    title = link(address, title) if title and address else title
     fields = [
         ": ".join(filter(None, (as_read(_string(field.get(name)), names) for name in ("title", "value"))))
         for field in _objects(attachment.get("fields"))
