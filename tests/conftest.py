@@ -126,11 +126,11 @@ class Bot:
 
     async def use(self, message: Posted, *, person: str = "U0ANNA", **changes: Any) -> dict[str, Any]:
         """Use the message shortcut, and return its form when it is filled in (or says why not)."""
-        open_before = [modal["id"] for modal in self.slack.workspace.modals]
+        open_before = [modal["id"] for modal in self.slack.modals.open]
         assert await self.slack.shortcut(message, person=person, **changes) == {}
 
         def shown() -> list[dict[str, Any]]:
-            opened = [modal for modal in self.slack.workspace.modals if modal["id"] not in open_before]
+            opened = [modal for modal in self.slack.modals.open if modal["id"] not in open_before]
             return [modal for modal in opened if "Reading the message" not in str(modal["blocks"])]
 
         await self.slack.until(shown)
@@ -139,7 +139,7 @@ class Bot:
     async def ask_by_command(self, text: str = "", **form: Any) -> dict[str, Any]:
         """Type a command that leaves something out, and return the form that opens."""
         assert await self.type(text, **form) is None
-        return self.slack.workspace.modals[-1]
+        return self.slack.modals.open[-1]
 
     async def submit(self, modal: dict[str, Any], person: str = "U0ANNA", **values: Any) -> dict[str, Any]:
         return await self.slack.submit(modal, values, person=person)

@@ -152,7 +152,7 @@ async def test_a_button_with_a_made_up_reference_does_nothing_but_say_so(bot: Bo
 async def test_edit_and_send_again_opens_what_was_sent_and_sends_what_was_edited(bot: Bot) -> None:
     _, answer = await failed(bot, Behaviour.BAD_REQUEST, "a < b & c\nsecond line")
     await bot.slack.click(answer, EDIT, person="U0BEN")
-    (modal,) = bot.slack.workspace.modals
+    (modal,) = bot.slack.modals.open
     filled = {block["block_id"]: block["element"]["initial_value"] for block in modal["blocks"]}
     assert filled == {"ticket": ticket_that(Behaviour.BAD_REQUEST), "text": "a < b & c\nsecond line"}
 
@@ -171,7 +171,7 @@ async def test_edit_and_send_again_opens_what_was_sent_and_sends_what_was_edited
 async def test_an_edit_that_is_refused_again_shows_its_own_ticket_and_text_in_the_anchor(bot: Bot) -> None:
     _, answer = await failed(bot, Behaviour.BAD_REQUEST, "the first text")
     await bot.slack.click(answer, "Edit and send again", person="U0BEN")
-    (modal,) = bot.slack.workspace.modals
+    (modal,) = bot.slack.modals.open
     other = ticket_that(Behaviour.REFUSED)
     await bot.slack.submit(modal, {"ticket": other, "text": "the second text"}, person="U0BEN")
     await bot.answered(messages=2)
@@ -186,7 +186,7 @@ async def test_an_edit_that_is_refused_again_shows_its_own_ticket_and_text_in_th
 async def test_an_error_in_the_modal_stands_by_its_field_and_sends_nothing(bot: Bot) -> None:
     _, answer = await failed(bot, Behaviour.BAD_REQUEST)
     await bot.slack.click(answer, EDIT, person="U0ANNA")
-    (modal,) = bot.slack.workspace.modals
+    (modal,) = bot.slack.modals.open
     for values, field in (({"ticket": "../x"}, "ticket"), ({"ticket": "143", "text": "   "}, "text")):
         shown = await bot.slack.submit(modal, values, person="U0ANNA")
         assert list(shown["errors"]) == [field]
@@ -196,9 +196,9 @@ async def test_an_error_in_the_modal_stands_by_its_field_and_sends_nothing(bot: 
 async def test_the_same_modal_submitted_twice_records_once(bot: Bot) -> None:
     _, answer = await failed(bot, Behaviour.BAD_REQUEST)
     await bot.slack.click(answer, EDIT, person="U0ANNA")
-    (modal,) = bot.slack.workspace.modals
+    (modal,) = bot.slack.modals.open
     first = await bot.slack.submit(modal, {"ticket": "143"}, person="U0ANNA")
-    bot.slack.workspace.modals.append(modal)
+    bot.slack.modals.open.append(modal)
     second = await bot.slack.submit(modal, {"ticket": "144"}, person="U0ANNA")
     await bot.at_rest()
 
@@ -210,7 +210,7 @@ async def test_the_same_modal_submitted_twice_records_once(bot: Bot) -> None:
 async def test_a_modal_of_another_workspaces_delivery_reaches_nothing(bot: Bot) -> None:
     _, answer = await failed(bot, Behaviour.BAD_REQUEST)
     await bot.slack.click(answer, EDIT, person="U0ANNA")
-    (modal,) = bot.slack.workspace.modals
+    (modal,) = bot.slack.modals.open
     shown = await bot.slack.submit(modal, {"ticket": "143"}, person="U0MALLORY", team_id="T0OTHER")
 
     assert "no such activity" in str(shown["view"])
@@ -221,7 +221,7 @@ async def test_a_text_too_long_to_edit_is_sent_as_it_was(bot: Bot) -> None:
     text = "x" * 3001
     _, answer = await failed(bot, Behaviour.BAD_REQUEST, text)
     await bot.slack.click(answer, EDIT, person="U0ANNA")
-    (modal,) = bot.slack.workspace.modals
+    (modal,) = bot.slack.modals.open
     assert "3,001 characters" in str(modal["blocks"])
     await bot.slack.submit(modal, {"ticket": "143"}, person="U0ANNA")
     await bot.at_rest()

@@ -214,10 +214,10 @@ async def test_the_form_asks_with_what_was_typed_still_in_it(either: Bot) -> Non
     modal = await bot.ask_by_command("143")
     answer = await bot.submit(modal, text="the form is signed")
     assert answer["response_action"] == "update"
-    (modal,) = bot.slack.workspace.modals
+    (modal,) = bot.slack.modals.open
     assert "already recorded as Id 1, 0 s ago" in notice(modal)
     assert modal["submit"]["text"] == AGAIN
-    assert bot.slack.value(modal, "text") == "the form is signed"
+    assert bot.slack.modals.value(modal, "text") == "the form is signed"
     assert len(bot.leadsquared.on("143")) == 1
 
     answers = [*await asyncio.gather(bot.submit(modal), bot.submit(modal))]
@@ -230,7 +230,7 @@ async def test_two_forms_with_the_same_words_are_asked_about(bot: Bot) -> None:
     for _ in range(2):
         await bot.submit(await bot.ask_by_command("143"), text="hello")
         await bot.at_rest()
-    assert len(bot.slack.workspace.modals) == 1
+    assert len(bot.slack.modals.open) == 1
     assert await typed(bot, "143 hello") is not None, "and so is the command after them"
 
 
@@ -267,12 +267,12 @@ async def test_a_message_on_another_ticket_already_is_asked_about_when_that_tick
         await bot.submit(await bot.use(message), ticket=ticket)
         await bot.at_rest()
     modal = await bot.use(message, person="U0BEN")
-    assert bot.slack.value(modal, "ticket") == "144"
+    assert bot.slack.modals.value(modal, "ticket") == "144"
     answer = await bot.submit(modal, "U0BEN", ticket="143", text="in other words")
     assert answer["response_action"] == "update"
-    (modal,) = bot.slack.workspace.modals
+    (modal,) = bot.slack.modals.open
     assert "already recorded as Id 1" in notice(modal)
-    assert (bot.slack.value(modal, "ticket"), bot.slack.value(modal, "text")) == ("143", "in other words")
+    assert (bot.slack.modals.value(modal, "ticket"), bot.slack.modals.value(modal, "text")) == ("143", "in other words")
     assert await bot.submit(modal, "U0BEN") == {}
     await bot.at_rest()
     assert [activity.id for activity in bot.leadsquared.on("143")] == ["1", "3"]
@@ -285,7 +285,7 @@ async def test_a_message_that_a_colleague_records_meanwhile_is_asked_about_at_th
     await bot.at_rest()
     answer = await bot.submit(mine)
     assert answer["response_action"] == "update"
-    assert "by <@U0BEN>" in notice(bot.slack.workspace.modals[-1])
+    assert "by <@U0BEN>" in notice(bot.slack.modals.open[-1])
     assert len(bot.leadsquared.on("143")) == 1
 
 

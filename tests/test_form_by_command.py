@@ -16,7 +16,7 @@ from bot.playground.slack import Fault
 )
 async def test_what_is_left_out_is_asked_for_in_the_form(bot: Bot, text: str, ticket: str | None) -> None:
     modal = await bot.ask_by_command(text)
-    assert (bot.slack.value(modal, "ticket"), bot.slack.value(modal, "text")) == (ticket, None)
+    assert (bot.slack.modals.value(modal, "ticket"), bot.slack.modals.value(modal, "text")) == (ticket, None)
     assert [block["block_id"] for block in modal["blocks"]] == ["ticket", "text"], (
         "there is no message to choose or link"
     )
@@ -62,9 +62,9 @@ async def test_a_database_that_is_away_is_told_above_what_was_typed_and_pressing
     with locked(tmp_path / "bot.db"):
         answer = await bot.submit(modal, text="typed with care")
     assert answer["response_action"] == "update"
-    (modal,) = bot.slack.workspace.modals
+    (modal,) = bot.slack.modals.open
     assert "Not recorded, try again" in str(modal["blocks"])
-    assert bot.slack.value(modal, "text") == "typed with care"
+    assert bot.slack.modals.value(modal, "text") == "typed with care"
 
     assert await bot.submit(modal) == {}
     await bot.at_rest()

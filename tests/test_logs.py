@@ -70,7 +70,7 @@ class Journey:
         self.slack.faults["views.open"].append(Fault("expired_trigger_id"))
         for _ in range(2):  # the first finds Slack unwilling
             await self.slack.click(wrong, "Edit and send again", person="U0ANNA")
-        (modal,) = self.slack.workspace.modals
+        (modal,) = self.slack.modals.open
         assert "errors" in await self.slack.submit(modal, {"ticket": f"no ticket, {WORDS}"}, person="U0ANNA")
         await self.slack.submit(modal, {"ticket": "145", "text": f"{WORDS}, corrected"}, person="U0ANNA")
         await self.answer_on("145")

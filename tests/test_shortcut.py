@@ -74,7 +74,7 @@ async def test_a_message_is_recorded_with_its_link_and_answered_in_its_thread(bo
     assert answer.thread_ts == message.ts
     assert "Recorded* on ticket 143, activity Id 1, by <@U0ANNA>" in answer.text
     assert [one for one in bot.slack.workspace.messages if one.is_the_bots] == [answer], "no anchor is posted"
-    assert bot.slack.workspace.modals == [], "the form is closed"
+    assert bot.slack.modals.open == [], "the form is closed"
 
 
 async def test_a_reply_is_answered_in_the_thread_that_it_stands_in(bot: Bot) -> None:
@@ -99,8 +99,8 @@ async def test_it_works_through_the_socket(start: Start, environment: dict[str, 
         _, reply = await thread(bot, "Ticket 143 is stuck", "Any news?")
         modal = await bot.use(reply)
         await bot.slack.choose(modal, "what", "thread", person="U0ANNA")
-        await bot.slack.until(lambda: "thread_text" in str(bot.slack.workspace.modals[-1]))
-        assert await bot.submit(bot.slack.workspace.modals[-1]) == {}
+        await bot.slack.until(lambda: "thread_text" in str(bot.slack.modals.open[-1]))
+        assert await bot.submit(bot.slack.modals.open[-1]) == {}
         assert "Recorded" in (await bot.answered()).text
         await bot.at_rest()
         assert "Ticket 143 is stuck" in bot.leadsquared.on("143")[0].text
@@ -126,13 +126,13 @@ async def test_the_form_opens_at_once_while_slack_is_slow_with_everything_else(b
     started = time.monotonic()
     assert await bot.slack.shortcut(reply, person="U0ANNA") == {}
     assert time.monotonic() - started < 1.5, "the trigger_id is good for 3 s"
-    (loading,) = bot.slack.workspace.modals
+    (loading,) = bot.slack.modals.open
     assert "Reading the message" in words(loading)
     assert problems_of_view(loading) == []
 
-    await bot.slack.until(lambda: "submit" in bot.slack.workspace.modals[-1], within=12)
-    (modal,) = bot.slack.workspace.modals
-    assert bot.slack.value(modal, "text") == "for @U0BEN"
+    await bot.slack.until(lambda: "submit" in bot.slack.modals.open[-1], within=12)
+    (modal,) = bot.slack.modals.open
+    assert bot.slack.modals.value(modal, "text") == "for @U0BEN"
     assert "Slack did not answer in time" in words(modal)
     assert await bot.submit(modal, ticket="143") == {}
     await bot.at_rest()
@@ -145,23 +145,23 @@ async def test_a_form_that_slack_does_not_open_is_told_to_the_person_alone(bot: 
     assert await bot.slack.shortcut(await said(bot, "hello"), person="U0ANNA") == {}
 
     assert "The form could not be opened" in (await bot.told_to("U0ANNA")).text
-    assert bot.slack.workspace.modals == []
+    assert bot.slack.modals.open == []
 
 
 async def test_a_form_that_was_closed_before_it_was_filled_in_is_left_alone(bot: Bot) -> None:
     bot.slack.faults["chat.getPermalink"].append(Fault("", delay=0.3))
     await bot.slack.shortcut(await said(bot, "hello"), person="U0ANNA")
-    bot.slack.workspace.modals.clear()
+    bot.slack.modals.open.clear()
     await bot.parts.background.finish(5)
 
     assert methods(bot)[-1] == "views.update"
-    assert bot.slack.workspace.modals == []
+    assert bot.slack.modals.open == []
 
 
 async def test_a_form_that_slack_does_not_fill_in_at_first_is_filled_in_by_another_try(bot: Bot) -> None:
     bot.slack.faults["views.update"] += [Fault(status=500), Fault("ratelimited", status=429, retry_after=1)]
     modal = await bot.use(await said(bot, "about #143"))
-    assert bot.slack.value(modal, "ticket") == "143"
+    assert bot.slack.modals.value(modal, "ticket") == "143"
 
 
 async def test_a_workspace_without_a_tenant_gets_the_form_that_says_so(bot: Bot) -> None:
@@ -179,9 +179,9 @@ async def test_a_tenant_that_goes_while_the_form_is_open_is_told_above_what_was_
     answer = await bot.submit(modal, text="typed with care")
 
     assert answer["response_action"] == "update"
-    (modal,) = bot.slack.workspace.modals
+    (modal,) = bot.slack.modals.open
     assert "not connected to LeadSquared" in words(modal)
-    assert bot.slack.value(modal, "text") == "typed with care"
+    assert bot.slack.modals.value(modal, "text") == "typed with care"
 
 
 # -- the ticket
@@ -199,41 +199,41 @@ async def test_a_tenant_that_goes_while_the_form_is_open_is_told_above_what_was_
     ],
 )
 async def test_the_ticket_is_found_in_the_message(bot: Bot, text: str, ticket: str | None) -> None:
-    assert bot.slack.value(await bot.use(await said(bot, text)), "ticket") == ticket
+    assert bot.slack.modals.value(await bot.use(await said(bot, text)), "ticket") == ticket
 
 
 async def test_the_ticket_is_found_in_the_threads_first_message(bot: Bot) -> None:
     _, reply = await thread(bot, "It is about #144", "Any news?")
-    assert bot.slack.value(await bot.use(reply), "ticket") == "144"
+    assert bot.slack.modals.value(await bot.use(reply), "ticket") == "144"
 
 
 async def test_the_message_goes_before_the_first_one_and_what_was_recorded_before_both(bot: Bot) -> None:
     first, second, third = await thread(bot, "It is about #143", "No, about #144", "Or #143?")
-    assert bot.slack.value(await bot.use(second), "ticket") == "144"
+    assert bot.slack.modals.value(await bot.use(second), "ticket") == "144"
     answer = await recorded(bot, third, ticket="145")
     assert "next time this thread goes to ticket 145" in answer.text
     assert "next time this thread goes to ticket 145" in str(answer.blocks[-1]), "in the small print"
 
     for message in (first, second, third):
-        assert bot.slack.value(await bot.use(message), "ticket") == "145"
+        assert bot.slack.modals.value(await bot.use(message), "ticket") == "145"
 
 
 async def test_a_thread_is_remembered_by_workspace_and_conversation(bot: Bot) -> None:
     message = await said(bot, "hello")
     await recorded(bot, message, ticket="143")
     same_ts = await said(bot, "hello", channel="C0OTHER", ts=message.ts)
-    assert bot.slack.value(await bot.use(same_ts), "ticket") is None
+    assert bot.slack.modals.value(await bot.use(same_ts), "ticket") is None
 
     await bot.parts.directory.map("environment", Scope(team_id="T0SECOND"))
     bot.parts.installation.identity = None  # as if this token spoke for both
-    assert bot.slack.value(await bot.use(message, team={"id": "T0SECOND", "domain": "second"}), "ticket") is None
+    assert bot.slack.modals.value(await bot.use(message, team={"id": "T0SECOND", "domain": "second"}), "ticket") is None
 
 
 async def test_what_was_not_recorded_is_not_remembered(bot: Bot) -> None:
     message = await said(bot, "hello")
     answer = await recorded(bot, message, ticket=ticket_that(Behaviour.BAD_REQUEST))
     assert "next time" not in answer.text
-    assert bot.slack.value(await bot.use(message), "ticket") is None
+    assert bot.slack.modals.value(await bot.use(message), "ticket") is None
 
 
 async def test_what_somebody_saw_on_the_ticket_is_remembered(bot: Bot) -> None:
@@ -242,7 +242,7 @@ async def test_what_somebody_saw_on_the_ticket_is_remembered(bot: Bot) -> None:
     await bot.slack.click(answer, "It is there", person="U0BEN")
     modal = await bot.use(message)
 
-    assert bot.slack.value(modal, "ticket") == ticket
+    assert bot.slack.modals.value(modal, "ticket") == ticket
     assert "<@U0BEN> saw it there" in words(modal)
 
 
@@ -253,8 +253,8 @@ async def chosen(bot: Bot, modal: dict[str, Any], value: str) -> dict[str, Any]:
     """Choose what to record, and return the form when it has followed."""
     shown = modal["hash"]
     await bot.slack.choose(modal, "what", value, person="U0ANNA")
-    await bot.slack.until(lambda: bot.slack.workspace.modals[-1]["hash"] != shown)
-    return bot.slack.workspace.modals[-1]
+    await bot.slack.until(lambda: bot.slack.modals.open[-1]["hash"] != shown)
+    return bot.slack.modals.open[-1]
 
 
 async def test_the_whole_thread_has_authors_and_times_oldest_first_without_the_bots_own(bot: Bot) -> None:
@@ -278,11 +278,11 @@ async def test_the_whole_thread_has_authors_and_times_oldest_first_without_the_b
 async def test_one_may_change_ones_mind_and_keeps_the_ticket_and_the_link(bot: Bot) -> None:
     first, _ = await thread(bot, "Hello <@U0BEN>", "And more")
     modal = await bot.use(first)
-    bot.slack.fill(modal, "ticket", "145")
-    bot.slack.fill(modal, "link", [])
+    bot.slack.modals.fill(modal, "ticket", "145")
+    bot.slack.modals.fill(modal, "link", [])
     modal = await chosen(bot, modal, "thread")
     modal = await chosen(bot, modal, "message")
-    assert bot.slack.value(modal, "text") == "Hello @Ben"
+    assert bot.slack.modals.value(modal, "text") == "Hello @Ben"
     await bot.submit(modal)
     await bot.at_rest()
 
@@ -292,7 +292,7 @@ async def test_one_may_change_ones_mind_and_keeps_the_ticket_and_the_link(bot: B
 async def test_a_thread_that_does_not_fit_is_cut_between_messages_and_says_how_many_are_left_out(bot: Bot) -> None:
     first, *_ = await thread(bot, "#143", *(f"message {number} {'x' * 80}" for number in range(1, 251)))
     modal = await chosen(bot, await bot.use(first), "thread")
-    text = bot.slack.value(modal, "thread_text")
+    text = bot.slack.modals.value(modal, "thread_text")
     taken = text.count("Guest, ")
     assert len(text) <= 3000
     assert text.endswith(f"message {taken - 1} {'x' * 80}\n\n[{251 - taken} later messages left out]")
@@ -309,7 +309,7 @@ async def test_what_slack_does_not_let_the_bot_read_of_a_thread_is_counted(bot: 
     bot.slack.faults["conversations.replies"] += [Fault(""), Fault("ratelimited", status=429, retry_after=30)]
     modal = await chosen(bot, modal, "thread")
 
-    assert "[6 later messages left out]" in bot.slack.value(modal, "thread_text")
+    assert "[6 later messages left out]" in bot.slack.modals.value(modal, "thread_text")
 
 
 async def test_a_message_alone_has_no_choice(bot: Bot) -> None:
@@ -341,17 +341,17 @@ async def test_where_the_thread_cannot_be_read_the_choice_is_absent_and_the_reas
     assert "what" not in block_ids(modal)
     assert "Only this message can be recorded" in words(modal)
     assert why in words(modal)
-    assert bot.slack.value(modal, "ticket") is None, "the first message cannot be read either"
+    assert bot.slack.modals.value(modal, "ticket") is None, "the first message cannot be read either"
 
 
 async def test_a_choice_that_cannot_be_followed_leaves_the_text_and_says_why(bot: Bot) -> None:
     first, _ = await thread(bot, "#143 hello", "more")
     modal = await bot.use(first)
-    bot.slack.fill(modal, "text", "edited with care")
+    bot.slack.modals.fill(modal, "text", "edited with care")
     bot.slack.faults["conversations.replies"].append(Fault("not_in_channel"))
     modal = await chosen(bot, modal, "thread")
 
-    assert bot.slack.value(modal, "text") == "edited with care"
+    assert bot.slack.modals.value(modal, "text") == "edited with care"
     assert "what" not in block_ids(modal)
     assert "/invite @Portal Activity" in words(modal)
     assert await bot.submit(modal) == {}
@@ -431,13 +431,13 @@ async def test_a_message_of_each_shape_is_read_as_a_person_reads_it(
     bot: Bot, shape: dict[str, Any], text: str | None
 ) -> None:
     modal = await bot.use(await said(bot, **shape))
-    assert bot.slack.value(modal, "text") == text
+    assert bot.slack.modals.value(modal, "text") == text
 
 
 async def test_a_name_that_slack_does_not_tell_is_left_to_the_id(bot: Bot) -> None:
     bot.slack.faults["users.info"] += [Fault(status=500)] * 2
     modal = await bot.use(await said(bot, "for <@U0BEN>"))
-    assert bot.slack.value(modal, "text") == "for @U0BEN"
+    assert bot.slack.modals.value(modal, "text") == "for @U0BEN"
 
 
 async def test_a_text_longer_than_a_field_goes_on_in_others_with_its_count_by_the_first(bot: Bot) -> None:
@@ -579,8 +579,8 @@ async def test_edit_and_send_again_in_a_customers_thread_stays_there_and_keeps_t
     message = await said(bot, "hello")
     answer = await recorded(bot, message, ticket=ticket_that(Behaviour.BAD_REQUEST))
     await bot.slack.click(answer, "Edit and send again", person="U0BEN")
-    (modal,) = bot.slack.workspace.modals
-    assert bot.slack.value(modal, "text") == f"hello\n\nSlack message: {permalink(message)}"
+    (modal,) = bot.slack.modals.open
+    assert bot.slack.modals.value(modal, "text") == f"hello\n\nSlack message: {permalink(message)}"
     assert await bot.submit(modal, "U0BEN", ticket="143") == {}
     second = await bot.answered(messages=2)
     await bot.at_rest()
@@ -623,4 +623,4 @@ async def test_no_log_has_a_customers_words(bot: Bot, caplog: pytest.LogCaptureF
 async def test_a_shortcut_that_slack_never_sends_is_refused(bot: Bot, changes: dict[str, Any]) -> None:
     answer = await bot.slack.shortcut(await said(bot, "hello"), person="U0ANNA", **changes)
     assert answer == {"failed": "http_400"}
-    assert bot.slack.workspace.modals == []
+    assert bot.slack.modals.open == []

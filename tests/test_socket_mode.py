@@ -38,7 +38,7 @@ async def test_buttons_and_modals_work_through_the_socket(socket_bot: Bot) -> No
     answer = await socket_bot.answered()
     await socket_bot.at_rest()
     await socket_bot.slack.click(answer, "Edit and send again", person="U0ANNA")
-    (modal,) = socket_bot.slack.workspace.modals
+    (modal,) = socket_bot.slack.modals.open
     shown = await socket_bot.slack.submit(modal, {"ticket": "nonsense"}, person="U0ANNA")
     assert list(shown["errors"]) == ["ticket"]
     assert await socket_bot.slack.submit(modal, {"ticket": "143"}, person="U0ANNA") == {}

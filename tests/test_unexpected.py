@@ -36,7 +36,7 @@ async def test_a_click_and_a_form_that_fail_inside_the_bot_are_answered(
     answer = await bot.answered()
     await bot.at_rest()
     await bot.slack.click(answer, "Edit and send again", person="U0ANNA")
-    (modal,) = bot.slack.workspace.modals
+    (modal,) = bot.slack.modals.open
     monkeypatch.setattr(Outbox, "find", boom)
 
     await bot.slack.click(answer, "Edit and send again", person="U0BEN")

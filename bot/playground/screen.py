@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.playground.leadsquared import Activity
+from bot.playground.modals import inputs
 from bot.playground.slack import SlackStandIn
 from bot.playground.workspace import Posted
 from bot.slack.messages import author, plain
@@ -46,7 +47,7 @@ class Screen:
             if self._shown.get(message.ts) != message.edits:
                 self._print(message, changed=message.ts in self._shown)
                 self._shown[message.ts] = message.edits
-        for modal in self._slack.workspace.modals:
+        for modal in self._slack.modals.open:
             if str(modal) not in self._modals:
                 self.form(modal)
         sys.stdout.flush()
@@ -95,20 +96,16 @@ class Screen:
     def _bots_messages(self) -> list[Posted]:
         return [message for message in self._slack.workspace.messages if message.is_the_bots]
 
-    def fields(self, modal: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return a form's inputs by block_id."""
-        return {block["block_id"]: block for block in modal.get("blocks", []) if block["type"] == "input"}
-
     def question(self, modal: dict[str, Any], block_id: str) -> str:
         """Return the prompt for a field: its label, what one may answer, what stands there."""
-        block = self.fields(modal)[block_id]
+        block = inputs(modal)[block_id]
         stands = self._stands(modal, block_id)
         choices = {"radio_buttons": "message or thread", "checkboxes": "yes or no"}.get(block["element"]["type"])
         label = block["element"]["options"][0]["text"]["text"] if choices == "yes or no" else block["label"]["text"]
         return f"{label}{f' ({choices})' if choices else ''} [{_short(stands)}]"
 
     def _stands(self, modal: dict[str, Any], block_id: str) -> str:
-        value = self._slack.value(modal, block_id)
+        value = self._slack.modals.value(modal, block_id)
         if isinstance(value, list):
             return "yes" if value else "no"
         return str(value or "")
@@ -131,7 +128,7 @@ class Screen:
 
     def _has_news(self) -> bool:
         new_message = any(self._shown.get(message.ts) != message.edits for message in self._bots_messages())
-        return new_message or any(str(modal) not in self._modals for modal in self._slack.workspace.modals)
+        return new_message or any(str(modal) not in self._modals for modal in self._slack.modals.open)
 
     def _print(self, message: Posted, *, changed: bool) -> None:
         in_thread = message.thread_ts is not None

@@ -16,6 +16,7 @@ from aiohttp import web
 from slack_sdk.signature import SignatureVerifier
 
 from bot.playground.limits import problems_of_message, problems_of_view
+from bot.playground.modals import Modals, inputs
 from bot.playground.server import StandIn
 from bot.playground.workspace import APP_ID, BOT_ID, BOT_USER, Posted, Workspace
 
@@ -62,7 +63,7 @@ class SlackStandIn(StandIn):
         self._acks: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._clock = itertools.count(1)
         self._triggers: dict[str, float] = {}  # issued and not used, by time.monotonic()
-        self._typed: dict[str, dict[str, dict[str, Any]]] = {}  # view id -> block_id -> what a person left there
+        self.modals = Modals()
         self._response_urls: dict[
             str, tuple[str, str, str | None, int]
         ] = {}  # path -> channel, person, message ts, uses
@@ -193,11 +194,11 @@ class SlackStandIn(StandIn):
 
     async def choose(self, modal: dict[str, Any], block_id: str, value: str, *, person: str) -> None:
         """Choose an option in a modal; the bot hears of it where the block says so."""
-        block = _inputs(modal)[block_id]
-        self.fill(modal, block_id, value)
+        block = inputs(modal)[block_id]
+        self.modals.fill(modal, block_id, value)
         if not block.get("dispatch_action"):
             return
-        option = self._left_in(modal)[block_id][block["element"]["action_id"]].get("selected_option")
+        option = self.modals.state(modal)[block_id][block["element"]["action_id"]].get("selected_option")
         action = {"type": block["element"]["type"], "action_id": block["element"]["action_id"], "block_id": block_id}
         payload = {
             "type": "block_actions",
@@ -218,7 +219,7 @@ class SlackStandIn(StandIn):
     ) -> dict[str, Any]:
         """Submit a modal; inputs that are not in `values` (by block_id) keep what stands in them."""
         for block_id, value in values.items():
-            self.fill(modal, block_id, value)
+            self.modals.fill(modal, block_id, value)
         payload = {
             "type": "view_submission",
             "team": {"id": team_id or self.workspace.team_id, "domain": "playground"},
@@ -232,66 +233,14 @@ class SlackStandIn(StandIn):
         }
         answer = await self._interact(payload)
         if answer.get("response_action") == "update":
-            self._replace_view(modal["id"], answer["view"])
+            self.modals.replace(modal["id"], answer["view"], hash_=self._ts())
         elif answer.get("response_action") != "errors" and "failed" not in answer:
-            self.workspace.modals = [one for one in self.workspace.modals if one["id"] != modal["id"]]
+            self.modals.close(modal["id"])
         await self._announce()
         return answer
 
-    def value(self, modal: dict[str, Any], block_id: str) -> Any:  # noqa: ANN401 - JSON
-        """Return what stands in an input now: its text, the chosen option's value, or the list of ticked ones."""
-        (state,) = self._left_in(modal)[block_id].values()
-        if state["type"] == "radio_buttons":
-            return (state["selected_option"] or {}).get("value")
-        if state["type"] == "checkboxes":
-            return [option["value"] for option in state["selected_options"]]
-        return state["value"]
-
-    def fill(self, modal: dict[str, Any], block_id: str, value: Any) -> None:  # noqa: ANN401 - JSON
-        """Leave something in an input: a text, an option's value, or a list of those that are ticked."""
-        element = _inputs(modal)[block_id]["element"]
-        options = {option["value"]: option for option in element.get("options", [])}
-        match element["type"]:
-            case "radio_buttons":
-                left = {"selected_option": options[value]}
-            case "checkboxes":
-                left = {"selected_options": [options[one] for one in value]}
-            case _:
-                left = {"value": value or None}
-        self._typed.setdefault(modal["id"], {})[block_id] = left
-
-    def _left_in(self, modal: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return a modal's state as Slack sends it."""
-        typed = self._typed.get(modal["id"], {})
-        values = {}
-        for block_id, block in _inputs(modal).items():
-            element = block["element"]
-            initial = {
-                "radio_buttons": {"selected_option": element.get("initial_option")},
-                "checkboxes": {"selected_options": element.get("initial_options", [])},
-            }.get(element["type"], {"value": element.get("initial_value")})
-            left = typed.get(block_id, initial)
-            values[block_id] = {element["action_id"]: {"type": element["type"], **left}}
-        return values
-
     def _sent_back(self, modal: dict[str, Any]) -> dict[str, Any]:
-        return {**modal, "team_id": self.workspace.team_id, "state": {"values": self._left_in(modal)}}
-
-    def _replace_view(self, view_id: str, view: dict[str, Any]) -> dict[str, Any] | None:
-        """Put a view in another's place. What a person left in an input stays where block_id and action_id are the same."""
-        for number, old in enumerate(self.workspace.modals):
-            if old["id"] == view_id:
-                before, after = _inputs(old), _inputs(view)
-                state = self._left_in(old)
-                self._typed[view_id] = {
-                    block_id: {key: value for key, value in state[block_id][action_id].items() if key != "type"}
-                    for block_id, block in after.items()
-                    if (action_id := block["element"]["action_id"])
-                    and before.get(block_id, {}).get("element", {}).get("action_id") == action_id
-                }
-                self.workspace.modals[number] = {**view, "id": view_id, "hash": self._ts()}
-                return self.workspace.modals[number]
-        return None
+        return {**modal, "team_id": self.workspace.team_id, "state": {"values": self.modals.state(modal)}}
 
     def encode(self, typed: str) -> str:
         """Encode what a person typed, as Slack does with should_escape: entities, links, mentions, channels."""
@@ -492,14 +441,14 @@ class SlackStandIn(StandIn):
         if problems := problems_of_view(arguments["view"]):
             return {"ok": False, "error": "invalid_arguments", "response_metadata": {"messages": problems}}
         view = {**arguments["view"], "id": f"V{next(self._clock)}", "hash": self._ts()}
-        self.workspace.modals.append(view)
+        self.modals.open.append(view)
         await self._announce()
         return {"ok": True, "view": view}
 
     async def _views_update(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if problems := problems_of_view(arguments["view"]):
             return {"ok": False, "error": "invalid_arguments", "response_metadata": {"messages": problems}}
-        view = self._replace_view(str(arguments.get("view_id")), arguments["view"])
+        view = self.modals.replace(str(arguments.get("view_id")), arguments["view"], hash_=self._ts())
         await self._announce()
         return {"ok": False, "error": "not_found"} if view is None else {"ok": True, "view": view}
 
@@ -559,7 +508,7 @@ class SlackStandIn(StandIn):
             }
             for message in self.workspace.messages
         ]
-        return web.json_response({"messages": messages, "modals": self.workspace.modals})
+        return web.json_response({"messages": messages, "modals": self.modals.open})
 
     async def _add_faults(self, request: web.Request) -> web.Response:
         fault = Fault(**await request.json())
@@ -587,11 +536,6 @@ class SlackStandIn(StandIn):
     async def _announce(self) -> None:
         async with self._changed:
             self._changed.notify_all()
-
-
-def _inputs(view: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return a view's input blocks by block_id."""
-    return {block["block_id"]: block for block in view.get("blocks", []) if block["type"] == "input"}
 
 
 async def _arguments(request: web.Request) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import Any
 from bot.app import Parts, build
 from bot.logs import configure_logging
 from bot.playground import screen
+from bot.playground.interview import Ask, Interview
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
+from bot.playground.modals import inputs
 from bot.playground.scenes import CHANNELS, COLLEAGUE, GROUPS, NOTES, PEOPLE, TEAM, YOU, furnish
 from bot.playground.slack import APP_TOKEN, BOT_TOKEN, SlackStandIn
 from bot.playground.workspace import Channel, Workspace
@@ -65,14 +67,6 @@ Tickets to play with:
 """
 
 
-Ask = Callable[[str], Awaitable[str | None]]
-"""Asks for a line by a prompt; None at the end of what is typed."""
-
-
-async def no_answer(_prompt: str) -> str | None:
-    return None
-
-
 @dataclass
 class Playground:
     """The bot, the stand-ins, and where the person is."""
@@ -81,9 +75,9 @@ class Playground:
     slack: SlackStandIn
     leadsquared: LeadSquaredStandIn
     show: screen.Screen
+    form: Interview
     channel: Channel = CHANNELS[0]
     away: bool = False  # something was switched off: what waits for it is not waited for
-    ask: Ask = no_answer
 
     async def do(self, line: str) -> bool:
         """Carry out a line; False when it asks to leave."""
@@ -149,97 +143,33 @@ class Playground:
         if message is None:
             print("Which message? :messages lists those of this channel; its number stands in front of it.")
             return
-        before = len(self.slack.workspace.modals)
+        before = len(self.slack.modals.open)
         await self.slack.shortcut(message, person=YOU.id)
         with contextlib.suppress(TimeoutError):
-            await self.slack.until(lambda: len(self.slack.workspace.modals) > before and not _is_loading(self._modal()))
+            await self.slack.until(lambda: len(self.slack.modals.open) > before and not _is_loading(self.form.modal))
         self.show.catch_up()
-        if (modal := self._modal()) is not None and "submit" in modal:
-            await self._go_through(modal)
-
-    async def _go_through(self, modal: dict[str, Any]) -> None:
-        """Ask for one field after the other, submit, and ask again for what is wrong."""
-        known: set[str] = set()
-        while (filled_in := await self._ask_for_the_rest(modal, known)) is not None:
-            modal = filled_in
-            answer = await self.slack.submit(modal, {}, person=YOU.id)
-            self.show.form_errors(answer.get("errors", {}))
-            self.show.catch_up()
-            known -= set(answer.get("errors", {}))
-            if answer.get("response_action") == "update":
-                modal = self._modal() or modal
-                if not await self._confirmed(modal):
-                    return
-            elif "errors" not in answer:
-                return
-        self._close(modal)
-
-    async def _ask_for_the_rest(self, modal: dict[str, Any], known: set[str]) -> dict[str, Any] | None:
-        """Ask for each field that is not `known` yet; a choice may bring others.
-
-        Return the form as it then stands; None when it is to be closed, or nobody is there to answer for what was wrong.
-        """
-        corrects = bool(known)
-        while left := [block_id for block_id in self.show.fields(modal) if block_id not in known]:
-            known.add(left[0])
-            typed = await self.ask(f"  ? {self.show.question(modal, left[0])}: ")
-            if typed == ":cancel" or (typed is None and corrects):
-                return None
-            if typed:
-                await self._leave(modal, left[0], typed)
-            modal = self._modal() or modal
-            self.show.catch_up()
-        return modal
-
-    async def _confirmed(self, modal: dict[str, Any]) -> bool:
-        if "submit" in modal:
-            answer = await self.ask(f"  ? {modal['submit']['text']}? (yes or no) [no]: ")
-            if (answer or "").strip().lower() in ("yes", "y"):
-                return True
-        self._close(modal)
-        return False
-
-    def _close(self, modal: dict[str, Any]) -> None:
-        self.slack.workspace.modals = [one for one in self.slack.workspace.modals if one["id"] != modal["id"]]
-        print("  Closed; nothing was recorded.")
-
-    async def _leave(self, modal: dict[str, Any], block_id: str, typed: str) -> None:
-        """Type into a field, or choose in it; what the bot then changes is waited for."""
-        element = self.show.fields(modal)[block_id]["element"]
-        values = [option["value"] for option in element.get("options", [])]
-        if element["type"] == "checkboxes":
-            ticked = values if typed.lower() in ("yes", "y") else []
-            self.slack.fill(modal, block_id, ticked)
-        elif not values:
-            self.slack.fill(modal, block_id, typed.replace("\\n", "\n"))
-        elif typed.lower() in values and typed.lower() != self.slack.value(modal, block_id):
-            shown = modal["hash"]
-            await self.slack.choose(modal, block_id, typed.lower(), person=YOU.id)
-            with contextlib.suppress(TimeoutError):
-                await self.slack.until(lambda: (self._modal() or modal)["hash"] != shown, within=5)
+        if (modal := self.form.modal) is not None and "submit" in modal:
+            await self.form.go_through(modal)
 
     async def _fill(self, words: str) -> None:
-        modal = self._modal()
-        for block_id, block in self.show.fields(modal or {}).items():
+        modal = self.form.modal
+        for block_id, block in inputs(modal or {}).items():
             label = block["label"]["text"]
             if modal is not None and words.lower().startswith(f"{label.lower()} "):
-                await self._leave(modal, block_id, words[len(label) + 1 :])
-                self.show.form(self._modal() or modal)
+                await self.form.leave(modal, block_id, words[len(label) + 1 :])
+                self.show.form(self.form.modal or modal)
                 return
         print(
             "There is no open form with such a field. A form opens with /portal-activity alone, or: Edit and send again"
         )
 
     async def _submit(self, _words: str) -> None:
-        modal = self._modal()
+        modal = self.form.modal
         if modal is None:
             print("There is no open form.")
             return
         answer = await self.slack.submit(modal, {}, person=YOU.id)
         self.show.form_errors(answer.get("errors", {}))
-
-    def _modal(self) -> dict[str, Any] | None:
-        return self.slack.workspace.modals[-1] if self.slack.workspace.modals else None
 
     def _go(self, name: str) -> None:
         for channel in CHANNELS:
@@ -278,10 +208,9 @@ def _is_loading(modal: dict[str, Any] | None) -> bool:
 
 async def play() -> int:
     """Run the playground on standard input; return the exit status."""
-    async with _open() as playground:
-        interactive = sys.stdin.isatty()
-        lines = iter(()) if interactive else iter(await asyncio.to_thread(sys.stdin.read().splitlines))
-        playground.ask = _read_line if interactive else _echoed(lines)
+    interactive = sys.stdin.isatty()
+    lines = iter(()) if interactive else iter(await asyncio.to_thread(sys.stdin.read().splitlines))
+    async with _open(_read_line if interactive else _echoed(lines)) as playground:
         if interactive:
             print("The playground: a bot, a Slack and a LeadSquared, all on this machine. :help says what there is.")
             playground._help()  # noqa: SLF001 - the same file
@@ -357,7 +286,7 @@ async def _run_through(playground: Playground, lines: Iterator[str]) -> None:
 
 
 @asynccontextmanager
-async def _open() -> AsyncIterator[Playground]:
+async def _open(ask: Ask) -> AsyncIterator[Playground]:
     people = {person.id: person for person in PEOPLE}
     workspace = Workspace(TEAM, {channel.id: channel for channel in CHANNELS}, people, groups=GROUPS)
     tickets = {number: behaviour for number, (behaviour, _) in TICKETS.items()}
@@ -378,7 +307,8 @@ async def _open() -> AsyncIterator[Playground]:
             while not all((await process.ready()).values()):
                 await asyncio.sleep(0.01)
             await furnish(slack)
-            yield Playground(parts, slack, leadsquared, screen.Screen(slack))
+            show = screen.Screen(slack)
+            yield Playground(parts, slack, leadsquared, show, Interview(slack, show, ask, YOU.id))
         finally:
             stop.set()
             await running

@@ -59,7 +59,6 @@ class Workspace:
     channels: dict[str, Channel]
     people: dict[str, Person]
     messages: list[Posted] = field(default_factory=list)
-    modals: list[dict[str, Any]] = field(default_factory=list)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     enterprise_id: str | None = None
     groups: dict[str, str] = field(default_factory=dict)  # handles of groups of people, by id
