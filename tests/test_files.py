@@ -18,6 +18,7 @@ from postgres import BOT, ROOT, Task, run_all
 from bot.check import SCOPES
 from bot.settings import DEFAULT_PORT, Settings, load_settings
 from bot.slack.front import PATH
+from bot.slack.modals import CALLBACK
 from bot.slack.views import COMMAND
 
 MANIFEST = ROOT / "manifest.yml"
@@ -62,6 +63,15 @@ def test_the_manifest_has_the_command_as_it_is_registered_with_its_text_escaped(
     assert command["command"] == COMMAND
     assert command["should_escape"] is True
     assert manifest(variant)["settings"]["interactivity"]["is_enabled"] is True
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_manifest_has_the_shortcut_as_it_is_registered_with_a_name_that_slack_takes(variant: str) -> None:
+    (shortcut,) = manifest(variant)["features"]["shortcuts"]
+    assert (shortcut["name"], shortcut["type"]) == ("Record in LeadSquared", "message")
+    assert shortcut["callback_id"] == CALLBACK == "record_portal_activity"
+    assert len(shortcut["name"]) <= 24
+    assert len(shortcut["description"]) <= 150
 
 
 def test_over_http_everything_goes_to_the_one_path_and_as_many_lines_as_the_manifest_says() -> None:

@@ -11,10 +11,11 @@ from bot.leadsquared.hosts import host_allowed, is_loopback
 
 _NUMBER = re.compile(r"#?([1-9][0-9]{0,18})")
 _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-_ADDRESS = re.compile(r"[a-z]+://[^\s<>|()]+", re.IGNORECASE)
+# Searched for in texts of any length: nothing in these is repeated without a bound where it could be tried at each place.
+_ADDRESS = re.compile(r"\bhttps?://[^\s<>|()]+", re.IGNORECASE)
 _KEY = re.compile(r"(?<![\w#&/])#([1-9][0-9]{0,18})(?![\w#]|[.,][0-9])")
 _NAMED = re.compile(
-    r"\bticket(?:\s*(?:number|no\.?|id|key|nr\.?))?\s*[:=\u2013-]?\s*"
+    r"\bticket(?:\s{0,3}(?:number|no\.?|id|key|nr\.?))?\s{0,3}[:=\u2013-]?\s{0,3}"
     r"(?:#?([1-9][0-9]{0,18})(?![\w#-]|[.,:][0-9])|\{?([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\}?(?![\w-]))",
     re.IGNORECASE,
 )

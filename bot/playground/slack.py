@@ -233,6 +233,8 @@ class SlackStandIn(StandIn):
         }
         answer = await self._interact(payload)
         if answer.get("response_action") == "update":
+            if problems := problems_of_view(answer["view"]):
+                raise ValueError(f"Slack would not show this view: {problems}")
             self.modals.replace(modal["id"], answer["view"], hash_=self._ts())
         elif answer.get("response_action") != "errors" and "failed" not in answer:
             self.modals.close(modal["id"])
@@ -312,11 +314,12 @@ class SlackStandIn(StandIn):
         return await self._acks[envelope]
 
     async def _shown_at_once(self, answer: dict[str, Any], channel: str, person: str) -> Posted | None:
-        text = (
-            f"/portal-activity failed with the error {answer['failed']}" if "failed" in answer else answer.get("text")
-        )
-        if not text:
+        failed = f"/portal-activity failed with the error {answer['failed']}" if "failed" in answer else ""
+        text = failed or str(answer.get("text") or "")
+        if not text and not answer.get("blocks"):
             return None
+        if problems := problems_of_message(text, answer.get("blocks", [])):
+            raise ValueError(f"Slack would not show this answer: {problems}")
         return await self._show(Posted(channel, self._ts(), text, answer.get("blocks", []), ephemeral=person))
 
     # -- what the bot asks of it
@@ -430,6 +433,8 @@ class SlackStandIn(StandIn):
         ]
         if not found:
             return {"ok": False, "error": "message_not_found"}
+        if problems := problems_of_message(arguments.get("text", ""), arguments.get("blocks", [])):
+            return {"ok": False, "error": "invalid_blocks", "response_metadata": {"messages": problems}}
         self._rewrite(found[0], arguments)
         await self._announce()
         return {"ok": True, "channel": found[0].channel, "ts": found[0].ts, "text": found[0].text}
@@ -456,6 +461,8 @@ class SlackStandIn(StandIn):
         id_ = request.match_info["id"]
         payload = await request.json()
         self.workspace.calls.append(("response_url", payload))
+        if problems_of_message(payload.get("text", ""), payload.get("blocks", [])):
+            return web.json_response({"ok": False, "error": "invalid_blocks"}, status=400)
         if self.faults["response_url"]:
             fault = self.faults["response_url"].popleft()
             return web.json_response({"ok": False, "error": fault.error}, status=fault.status)

@@ -20,6 +20,7 @@ _MENTION = re.compile(r"<(?:@([UW][A-Z0-9]+)|#([CG][A-Z0-9]+)\|?|!subteam\^(S[A-
 _MENTIONING = ("user_id", "channel_id", "usergroup_id")
 _BULLETS = "•◦▪"
 _INDENT = "    "
+_LAST_TIMESTAMP = 10_000_000_000
 _ROMAN = ((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))
 
 
@@ -250,13 +251,14 @@ def _word(word: Json, names: Names) -> str:
         case "color":
             text = _string(word.get("value"))
         case "date":
-            text = (
-                _string(word.get("fallback"))
-                or f"{datetime.fromtimestamp(_count(word.get('timestamp')), UTC):%Y-%m-%d %H:%M} UTC"
-            )
+            text = _string(word.get("fallback")) or _date(_count(word.get("timestamp")))
     style = word.get("style")
     struck = isinstance(style, dict) and style.get("strike") and not is_blank(text)
     return f"~{text}~" if struck else text
+
+
+def _date(timestamp: int) -> str:
+    return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M} UTC" if timestamp < _LAST_TIMESTAMP else ""
 
 
 def _quoted(text: str) -> str:

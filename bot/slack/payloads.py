@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9._-]+$")]
-_TS = re.compile(r"[0-9]{1,12}\.[0-9]{1,9}")
+_TS = re.compile(r"[0-9]{1,10}\.[0-9]{1,9}")  # seconds since the epoch, until the year 2286
 _MOST_FIELDS = 200
 
 
