@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 from slack_bolt.async_app import AsyncApp
 
+from bot.activities.acceptance import Acceptance
 from bot.activities.store import Outbox
 from bot.activities.teller import Teller
 from bot.activities.worker import Worker
@@ -35,6 +36,7 @@ class Parts:
     settings: Settings
     database: Database
     directory: Directory
+    acceptance: Acceptance
     outbox: Outbox
     worker: Worker
     teller: Teller
@@ -55,6 +57,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         slack = await stack.enter_async_context(SlackWeb(settings.slack_api_url))
         leadsquared = await stack.enter_async_context(leadsquared_client(settings))
         installation = SingleInstallation(_secret(settings.slack_bot_token))
+        acceptance = Acceptance(database, keys)
         outbox = Outbox(database, keys, lease=settings.lease)
         teller = Teller(
             outbox,
@@ -74,12 +77,14 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         def identified() -> bool:
             return installation.identity is not None
 
-        forms = Forms(outbox, worker, responder, modals, conversations, keys, background, hosts, identified=identified)
+        forms = Forms(
+            acceptance, worker, responder, modals, conversations, keys, background, hosts, identified=identified
+        )
         features: list[Feature] = [
-            Commands(outbox, worker, names, forms, responder, hosts, identified=identified),
-            Shortcuts(outbox, responder, modals, conversations, keys, background, hosts),
+            Commands(acceptance, worker, names, forms, responder, hosts, identified=identified),
+            Shortcuts(acceptance, responder, modals, conversations, keys, background, hosts),
             forms,
-            Buttons(outbox, worker, teller, responder, forms),
+            Buttons(acceptance, worker, teller, responder, forms),
         ]
         bolt = bolt_application(slack.client(None), installation, responder, features)
         directory = Directory(database, keys)
@@ -87,6 +92,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             settings,
             database,
             directory,
+            acceptance,
             outbox,
             worker,
             teller,

@@ -173,7 +173,7 @@ class Bot:
                 await asyncio.sleep(0.01)
 
     async def delivery(self, reference: str) -> Delivery:
-        found = await self.parts.outbox.find(TEAM, reference)
+        found = await self.parts.acceptance.find(TEAM, reference)
         assert found is not None
         return found
 

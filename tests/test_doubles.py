@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from conftest import TEAM, Bot, Start, ticket_that
 from postgres import database
 
+from bot.activities.acceptance import Double
 from bot.activities.delivery import State
-from bot.activities.store import Double
 from bot.activities.submission import Submission
 from bot.db import deliveries
 from bot.playground.leadsquared import Behaviour
@@ -148,16 +148,16 @@ async def test_what_stood_in_the_way_and_is_rejected_meanwhile_does_not_stand_in
     """Another process may reject the earlier one between the two looks of an acceptance."""
     bot.parts.worker.stop()
     await bot.type("143 hello")
-    outbox = bot.parts.outbox
+    acceptance = bot.parts.acceptance
     submission = Submission(None, TEAM, "C0SUPPORT", "U0ANNA", "another-key", "143", "hello")
-    look = outbox._double
+    look = acceptance._double
 
     def rejected_first(connection: sa.Connection, *of: Any, **more: Any) -> Double | None:
         connection.execute(sa.update(deliveries).values(state=State.REJECTED, problem="failed"))
         return look(connection, *of, **more)
 
-    outbox._double = rejected_first  # type: ignore[method-assign]
-    assert not isinstance(await outbox.accept(submission), Double)
+    acceptance._double = rejected_first  # type: ignore[method-assign]
+    assert not isinstance(await acceptance.accept(submission), Double)
 
 
 async def test_a_workspaces_own_send_again_is_not_asked_about(bot: Bot) -> None:

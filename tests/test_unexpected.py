@@ -3,7 +3,7 @@
 import pytest
 from conftest import Bot, ticket_that
 
-from bot.activities.store import Outbox
+from bot.activities.acceptance import Acceptance
 from bot.leadsquared.client import LeadSquared
 from bot.playground.leadsquared import Behaviour
 from bot.slack.replies import SlackReplies
@@ -18,7 +18,7 @@ async def boom(*_: object, **__: object) -> None:
 async def test_a_command_that_fails_inside_the_bot_is_answered(
     bot: Bot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(Outbox, "accept", boom)
+    monkeypatch.setattr(Acceptance, "accept", boom)
     answer = await bot.type("143 hello")
 
     assert answer is not None
@@ -37,7 +37,7 @@ async def test_a_click_and_a_form_that_fail_inside_the_bot_are_answered(
     await bot.at_rest()
     await bot.slack.click(answer, "Edit and send again", person="U0ANNA")
     (modal,) = bot.slack.modals.open
-    monkeypatch.setattr(Outbox, "find", boom)
+    monkeypatch.setattr(Acceptance, "find", boom)
 
     await bot.slack.click(answer, "Edit and send again", person="U0BEN")
     assert "Something went wrong in the bot" in (await bot.told_to("U0BEN")).text

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from conftest import ACCOUNT, ENCRYPTION_KEY, TEAM
 from postgres import database, serving, until
 
-from bot.activities.store import Accepted, Outbox
+from bot.activities.acceptance import Acceptance, Accepted
+from bot.activities.store import Outbox
 from bot.activities.submission import Submission
 from bot.db import Database
 from bot.encryption import Keyring
@@ -37,14 +39,22 @@ def spelt_for_sqlalchemy(url: str) -> str:
     return load_settings(env_file=None, database_url=url, encryption_keys=ENCRYPTION_KEY).sqlalchemy_url
 
 
+@dataclass(frozen=True)
+class Web:
+    """What another process accepts with, and sees of the outbox."""
+
+    acceptance: Acceptance
+    outbox: Outbox
+
+
 @pytest.fixture
-async def outbox(url: str, leadsquared: LeadSquaredStandIn) -> AsyncIterator[Outbox]:
+async def web(url: str, leadsquared: LeadSquaredStandIn) -> AsyncIterator[Web]:
     """The accepting side, with a tenant mapped: what another process would be."""
     accepting = Database(spelt_for_sqlalchemy(url))
     directory = Directory(accepting, KEYRING)
     await directory.add(Tenant("acme", leadsquared.url, ACCOUNT.org_id, ACCOUNT.access_key, ACCOUNT.secret_key))
     await directory.map("acme", Scope(team_id=TEAM))
-    yield Outbox(accepting, KEYRING, lease=30)
+    yield Web(Acceptance(accepting, KEYRING), Outbox(accepting, KEYRING, lease=30))
     await accepting.close()
 
 
@@ -54,9 +64,9 @@ def variables(environment: dict[str, str], url: str) -> dict[str, str]:
     return own | {"DATABASE_URL": url, "POLL_INTERVAL": "0.2"}
 
 
-async def accept(outbox: Outbox, ticket: str, text: str) -> None:
+async def accept(web: Web, ticket: str, text: str) -> None:
     submission = Submission(None, TEAM, "C0SUPPORT", "U0ANNA", key=text, ticket_id=ticket, text=text)
-    assert isinstance(await outbox.accept(submission), Accepted)
+    assert isinstance(await web.acceptance.accept(submission), Accepted)
 
 
 def answers(slack: SlackStandIn) -> list[Posted]:
@@ -64,18 +74,18 @@ def answers(slack: SlackStandIn) -> list[Posted]:
 
 
 async def test_a_worker_sends_and_tells_what_was_accepted_before_and_while_it_runs(
-    outbox: Outbox,
+    web: Web,
     variables: dict[str, str],
     slack: SlackStandIn,
     leadsquared: LeadSquaredStandIn,
     tmp_path: Path,
 ) -> None:
-    await accept(outbox, "143", "before it ran")
+    await accept(web, "143", "before it ran")
     with serving("worker", cwd=tmp_path, variables=variables) as worker:
         await slack.until(lambda: len(answers(slack)) == 1)
-        await accept(outbox, "144", "while it runs")
+        await accept(web, "144", "while it runs")
         await slack.until(lambda: len(answers(slack)) == 2)
-        await rest(outbox)
+        await rest(web.outbox)
         worker.signal()
         assert await worker.ended() == 0
 
@@ -90,7 +100,7 @@ async def test_a_worker_sends_and_tells_what_was_accepted_before_and_while_it_ru
 
 
 async def test_two_workers_share_the_work_and_do_none_of_it_twice(
-    outbox: Outbox,
+    web: Web,
     variables: dict[str, str],
     slack: SlackStandIn,
     leadsquared: LeadSquaredStandIn,
@@ -102,8 +112,8 @@ async def test_two_workers_share_the_work_and_do_none_of_it_twice(
         for worker in workers:
             await worker.logged("started")
         texts = [f"number {number}" for number in range(20)]
-        await asyncio.gather(*(accept(outbox, str(143 + number % 3), text) for number, text in enumerate(texts)))
-        await rest(outbox)
+        await asyncio.gather(*(accept(web, str(143 + number % 3), text) for number, text in enumerate(texts)))
+        await rest(web.outbox)
         for worker in workers:
             worker.signal()
         assert [await worker.ended() for worker in workers] == [0, 0]

@@ -67,7 +67,6 @@ class AcceptanceStatements:
         resolution = {"resolution": _bind(_d.resolution), "resolved_by": _bind(_d.resolved_by), "tell_at": now()}
         self.resolve = prepare(deliveries.update().where(_THIS).values(**resolution))
         self.renew = prepare(deliveries.update().where(_THIS).values(response_url=_bind(_d.response_url)))
-        self.unfinished = prepare(sa.select(sa.func.count()).where(sa.or_(IS_OPEN, _d.tell_at.is_not(None))))
 
 
 class SendingStatements:
@@ -166,6 +165,7 @@ class TellingStatements:
         self.noted = prepare(deliveries.update().where(_THIS).values(noted=_bind(_d.noted), **again))
         self.answered = prepare(deliveries.update().where(_THIS).values(replied_at=now(), **again))
         self.marked = prepare(deliveries.update().where(_THIS).values(anchor_mark=_bind(_d.anchor_mark), **again))
+        self.unfinished = prepare(sa.select(sa.func.count()).where(sa.or_(IS_OPEN, _d.tell_at.is_not(None))))
         self.rerouted = prepare(deliveries.update().where(_THIS).values(route=_bind(_d.route), **again))
 
 

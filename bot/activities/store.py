@@ -1,26 +1,17 @@
-"""The durable outbox: accept, claim, settle, and what is still to be told."""
+"""The durable outbox: what was accepted is claimed, settled, and told."""
 
-import base64
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
+from bot.activities.delivery import Delivery, Route
 from bot.activities.policy import WINDOW, Decision, Repeat
-from bot.activities.statements import (
-    COLUMNS,
-    DESPITE_ALL,
-    GIVEN,
-    AcceptanceStatements,
-    SendingStatements,
-    TellingStatements,
-)
-from bot.activities.submission import Submission
+from bot.activities.rows import Rows
+from bot.activities.statements import SendingStatements, TellingStatements
 from bot.activities.telling import Step, Tell, Wait, mark, next_telling, reason_for_waiting
 from bot.db import Database
 from bot.encryption import Keyring, UndecipherableError
@@ -28,72 +19,11 @@ from bot.leadsquared.outcome import NotSent, Outcome, Problem
 from bot.tenants.directory import read_tenant
 from bot.tenants.tenant import Tenant
 
-ACCEPT_WITHIN = 0.6
-"""Seconds that what a person waits for may wait for its turn at the database."""
-
-ANSWER_WITHIN = 2.2
-"""Seconds after which the person is answered, even when the database is silent: Slack waits 3."""
-
 PASSED_BY = 0.05
 """Seconds after which a tenant whose row another process held is asked for again."""
 
-T = TypeVar("T")
-
 LOOK_PAST = 500
 """How many rows of quiet conversations a look for tellings may pass over."""
-
-_NAMES = [column.name for column in COLUMNS]
-_NOTHING_GIVEN: dict[str, Any] = dict.fromkeys(f"_{name}" for name in GIVEN)
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """Committed. `again`: it had been accepted before, under the same key."""
-
-    id: str
-    tenant_id: int
-    again: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Unmapped:
-    """Nothing was stored: no tenant is mapped for this workspace."""
-
-
-@dataclass(frozen=True, slots=True)
-class Double:
-    """Nothing was stored: this delivery, accepted so many seconds ago, may have brought the same to the ticket already.
-
-    Whoever wants it all the same says so, by `despite`.
-    """
-
-    delivery: Delivery
-    seconds_ago: float
-
-
-@dataclass(frozen=True, slots=True)
-class Thread:
-    """What the outbox knows of a thread: the ticket it was last recorded on."""
-
-    ticket_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A message in a conversation, as the outbox knows it. `thread_ts` is the message's own where it stands in no thread."""
-
-    enterprise_id: str | None
-    team_id: str
-    channel_id: str
-    thread_ts: str
-    message_ts: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Nothing was changed: the delivery is not this workspace's (`delivery` is None), or past what was asked of it."""
-
-    delivery: Delivery | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,158 +64,9 @@ class Outbox:
         self._database = database
         self._keyring = keyring
         self._lease = lease
-        self._accepting = AcceptanceStatements(database.engine)
+        self._rows = Rows(keyring)
         self._sending = SendingStatements(database.engine)
         self._telling = TellingStatements(database.engine)
-
-    # -- acceptance
-
-    async def accept(self, submission: Submission, *, despite: str | None = None) -> Accepted | Unmapped | Double:
-        """Commit a submission, unless it would double what was recorded before.
-
-        `despite` is the id of the delivery that the person was shown as the double, and wants doubled. Raises
-        DatabaseUnavailableError when it could not be committed; nothing is stored then.
-        """
-        row = self._row(submission) | {"_route": Route.THREAD}
-
-        def write(connection: Connection) -> Accepted | Unmapped | Double:
-            shown = None if despite is None else self._find(connection, submission.team_id, despite)
-            # What was shown of one ticket says nothing of another.
-            same = shown is not None and shown.ticket_id == submission.ticket_id
-            return self._insert(connection, row, despite=shown.seq if shown and same else 0)
-
-        return await self._promptly(write)
-
-    async def thread(self, place: Place) -> Thread | Unmapped:
-        """Say what is known of a message's thread; that its workspace has no tenant comes first."""
-
-        def read(connection: Connection) -> Thread | Unmapped:
-            asked = _conversation(place.enterprise_id, place.team_id, place.channel_id)
-            if self._accepting.find_tenant(connection, **asked).fetchone() is None:
-                return Unmapped()
-            last = self._accepting.last_ticket(connection, **asked, **_thread(place)).fetchone()
-            return Thread(None if last is None else last[0])
-
-        return await self._promptly(read)
-
-    async def is_mapped(self, enterprise_id: str | None, team_id: str, channel_id: str) -> bool:
-        """Say whether a conversation has a tenant."""
-        asked = _conversation(enterprise_id, team_id, channel_id)
-        return await self._promptly(
-            lambda connection: self._accepting.find_tenant(connection, **asked).fetchone() is not None
-        )
-
-    async def recorded_before(self, place: Place, ticket_id: str) -> Double | None:
-        """Return the newest delivery that brought this very message to this ticket, or may have."""
-
-        def read(connection: Connection) -> Double | None:
-            asked = _conversation(place.enterprise_id, place.team_id, place.channel_id)
-            message = {"_message_ts": place.message_ts, "_ticket_id": ticket_id, "_fingerprint": None}
-            return self._double(connection, {**asked, **_thread(place), **message}, despite=0)
-
-        return await self._promptly(read)
-
-    async def send_again(self, old_id: str, submission: Submission) -> Accepted | Unmapped | Refused:
-        """Accept a delivery anew, in its old place in Slack, and mark the old one as sent again.
-
-        Once: whoever clicks first.
-        """
-        given = self._row(submission)
-
-        def write(connection: Connection) -> Accepted | Unmapped | Refused:
-            old = self._find(connection, submission.team_id, old_id)
-            if old is None or not old.resendable:
-                return Refused(old)
-            alone = old.route is Route.DIRECT_MESSAGE and submission.response_url is not None
-            place = {  # without the anchor's mark: it is to show this delivery's ticket and text
-                "_retry_of": old.id,
-                "_channel_id": old.channel_id,
-                "_thread_ts": old.thread_ts,
-                "_message_ts": old.message_ts,
-                "_anchor_ts": old.anchor_ts,
-                "_route": Route.RESPONSE_URL if alone else old.route,
-            }
-            accepted = self._insert(connection, given | place, despite=DESPITE_ALL)
-            if isinstance(accepted, Accepted) and not accepted.again:
-                self._resolve(connection, old, Resolution.SENT_AGAIN, submission.user_id)
-            return Unmapped() if isinstance(accepted, Double) else accepted
-
-        return await self._promptly(write)
-
-    async def confirm(self, team_id: str, id_: str, user_id: str) -> Delivery | Refused:
-        """Close an unknown delivery because a person saw it on the ticket."""
-
-        def write(connection: Connection) -> Delivery | Refused:
-            old = self._find(connection, team_id, id_)
-            if old is None or old.state is not State.UNKNOWN or old.resolution is not None:
-                return Refused(old)
-            self._resolve(connection, old, Resolution.CONFIRMED, user_id)
-            return old
-
-        return await self._promptly(write)
-
-    async def find(self, team_id: str, id_: str) -> Delivery | None:
-        """Return a workspace's own delivery; another workspace's is not there."""
-        return await self._promptly(lambda connection: self._find(connection, team_id, id_))
-
-    async def renew_response_url(self, delivery: Delivery, response_url: str) -> None:
-        """Keep a younger response_url for what follows this delivery."""
-        renewed = self._keyring.encrypt(response_url)
-
-        def write(connection: Connection) -> None:
-            self._accepting.renew(connection, _seq=delivery.seq, _response_url=renewed)
-
-        await self._promptly(write)
-
-    async def _promptly(self, do: Callable[[Connection], T]) -> T:
-        # Each of these is repeatable: the key, the resolution or the state decides what a second run still changes.
-        return await self._database.run(do, within=ACCEPT_WITHIN, answer_within=ANSWER_WITHIN, repeatable=True)
-
-    def _row(self, submission: Submission) -> dict[str, Any]:
-        return _NOTHING_GIVEN | {
-            "_id": reference(submission.team_id, submission.key),
-            "_enterprise_id": submission.enterprise_id,
-            "_team_id": submission.team_id,
-            "_channel_id": submission.channel_id,
-            "_user_id": submission.user_id,
-            "_key": submission.key,
-            "_ticket_id": submission.ticket_id,
-            "_text": self._keyring.encrypt(submission.text),
-            "_response_url": self._keyring.encrypt(submission.response_url) if submission.response_url else None,
-            "_thread_ts": submission.thread_ts,
-            "_message_ts": submission.message_ts,
-            "_fingerprint": self._keyring.fingerprint(
-                submission.team_id, submission.user_id, submission.ticket_id, submission.text
-            ),
-            "_state": State.ACCEPTED,
-        }
-
-    def _insert(self, connection: Connection, row: dict[str, Any], *, despite: int) -> Accepted | Unmapped | Double:
-        """Store a row, or say why not. `despite` is the seq up to which doubles are wanted."""
-        asked = _conversation(row["_enterprise_id"], row["_team_id"], row["_channel_id"])
-        stored = self._accepting.accept(connection, **row, **asked, despite=despite).fetchone()
-        if stored is not None:
-            return Accepted(row["_id"], stored[0])
-        before = self._accepting.accepted_before(connection, _team_id=row["_team_id"], _key=row["_key"]).fetchone()
-        if before is not None:
-            return Accepted(before[0], before[1], again=True)
-        if despite == DESPITE_ALL or self._accepting.find_tenant(connection, **asked).fetchone() is None:
-            return Unmapped()
-        names = ("_team_id", "_channel_id", "_thread_ts", "_message_ts", "_ticket_id", "_fingerprint")
-        double = self._double(connection, {**asked, **{name: row[name] for name in names}}, despite=despite)
-        # What stood in the way may have been rejected a moment ago, by another process.
-        return double or self._insert(connection, row, despite=DESPITE_ALL)
-
-    def _double(self, connection: Connection, asked: dict[str, Any], *, despite: int) -> Double | None:
-        row = self._accepting.double(connection, **asked, despite=despite).fetchone()
-        return None if row is None else Double(self._delivery(row[:-1]), row[-1])
-
-    def _find(self, connection: Connection, team_id: str, id_: str) -> Delivery | None:
-        row = self._accepting.find(connection, _id=id_, _team_id=team_id).fetchone()
-        return None if row is None else self._delivery(row)
-
-    def _resolve(self, connection: Connection, old: Delivery, resolution: Resolution, user_id: str) -> None:
-        self._accepting.resolve(connection, _seq=old.seq, _resolution=resolution, _resolved_by=user_id)
 
     # -- sending
 
@@ -348,7 +129,7 @@ class Outbox:
         for (seq,) in heads:
             row = self._sending.take(connection, _seq=seq, lease=self._lease).fetchone()
             if row is not None:
-                delivery = self._delivery(row)
+                delivery = self._rows.delivery(row)
                 attempt = {"_delivery_seq": seq, "_number": delivery.attempts, "_tenant_id": tenant_id}
                 self._sending.begin_attempt(connection, **attempt, lease=self._lease)
                 taken.append(delivery)
@@ -502,7 +283,7 @@ class Outbox:
         seen here, or wakes a teller after.
         """
         *fields, moment = row
-        delivery = self._delivery(fields)
+        delivery = self._rows.delivery(fields)
         next_ = next_telling(delivery, moment)
         if isinstance(next_, Tell):
             return Due(delivery, next_.step)
@@ -515,59 +296,4 @@ class Outbox:
 
     async def unfinished(self) -> int:
         """Count the deliveries that are not settled, or not told."""
-        return await self._database.run(lambda connection: int(self._accepting.unfinished(connection).fetchone()[0]))
-
-    def _delivery(self, fields: Sequence[Any]) -> Delivery:
-        row = dict(zip(_NAMES, fields, strict=True))
-        return Delivery(
-            seq=row["seq"],
-            id=row["id"],
-            enterprise_id=row["enterprise_id"],
-            team_id=row["team_id"],
-            channel_id=row["channel_id"],
-            user_id=row["user_id"],
-            tenant_id=row["tenant_id"],
-            tenant_name=row["tenant_name"],
-            ticket_id=row["ticket_id"],
-            text=self._decrypted(row["text"]),
-            response_url=self._decrypted(row["response_url"]),
-            thread_ts=row["thread_ts"],
-            message_ts=row["message_ts"],
-            state=State(row["state"]),
-            accepted_at=row["accepted_at"],
-            attempts=row["attempts"],
-            first_attempt_at=row["first_attempt_at"],
-            waiting=Waiting(row["waiting"]) if row["waiting"] else None,
-            activity_id=row["activity_id"],
-            problem=Problem(row["problem"]) if row["problem"] else None,
-            detail=self._decrypted(row["detail"]),
-            resolution=Resolution(row["resolution"]) if row["resolution"] else None,
-            resolved_by=row["resolved_by"],
-            route=Route(row["route"]),
-            anchor_ts=row["anchor_ts"],
-            anchor_mark=row["anchor_mark"],
-            noted=Waiting(row["noted"]) if row["noted"] else None,
-            replied_at=row["replied_at"],
-            tell_attempts=row["tell_attempts"],
-        )
-
-    def _decrypted(self, token: bytes | None) -> str | None:
-        # One row whose secret is gone must not keep all the others from being sent or told.
-        try:
-            return None if token is None else self._keyring.decrypt(token)
-        except UndecipherableError:
-            return None
-
-
-def _conversation(enterprise_id: str | None, team_id: str, channel_id: str) -> dict[str, str]:
-    """Name a conversation to FIND_TENANT."""
-    return {"enterprise": enterprise_id or "", "team": team_id, "channel": channel_id}
-
-
-def _thread(place: Place) -> dict[str, str]:
-    return {"_team_id": place.team_id, "_channel_id": place.channel_id, "_thread_ts": place.thread_ts}
-
-
-def reference(team_id: str, key: str) -> str:
-    """Return a delivery's id: 12 letters and digits that a person can read out, the same for the same request."""
-    return base64.b32encode(blake2b(f"{team_id}/{key}".encode(), digest_size=8).digest()).decode().lower()[:12]
+        return await self._database.run(lambda connection: int(self._telling.unfinished(connection).fetchone()[0]))

@@ -7,8 +7,8 @@ from typing import Any
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
+from bot.activities.acceptance import Acceptance, Accepted, Refused, Unmapped
 from bot.activities.delivery import Delivery
-from bot.activities.store import Accepted, Outbox, Refused, Unmapped
 from bot.activities.worker import Tells
 from bot.db import DatabaseUnavailableError
 from bot.slack import views
@@ -25,13 +25,13 @@ class Buttons:
 
     def __init__(
         self,
-        outbox: Outbox,
+        acceptance: Acceptance,
         worker: Accepting,
         teller: Tells,
         responder: Responder,
         forms: Forms,
     ) -> None:
-        self._outbox = outbox
+        self._acceptance = acceptance
         self._worker = worker
         self._teller = teller
         self._responder = responder
@@ -50,14 +50,14 @@ class Buttons:
             self._responder.say(click.response_url, views.undecipherable())
         elif old is not None and old.text is not None:
             submission = again(click, old, old.ticket_id, old.text, click.response_url)
-            await self._decide(click, old, self._outbox.send_again(old.id, submission))
+            await self._decide(click, old, self._acceptance.send_again(old.id, submission))
         await ack()
 
     async def confirm(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Close an unknown delivery: a person has seen the activity on the ticket."""
         click = BlockActions.model_validate(body)
         if (old := await self._pressable(click)) is not None:
-            await self._decide(click, old, self._outbox.confirm(click.team_id, old.id, click.user.id))
+            await self._decide(click, old, self._acceptance.confirm(click.team_id, old.id, click.user.id))
         await ack()
 
     async def edit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -76,7 +76,7 @@ class Buttons:
         elif click.response_url is not None:
             # The form's submission brings no response_url of its own; this one answers for it.
             with contextlib.suppress(DatabaseUnavailableError):  # the old one, or a direct message, does as well
-                await self._outbox.renew_response_url(old, click.response_url)
+                await self._acceptance.renew_response_url(old, click.response_url)
 
     async def _pressable(self, click: BlockActions) -> Delivery | None:
         """Return the delivery that a button belongs to; None when the person was told why nothing is done."""
@@ -84,7 +84,7 @@ class Buttons:
             self._responder.say(click.response_url, views.foreign_member())
             return None
         try:
-            delivery = await self._outbox.find(click.team_id, click.actions[0].value)
+            delivery = await self._acceptance.find(click.team_id, click.actions[0].value)
         except DatabaseUnavailableError as error:
             self._responder.say(click.response_url, views.unavailable(error))
             return None
@@ -109,4 +109,4 @@ class Buttons:
             case Accepted():
                 self._worker.wake(result.tenant_id)
         self._teller.wake()
-        await show_resolved(self._outbox, self._responder, click.team_id, old, click.response_url)
+        await show_resolved(self._acceptance, self._responder, click.team_id, old, click.response_url)

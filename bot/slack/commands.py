@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
-from bot.activities.store import Accepted, Double, Outbox, Unmapped
+from bot.activities.acceptance import Acceptance, Accepted, Double, Unmapped
 from bot.activities.submission import MalformedTicketError, Submission, parse_ticket
 from bot.db import DatabaseUnavailableError
 from bot.slack import views
@@ -57,7 +57,7 @@ class Commands:
 
     def __init__(
         self,
-        outbox: Outbox,
+        acceptance: Acceptance,
         worker: Accepting,
         names: SlackNames,
         forms: Forms,
@@ -66,7 +66,7 @@ class Commands:
         *,
         identified: Callable[[], bool],
     ) -> None:
-        self._outbox = outbox
+        self._acceptance = acceptance
         self._worker = worker
         self._names = names
         self._forms = forms
@@ -107,7 +107,7 @@ class Commands:
 
     async def _accept(self, submission: Submission) -> views.Message | None:
         try:
-            accepted = await self._outbox.accept(submission)
+            accepted = await self._acceptance.accept(submission)
         except DatabaseUnavailableError as error:
             return views.unavailable(error)
         match accepted:
@@ -135,7 +135,7 @@ class Commands:
             asked = RecordAgain.model_validate_json(click.actions[0].value)
         except ValidationError:
             return views.already(None)
-        earlier = await self._outbox.find(click.team_id, asked.delivery)
+        earlier = await self._acceptance.find(click.team_id, asked.delivery)
         if earlier is None or earlier.user_id != click.user.id or click.channel is None:
             return views.already(None)
         if earlier.text is None:
@@ -150,7 +150,7 @@ class Commands:
             text=earlier.text,
             response_url=click.response_url,
         )
-        match await self._outbox.accept(submission, despite=earlier.id):
+        match await self._acceptance.accept(submission, despite=earlier.id):
             case Unmapped():
                 return views.unmapped(click.team_id)
             case Double() as double:

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bot.activities.store import Place
+from bot.activities.acceptance import Place
 from bot.slack.installations import Installations
 from bot.slack.messages import Json, WholeThread, author_id, mentioned, plain, whole_thread
 from bot.slack.names import SlackNames

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
+from bot.activities.acceptance import Acceptance, Accepted, Double, Place, Refused, Unmapped
 from bot.activities.delivery import Delivery, Resolution
-from bot.activities.store import Accepted, Double, Outbox, Place, Refused, Unmapped
 from bot.activities.submission import MalformedTicketError, Submission, parse_ticket
 from bot.db import DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError
@@ -79,7 +79,7 @@ class Forms:
 
     def __init__(
         self,
-        outbox: Outbox,
+        acceptance: Acceptance,
         worker: Accepting,
         responder: Responder,
         slack_modals: SlackModals,
@@ -90,7 +90,7 @@ class Forms:
         *,
         identified: Callable[[], bool],
     ) -> None:
-        self._outbox = outbox
+        self._acceptance = acceptance
         self._worker = worker
         self._responder = responder
         self._modals = slack_modals
@@ -126,7 +126,7 @@ class Forms:
         try:
             async with asyncio.timeout(MAPPED_WITHIN):
                 place = (command.enterprise_id, command.team_id, command.channel_id)
-                mapped = await self._outbox.is_mapped(*place)
+                mapped = await self._acceptance.is_mapped(*place)
         except (TimeoutError, DatabaseUnavailableError):
             mapped = True  # told at the submission, if it is not
         metadata = Metadata(channel=command.channel_id, response_url=sealed(self._keyring, command.response_url))
@@ -202,7 +202,7 @@ class Forms:
             thread_ts=metadata.thread,
             message_ts=metadata.message,
         )
-        match await self._outbox.accept(submission, despite=metadata.shown):
+        match await self._acceptance.accept(submission, despite=metadata.shown):
             case Unmapped():
                 return _once_more(metadata, typed, self._unmapped(submitted.team_id).text)
             case Double() as double:
@@ -215,20 +215,20 @@ class Forms:
     async def _send_again(
         self, submitted: ViewSubmission, metadata: Metadata, typed: Typed, ticket_id: str, text: str
     ) -> Answer:
-        old = await self._outbox.find(submitted.team_id, metadata.retry_of or "")
+        old = await self._acceptance.find(submitted.team_id, metadata.retry_of or "")
         if old is None or submitted.is_foreign:
             return _notice(views.already(None))
         words = text if typed.text.fields else old.text
         if words is None:
             return _notice(views.undecipherable())
-        match await self._outbox.send_again(old.id, again(submitted, old, ticket_id, words, old.response_url)):
+        match await self._acceptance.send_again(old.id, again(submitted, old, ticket_id, words, old.response_url)):
             case Unmapped():
                 return _once_more(metadata, typed, self._unmapped(submitted.team_id).text)
             case Refused(delivery):
                 return _notice(views.already(delivery))
             case Accepted(tenant_id=tenant_id):
                 self._worker.wake(tenant_id)
-                await show_resolved(self._outbox, self._responder, submitted.team_id, old, old.response_url)
+                await show_resolved(self._acceptance, self._responder, submitted.team_id, old, old.response_url)
                 return {}
 
     def _opened(self, response_url: str | None) -> str | None:
@@ -293,11 +293,11 @@ def again(who: Interaction, old: Delivery, ticket_id: str, text: str, response_u
 
 
 async def show_resolved(
-    outbox: Outbox, responder: Responder, team_id: str, old: Delivery, response_url: str | None
+    acceptance: Acceptance, responder: Responder, team_id: str, old: Delivery, response_url: str | None
 ) -> None:
     """Take an answer's buttons away and say who decided."""
     try:
-        current = await outbox.find(team_id, old.id)
+        current = await acceptance.find(team_id, old.id)
     except DatabaseUnavailableError:
         return  # a button that still stands there says that it is past its time
     if current is not None and current.resolution is not None:

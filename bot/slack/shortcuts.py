@@ -7,7 +7,7 @@ import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
-from bot.activities.store import Outbox, Place, Unmapped
+from bot.activities.acceptance import Acceptance, Place, Unmapped
 from bot.activities.submission import find_ticket
 from bot.db import DatabaseUnavailableError
 from bot.encryption import Keyring
@@ -28,7 +28,7 @@ class Shortcuts:
 
     def __init__(
         self,
-        outbox: Outbox,
+        acceptance: Acceptance,
         responder: Responder,
         slack_modals: SlackModals,
         conversations: SlackConversations,
@@ -36,7 +36,7 @@ class Shortcuts:
         background: Background,
         link_hosts: tuple[str, ...],
     ) -> None:
-        self._outbox = outbox
+        self._acceptance = acceptance
         self._responder = responder
         self._modals = slack_modals
         self._conversations = conversations
@@ -71,7 +71,7 @@ class Shortcuts:
     async def _filled_in(self, used: MessageShortcut) -> dict[str, Any]:
         place = Place(used.enterprise_id, used.team_id, used.channel.id, used.thread_ts or used.ts, used.ts)
         known, thread, link, text = await asyncio.gather(
-            self._outbox.thread(place),
+            self._acceptance.thread(place),
             self._conversations.thread(place, used.api_app_id),
             self._conversations.link(place),
             self._conversations.words(place, used.message),
@@ -79,7 +79,7 @@ class Shortcuts:
         if isinstance(known, Unmapped):
             return modals.notice_modal(views.unmapped(used.team_id))
         ticket = known.ticket_id or find_ticket(text, self._link_hosts) or await self._named_at_first(place, thread)
-        before = await self._outbox.recorded_before(place, ticket) if ticket else None
+        before = await self._acceptance.recorded_before(place, ticket) if ticket else None
         metadata = Metadata(
             channel=place.channel_id,
             thread=place.thread_ts,

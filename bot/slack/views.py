@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from bot.activities.acceptance import Double
 from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
-from bot.activities.store import Double
 from bot.activities.telling import mark
 from bot.db import CommitUnknownError, DatabaseUnavailableError
 from bot.slack.explanations import LABELS, Button, explain, offered, ticket
