@@ -15,6 +15,7 @@ from bot.activities.delivery import State
 from bot.activities.submission import Submission
 from bot.db import deliveries
 from bot.playground.leadsquared import Behaviour
+from bot.playground.slack import Fault
 from bot.playground.workspace import Posted
 
 AGAIN = "Record again"
@@ -248,6 +249,21 @@ async def test_a_message_recorded_before_is_said_when_its_form_opens_whoever_did
     assert await bot.submit(modal) == {}, "it stays possible"
     await bot.at_rest()
     assert len(bot.leadsquared.on("143")) == 2
+
+
+async def test_what_the_form_says_stays_when_the_other_of_message_and_thread_is_chosen(bot: Bot) -> None:
+    first = await bot.slack.say("about #143", channel="C0SUPPORT", person="U0GUEST")
+    await bot.slack.say("more", channel="C0SUPPORT", person="U0GUEST", thread_ts=first.ts)
+    await bot.submit(await bot.use(first))
+    await bot.at_rest()
+    bot.slack.faults["chat.getPermalink"].append(Fault("message_not_found"))
+    modal = await bot.use(first)
+    await bot.slack.choose(modal, "what", "thread", person="U0ANNA")
+    await bot.slack.until(lambda: "thread_text" in str(bot.slack.modals.open[-1]))
+    modal = bot.slack.modals.open[-1]
+    assert "already recorded as Id 1" in notice(modal)
+    assert modal["submit"]["text"] == AGAIN
+    assert "Slack gave the bot none" in str(modal["blocks"][-1])
 
 
 async def test_the_same_person_is_asked_once_and_not_twice(bot: Bot) -> None:

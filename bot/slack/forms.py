@@ -253,7 +253,7 @@ class Forms:
         match await self._read(click, metadata, whole=whole):
             case Unreadable(error):
                 note = f"The text was left as it is, for {unreadable(error, metadata.channel)}."
-                form = replace(form, choice=False, notes=(note,))
+                form = replace(form, choice=False, notes=(*form.notes, note))
             case FormText() as text:
                 form = replace(form, text=text)
         await self._modals.update(click, view.id, modal(form))
@@ -305,7 +305,15 @@ async def show_resolved(
 
 
 def _as_typed(metadata: Metadata, typed: Typed) -> Form:
-    return Form(metadata, typed.ticket, typed.text, choice=typed.wants_whole is not None, add_link=typed.add_link)
+    return Form(
+        metadata,
+        typed.ticket,
+        typed.text,
+        choice=typed.wants_whole is not None,
+        add_link=typed.add_link,
+        notes=typed.notes,
+        notice=typed.notice,
+    )
 
 
 def _once_more(metadata: Metadata, typed: Typed, notice: str) -> Answer:

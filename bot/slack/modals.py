@@ -233,6 +233,8 @@ class Typed:
     wants_whole: bool | None  # None: there was no choice
     add_link: bool
     edited: bool  # the text is not what the form was filled in with
+    notice: str | None  # what stood above the fields
+    notes: tuple[str, ...]  # and below them
 
 
 def typed(view: View, metadata: Metadata) -> Typed:
@@ -242,16 +244,20 @@ def typed(view: View, metadata: Metadata) -> Typed:
     blocks = text_blocks(whole=whole)
     # An input's value has no encoding to undo.
     fields = tuple(sound(found.value or "") for block_id in blocks if (found := state.input(block_id)) is not None)
-    filled_in = {
-        block.get("block_id"): (block.get("element") or {}).get("initial_value") or "" for block in view.blocks
-    }
+    shown = {block.block_id: block for block in view.blocks}
+    filled_in = [block.element.initial_value if (block := shown.get(id_)) and block.element else "" for id_ in blocks]
+    hint = block.hint.text if (block := shown.get(blocks[0])) and block.hint else None
+    notice = next((block.text.text for block in view.blocks if block.type == "section" and block.text), None)
+    notes = (str(each.get("text")) for block in view.blocks if block.type == "context" for each in block.elements)
     ticket, link = state.input(TICKET_BLOCK), state.input(LINK_BLOCK)
     return Typed(
         ticket="" if ticket is None else sound(ticket.value or "").strip(),
-        text=FormText(fields, metadata.joins, whole),
+        text=FormText(fields, metadata.joins, whole, hint),
         wants_whole=_wants_whole(state),
         add_link=link is not None and bool(link.selected_options),
-        edited=any(words != filled_in.get(block_id, "") for block_id, words in zip(blocks, fields, strict=False)),
+        edited=any(words != (initial or "") for words, initial in zip(fields, filled_in, strict=False)),
+        notice=notice,
+        notes=tuple(notes),
     )
 
 

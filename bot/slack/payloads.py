@@ -127,14 +127,33 @@ class ViewState(Payload):
         return next(iter(self.values.get(block_id, {}).values()), None)
 
 
+class Words(Payload):
+    text: str = ""
+
+
+class InputElement(Payload):
+    initial_value: str | None = None
+
+
+class ViewBlock(Payload):
+    """A block of the bot's own modal, as Slack gives it back."""
+
+    type: str = ""
+    block_id: str = ""
+    text: Words | None = None
+    hint: Words | None = None
+    element: InputElement | None = None
+    elements: list[dict[str, Any]] = []
+
+
 class View(Payload):
-    """A modal as it stands. `blocks` are the bot's own, as Slack gives them back."""
+    """A modal as it stands."""
 
     id: Id
     callback_id: str = ""
     private_metadata: str = ""
     state: ViewState = ViewState()
-    blocks: list[dict[str, Any]] = []
+    blocks: list[ViewBlock] = []
 
 
 class BlockActions(Interaction):
