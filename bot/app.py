@@ -15,6 +15,7 @@ from bot.db import Database
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.settings import Settings
+from bot.slack import views
 from bot.slack.background import Background
 from bot.slack.bolt import Feature, bolt_application
 from bot.slack.buttons import Buttons
@@ -25,6 +26,7 @@ from bot.slack.installations import SingleInstallation
 from bot.slack.names import SlackNames
 from bot.slack.replies import Responder, SlackReplies
 from bot.slack.shortcuts import Shortcuts
+from bot.slack.views import Message
 from bot.slack.web import SlackWeb
 from bot.tenants.directory import Directory
 
@@ -74,15 +76,14 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         conversations = SlackConversations(slack, installation, names)
         modals = SlackModals(slack, installation)
 
-        def identified() -> bool:
-            return installation.identity is not None
+        def unmapped(team_id: str) -> Message:
+            # Until Slack has said whose the token is, the environment's tenant may not be mapped yet.
+            return views.unmapped(team_id) if installation.identity is not None else views.starting()
 
-        forms = Forms(
-            acceptance, worker, responder, modals, conversations, keys, background, hosts, identified=identified
-        )
+        forms = Forms(acceptance, worker, responder, modals, conversations, keys, background, hosts, unmapped)
         features: list[Feature] = [
-            Commands(acceptance, worker, names, forms, responder, hosts, identified=identified),
-            Shortcuts(acceptance, responder, modals, conversations, keys, background, hosts),
+            Commands(acceptance, worker, names, forms, responder, hosts, unmapped),
+            Shortcuts(acceptance, responder, modals, conversations, keys, background, hosts, unmapped),
             forms,
             Buttons(acceptance, worker, teller, responder, forms),
         ]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import queue
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,9 @@ T = TypeVar("T")
 CONFLICT_TRIES = 3
 CONFLICT_PAUSE = 0.1
 """Seconds at most between tries that other transactions were in the way of."""
+
+BUSY_PAUSE = 0.02
+"""Seconds between tries that SQLite does not make by itself."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -115,6 +119,7 @@ IS_ACCEPTED = deliveries.c.state == sa.literal_column("'accepted'")
 IS_SENDING = deliveries.c.state == sa.literal_column("'sending'")
 IS_UNTOLD = deliveries.c.tell_at.is_not(None)
 IS_IN_THREAD = deliveries.c.thread_ts.is_not(None)
+IS_ANCHORED = deliveries.c.anchor_ts.is_not(None)
 
 
 def _partial_index(name: str, where: sa.ColumnElement[bool], *columns: sa.Column[Any]) -> sa.Index:
@@ -132,6 +137,13 @@ _partial_index(
     deliveries.c.channel_id,
     deliveries.c.thread_ts,
     deliveries.c.seq,
+)
+_partial_index(
+    "ix_deliveries_anchor",
+    IS_ANCHORED,
+    deliveries.c.team_id,
+    deliveries.c.channel_id,
+    deliveries.c.anchor_ts,
 )
 
 attempts = sa.Table(
@@ -409,7 +421,7 @@ def _sqlite(url: sa.URL, busy_timeout: float) -> Engine:
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
         connection.isolation_level = None  # the driver's own BEGIN is deferred; ours is below
         connection.create_function("bot_now", 0, time.time)
-        connection.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(connection, busy_timeout)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
 
@@ -419,3 +431,17 @@ def _sqlite(url: sa.URL, busy_timeout: float) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _write_ahead(connection: sqlite3.Connection, patience: float) -> None:
+    """Turn write-ahead logging on. SQLite does not wait for the lock that this takes on a new file, whatever its time-out."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(BUSY_PAUSE)
+        else:
+            return

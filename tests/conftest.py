@@ -124,7 +124,7 @@ class Bot:
         """Type the command as a person would; Slack's encoding is the stand-in's."""
         return await self.slack.command(self.slack.encode(text), channel=channel, person=person, **form)
 
-    async def use(self, message: Posted, *, person: str = "U0ANNA", **changes: Any) -> dict[str, Any]:
+    async def use(self, message: Posted, /, *, person: str = "U0ANNA", **changes: Any) -> dict[str, Any]:
         """Use the message shortcut, and return its form when it is filled in (or says why not)."""
         open_before = [modal["id"] for modal in self.slack.modals.open]
         assert await self.slack.shortcut(message, person=person, **changes) == {}

@@ -305,6 +305,56 @@ async def test_a_message_that_a_colleague_records_meanwhile_is_asked_about_at_th
     assert len(bot.leadsquared.on("143")) == 1
 
 
+async def test_a_link_that_was_added_makes_the_same_words_no_others(either: Bot) -> None:
+    bot = either
+    one, two = [await bot.slack.say("customer said yes", channel="C0SUPPORT", person="U0GUEST") for _ in range(2)]
+    assert await bot.submit(await bot.use(one), ticket="143") == {}
+    await bot.at_rest()
+    asked = await typed(bot, "143 customer said yes")
+    assert asked is not None
+    assert "already recorded as Id 1, 0 s ago" in asked.text
+    answer = await bot.submit(await bot.use(two), ticket="143")
+    assert answer["response_action"] == "update"
+    assert len(bot.leadsquared.on("143")) == 1
+
+    await bot.slack.click(asked, AGAIN, person="U0ANNA")
+    await bot.at_rest()
+    assert bot.leadsquared.on("143")[-1].text == "customer said yes", "what was typed"
+
+
+async def test_what_was_chosen_is_what_is_asked_about_and_recorded_again(bot: Bot) -> None:
+    first = await bot.slack.say("about #143", channel="C0SUPPORT", person="U0GUEST")
+    await bot.slack.say("more", channel="C0SUPPORT", person="U0GUEST", thread_ts=first.ts)
+    for ticket in ("143", "144"):
+        await bot.submit(await bot.use(first), ticket=ticket)
+        await bot.at_rest()
+    answer = await bot.submit(await bot.use(first), ticket="143", what="thread")
+    assert answer["response_action"] == "update"
+    (modal,) = bot.slack.modals.open
+    assert "more" in bot.slack.modals.value(modal, "thread_text")
+    assert bot.slack.modals.value(modal, "what") == "thread"
+    assert await bot.submit(modal) == {}
+    await bot.at_rest()
+    assert "Guest, " in bot.leadsquared.on("143")[-1].text
+
+
+async def test_an_edited_activity_is_asked_about_like_any_other(either: Bot) -> None:
+    bot = either
+    await typed(bot, "143 hello")
+    await typed(bot, f"{ticket_that(Behaviour.BAD_REQUEST)} hello")
+    answer = await bot.answered(messages=2)
+    await bot.slack.click(answer, "Edit and send again", person="U0ANNA")
+    (modal,) = bot.slack.modals.open
+    assert (await bot.submit(modal, ticket="143"))["response_action"] == "update"
+    (modal,) = bot.slack.modals.open
+    assert "already recorded as Id 1" in notice(modal)
+    assert len(bot.leadsquared.on("143")) == 1
+    assert list(answer.buttons()) == ["Edit and send again"], "nothing was decided yet"
+    assert await bot.submit(modal) == {}
+    await bot.at_rest()
+    assert len(bot.leadsquared.on("143")) == 2
+
+
 async def test_another_message_of_the_same_thread_is_no_double(bot: Bot) -> None:
     first = await bot.slack.say("about #143", channel="C0SUPPORT", person="U0GUEST")
     second = await bot.slack.say("more", channel="C0SUPPORT", person="U0GUEST", thread_ts=first.ts)

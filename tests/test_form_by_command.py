@@ -27,7 +27,7 @@ async def test_what_is_left_out_is_asked_for_in_the_form(bot: Bot, text: str, ti
     await bot.at_rest()
     assert [activity.text for activity in bot.leadsquared.on("143")] == ["signed & <sent>"]
     assert answer.thread_ts == bot.anchor().ts, "like a command with everything in it"
-    assert "next time" not in answer.text
+    assert "next time this thread goes to ticket 143" in answer.text
 
 
 async def test_where_the_bot_may_not_post_the_forms_answer_comes_by_the_commands_response_url(bot: Bot) -> None:

@@ -55,7 +55,7 @@ def test_a_text_of_any_length_is_spread_over_fields_and_comes_back_whole(text: s
     typed = modals.typed(submitted(view), metadata)
     assert not typed.edited
     if spread.left_out:
-        assert f"{len(text):,} characters" in str(spread.hint)
+        assert f"{units(text):,} characters" in str(spread.hint)
         assert f"its last {spread.left_out:,} characters" in str(spread.hint)
         assert text.strip().startswith(typed.text.joined()[:1000])
     else:

@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -72,7 +74,7 @@ def test_the_migrations_make_the_very_columns_and_indexes_of_the_tables(engine: 
             metadata.create_all(connection)
         assert columns(migrated) == columns(created)
         assert indexes(migrated) == indexes(created)
-        assert sum("WHERE" in index for index in indexes(migrated)) == 5
+        assert sum("WHERE" in index for index in indexes(migrated)) == 6
 
 
 def columns(url: str) -> set[tuple[object, ...]]:
@@ -140,6 +142,18 @@ class engine_of:  # noqa: N801 - reads as what it gives
 async def test_two_migrations_of_sqlite_at_once_both_succeed(url: str, tmp_path: Path) -> None:
     assert_both(await two_migrations(url, tmp_path))
     assert revision_of(url) == HEAD
+
+
+def test_a_new_sqlite_file_that_another_process_is_writing_is_waited_for(tmp_path: Path) -> None:
+    # SQLite itself does not wait when the journal's mode is changed, however long it is told to.
+    path = tmp_path / "new.db"
+    with sqlite3.connect(path, isolation_level=None, check_same_thread=False) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE x (y)")
+        threading.Timer(0.3, other.execute, ["COMMIT"]).start()
+        migrate_database(f"sqlite:///{path}")
+    other.close()
+    assert revision_of(f"sqlite:///{path}") == HEAD
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)

@@ -148,6 +148,37 @@ async def test_a_form_that_slack_does_not_open_is_told_to_the_person_alone(bot: 
     assert bot.slack.modals.open == []
 
 
+async def test_a_form_that_slack_opens_late_is_filled_in_all_the_same(bot: Bot) -> None:
+    bot.slack.faults["views.open"].append(Fault("", delay=2.4))
+    modal = await bot.use(await said(bot, "about #143"))
+    assert bot.slack.modals.value(modal, "ticket") == "143"
+    await bot.parts.background.finish(5)
+    assert [message for message in bot.slack.workspace.messages if message.ephemeral] == []
+
+
+async def test_a_form_that_slack_refuses_to_fill_in_is_told_to_the_person_alone(bot: Bot) -> None:
+    bot.slack.faults["views.update"].append(Fault("invalid_arguments"))
+    await bot.slack.shortcut(await said(bot, "about #143"), person="U0ANNA")
+    assert "The form could not be opened" in (await bot.told_to("U0ANNA")).text
+
+
+@pytest.mark.parametrize(
+    ("mapped", "says"), [(False, "(T0SECOND) is not connected"), (True, "token is not for this workspace")]
+)
+async def test_a_workspace_that_the_token_is_not_for_is_told_so(bot: Bot, mapped: bool, says: str) -> None:  # noqa: FBT001 - a parameter
+    if mapped:
+        await bot.parts.directory.map("environment", Scope(team_id="T0SECOND"))
+    message = await said(bot, "about #143")
+    assert await bot.slack.shortcut(message, person="U0ANNA", team={"id": "T0SECOND", "domain": "second"}) == {}
+    assert says in (await bot.told_to("U0ANNA")).text
+
+
+async def test_before_slack_has_said_whose_the_token_is_the_form_asks_to_try_again(bot: Bot) -> None:
+    bot.parts.installation.identity = None
+    modal = await bot.use(await said(bot, "about #143"), team={"id": "T0STRANGER", "domain": "x"})
+    assert "just started" in words(modal)
+
+
 async def test_a_form_that_was_closed_before_it_was_filled_in_is_left_alone(bot: Bot) -> None:
     bot.slack.faults["chat.getPermalink"].append(Fault("", delay=0.3))
     await bot.slack.shortcut(await said(bot, "hello"), person="U0ANNA")
@@ -216,6 +247,34 @@ async def test_the_message_goes_before_the_first_one_and_what_was_recorded_befor
 
     for message in (first, second, third):
         assert bot.slack.modals.value(await bot.use(message), "ticket") == "145"
+
+
+async def test_a_thread_that_a_command_began_is_remembered_too(bot: Bot) -> None:
+    await bot.type("145 hello")
+    answer = await bot.answered()
+    await bot.at_rest()
+    assert "next time this thread goes to ticket 145" in answer.text
+    reply = await said(bot, "And I called them", person="U0BEN", thread_ts=bot.anchor().ts)
+    assert bot.slack.modals.value(await bot.use(reply), "ticket") == "145"
+
+
+async def test_the_bots_own_first_message_names_the_ticket_of_what_was_not_recorded(bot: Bot) -> None:
+    ticket = ticket_that(Behaviour.BAD_REQUEST)
+    await bot.type(f"{ticket} hello")
+    await bot.at_rest()
+    reply = await said(bot, "And I called them", person="U0BEN", thread_ts=bot.anchor().ts)
+    assert bot.slack.modals.value(await bot.use(reply), "ticket") == ticket
+
+
+async def test_a_thread_of_which_only_the_bots_own_can_be_read_offers_no_choice(bot: Bot) -> None:
+    await bot.type("145 hello")
+    await bot.at_rest()
+    reply = await said(bot, "deleted just now", person="U0BEN", thread_ts=bot.anchor().ts)
+    payload = bot.slack.workspace.message(reply)
+    bot.slack.workspace.delete(reply)
+    modal = await bot.use(reply, message=payload)
+    assert block_ids(modal) == ["ticket", "text"]
+    assert bot.slack.modals.value(modal, "text") == "deleted just now"
 
 
 async def test_a_thread_is_remembered_by_workspace_and_conversation(bot: Bot) -> None:
@@ -312,6 +371,11 @@ async def test_what_slack_does_not_let_the_bot_read_of_a_thread_is_counted(bot: 
     assert "[6 later messages left out]" in bot.slack.modals.value(modal, "thread_text")
 
 
+async def test_where_even_a_message_alone_cannot_be_read_the_reason_is_there(bot: Bot) -> None:
+    modal = await bot.use(await said(bot, "hello", channel="C0ELSEWHERE"))
+    assert "Only this message can be recorded" in words(modal)
+
+
 async def test_a_message_alone_has_no_choice(bot: Bot) -> None:
     modal = await bot.use(await said(bot, "hello"))
     assert block_ids(modal) == ["ticket", "text", "link"]
@@ -365,6 +429,15 @@ async def test_a_form_submitted_before_its_text_followed_the_choice_records_what
 
     assert "more" in bot.leadsquared.on("143")[0].text
     assert "Guest, " in bot.leadsquared.on("143")[0].text
+
+
+async def test_a_choice_that_cannot_be_followed_at_the_submission_says_why(bot: Bot) -> None:
+    first, _ = await thread(bot, "#143 hello", "more")
+    modal = await bot.use(first)
+    bot.slack.faults["conversations.replies"].append(Fault("not_in_channel"))
+    answer = await bot.submit(modal, what="thread")
+    assert "/invite @Portal Activity" in answer["errors"]["what"]
+    assert bot.leadsquared.ledger.calls == []
 
 
 async def test_words_of_the_persons_own_are_not_replaced_by_a_choice_that_was_not_followed(bot: Bot) -> None:
@@ -481,13 +554,22 @@ async def test_errors_stand_by_their_fields_and_record_nothing(bot: Bot) -> None
     assert await bot.submit(modal, ticket="143", text="hello") == {}
 
 
+async def test_a_form_without_its_text_field_is_no_empty_text_with_a_link(bot: Bot) -> None:
+    modal = await bot.use(await said(bot, "about #143"))
+    bare = {**modal, "blocks": [block for block in modal["blocks"] if block["block_id"] != "text"]}
+    assert list((await bot.submit(bare))["errors"]) == ["text"]
+    assert bot.leadsquared.ledger.calls == []
+
+
 async def test_the_same_form_submitted_twice_records_once(bot: Bot) -> None:
     modal = await bot.use(await said(bot, "about #143"))
     first, second = await asyncio.gather(bot.submit(modal), bot.submit(modal))
-    third = await bot.submit(modal, text="and changed")
     await bot.at_rest()
+    assert first == second == await bot.submit(modal) == {}
 
-    assert first == second == third == {}
+    changed = await bot.submit(modal, text="and changed")
+    await bot.at_rest()
+    assert "What you changed since was *not taken*" in str(changed["view"])
     assert len(bot.leadsquared.on("143")) == 1
     assert len([one for one in bot.slack.workspace.messages if one.is_the_bots]) == 1
 

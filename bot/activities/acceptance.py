@@ -90,10 +90,7 @@ class Acceptance:
         row = self._rows.given(submission) | {"_route": Route.THREAD}
 
         def write(connection: Connection) -> Accepted | Unmapped | Double:
-            shown = None if despite is None else self._find(connection, submission.team_id, despite)
-            # What was shown of one ticket says nothing of another.
-            same = shown is not None and shown.ticket_id == submission.ticket_id
-            return self._insert(connection, row, despite=shown.seq if shown and same else 0)
+            return self._insert(connection, row, despite=self._shown(connection, submission, despite))
 
         return await self._promptly(write)
 
@@ -131,27 +128,43 @@ class Acceptance:
 
         Once: whoever clicks first.
         """
-        given = self._rows.given(submission)
+        again = await self._promptly(lambda connection: self._send_again(connection, old_id, submission, DESPITE_ALL))
+        return Unmapped() if isinstance(again, Double) else again
 
-        def write(connection: Connection) -> Accepted | Unmapped | Refused:
-            old = self._find(connection, submission.team_id, old_id)
-            if old is None or not old.resendable:
-                return Refused(old)
-            alone = old.route is Route.DIRECT_MESSAGE and submission.response_url is not None
-            place = {  # without the anchor's mark: it is to show this delivery's ticket and text
-                "_retry_of": old.id,
-                "_channel_id": old.channel_id,
-                "_thread_ts": old.thread_ts,
-                "_message_ts": old.message_ts,
-                "_anchor_ts": old.anchor_ts,
-                "_route": Route.RESPONSE_URL if alone else old.route,
-            }
-            accepted = self._insert(connection, given | place, despite=DESPITE_ALL)
-            if isinstance(accepted, Accepted) and not accepted.again:
-                self._resolve(connection, old, Resolution.SENT_AGAIN, submission.user_id)
-            return Unmapped() if isinstance(accepted, Double) else accepted
+    async def send_edited(
+        self, old_id: str, submission: Submission, *, despite: str | None = None
+    ) -> Accepted | Unmapped | Refused | Double:
+        """Accept a delivery anew as a person has changed it: like `send_again`, and asked about like any acceptance."""
+
+        def write(connection: Connection) -> Accepted | Unmapped | Refused | Double:
+            return self._send_again(connection, old_id, submission, self._shown(connection, submission, despite))
 
         return await self._promptly(write)
+
+    def _send_again(
+        self, connection: Connection, old_id: str, submission: Submission, despite: int
+    ) -> Accepted | Unmapped | Refused | Double:
+        old = self._find(connection, submission.team_id, old_id)
+        if old is None or not old.resendable:
+            return Refused(old)
+        alone = old.route is Route.DIRECT_MESSAGE and submission.response_url is not None
+        place = {  # without the anchor's mark: it is to show this delivery's ticket and text
+            "_retry_of": old.id,
+            "_channel_id": old.channel_id,
+            "_thread_ts": old.thread_ts,
+            "_message_ts": old.message_ts,
+            "_anchor_ts": old.anchor_ts,
+            "_route": Route.RESPONSE_URL if alone else old.route,
+        }
+        accepted = self._insert(connection, self._rows.given(submission) | place, despite=despite)
+        if isinstance(accepted, Accepted) and not accepted.again:
+            self._resolve(connection, old, Resolution.SENT_AGAIN, submission.user_id)
+        return accepted
+
+    def _shown(self, connection: Connection, submission: Submission, despite: str | None) -> int:
+        """Return the seq up to which a person has seen what would be doubled; what was shown of one ticket says nothing of another."""
+        shown = None if despite is None else self._find(connection, submission.team_id, despite)
+        return shown.seq if shown is not None and shown.ticket_id == submission.ticket_id else 0
 
     async def confirm(self, team_id: str, id_: str, user_id: str) -> Delivery | Refused:
         """Close an unknown delivery because a person saw it on the ticket."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
 from bot.activities.statements import COLUMNS, GIVEN
-from bot.activities.submission import Submission
+from bot.activities.submission import Submission, without_link
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import Problem
 
@@ -36,7 +36,7 @@ class Rows:
             "_thread_ts": submission.thread_ts,
             "_message_ts": submission.message_ts,
             "_fingerprint": self._keyring.fingerprint(
-                submission.team_id, submission.user_id, submission.ticket_id, submission.text
+                submission.team_id, submission.user_id, submission.ticket_id, without_link(submission.text)
             ),
             "_state": State.ACCEPTED,
         }

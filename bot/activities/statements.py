@@ -201,13 +201,12 @@ def _doubles(of: sa.FromClause, tenant_id: sa.ColumnElement[Any]) -> tuple[tuple
         of.c.seq > sa.bindparam("despite", type_=_d.seq.type),
     )
     same_words = (of.c.fingerprint == _bind(_d.fingerprint), of.c.accepted_at > now() - DOUBLE_WITHIN)
-    same_message = (*_in_thread(of), of.c.message_ts == _bind(_d.message_ts))
+    same_message = (*_in_thread(of, of.c.thread_ts), of.c.message_ts == _bind(_d.message_ts))
     return (*same_words, *same_ticket), (*same_message, *same_ticket)
 
 
-def _in_thread(of: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
-    columns = (_d.team_id, _d.channel_id, _d.thread_ts)
-    return tuple(of.c[column.name] == _bind(column) for column in columns)
+def _in_thread(of: sa.FromClause, thread: sa.ColumnElement[Any]) -> tuple[sa.ColumnElement[bool], ...]:
+    return of.c.team_id == _bind(_d.team_id), of.c.channel_id == _bind(_d.channel_id), thread == _bind(_d.thread_ts)
 
 
 def _double() -> sa.Select[Any]:
@@ -220,16 +219,15 @@ def _double() -> sa.Select[Any]:
 
 
 def _last_ticket() -> sa.Select[Any]:
-    """The ticket that a thread was last recorded on."""
+    """The ticket that a thread was last recorded on: a message's, or one that the bot's own anchor began."""
     earlier = deliveries.alias("earlier")
     on_ticket = sa.or_(earlier.c.state == State.RECORDED, earlier.c.resolution == Resolution.CONFIRMED)
     tenant_id = FIND_TENANT.with_only_columns(tenants.c.id).scalar_subquery()
-    return (
-        sa.select(earlier.c.ticket_id)
-        .where(*_in_thread(earlier), earlier.c.tenant_id == tenant_id, on_ticket)
-        .order_by(earlier.c.seq.desc())
-        .limit(1)
-    )
+    mine = (earlier.c.tenant_id == tenant_id, on_ticket)
+    threads = (_in_thread(earlier, earlier.c.thread_ts), _in_thread(earlier, earlier.c.anchor_ts))
+    found = sa.union_all(*(sa.select(earlier.c.seq).where(*thread, *mine) for thread in threads)).subquery()
+    newest = sa.select(sa.func.max(found.c.seq)).scalar_subquery()
+    return sa.select(_d.ticket_id).where(_d.seq == newest)
 
 
 def _heads() -> sa.Select[Any]:

@@ -15,10 +15,12 @@ _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _ADDRESS = re.compile(r"\bhttps?://[^\s<>|()]+", re.IGNORECASE)
 _KEY = re.compile(r"(?<![\w#&/])#([1-9][0-9]{0,18})(?![\w#]|[.,][0-9])")
 _NAMED = re.compile(
-    r"\bticket(?:\s{0,3}(?:number|no\.?|id|key|nr\.?))?\s{0,3}[:=\u2013-]?\s{0,3}"
+    r"\btickets?(?:\s{0,3}(?:number|no\.?|id|key|nr\.?))?\s{0,3}[:=\u2013-]?\s{0,3}[(\[\"'\u2018\u201c]?"
     r"(?:#?([1-9][0-9]{0,18})(?![\w#-]|[.,:][0-9])|\{?([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\}?(?![\w-]))",
     re.IGNORECASE,
 )
+_LINK_WORDS = "Slack message: "
+_LINK_AT_END = re.compile(rf"\n\n{_LINK_WORDS}https?://\S+\Z")
 _ID_PARAMETERS = ("ticketid", "ticket_id", "ticket")
 _ID_FOLDERS = ("ticket", "tickets")
 
@@ -46,6 +48,16 @@ class Submission:
     response_url: str | None = field(default=None, repr=False)
     thread_ts: str | None = None
     message_ts: str | None = None
+
+
+def with_link(text: str, link: str) -> str:
+    """Return a text with a link to the message it comes from."""
+    return f"{text}\n\n{_LINK_WORDS}{link}"
+
+
+def without_link(text: str) -> str:
+    """Return a text's own words: the same, whether a link was added to them or not."""
+    return _LINK_AT_END.sub("", text)
 
 
 def parse_ticket(word: str, link_hosts: tuple[str, ...] = ("*.leadsquared.com",)) -> str:

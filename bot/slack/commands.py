@@ -10,7 +10,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot.activities.acceptance import Acceptance, Accepted, Double, Unmapped
-from bot.activities.submission import MalformedTicketError, Submission, parse_ticket
+from bot.activities.submission import MalformedTicketError, Submission, parse_ticket, without_link
 from bot.db import DatabaseUnavailableError
 from bot.slack import views
 from bot.slack.forms import Accepting, Forms
@@ -63,8 +63,7 @@ class Commands:
         forms: Forms,
         responder: Responder,
         link_hosts: tuple[str, ...],
-        *,
-        identified: Callable[[], bool],
+        unmapped: Callable[[str], views.Message],
     ) -> None:
         self._acceptance = acceptance
         self._worker = worker
@@ -72,7 +71,7 @@ class Commands:
         self._forms = forms
         self._responder = responder
         self._link_hosts = link_hosts
-        self._identified = identified
+        self._unmapped = unmapped
 
     def register(self, bolt: AsyncApp) -> None:
         bolt.command(views.COMMAND)(self.portal_activity)
@@ -89,7 +88,7 @@ class Commands:
         if words.ticket.lower() == "help":
             return views.usage()
         if not words.ticket:
-            return await self._ask(command, "", views.no_ticket())
+            return await self._forms.ask(command, "", views.no_ticket())
         try:
             ticket_id = parse_ticket(words.ticket, self._link_hosts)
         except MalformedTicketError as error:
@@ -98,12 +97,8 @@ class Commands:
         names = await self._names.names(command.enterprise_id, command.team_id, mentioned) if mentioned else {}
         text = to_plain(words.rest, names).strip()
         if is_blank(text):
-            return await self._ask(command, ticket_id, views.no_text(ticket_id))
+            return await self._forms.ask(command, ticket_id, views.no_text(ticket_id))
         return await self._accept(_submission(command, command.trigger_id, ticket_id, text))
-
-    async def _ask(self, command: SlashCommand, ticket_id: str, otherwise: views.Message) -> views.Message | None:
-        """Ask by the form for what is missing; say it in words when Slack does not open the form."""
-        return None if await self._forms.open_empty(command, ticket_id) else otherwise
 
     async def _accept(self, submission: Submission) -> views.Message | None:
         try:
@@ -112,8 +107,7 @@ class Commands:
             return views.unavailable(error)
         match accepted:
             case Unmapped():
-                # Until Slack has said whose the token is, the environment's tenant may not be mapped yet.
-                return views.unmapped(submission.team_id) if self._identified() else views.starting()
+                return self._unmapped(submission.team_id)
             case Double() as double:
                 return views.same_words(double, submission.key)
             case Accepted():
@@ -147,12 +141,12 @@ class Commands:
             user_id=click.user.id,
             key=asked.key,
             ticket_id=earlier.ticket_id,
-            text=earlier.text,
+            text=without_link(earlier.text),  # a command adds none
             response_url=click.response_url,
         )
         match await self._acceptance.accept(submission, despite=earlier.id):
             case Unmapped():
-                return views.unmapped(click.team_id)
+                return self._unmapped(click.team_id)
             case Double() as double:
                 return views.same_words(double, asked.key)
             case Accepted(tenant_id=tenant_id):

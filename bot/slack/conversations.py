@@ -22,8 +22,12 @@ MOST_NAMES = 50
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A thread's messages, oldest first, without the bot's own. `total` counts those too that could not be read."""
+    """A thread's messages, oldest first, without the bot's own. `total` counts those too that could not be read.
 
+    `first` is the very first, whoever wrote it.
+    """
+
+    first: Json
     messages: tuple[Json, ...]
     total: int
 
@@ -116,7 +120,7 @@ class SlackConversations:
 
 def _thread(messages: list[Json], place: Place, api_app_id: str, *, complete: bool) -> Thread:
     theirs = tuple(one for one in messages if one["ts"] == place.message_ts or one.get("app_id") != api_app_id)
-    found = Thread(theirs, len(theirs))
+    found = Thread(messages[0], theirs, len(theirs))
     replies = messages[0].get("reply_count")
     if complete or not isinstance(replies, int):
         return found

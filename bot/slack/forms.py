@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
+import structlog
 from pydantic import ValidationError
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot.activities.acceptance import Acceptance, Accepted, Double, Place, Refused, Unmapped
 from bot.activities.delivery import Delivery, Resolution
-from bot.activities.submission import MalformedTicketError, Submission, parse_ticket
+from bot.activities.submission import MalformedTicketError, Submission, parse_ticket, with_link
 from bot.db import DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError
 from bot.slack import modals, views
@@ -23,10 +24,12 @@ from bot.slack.modals import Form, FormText, Metadata, Typed, modal
 from bot.slack.payloads import BlockActions, Interaction, SlashCommand, View, ViewSubmission
 from bot.slack.replies import Responder
 from bot.slack.text import is_blank, units
-from bot.slack.web import Done, NotNow, SlackWeb
+from bot.slack.web import Done, Never, NotNow, SlackWeb
+
+_log = structlog.get_logger(__name__)
 
 OPEN_WITHIN = 2.0
-"""Seconds for `views.open`: a trigger_id is good for 3."""
+"""Seconds for `views.open` before an acknowledgement, which Slack wants within 3."""
 
 UPDATE_TRIES = 3
 READ_WITHIN = 0.7
@@ -52,26 +55,35 @@ class SlackModals:
         self._web = web
         self._installations = installations
 
-    async def open(self, enterprise_id: str | None, team_id: str, trigger_id: str, view: dict[str, Any]) -> str | None:
-        """Open a modal within the trigger_id's life; return its id, or None when Slack did not take it."""
+    def speaks_in(self, enterprise_id: str | None, team_id: str) -> bool:
+        """Say whether there is a token for a workspace, without which Slack opens nothing there."""
+        return self._installations.token_for(enterprise_id, team_id) is not None
+
+    async def open(
+        self, enterprise_id: str | None, team_id: str, trigger_id: str, view: dict[str, Any], *, within: float
+    ) -> str | None:
+        """Open a modal and return its id; None when Slack did not take it `within` that many seconds."""
         token = self._installations.token_for(enterprise_id, team_id)
         if token is None:
             return None
-        opened = await self._web.call(token, "views.open", timeout=OPEN_WITHIN, trigger_id=trigger_id, view=view)
+        opened = await self._web.call(token, "views.open", timeout=within, trigger_id=trigger_id, view=view)
         shown = opened.data.get("view") if isinstance(opened, Done) else None
         return str(shown.get("id")) if isinstance(shown, dict) else None
 
-    async def update(self, who: Interaction, view_id: str, view: dict[str, Any]) -> bool:
-        """Put a view in an open modal's place. False: the person has closed it, or Slack does not take it."""
+    async def update(self, who: Interaction, view_id: str, view: dict[str, Any]) -> str | None:
+        """Put a view in an open modal's place; return Slack's word when that is not to be, such as not_found: it was closed."""
         token = self._installations.token_for(who.enterprise_id, who.team_id)
         if token is None:
-            return False
+            return "no_bot_token"
         for attempt in range(UPDATE_TRIES):
-            result = await self._web.call(token, "views.update", view_id=view_id, view=view)
-            if not isinstance(result, NotNow):
-                return isinstance(result, Done)
-            await asyncio.sleep(result.after or 0.5 * 2.0**attempt)
-        return False
+            match await self._web.call(token, "views.update", view_id=view_id, view=view):
+                case Done():
+                    return None
+                case Never(error):
+                    return error
+                case NotNow(_, after):
+                    await asyncio.sleep(after or 0.5 * 2.0**attempt)
+        return "no_answer"
 
 
 class Forms:
@@ -87,8 +99,7 @@ class Forms:
         keyring: Keyring,
         background: Background,
         link_hosts: tuple[str, ...],
-        *,
-        identified: Callable[[], bool],
+        unmapped: Callable[[str], views.Message],
     ) -> None:
         self._acceptance = acceptance
         self._worker = worker
@@ -98,7 +109,7 @@ class Forms:
         self._keyring = keyring
         self._background = background
         self._link_hosts = link_hosts
-        self._identified = identified
+        self._unmapped = unmapped
 
     def register(self, bolt: AsyncApp) -> None:
         bolt.view(modals.CALLBACK)(self.submit)
@@ -121,8 +132,8 @@ class Forms:
             self._background.start(self._switch(click, click.view))
         await ack()
 
-    async def open_empty(self, command: SlashCommand, ticket: str) -> bool:
-        """Open the form for what a command left out."""
+    async def ask(self, command: SlashCommand, ticket: str, otherwise: views.Message) -> views.Message | None:
+        """Ask by the form for what a command left out; return what is to be said where Slack does not open it."""
         try:
             async with asyncio.timeout(MAPPED_WITHIN):
                 place = (command.enterprise_id, command.team_id, command.channel_id)
@@ -130,19 +141,18 @@ class Forms:
         except (TimeoutError, DatabaseUnavailableError):
             mapped = True  # told at the submission, if it is not
         metadata = Metadata(channel=command.channel_id, response_url=sealed(self._keyring, command.response_url))
-        view = (
-            modal(Form(metadata.fitting(), ticket)) if mapped else modals.notice_modal(self._unmapped(command.team_id))
-        )
-        return await self._modals.open(command.enterprise_id, command.team_id, command.trigger_id, view) is not None
+        view = modal(Form(metadata.fitting(), ticket))
+        if not mapped:
+            otherwise = self._unmapped(command.team_id)
+            view = modals.notice_modal(otherwise)
+        within = (command.enterprise_id, command.team_id, command.trigger_id)
+        return None if await self._modals.open(*within, view, within=OPEN_WITHIN) else otherwise
 
     async def open_edit(self, click: BlockActions, old: Delivery) -> bool:
         """Open the form with what was sent, to be sent again."""
         view = modal(modals.edit_form(old, sealed(self._keyring, click.response_url)))
-        return await self._modals.open(click.enterprise_id, click.team_id, click.trigger_id, view) is not None
-
-    def _unmapped(self, team_id: str) -> views.Message:
-        # Until Slack has said whose the token is, the environment's tenant may not be mapped yet.
-        return views.unmapped(team_id) if self._identified() else views.starting()
+        within = (click.enterprise_id, click.team_id, click.trigger_id)
+        return await self._modals.open(*within, view, within=OPEN_WITHIN) is not None
 
     # -- submitting
 
@@ -156,36 +166,38 @@ class Forms:
             if (length := units(words)) > modals.LONGEST_INPUT:
                 return _errors(block_id, f"{length:,} characters; this field holds {modals.LONGEST_INPUT:,}.")
         text = await self._chosen(submitted, metadata, typed)
-        if text is None:
-            return _errors(
-                modals.WHAT_BLOCK, "The text below is not what you chose. Choose once more, and wait for it."
-            )
+        if isinstance(text, str):
+            return _errors(modals.WHAT_BLOCK, text)
+        typed = replace(typed, text=text)  # what is shown once more, if it must be, is what was chosen
         words = text.joined()
-        if text.fields and is_blank(words):
+        if is_blank(words) and (text.fields or metadata.retry_of is None):
             return _errors(blocks[0], "Write what the customer did.")
         if metadata.link is not None and typed.add_link:
-            words = f"{words}\n\nSlack message: {metadata.link}"
+            words = with_link(words, metadata.link)
         try:
-            accept = self._accept if metadata.retry_of is None else self._send_again
+            accept = self._accept if metadata.retry_of is None else self._send_edited
             return await accept(submitted, metadata, typed, ticket_id, words)
         except DatabaseUnavailableError as error:
             return _once_more(metadata, typed, views.unavailable(error).text)
 
-    async def _chosen(self, submitted: ViewSubmission, metadata: Metadata, typed: Typed) -> FormText | None:
+    async def _chosen(self, submitted: ViewSubmission, metadata: Metadata, typed: Typed) -> FormText | str:
         """Return the text to be recorded: the form's, or what was chosen when the form had not followed yet.
 
-        None: it cannot be had, or the person's own words would be lost.
+        Or say why it cannot be had: the person's own words would be lost, or Slack does not show it.
         """
         if typed.wants_whole is None or typed.wants_whole == typed.text.whole:
             return typed.text
         if typed.edited:
-            return None
+            return "The text below, which you changed, is not what you chose here. Choose once more, and wait for it."
         try:
             async with asyncio.timeout(READ_WITHIN):
                 found = await self._read(submitted, metadata, whole=typed.wants_whole)
         except TimeoutError:
-            return None
-        return found if isinstance(found, FormText) else None
+            found = Unreadable("no_answer")
+        if isinstance(found, FormText):
+            return found
+        why = unreadable(found.error, metadata.channel).replace("`", "")  # a field's error knows no marks
+        return f"The text below is not what you chose here, for {why}."
 
     async def _accept(
         self, submitted: ViewSubmission, metadata: Metadata, typed: Typed, ticket_id: str, text: str
@@ -208,11 +220,20 @@ class Forms:
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
                 return _once_more(shown, typed, views.recorded_before(double))
+            case Accepted(again=True) as accepted:
+                return await self._taken_before(accepted, submission)
             case Accepted(tenant_id=tenant_id):
                 self._worker.wake(tenant_id)
                 return {}
 
-    async def _send_again(
+    async def _taken_before(self, accepted: Accepted, submission: Submission) -> Answer:
+        """Close a form that was taken already; if it was changed since, say that the changes were not taken."""
+        taken = await self._acceptance.find(submission.team_id, accepted.id)
+        if taken is None or (taken.ticket_id, taken.text) == (submission.ticket_id, submission.text):
+            return {}
+        return _notice(views.taken_before(taken))
+
+    async def _send_edited(
         self, submitted: ViewSubmission, metadata: Metadata, typed: Typed, ticket_id: str, text: str
     ) -> Answer:
         old = await self._acceptance.find(submitted.team_id, metadata.retry_of or "")
@@ -221,11 +242,15 @@ class Forms:
         words = text if typed.text.fields else old.text
         if words is None:
             return _notice(views.undecipherable())
-        match await self._acceptance.send_again(old.id, again(submitted, old, ticket_id, words, old.response_url)):
+        submission = again(submitted, old, ticket_id, words, old.response_url)
+        match await self._acceptance.send_edited(old.id, submission, despite=metadata.shown):
             case Unmapped():
                 return _once_more(metadata, typed, self._unmapped(submitted.team_id).text)
             case Refused(delivery):
                 return _notice(views.already(delivery))
+            case Double() as double:
+                shown = metadata.model_copy(update={"shown": double.delivery.id})
+                return _once_more(shown, typed, views.recorded_before(double))
             case Accepted(tenant_id=tenant_id):
                 self._worker.wake(tenant_id)
                 await show_resolved(self._acceptance, self._responder, submitted.team_id, old, old.response_url)
@@ -256,7 +281,9 @@ class Forms:
                 form = replace(form, choice=False, notes=(*form.notes, note))
             case FormText() as text:
                 form = replace(form, text=text)
-        await self._modals.update(click, view.id, modal(form))
+        refusal = await self._modals.update(click, view.id, modal(form))
+        if refusal is not None:
+            _log.warning("form_not_changed", reason=refusal)  # the submission goes by what was chosen
 
     async def _read(self, who: Interaction, metadata: Metadata, *, whole: bool) -> FormText | Unreadable:
         """Read the message, or its whole thread, anew: the form has no room to keep both."""
@@ -264,7 +291,7 @@ class Forms:
         thread = await self._conversations.thread(place, who.api_app_id)
         if isinstance(thread, Unreadable):
             return thread
-        if whole:
+        if whole and thread.messages:
             at_most = modals.LONGEST_INPUT
             return FormText.of_thread(await self._conversations.whole(place, thread, who.user.id, at_most=at_most))
         for message in thread.messages:

@@ -74,7 +74,7 @@ class FormText:
     joins: tuple[str, ...] = ()
     whole: bool = False
     hint: str | None = None
-    left_out: int = 0  # characters that no field has room for
+    left_out: int = 0  # characters that no field has room for, in UTF-16 units
 
     @classmethod
     def of(cls, text: str, *, what: str = "message") -> Self:
@@ -90,8 +90,8 @@ class FormText:
             joins.append(join)
             rest = rest[end + len(join) :]
         last = cut(rest, LONGEST_INPUT)
-        left_out = len(rest) - len(last)
-        hint = _too_long(what, len(text), left_out) if fields else None
+        left_out = units(rest) - units(last)
+        hint = _too_long(what, units(text), left_out) if fields else None
         return cls((*fields, last), tuple(joins), hint=hint, left_out=left_out)
 
     @classmethod
@@ -275,7 +275,7 @@ def edit_form(delivery: Delivery, response_url: str | None) -> Form:
     text = FormText.of(words, what="text")
     if not text.left_out:
         return Form(metadata, delivery.ticket_id, text)
-    too_long = f"The text has {len(words):,} characters, too many to edit here. It is sent as it was:"
+    too_long = f"The text has {units(words):,} characters, too many to edit here. It is sent as it was:"
     return Form(metadata, delivery.ticket_id, FormText(fields=()), notes=(f"{too_long}\n{quoted(delivery)}",))
 
 

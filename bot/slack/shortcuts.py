@@ -1,6 +1,7 @@
 """The message shortcut "Record in LeadSquared": open the form at once, then fill it in."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -19,6 +20,10 @@ from bot.slack.forms import SlackModals, sealed
 from bot.slack.modals import Form, FormText, Metadata, modal
 from bot.slack.payloads import MessageShortcut
 from bot.slack.replies import Responder
+from bot.slack.web import TIMEOUT
+
+_CLOSED = "not_found"
+"""Slack's word for a view that the person has closed."""
 
 _log = structlog.get_logger(__name__)
 
@@ -35,6 +40,7 @@ class Shortcuts:
         keyring: Keyring,
         background: Background,
         link_hosts: tuple[str, ...],
+        unmapped: Callable[[str], views.Message],
     ) -> None:
         self._acceptance = acceptance
         self._responder = responder
@@ -43,21 +49,22 @@ class Shortcuts:
         self._keyring = keyring
         self._background = background
         self._link_hosts = link_hosts
+        self._unmapped = unmapped
 
     def register(self, bolt: AsyncApp) -> None:
         bolt.message_shortcut(modals.CALLBACK)(self.record)
 
     async def record(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Open the form before anything is looked up: the trigger_id is good for 3 seconds."""
-        used = MessageShortcut.model_validate(body)
-        view_id = await self._modals.open(used.enterprise_id, used.team_id, used.trigger_id, modals.loading_modal())
-        if view_id is None:
-            self._responder.say(used.response_url, views.modal_failed())
-        else:
-            self._background.start(self._fill_in(used, view_id))
+        """Acknowledge, and open the form before anything is looked up: the trigger_id is good for 3 seconds."""
+        self._background.start(self._open(MessageShortcut.model_validate(body)))
         await ack()
 
-    async def _fill_in(self, used: MessageShortcut, view_id: str) -> None:
+    async def _open(self, used: MessageShortcut) -> None:
+        within = (used.enterprise_id, used.team_id, used.trigger_id)
+        view_id = await self._modals.open(*within, modals.loading_modal(), within=TIMEOUT)
+        if view_id is None:
+            self._responder.say(used.response_url, await self._why_not_opened(used))
+            return
         try:
             view = await self._filled_in(used)
         except DatabaseUnavailableError as error:
@@ -65,8 +72,19 @@ class Shortcuts:
         except Exception:  # noqa: BLE001 - logged; and the person reads that nothing was done
             _log.exception("form_not_filled_in")
             view = modals.notice_modal(views.broken())
-        if not await self._modals.update(used, view_id, view):
-            _log.warning("form_not_shown")  # closed by now, or Slack is away: the form itself says to try again
+        refusal = await self._modals.update(used, view_id, view)
+        if refusal not in (None, _CLOSED):
+            _log.warning("form_not_shown", reason=refusal)
+            self._responder.say(used.response_url, views.modal_failed())
+
+    async def _why_not_opened(self, used: MessageShortcut) -> views.Message:
+        if self._modals.speaks_in(used.enterprise_id, used.team_id):
+            return views.modal_failed()
+        try:
+            mapped = await self._acceptance.is_mapped(used.enterprise_id, used.team_id, used.channel.id)
+        except DatabaseUnavailableError as error:
+            return views.unavailable(error)
+        return views.no_token(used.team_id) if mapped else self._unmapped(used.team_id)
 
     async def _filled_in(self, used: MessageShortcut) -> dict[str, Any]:
         place = Place(used.enterprise_id, used.team_id, used.channel.id, used.thread_ts or used.ts, used.ts)
@@ -77,7 +95,7 @@ class Shortcuts:
             self._conversations.words(place, used.message),
         )
         if isinstance(known, Unmapped):
-            return modals.notice_modal(views.unmapped(used.team_id))
+            return modals.notice_modal(self._unmapped(used.team_id))
         ticket = known.ticket_id or find_ticket(text, self._link_hosts) or await self._named_at_first(place, thread)
         before = await self._acceptance.recorded_before(place, ticket) if ticket else None
         metadata = Metadata(
@@ -100,15 +118,15 @@ class Shortcuts:
 
     async def _named_at_first(self, place: Place, thread: Thread | Unreadable) -> str | None:
         """Return the ticket that the thread's first message names, if it can be read."""
-        if isinstance(thread, Unreadable) or thread.messages[0]["ts"] == place.message_ts:
+        if isinstance(thread, Unreadable) or thread.first["ts"] == place.message_ts:
             return None
-        return find_ticket(await self._conversations.words(place, thread.messages[0]), self._link_hosts)
+        return find_ticket(await self._conversations.words(place, thread.first), self._link_hosts)
 
 
 def _notes(used: MessageShortcut, thread: Thread | Unreadable, link: str | None) -> tuple[str, ...]:
     """Say what the form does not offer, and why."""
     notes = []
-    if isinstance(thread, Unreadable) and used.thread_ts is not None:
+    if isinstance(thread, Unreadable):
         why = unreadable(thread.error, used.channel.id)
         notes.append(f"Only this message can be recorded, not its whole thread: {why}.")
     if link is None:

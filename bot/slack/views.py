@@ -229,6 +229,21 @@ def same_words(double_: Double, key: str) -> Message:
     return _message(words, [{"type": "actions", "elements": [button]}])
 
 
+def taken_before(delivery: Delivery) -> Message:
+    """The answer to a form that was submitted a second time, with something else in it."""
+    return Message(
+        f"This form was taken before, as it stood then: for {ticket(delivery)}. What you changed since was *not taken*. "
+        "Look at that ticket; if something is missing there, record it anew."
+    )
+
+
+def no_token(team_id: str) -> Message:
+    return Message(
+        f"Nothing was recorded: the bot's Slack token is not for this workspace ({team_id}), so it cannot open a form here. "
+        "An admin of the bot looks at `SLACK_BOT_TOKEN`: one process serves the workspace of its token."
+    )
+
+
 def recorded_again(delivery: Delivery) -> Message:
     """What stands in the question's place after "Record again"."""
     return Message(f"It is being recorded on {ticket(delivery)} once more; the answer follows.")
@@ -266,7 +281,8 @@ def quoted(delivery: Delivery) -> str:
 
 
 def _small_print(delivery: Delivery) -> Block:
-    if delivery.state is not State.RECORDED or delivery.thread_ts is None:
+    in_thread = delivery.thread_ts is not None or delivery.anchor_ts is not None
+    if delivery.state is not State.RECORDED or not in_thread:
         return _reference(delivery)
     return context(f"Reference {delivery.id} · next time this thread goes to {ticket(delivery)}")
 

@@ -21,9 +21,18 @@ def upgrade() -> None:
         sqlite_where=sa.text("thread_ts IS NOT NULL"),
         postgresql_where=sa.text("thread_ts IS NOT NULL"),
     )
+    op.create_index(
+        "ix_deliveries_anchor",
+        "deliveries",
+        ["team_id", "channel_id", "anchor_ts"],
+        unique=False,
+        sqlite_where=sa.text("anchor_ts IS NOT NULL"),
+        postgresql_where=sa.text("anchor_ts IS NOT NULL"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_deliveries_anchor", "deliveries")
     op.drop_index("ix_deliveries_thread", "deliveries")
     op.drop_index("ix_deliveries_fingerprint", "deliveries")
     with op.batch_alter_table("deliveries") as deliveries:
