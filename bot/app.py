@@ -21,12 +21,13 @@ from bot.slack.bolt import Feature, bolt_application
 from bot.slack.buttons import Buttons
 from bot.slack.commands import Commands
 from bot.slack.conversations import SlackConversations
-from bot.slack.forms import Forms, SlackModals
+from bot.slack.forms import Forms
 from bot.slack.installations import SingleInstallation
 from bot.slack.names import SlackNames
 from bot.slack.replies import Responder, SlackReplies
 from bot.slack.shortcuts import Shortcuts
 from bot.slack.views import Message
+from bot.slack.views_api import SlackModals
 from bot.slack.web import SlackWeb
 from bot.tenants.directory import Directory
 

@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from conftest import TEAM, Bot, Start, ticket_that
 from postgres import database
+from test_database_faults import locked
 
 from bot.activities.acceptance import Double
 from bot.activities.delivery import State
@@ -60,7 +63,7 @@ async def test_the_same_words_on_the_same_ticket_are_asked_about_and_recorded_ag
 
     assert asked is not None
     assert asked.ephemeral == "U0ANNA"
-    assert "already recorded as Id 1, 20 s ago" in asked.text
+    assert re.search(r"already recorded as Id 1, 2\d s ago", asked.text)
     assert "by <@U0ANNA>, on ticket 143" in asked.text
     assert list(asked.buttons()) == [AGAIN]
     assert len(bot.leadsquared.on("143")) == 1
@@ -113,9 +116,9 @@ async def test_another_conversation_of_the_same_tenant_is_a_double_all_the_same(
 
 async def test_after_two_minutes_nobody_is_asked(either: Bot) -> None:
     await typed(either, "143 hello")
-    await age(either, 119)
+    await age(either, 100)
     assert await typed(either, "143 hello") is not None
-    await age(either, 2)
+    await age(either, 20)
     assert await typed(either, "143 hello") is None
     assert len(either.leadsquared.on("143")) == 2
 
@@ -133,7 +136,7 @@ async def test_what_is_still_on_its_way_is_a_double_too(bot: Bot) -> None:
     await bot.type("143 hello")
     asked = await bot.type("143 hello")
     assert asked is not None
-    assert "already being recorded on ticket 143, 0 s ago" in asked.text
+    assert re.search(r"already being recorded on ticket 143, \d s ago", asked.text)
 
 
 async def test_what_may_be_on_the_ticket_is_asked_about_with_the_advice_to_look(bot: Bot) -> None:
@@ -169,6 +172,27 @@ async def test_a_workspaces_own_send_again_is_not_asked_about(bot: Bot) -> None:
     await bot.slack.click(answer, "Send again", person="U0ANNA")
     await bot.at_rest()
     assert len(bot.leadsquared.on(ticket)) == 1
+
+
+async def test_record_again_can_be_pressed_again_when_the_database_did_not_take_it(bot: Bot, tmp_path: Path) -> None:
+    await typed(bot, "143 hello")
+    asked = await typed(bot, "143 hello")
+    assert asked is not None
+    with locked(tmp_path / "bot.db"):
+        await bot.slack.click(asked, AGAIN, person="U0ANNA")
+    assert "Not recorded, try again" in (await bot.told_to("U0ANNA", messages=2)).text
+    await bot.slack.click(asked, AGAIN, person="U0ANNA")
+    await bot.at_rest()
+    assert len(bot.leadsquared.on("143")) == 2
+
+
+async def test_another_message_with_the_same_words_is_not_called_this_message(bot: Bot) -> None:
+    for _ in range(2):
+        message = await bot.slack.say("done", channel="C0SUPPORT", person="U0GUEST")
+        await bot.submit(await bot.use(message), ticket="143")
+        await bot.at_rest()
+    (modal,) = bot.slack.modals.open
+    assert "This text is already recorded as Id 1" in notice(modal)
 
 
 @pytest.mark.parametrize("who", [{"person": "U0BEN"}, {"person": "U0ANNA", "team_id": "T0OTHER"}])
@@ -216,7 +240,7 @@ async def test_the_form_asks_with_what_was_typed_still_in_it(either: Bot) -> Non
     answer = await bot.submit(modal, text="the form is signed")
     assert answer["response_action"] == "update"
     (modal,) = bot.slack.modals.open
-    assert "already recorded as Id 1, 0 s ago" in notice(modal)
+    assert re.search(r"already recorded as Id 1, \d s ago", notice(modal))
     assert modal["submit"]["text"] == AGAIN
     assert bot.slack.modals.value(modal, "text") == "the form is signed"
     assert len(bot.leadsquared.on("143")) == 1
@@ -258,7 +282,7 @@ async def test_what_the_form_says_stays_when_the_other_of_message_and_thread_is_
     await bot.at_rest()
     bot.slack.faults["chat.getPermalink"].append(Fault("message_not_found"))
     modal = await bot.use(first)
-    await bot.slack.choose(modal, "what", "thread", person="U0ANNA")
+    await bot.slack.choose(modal, "what_message", "thread", person="U0ANNA")
     await bot.slack.until(lambda: "thread_text" in str(bot.slack.modals.open[-1]))
     modal = bot.slack.modals.open[-1]
     assert "already recorded as Id 1" in notice(modal)
@@ -271,7 +295,7 @@ async def test_the_same_person_is_asked_once_and_not_twice(bot: Bot) -> None:
     await bot.submit(await bot.use(message))
     await bot.at_rest()
     modal = await bot.use(message)
-    assert "already recorded as Id 1, 0 s ago" in notice(modal)
+    assert re.search(r"already recorded as Id 1, \d s ago", notice(modal))
     assert await bot.submit(modal) == {}
     await bot.at_rest()
     assert len(bot.leadsquared.on("143")) == 2
@@ -312,7 +336,7 @@ async def test_a_link_that_was_added_makes_the_same_words_no_others(either: Bot)
     await bot.at_rest()
     asked = await typed(bot, "143 customer said yes")
     assert asked is not None
-    assert "already recorded as Id 1, 0 s ago" in asked.text
+    assert re.search(r"already recorded as Id 1, \d s ago", asked.text)
     answer = await bot.submit(await bot.use(two), ticket="143")
     assert answer["response_action"] == "update"
     assert len(bot.leadsquared.on("143")) == 1
@@ -328,11 +352,11 @@ async def test_what_was_chosen_is_what_is_asked_about_and_recorded_again(bot: Bo
     for ticket in ("143", "144"):
         await bot.submit(await bot.use(first), ticket=ticket)
         await bot.at_rest()
-    answer = await bot.submit(await bot.use(first), ticket="143", what="thread")
+    answer = await bot.submit(await bot.use(first), ticket="143", what_message="thread")
     assert answer["response_action"] == "update"
     (modal,) = bot.slack.modals.open
     assert "more" in bot.slack.modals.value(modal, "thread_text")
-    assert bot.slack.modals.value(modal, "what") == "thread"
+    assert bot.slack.modals.value(modal, "what_thread") == "thread"
     assert await bot.submit(modal) == {}
     await bot.at_rest()
     assert "Guest, " in bot.leadsquared.on("143")[-1].text

@@ -143,7 +143,7 @@ def test_an_emptied_field_is_empty_text(value: str | None) -> None:
 
 @pytest.mark.parametrize("text", ["hello", "a < b & c\n> d", "x" * 3000, "😀" * 1500])
 def test_the_form_to_edit_comes_filled_in_with_what_was_sent_unescaped(text: str) -> None:
-    view = modal(modals.edit_form(ended(Problem.REFUSED, text=text), None))
+    view = modal(modals.edit_form(ended(Problem.REFUSED, text=text)))
     fields = inputs(view)
     assert fields[modals.TICKET_BLOCK]["initial_value"] == "143"
     assert fields[modals.TEXT_BLOCK]["initial_value"] == text
@@ -153,14 +153,14 @@ def test_the_form_to_edit_comes_filled_in_with_what_was_sent_unescaped(text: str
 
 
 def test_a_text_too_long_for_all_fields_is_shown_and_only_the_ticket_can_be_changed() -> None:
-    view = modal(modals.edit_form(ended(Problem.REFUSED, text="x" * 15_001), None))
+    view = modal(modals.edit_form(ended(Problem.REFUSED, text="x" * 15_001)))
     assert set(inputs(view)) == {modals.TICKET_BLOCK}
     assert "15,001 characters" in json.dumps(view["blocks"])
     assert modals.typed(submitted(view), Metadata(channel="C1")).text.fields == ()
 
 
 def test_a_text_that_cannot_be_decrypted_leaves_its_field_empty() -> None:
-    field = inputs(modal(modals.edit_form(replace(RECORDED, text=None), None)))[modals.TEXT_BLOCK]
+    field = inputs(modal(modals.edit_form(replace(RECORDED, text=None))))[modals.TEXT_BLOCK]
     assert "initial_value" not in field
 
 

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import TEAM, Bot, Start, ticket_that
+from test_database_faults import locked
 
 from bot.playground.leadsquared import Behaviour
 from bot.playground.limits import problems_of_view
@@ -98,7 +100,7 @@ async def test_it_works_through_the_socket(start: Start, environment: dict[str, 
     async with start(environment | {"SLACK_APP_TOKEN": APP_TOKEN}) as bot:
         _, reply = await thread(bot, "Ticket 143 is stuck", "Any news?")
         modal = await bot.use(reply)
-        await bot.slack.choose(modal, "what", "thread", person="U0ANNA")
+        await bot.slack.choose(modal, "what_message", "thread", person="U0ANNA")
         await bot.slack.until(lambda: "thread_text" in str(bot.slack.modals.open[-1]))
         assert await bot.submit(bot.slack.modals.open[-1]) == {}
         assert "Recorded" in (await bot.answered()).text
@@ -311,7 +313,8 @@ async def test_what_somebody_saw_on_the_ticket_is_remembered(bot: Bot) -> None:
 async def chosen(bot: Bot, modal: dict[str, Any], value: str) -> dict[str, Any]:
     """Choose what to record, and return the form when it has followed."""
     shown = modal["hash"]
-    await bot.slack.choose(modal, "what", value, person="U0ANNA")
+    (block_id,) = [block_id for block_id in block_ids(modal) if block_id.startswith("what_")]
+    await bot.slack.choose(modal, block_id, value, person="U0ANNA")
     await bot.slack.until(lambda: bot.slack.modals.open[-1]["hash"] != shown)
     return bot.slack.modals.open[-1]
 
@@ -376,6 +379,55 @@ async def test_where_even_a_message_alone_cannot_be_read_the_reason_is_there(bot
     assert "Only this message can be recorded" in words(modal)
 
 
+async def test_a_mind_that_is_changed_before_the_form_has_followed_leaves_choice_and_text_agreeing(bot: Bot) -> None:
+    first, _ = await thread(bot, "#143 hello", "more")
+    modal = await bot.use(first)
+    bot.slack.faults["conversations.replies"].append(Fault("", delay=0.5))
+    await bot.slack.choose(modal, "what_message", "thread", person="U0ANNA")
+    await bot.slack.choose(modal, "what_message", "message", person="U0ANNA")
+    await bot.parts.background.finish(5)
+    (modal,) = bot.slack.modals.open
+    (what,) = [block_id for block_id in block_ids(modal) if block_id.startswith("what_")]
+    whole = "thread_text" in block_ids(modal)
+    assert bot.slack.modals.value(modal, what) == ("thread" if whole else "message")
+    await bot.submit(modal)
+    await bot.at_rest()
+    assert ("more" in bot.leadsquared.on("143")[0].text) == whole
+
+
+async def test_a_form_that_has_changed_meanwhile_is_not_overwritten_by_a_late_choice(bot: Bot) -> None:
+    first, _ = await thread(bot, "#143 hello", "more")
+    await recorded(bot, first)
+    modal = await bot.use(first, person="U0BEN")
+    bot.slack.faults["conversations.replies"].append(Fault("", delay=0.5))
+    await bot.slack.choose(modal, "what_message", "thread", person="U0BEN")
+    answer = await bot.submit(modal, "U0BEN", what_message="message", ticket="nonsense")
+    assert "errors" in answer
+    await bot.parts.directory.remove("environment")
+    await bot.submit(modal, "U0BEN", what_message="message", ticket="143")
+    await bot.parts.background.finish(5)
+    (modal,) = bot.slack.modals.open
+    assert "not connected" in words(modal)
+    assert bot.slack.modals.value(modal, "text") == "#143 hello"
+
+
+async def test_the_way_back_to_the_message_stays_open_when_slack_does_not_show_it(bot: Bot) -> None:
+    first, _ = await thread(bot, "#143 hello", "more")
+    modal = await chosen(bot, await bot.use(first), "thread")
+    bot.slack.faults["conversations.replies"].append(Fault("ratelimited", status=429, retry_after=30))
+    modal = await chosen(bot, modal, "message")
+    assert "try again in a minute" in words(modal)
+    assert bot.slack.modals.value(await chosen(bot, modal, "message"), "text") == "#143 hello"
+
+
+async def test_the_form_opens_without_what_the_database_knows_when_that_is_away(bot: Bot, tmp_path: Path) -> None:
+    message = await said(bot, "about #143")
+    with locked(tmp_path / "bot.db"):
+        modal = await bot.use(message)
+    assert bot.slack.modals.value(modal, "ticket") == "143"
+    assert await bot.submit(modal) == {}
+
+
 async def test_a_message_alone_has_no_choice(bot: Bot) -> None:
     modal = await bot.use(await said(bot, "hello"))
     assert block_ids(modal) == ["ticket", "text", "link"]
@@ -402,7 +454,7 @@ async def test_where_the_thread_cannot_be_read_the_choice_is_absent_and_the_reas
         bot.slack.faults["conversations.replies"].append(fault)
     modal = await bot.use(reply)
 
-    assert "what" not in block_ids(modal)
+    assert not any(block_id.startswith("what") for block_id in block_ids(modal))
     assert "Only this message can be recorded" in words(modal)
     assert why in words(modal)
     assert bot.slack.modals.value(modal, "ticket") is None, "the first message cannot be read either"
@@ -416,7 +468,7 @@ async def test_a_choice_that_cannot_be_followed_leaves_the_text_and_says_why(bot
     modal = await chosen(bot, modal, "thread")
 
     assert bot.slack.modals.value(modal, "text") == "edited with care"
-    assert "what" not in block_ids(modal)
+    assert not any(block_id.startswith("what") for block_id in block_ids(modal))
     assert "/invite @Portal Activity" in words(modal)
     assert await bot.submit(modal) == {}
 
@@ -424,7 +476,7 @@ async def test_a_choice_that_cannot_be_followed_leaves_the_text_and_says_why(bot
 async def test_a_form_submitted_before_its_text_followed_the_choice_records_what_was_chosen(bot: Bot) -> None:
     first, _ = await thread(bot, "#143 hello", "more")
     modal = await bot.use(first)
-    assert await bot.submit(modal, what="thread") == {}
+    assert await bot.submit(modal, what_message="thread") == {}
     await bot.at_rest()
 
     assert "more" in bot.leadsquared.on("143")[0].text
@@ -435,19 +487,19 @@ async def test_a_choice_that_cannot_be_followed_at_the_submission_says_why(bot: 
     first, _ = await thread(bot, "#143 hello", "more")
     modal = await bot.use(first)
     bot.slack.faults["conversations.replies"].append(Fault("not_in_channel"))
-    answer = await bot.submit(modal, what="thread")
-    assert "/invite @Portal Activity" in answer["errors"]["what"]
+    answer = await bot.submit(modal, what_message="thread")
+    assert "/invite @Portal Activity" in answer["errors"]["what_message"]
     assert bot.leadsquared.ledger.calls == []
 
 
 async def test_words_of_the_persons_own_are_not_replaced_by_a_choice_that_was_not_followed(bot: Bot) -> None:
     first, _ = await thread(bot, "#143 hello", "more")
     modal = await bot.use(first)
-    answer = await bot.submit(modal, what="thread", text="edited with care")
+    answer = await bot.submit(modal, what_message="thread", text="edited with care")
 
-    assert list(answer["errors"]) == ["what"]
+    assert list(answer["errors"]) == ["what_message"]
     assert bot.leadsquared.ledger.calls == []
-    assert await bot.submit(modal, what="message") == {}
+    assert await bot.submit(modal, what_message="message") == {}
 
 
 # -- shapes

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.activities.acceptance import Double
 from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
 from bot.leadsquared.outcome import Problem
 from bot.slack import modals, views
@@ -279,6 +280,36 @@ def test_a_button_past_its_time_says_why_nothing_was_done(delivery: Delivery | N
     assert says in message.text
 
 
+# -- doubles
+
+
+@pytest.mark.parametrize(
+    ("delivery", "seconds_ago", "says"),
+    [
+        (RECORDED, 20.4, "already recorded as Id 17, 20 s ago, by <@U0ANNA>, on ticket 143"),
+        (RECORDED, -0.2, "already recorded as Id 17, 0 s ago, by <@U0ANNA>, on ticket 143"),
+        (
+            RECORDED,
+            3600,
+            "already recorded as Id 17, <!date^1794999100^{date_short} {time}|2026-11-18 10:51 UTC>, by <@U0ANNA>, on",
+        ),
+        (replace(RECORDED, state=State.SENDING), 3, "already being recorded on ticket 143, 3 s ago, by <@U0ANNA>"),
+        (
+            ended(Problem.DROPPED),
+            3,
+            "already sent 3 s ago, by <@U0ANNA>, and it is not known whether it was recorded on ticket 143",
+        ),
+        (
+            ended(Problem.DROPPED, resolution=Resolution.CONFIRMED, resolved_by="U0BEN"),
+            3,
+            "already recorded on ticket 143, 3 s ago, by <@U0ANNA>; <@U0BEN> saw it there",
+        ),
+    ],
+)
+def test_a_double_says_by_whom_when_and_with_which_id(delivery: Delivery, seconds_ago: float, says: str) -> None:
+    assert views.double(Double(delivery, seconds_ago)).startswith(says)
+
+
 # -- the answers at once
 
 
@@ -436,7 +467,7 @@ def test_nothing_that_anybody_wrote_does_anything_when_it_is_shown(delivery: Del
 @PATIENT
 @given(DELIVERIES)
 def test_every_modal_stays_within_slacks_limits_and_shows_no_ones_markup(delivery: Delivery) -> None:
-    for modal in (modals.modal(modals.edit_form(delivery, None)), modals.notice_modal(views.already(delivery))):
+    for modal in (modals.modal(modals.edit_form(delivery)), modals.notice_modal(views.already(delivery))):
         check_modal(modal)
         for text in texts_in(modal):
             check_harmless(text)

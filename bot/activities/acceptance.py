@@ -48,13 +48,6 @@ class Double:
 
 
 @dataclass(frozen=True, slots=True)
-class Thread:
-    """What the outbox knows of a thread: the ticket it was last recorded on."""
-
-    ticket_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Place:
     """A message in a conversation, as the outbox knows it. `thread_ts` is the message's own where it stands in no thread."""
 
@@ -94,15 +87,15 @@ class Acceptance:
 
         return await self._promptly(write)
 
-    async def thread(self, place: Place) -> Thread | Unmapped:
-        """Say what is known of a message's thread; that its workspace has no tenant comes first."""
+    async def last_ticket(self, place: Place) -> str | Unmapped | None:
+        """Return the ticket that a message's thread was last recorded on; that its workspace has no tenant comes first."""
 
-        def read(connection: Connection) -> Thread | Unmapped:
+        def read(connection: Connection) -> str | Unmapped | None:
             asked = _conversation(place.enterprise_id, place.team_id, place.channel_id)
             if self._accepting.find_tenant(connection, **asked).fetchone() is None:
                 return Unmapped()
             last = self._accepting.last_ticket(connection, **asked, **_thread(place)).fetchone()
-            return Thread(None if last is None else last[0])
+            return None if last is None else str(last[0])
 
         return await self._promptly(read)
 

@@ -37,7 +37,7 @@ class Interview:
             answer = await self.slack.submit(modal, {}, person=self.person)
             self.show.form_errors(answer.get("errors", {}))
             self.show.catch_up()
-            known -= set(answer.get("errors", {}))
+            known -= {_label(modal, block_id) for block_id in answer.get("errors", {})}
             if answer.get("response_action") == "update":
                 modal = self.modal or modal
                 if not await self._confirmed(modal):
@@ -48,13 +48,13 @@ class Interview:
         print("  Closed; nothing was recorded.")
 
     async def _ask_for_the_rest(self, modal: View, known: set[str]) -> View | None:
-        """Ask for each field that is not `known` yet; a choice may bring others.
+        """Ask for each field whose label is not `known` yet; a choice may bring others.
 
         Return the form as it then stands; None when it is to be closed, or nobody is there to answer for what was wrong.
         """
         corrects = bool(known)
-        while left := [block_id for block_id in inputs(modal) if block_id not in known]:
-            known.add(left[0])
+        while left := [block_id for block_id in inputs(modal) if _label(modal, block_id) not in known]:
+            known.add(_label(modal, left[0]))
             typed = await self.ask(f"  ? {self.show.question(modal, left[0])}: ")
             if typed == ":cancel" or (typed is None and corrects):
                 return None
@@ -85,3 +85,7 @@ class Interview:
                 await self.slack.until(lambda: (self.modal or modal)["hash"] != shown, within=SHOWN_WITHIN)
         elif typed.lower() not in values:
             print(f"  One of: {', '.join(values)}. It stays as it is.")
+
+
+def _label(modal: View, block_id: str) -> str:
+    return str(inputs(modal)[block_id]["label"]["text"])

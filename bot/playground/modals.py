@@ -69,5 +69,9 @@ class Modals:
                 return self.open[number]
         return None
 
+    def is_stale(self, view_id: str, hash_: str) -> bool:
+        """Say whether a view has changed since it had this hash."""
+        return any(modal["id"] == view_id and modal["hash"] != hash_ for modal in self.open)
+
     def close(self, view_id: str) -> None:
         self.open = [modal for modal in self.open if modal["id"] != view_id]

@@ -453,6 +453,8 @@ class SlackStandIn(StandIn):
     async def _views_update(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if problems := problems_of_view(arguments["view"]):
             return {"ok": False, "error": "invalid_arguments", "response_metadata": {"messages": problems}}
+        if "hash" in arguments and self.modals.is_stale(str(arguments.get("view_id")), arguments["hash"]):
+            return {"ok": False, "error": "hash_conflict"}
         view = self.modals.replace(str(arguments.get("view_id")), arguments["view"], hash_=self._ts())
         await self._announce()
         return {"ok": False, "error": "not_found"} if view is None else {"ok": True, "view": view}

@@ -120,8 +120,9 @@ class Commands:
         try:
             message = await self._record_again(click)
         except DatabaseUnavailableError as error:
-            message = views.unavailable(error)
-        self._responder.replace(click.response_url, message)
+            self._responder.say(click.response_url, views.unavailable(error))  # the button stays, to be pressed again
+        else:
+            self._responder.replace(click.response_url, message)
         await ack()
 
     async def _record_again(self, click: BlockActions) -> views.Message:

@@ -53,7 +53,7 @@ class SlackConversations:
         Slack allows apps that are sold outside its marketplace 15 messages a minute; then the rest is counted, not read.
         https://docs.slack.dev/reference/methods/conversations.replies
         """
-        messages: list[Json] = []
+        found: dict[str, Json] = {}  # by ts: a page may begin with the thread's first message again
         answer: Thread | Unreadable = Unreadable("no_answer")
         try:
             async with asyncio.timeout(LOOK_UP_WITHIN):
@@ -63,13 +63,13 @@ class SlackConversations:
                     if isinstance(page, Unreadable):
                         answer = page
                         break
-                    messages += [one for one in page["messages"] if isinstance(one, dict) and is_ts(str(one.get("ts")))]
+                    found |= {one["ts"]: one for one in page["messages"] if _is_message(one)}
                     cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
                     if not cursor:
                         break
         except TimeoutError:
             pass
-        return _thread(messages, place, api_app_id, complete=not cursor) if messages else answer
+        return _thread(list(found.values()), place, api_app_id, complete=not cursor) if found else answer
 
     async def _page(self, place: Place, cursor: str) -> dict[str, Any] | Unreadable:
         token = self._installations.token_for(place.enterprise_id, place.team_id)
@@ -116,6 +116,10 @@ class SlackConversations:
         return await self._names.names(
             place.enterprise_id, place.team_id, ids, within=LOOK_UP_WITHIN, at_most=MOST_NAMES
         )
+
+
+def _is_message(one: Any) -> bool:  # noqa: ANN401 - JSON
+    return isinstance(one, dict) and isinstance(one.get("ts"), str) and is_ts(one["ts"])
 
 
 def _thread(messages: list[Json], place: Place, api_app_id: str, *, complete: bool) -> Thread:

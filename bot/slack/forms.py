@@ -19,19 +19,17 @@ from bot.slack import modals, views
 from bot.slack.background import Background
 from bot.slack.conversations import SlackConversations, Unreadable
 from bot.slack.explanations import unreadable
-from bot.slack.installations import Installations
 from bot.slack.modals import Form, FormText, Metadata, Typed, modal
 from bot.slack.payloads import BlockActions, Interaction, SlashCommand, View, ViewSubmission
 from bot.slack.replies import Responder
 from bot.slack.text import is_blank, units
-from bot.slack.web import Done, Never, NotNow, SlackWeb
+from bot.slack.views_api import SlackModals
 
 _log = structlog.get_logger(__name__)
 
 OPEN_WITHIN = 2.0
 """Seconds for `views.open` before an acknowledgement, which Slack wants within 3."""
 
-UPDATE_TRIES = 3
 READ_WITHIN = 0.7
 """Seconds for reading a thread between a submission and its acknowledgement, which Slack wants within 3."""
 
@@ -46,44 +44,6 @@ class Accepting(Protocol):
     """Told of each acceptance, so that it is sent at once."""
 
     def wake(self, tenant_id: int) -> None: ...
-
-
-class SlackModals:
-    """Opens modals, and changes what stands in them."""
-
-    def __init__(self, web: SlackWeb, installations: Installations) -> None:
-        self._web = web
-        self._installations = installations
-
-    def speaks_in(self, enterprise_id: str | None, team_id: str) -> bool:
-        """Say whether there is a token for a workspace, without which Slack opens nothing there."""
-        return self._installations.token_for(enterprise_id, team_id) is not None
-
-    async def open(
-        self, enterprise_id: str | None, team_id: str, trigger_id: str, view: dict[str, Any], *, within: float
-    ) -> str | None:
-        """Open a modal and return its id; None when Slack did not take it `within` that many seconds."""
-        token = self._installations.token_for(enterprise_id, team_id)
-        if token is None:
-            return None
-        opened = await self._web.call(token, "views.open", timeout=within, trigger_id=trigger_id, view=view)
-        shown = opened.data.get("view") if isinstance(opened, Done) else None
-        return str(shown.get("id")) if isinstance(shown, dict) else None
-
-    async def update(self, who: Interaction, view_id: str, view: dict[str, Any]) -> str | None:
-        """Put a view in an open modal's place; return Slack's word when that is not to be, such as not_found: it was closed."""
-        token = self._installations.token_for(who.enterprise_id, who.team_id)
-        if token is None:
-            return "no_bot_token"
-        for attempt in range(UPDATE_TRIES):
-            match await self._web.call(token, "views.update", view_id=view_id, view=view):
-                case Done():
-                    return None
-                case Never(error):
-                    return error
-                case NotNow(_, after):
-                    await asyncio.sleep(after or 0.5 * 2.0**attempt)
-        return "no_answer"
 
 
 class Forms:
@@ -150,7 +110,7 @@ class Forms:
 
     async def open_edit(self, click: BlockActions, old: Delivery) -> bool:
         """Open the form with what was sent, to be sent again."""
-        view = modal(modals.edit_form(old, sealed(self._keyring, click.response_url)))
+        view = modal(modals.edit_form(old))
         within = (click.enterprise_id, click.team_id, click.trigger_id)
         return await self._modals.open(*within, view, within=OPEN_WITHIN) is not None
 
@@ -167,7 +127,7 @@ class Forms:
                 return _errors(block_id, f"{length:,} characters; this field holds {modals.LONGEST_INPUT:,}.")
         text = await self._chosen(submitted, metadata, typed)
         if isinstance(text, str):
-            return _errors(modals.WHAT_BLOCK, text)
+            return _errors(modals.WHAT_BLOCKS[typed.text.whole], text)
         typed = replace(typed, text=text)  # what is shown once more, if it must be, is what was chosen
         words = text.joined()
         if is_blank(words) and (text.fields or metadata.retry_of is None):
@@ -219,7 +179,7 @@ class Forms:
                 return _once_more(metadata, typed, self._unmapped(submitted.team_id).text)
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
-                return _once_more(shown, typed, views.recorded_before(double))
+                return _once_more(shown, typed, views.recorded_before(double, metadata.message))
             case Accepted(again=True) as accepted:
                 return await self._taken_before(accepted, submission)
             case Accepted(tenant_id=tenant_id):
@@ -250,10 +210,11 @@ class Forms:
                 return _notice(views.already(delivery))
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
-                return _once_more(shown, typed, views.recorded_before(double))
+                return _once_more(shown, typed, views.recorded_before(double, metadata.message))
             case Accepted(tenant_id=tenant_id):
                 self._worker.wake(tenant_id)
-                await show_resolved(self._acceptance, self._responder, submitted.team_id, old, old.response_url)
+                resolved = show_resolved(self._acceptance, self._responder, submitted.team_id, old, old.response_url)
+                self._background.start(resolved)
                 return {}
 
     def _opened(self, response_url: str | None) -> str | None:
@@ -278,10 +239,11 @@ class Forms:
         match await self._read(click, metadata, whole=whole):
             case Unreadable(error):
                 note = f"The text was left as it is, for {unreadable(error, metadata.channel)}."
-                form = replace(form, choice=False, notes=(*form.notes, note))
+                # Whoever has the thread's text must be able to come back to the message's.
+                form = replace(form, choice=form.text.whole, notes=(*form.notes, note))
             case FormText() as text:
                 form = replace(form, text=text)
-        refusal = await self._modals.update(click, view.id, modal(form))
+        refusal = await self._modals.update(click, view.id, modal(form), hash_=view.hash)
         if refusal is not None:
             _log.warning("form_not_changed", reason=refusal)  # the submission goes by what was chosen
 
@@ -297,7 +259,7 @@ class Forms:
         for message in thread.messages:
             if message["ts"] == place.message_ts:
                 return FormText.of(await self._conversations.words(place, message))
-        return Unreadable("message_not_found")
+        return Unreadable("ratelimited" if thread.total > len(thread.messages) else "message_not_found")
 
 
 def sealed(keyring: Keyring, response_url: str | None) -> str | None:

@@ -21,7 +21,9 @@ CALLBACK = "record_portal_activity"
 TICKET_BLOCK = "ticket"
 TEXT_BLOCK = "text"
 THREAD_BLOCK = "thread_text"
-WHAT_BLOCK = "what"
+WHAT_BLOCKS = {False: "what_message", True: "what_thread"}
+"""By whether the text is the thread's: Slack keeps what was chosen in a block of the same id, whatever the text says."""
+
 LINK_BLOCK = "link"
 WHAT_ACTION = "what_to_record"
 INPUT_ACTION = "input"
@@ -183,7 +185,7 @@ def _what(*, whole: bool) -> Block:
     }
     return {
         "type": "input",
-        "block_id": WHAT_BLOCK,
+        "block_id": WHAT_BLOCKS[whole],
         "dispatch_action": True,
         "label": plain_text("What to record"),
         "hint": plain_text("Choosing the other one replaces the text below."),
@@ -262,16 +264,16 @@ def typed(view: View, metadata: Metadata) -> Typed:
 
 
 def _wants_whole(state: ViewState) -> bool | None:
-    choice = state.input(WHAT_BLOCK)
+    choice = next((found for block_id in WHAT_BLOCKS.values() if (found := state.input(block_id))), None)
     if choice is None or choice.selected_option is None:
         return None
     return choice.selected_option.value == WHOLE_THREAD
 
 
-def edit_form(delivery: Delivery, response_url: str | None) -> Form:
-    """The form of "Edit and send again", filled in with what was sent. `response_url` is encrypted."""
+def edit_form(delivery: Delivery) -> Form:
+    """The form of "Edit and send again", filled in with what was sent."""
     words = delivery.text or ""
-    metadata = Metadata(channel=delivery.channel_id, retry_of=delivery.id, response_url=response_url).fitting()
+    metadata = Metadata(channel=delivery.channel_id, retry_of=delivery.id)
     text = FormText.of(words, what="text")
     if not text.left_out:
         return Form(metadata, delivery.ticket_id, text)

@@ -151,6 +151,7 @@ class View(Payload):
 
     id: Id
     callback_id: str = ""
+    hash: str | None = None
     private_metadata: str = ""
     state: ViewState = ViewState()
     blocks: list[ViewBlock] = []

@@ -8,7 +8,7 @@ import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
-from bot.activities.acceptance import Acceptance, Place, Unmapped
+from bot.activities.acceptance import Acceptance, Double, Place, Unmapped
 from bot.activities.submission import find_ticket
 from bot.db import DatabaseUnavailableError
 from bot.encryption import Keyring
@@ -16,10 +16,11 @@ from bot.slack import modals, views
 from bot.slack.background import Background
 from bot.slack.conversations import SlackConversations, Thread, Unreadable
 from bot.slack.explanations import unreadable
-from bot.slack.forms import SlackModals, sealed
+from bot.slack.forms import sealed
 from bot.slack.modals import Form, FormText, Metadata, modal
 from bot.slack.payloads import MessageShortcut
 from bot.slack.replies import Responder
+from bot.slack.views_api import SlackModals
 from bot.slack.web import TIMEOUT
 
 _CLOSED = "not_found"
@@ -67,8 +68,6 @@ class Shortcuts:
             return
         try:
             view = await self._filled_in(used)
-        except DatabaseUnavailableError as error:
-            view = modals.notice_modal(views.unavailable(error))
         except Exception:  # noqa: BLE001 - logged; and the person reads that nothing was done
             _log.exception("form_not_filled_in")
             view = modals.notice_modal(views.broken())
@@ -88,16 +87,16 @@ class Shortcuts:
 
     async def _filled_in(self, used: MessageShortcut) -> dict[str, Any]:
         place = Place(used.enterprise_id, used.team_id, used.channel.id, used.thread_ts or used.ts, used.ts)
-        known, thread, link, text = await asyncio.gather(
-            self._acceptance.thread(place),
+        remembered, thread, link, text = await asyncio.gather(
+            self._remembered(place),
             self._conversations.thread(place, used.api_app_id),
             self._conversations.link(place),
             self._conversations.words(place, used.message),
         )
-        if isinstance(known, Unmapped):
+        if isinstance(remembered, Unmapped):
             return modals.notice_modal(self._unmapped(used.team_id))
-        ticket = known.ticket_id or find_ticket(text, self._link_hosts) or await self._named_at_first(place, thread)
-        before = await self._acceptance.recorded_before(place, ticket) if ticket else None
+        ticket = remembered or find_ticket(text, self._link_hosts) or await self._named_at_first(place, thread)
+        before = await self._before(place, ticket) if ticket else None
         metadata = Metadata(
             channel=place.channel_id,
             thread=place.thread_ts,
@@ -112,9 +111,21 @@ class Shortcuts:
             text=FormText.of(text),
             choice=isinstance(thread, Thread) and len(thread.messages) > 1,
             notes=_notes(used, thread, link),
-            notice=None if before is None else views.recorded_before(before),
+            notice=None if before is None else views.recorded_before(before, place.message_ts),
         )
         return modal(form)
+
+    async def _remembered(self, place: Place) -> str | Unmapped | None:
+        try:
+            return await self._acceptance.last_ticket(place)
+        except DatabaseUnavailableError:
+            return None  # the form is worth having without; the submission meets the database again
+
+    async def _before(self, place: Place, ticket: str) -> Double | None:
+        try:
+            return await self._acceptance.recorded_before(place, ticket)
+        except DatabaseUnavailableError:
+            return None  # asked about at the submission
 
     async def _named_at_first(self, place: Place, thread: Thread | Unreadable) -> str | None:
         """Return the ticket that the thread's first message names, if it can be read."""

@@ -212,9 +212,10 @@ def double(double_: Double) -> str:
     return f"already being recorded {on}, {when}, {by}"
 
 
-def recorded_before(double_: Double) -> str:
-    """What stands above the form before the same is recorded on the same ticket a second time."""
-    what = "This message" if double_.delivery.message_ts is not None else "This text"
+def recorded_before(double_: Double, message_ts: str | None) -> str:
+    """What stands above the form of a message (or none) before the same is recorded on the same ticket a second time."""
+    same_message = message_ts is not None and double_.delivery.message_ts == message_ts
+    what = "This message" if same_message else "This text"
     return f"*{what} is {double(double_)}.* To record it once more, press *Record again*."
 
 
@@ -282,7 +283,8 @@ def quoted(delivery: Delivery) -> str:
 
 def _small_print(delivery: Delivery) -> Block:
     in_thread = delivery.thread_ts is not None or delivery.anchor_ts is not None
-    if delivery.state is not State.RECORDED or not in_thread:
+    on_ticket = delivery.state is State.RECORDED or delivery.resolution is Resolution.CONFIRMED
+    if not (on_ticket and in_thread):
         return _reference(delivery)
     return context(f"Reference {delivery.id} · next time this thread goes to {ticket(delivery)}")
 
