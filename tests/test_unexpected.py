@@ -6,6 +6,7 @@ from conftest import Bot, ticket_that
 from bot.activities.acceptance import Acceptance
 from bot.leadsquared.client import LeadSquared
 from bot.playground.leadsquared import Behaviour
+from bot.slack.conversations import SlackConversations
 from bot.slack.replies import SlackReplies
 
 SECRET_WORDS = "the customer's own words"
@@ -43,6 +44,16 @@ async def test_a_click_and_a_form_that_fail_inside_the_bot_are_answered(
     assert "Something went wrong in the bot" in (await bot.told_to("U0BEN")).text
     shown = await bot.slack.submit(modal, {}, person="U0ANNA")
     assert "Something went wrong in the bot" in shown["errors"]["ticket"], "by a field, and what was typed stays"
+
+
+async def test_a_form_that_fails_to_be_filled_in_says_so(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(SlackConversations, "thread", boom)
+    modal = await bot.use(await bot.slack.say("hello", channel="C0SUPPORT", person="U0GUEST"))
+    assert "Something went wrong in the bot" in str(modal["blocks"])
+    assert "form_not_filled_in" in caplog.text
+    assert SECRET_WORDS not in caplog.text
 
 
 async def test_a_post_that_fails_inside_the_bot_is_unknown_and_told(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
