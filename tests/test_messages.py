@@ -244,6 +244,7 @@ def test_everybody_and_everything_that_is_named_is_looked_up_once() -> None:
         ({"user": "U9", "user_profile": {"display_name": "", "real_name": "A Guest"}}, "A Guest", None),
         ({"bot_id": "B1", "username": "Shop"}, "Shop", None),
         ({"bot_id": "B1", "user": "U5", "bot_profile": {"name": "Shop App"}}, "Shop App", None),
+        ({"user": "USLACKBOT", "subtype": "tombstone"}, "Slackbot", "USLACKBOT"),
         ({}, "Somebody", None),
     ],
 )

@@ -142,7 +142,7 @@ async def _threads(scenes: Scenes) -> None:
     long = await scenes.say("Ticket 145 is slow again. I write down whenever it happens.")
     for number in range(1, 61):
         scenes.at -= MINUTE - 1
-        await scenes.say(f"It happened again, the {number}. time. It took more than a minute.", thread_ts=long.ts)
+        await scenes.say(f"Time number {number}: it happened again, and took more than a minute.", thread_ts=long.ts)
     gone = await scenes.say("This will be deleted, and its answer stays.")
     await scenes.say("Then please look at #145.", thread_ts=gone.ts)
     scenes.slack.workspace.delete(gone)

@@ -20,6 +20,7 @@ _MENTION = re.compile(r"<(?:@([UW][A-Z0-9]+)|#([CG][A-Z0-9]+)\|?|!subteam\^(S[A-
 _MENTIONING = ("user_id", "channel_id", "usergroup_id")
 _BULLETS = "•◦▪"
 _INDENT = "    "
+_SLACKS_OWN = {"USLACKBOT": "Slackbot"}  # the author of "This message was deleted."
 _LAST_TIMESTAMP = 10_000_000_000
 _ROMAN = ((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))
 
@@ -104,7 +105,7 @@ def author(message: Json, names: Names) -> str:
         or _string(profile.get("display_name"))
         or _string(profile.get("real_name"))
         or names.get(user)
-        or user
+        or _SLACKS_OWN.get(user, user)
         or "Somebody"
     )
 
