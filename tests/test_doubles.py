@@ -266,7 +266,7 @@ async def test_a_message_recorded_before_is_said_when_its_form_opens_whoever_did
     await bot.at_rest()
     await age(bot, 3600)
     modal = await bot.use(message)
-    assert "already recorded as Id 1, <!date^" in notice(modal)
+    assert "already recorded as Id 1, on <!date^" in notice(modal)
     assert "by <@U0BEN>, on ticket 143" in notice(modal)
     assert modal["submit"]["text"] == AGAIN
 

@@ -291,7 +291,7 @@ def test_a_button_past_its_time_says_why_nothing_was_done(delivery: Delivery | N
         (
             RECORDED,
             3600,
-            "already recorded as Id 17, <!date^1794999100^{date_short} {time}|2026-11-18 10:51 UTC>, by <@U0ANNA>, on",
+            "already recorded as Id 17, on <!date^1794999100^{date_short} at {time}|2026-11-18 at 10:51 UTC>, by <@U0ANNA>, on",
         ),
         (replace(RECORDED, state=State.SENDING), 3, "already being recorded on ticket 143, 3 s ago, by <@U0ANNA>"),
         (

@@ -30,61 +30,68 @@ class Interview:
         return self.slack.modals.open[-1] if self.slack.modals.open else None
 
     async def go_through(self, modal: View) -> None:
-        """Ask for one field after the other, submit, and ask again for what is wrong."""
+        """Ask for one field after the other, submit, and ask again from the first that is wrong."""
         known: set[str] = set()
-        while (filled_in := await self._ask_for_the_rest(modal, known)) is not None:
-            modal = filled_in
-            answer = await self.slack.submit(modal, {}, person=self.person)
-            self.show.form_errors(answer.get("errors", {}))
-            self.show.catch_up()
-            known -= {_label(modal, block_id) for block_id in answer.get("errors", {})}
-            if answer.get("response_action") == "update":
-                modal = self.modal or modal
-                if not await self._confirmed(modal):
-                    break
-            elif "errors" not in answer:
-                return
-        self.slack.modals.close(modal["id"])
-        print("  Closed; nothing was recorded.")
-
-    async def _ask_for_the_rest(self, modal: View, known: set[str]) -> View | None:
-        """Ask for each field whose label is not `known` yet; a choice may bring others.
-
-        Return the form as it then stands; None when it is to be closed, or nobody is there to answer for what was wrong.
-        """
-        corrects = bool(known)
-        while left := [block_id for block_id in inputs(modal) if _label(modal, block_id) not in known]:
-            known.add(_label(modal, left[0]))
-            typed = await self.ask(f"  ? {self.show.question(modal, left[0])}: ")
-            if typed == ":cancel" or (typed is None and corrects):
-                return None
-            if typed:
-                await self.leave(modal, left[0], typed)
+        while await self._ask_from(known) and await self._confirmed():
             modal = self.modal or modal
+            answer = await self.slack.submit(modal, {}, person=self.person)
+            errors = answer.get("errors", {})
+            self.show.form_errors(modal, errors)
+            if answer.get("response_action") is None:
+                return
+            labels = [_label(modal, block_id) for block_id in inputs(modal)]
+            wrong = [labels.index(_label(modal, block_id)) for block_id in errors]
+            known -= set(labels[min(wrong) :]) if wrong else set()
             self.show.catch_up()
-        return modal
+        self.close()
 
-    async def _confirmed(self, modal: View) -> bool:
-        if "submit" not in modal:
-            return False  # it only says why not
-        answer = await self.ask(f"  ? {modal['submit']['text']}? (yes or no) [no]: ")
+    async def _ask_from(self, known: set[str]) -> bool:
+        """Ask for each field whose label is not `known` yet; a choice may bring others. False: the form is to be closed."""
+        while (modal := self.modal) and (left := [one for one in inputs(modal) if _label(modal, one) not in known]):
+            typed = await self.ask(f"  ? {self.show.question(modal, left[0])}: ")
+            if typed is None or typed == ":cancel":
+                return False
+            if typed.startswith(":"):
+                print("  Here one answers, keeps what stands there by Enter, or closes the form by :cancel.")
+            elif not typed or await self.leave(modal, left[0], typed):
+                known.add(_label(modal, left[0]))
+            self.show.catch_up()
+        return self.modal is not None
+
+    async def _confirmed(self) -> bool:
+        """Ask once more before something is recorded again; a form that only says why not is done with."""
+        button = (self.modal or {}).get("submit", {}).get("text")
+        if button != "Record again":
+            return button is not None
+        answer = await self.ask("  ? Record again? (yes or no) [no]: ")
         return (answer or "").strip().lower() in ("yes", "y")
 
-    async def leave(self, modal: View, block_id: str, typed: str) -> None:
-        """Type into a field, or choose in it; what the bot then changes is waited for."""
+    async def leave(self, modal: View, block_id: str, typed: str) -> bool:
+        """Type into a field, or choose in it; what the bot then changes is waited for. False: that is no answer to it."""
         element = inputs(modal)[block_id]["element"]
         values = [option["value"] for option in element.get("options", [])]
-        if element["type"] == "checkboxes":
-            self.slack.modals.fill(modal, block_id, values if typed.lower() in ("yes", "y") else [])
-        elif not values:
+        if not values:
             self.slack.modals.fill(modal, block_id, typed.replace("\\n", "\n"))
-        elif typed.lower() in values and typed.lower() != self.slack.modals.value(modal, block_id):
+            return True
+        answers = {"yes": values, "y": values, "no": [], "n": []} if element["type"] == "checkboxes" else None
+        choices = ["yes", "no"] if answers else values
+        if typed.lower() not in (answers or values):
+            print(f"  Answer {' or '.join(choices)}.")
+            return False
+        if answers:
+            self.slack.modals.fill(modal, block_id, answers[typed.lower()])
+        elif typed.lower() != self.slack.modals.value(modal, block_id):
             shown = modal["hash"]
             await self.slack.choose(modal, block_id, typed.lower(), person=self.person)
             with contextlib.suppress(TimeoutError):
                 await self.slack.until(lambda: (self.modal or modal)["hash"] != shown, within=SHOWN_WITHIN)
-        elif typed.lower() not in values:
-            print(f"  One of: {', '.join(values)}. It stays as it is.")
+        return True
+
+    def close(self) -> None:
+        """Close the form that is open."""
+        if (modal := self.modal) is not None:
+            self.slack.modals.close(modal["id"])
+            print("  Closed; nothing was recorded.")
 
 
 def _label(modal: View, block_id: str) -> str:

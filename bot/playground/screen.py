@@ -19,7 +19,7 @@ LISTED = 6
 LINES = 5
 """Of a thread, and of a message, in a list."""
 
-_DATE = re.compile(r"<!date\^(\d+)\^\{time\}\|[^>]*>")
+_DATE = re.compile(r"<!date\^(\d+)\^([^|>]*)\|[^>]*>")
 _MENTION = re.compile(r"<@([A-Z0-9]+)>")
 _BOLD = re.compile(r"(?<!\w)\*([^*\n]+)\*(?!\w)")
 
@@ -32,7 +32,8 @@ class Screen:
         self._shown: dict[str, int] = {}
         self._buttons: list[tuple[Posted, str]] = []
         self._modals: set[str] = set()
-        self._numbers: dict[str, Posted] = {}
+        self._numbers: dict[str, list[Posted]] = {}
+        self.asking = False  # the open form's fields are being asked one by one
 
     async def follow(self) -> None:
         """Print what happens, for as long as the playground runs."""
@@ -60,28 +61,35 @@ class Screen:
 
     def messages(self, channel: str) -> None:
         """List what everybody sees in a conversation, threads below their first message, each with its number."""
-        workspace = self._slack.workspace
-        seen = [message for message in workspace.messages if message.channel == channel and not message.ephemeral]
-        if not seen:
+        numbers = {id(message): number for number, message in enumerate(self._numbered(channel), 1)}
+        if not numbers:
             print("  There are no messages here yet.")
-        for first in [message for message in seen if message.thread_ts is None]:
-            thread = workspace.thread(first.ts)
-            self._list(first, "  ")
+        for first in [message for message in self._numbered(channel) if message.thread_ts is None]:
+            thread = [reply for reply in self._slack.workspace.thread(first.ts) if id(reply) in numbers]
+            self._list(first, "  ", numbers[id(first)])
             for reply in thread[:LISTED]:
-                self._list(reply, "      └ ")
+                self._list(reply, "      └ ", numbers[id(reply)])
             if len(thread) > LISTED:
-                print(f"        … and {len(thread) - LISTED} more")
+                print(f"        … and {len(thread) - LISTED} more, up to number {numbers[id(thread[-1])]}")
         sys.stdout.flush()
 
-    def message(self, number: str) -> Posted | None:
-        """Return a message that was listed, by its number."""
-        return self._numbers.get(number)
+    def message(self, channel: str, number: str) -> Posted | None:
+        """Return a conversation's message by its number."""
+        numbered = self._numbered(channel)
+        return numbered[int(number) - 1] if number.isdigit() and 0 < int(number) <= len(numbered) else None
 
-    def _list(self, message: Posted, prefix: str) -> None:
-        number = next((number for number, known in self._numbers.items() if known is message), None)
-        if number is None:
-            number = str(len(self._numbers) + 1)
-            self._numbers[number] = message
+    def _numbered(self, channel: str) -> list[Posted]:
+        """Return a conversation's messages in the order of their numbers; what comes later has a later number."""
+        known = self._numbers.setdefault(channel, [])
+        ids = {id(message) for message in known}
+        known += [
+            message
+            for message in self._slack.workspace.messages
+            if message.channel == channel and not message.ephemeral and id(message) not in ids
+        ]
+        return known
+
+    def _list(self, message: Posted, prefix: str, number: int) -> None:
         if message.is_the_bots:
             who, words = "Portal Activity", self._words(message)
         else:
@@ -91,7 +99,7 @@ class Screen:
             who, words = author(known, names), plain(known, names | self._slack.workspace.groups)
         lines = words.split("\n")
         shown = [*lines[:LINES], f"… ({len(lines) - LINES} more lines)"] if len(lines) > LINES + 1 else lines
-        print(_indented(f"{number}. {who}: " + "\n".join(shown), prefix))
+        print(_indented(f"{who}: " + "\n".join(shown), f"{prefix}{number}. "))
 
     def _bots_messages(self) -> list[Posted]:
         return [message for message in self._slack.workspace.messages if message.is_the_bots]
@@ -110,9 +118,9 @@ class Screen:
             return "yes" if value else "no"
         return str(value or "")
 
-    def form_errors(self, errors: dict[str, str]) -> None:
-        for field, words in errors.items():
-            print(f"  │ {field}: {words}")
+    def form_errors(self, modal: dict[str, Any], errors: dict[str, str]) -> None:
+        for block_id, words in errors.items():
+            print(f"  │ {inputs(modal)[block_id]['label']['text']}: {words}")
 
     def ticket(self, number: str, activities: list[Activity]) -> None:
         print(
@@ -156,7 +164,7 @@ class Screen:
 
     def _plain(self, text: str) -> str:
         people = self._slack.workspace.people
-        text = _DATE.sub(lambda found: f"{datetime.fromtimestamp(int(found[1])).astimezone():%H:%M}", text)
+        text = _DATE.sub(_shown_date, text)
         text = _MENTION.sub(lambda found: f"@{people[found[1]].name if found[1] in people else found[1]}", text)
         text = _BOLD.sub(r"\1", text).replace("`", "")
         return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
@@ -174,7 +182,15 @@ class Screen:
             else:
                 print(_indented("\n".join(self._plain(text) for text in _texts(block)), "  │ "))
         if "submit" in modal:
-            print(f"  └ [{modal['submit']['text']}]  change a field with :fill Text …, then :submit")
+            ways = "change a field with :fill Text …, then :submit; or :cancel"
+            print(
+                f"  └ [{modal['submit']['text']}]  {'Enter keeps what stands there, :cancel closes' if self.asking else ways}"
+            )
+
+
+def _shown_date(found: re.Match[str]) -> str:
+    moment = datetime.fromtimestamp(int(found[1])).astimezone()
+    return f"{moment:%Y-%m-%d at %H:%M}" if "{date" in found[2] else f"{moment:%H:%M}"
 
 
 def _short(text: str) -> str:

@@ -51,9 +51,9 @@ Type what you would type in Slack:
   /portal-activity            alone, or with only the ticket, opens the form
   /portal-activity help
 Besides:
-  :messages                 list the messages of this channel; there are some in customers, private and direct
+  :messages                 list the messages of this channel; there are some in customers, private, direct and archive
   :shortcut 3               use "Record in LeadSquared" on message 3; its fields are asked one by one, Enter keeps what is there,
-                            :cancel closes it
+                            :cancel closes the form
   :press 1                  press button 1 of those shown; :press 1 as Ben presses it as your colleague
   :fill Ticket 143          change a field of the open form (Ticket, Text), then  :submit
   :channel private          go to another channel: {channels}
@@ -90,6 +90,7 @@ class Playground:
             ":press": self._press,
             ":fill": self._fill,
             ":submit": self._submit,
+            ":cancel": lambda _words: self.form.close(),
             ":channel": self._go,
             ":ticket": self._ticket,
             ":leadsquared": self._switch_leadsquared,
@@ -139,7 +140,7 @@ class Playground:
         self.show.messages(self.channel.id)
 
     async def _shortcut(self, number: str) -> None:
-        message = self.show.message(number)
+        message = self.show.message(self.channel.id, number)
         if message is None:
             print("Which message? :messages lists those of this channel; its number stands in front of it.")
             return
@@ -147,9 +148,11 @@ class Playground:
         await self.slack.shortcut(message, person=YOU.id)
         with contextlib.suppress(TimeoutError):
             await self.slack.until(lambda: len(self.slack.modals.open) > before and not _is_loading(self.form.modal))
+        self.show.asking = True
         self.show.catch_up()
         if (modal := self.form.modal) is not None and "submit" in modal:
             await self.form.go_through(modal)
+        self.show.asking = False
 
     async def _fill(self, words: str) -> None:
         modal = self.form.modal
@@ -159,9 +162,10 @@ class Playground:
                 await self.form.leave(modal, block_id, words[len(label) + 1 :])
                 self.show.form(self.form.modal or modal)
                 return
-        print(
-            "There is no open form with such a field. A form opens with /portal-activity alone, or: Edit and send again"
-        )
+        if modal is None:
+            print("There is no open form. One opens with /portal-activity alone, or: Edit and send again")
+        else:
+            print(f"The form has: {', '.join(block['label']['text'] for block in inputs(modal).values())}")
 
     async def _submit(self, _words: str) -> None:
         modal = self.form.modal
@@ -169,7 +173,7 @@ class Playground:
             print("There is no open form.")
             return
         answer = await self.slack.submit(modal, {}, person=YOU.id)
-        self.show.form_errors(answer.get("errors", {}))
+        self.show.form_errors(modal, answer.get("errors", {}))
 
     def _go(self, name: str) -> None:
         for channel in CHANNELS:

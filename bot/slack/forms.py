@@ -117,6 +117,10 @@ class Forms:
     # -- submitting
 
     async def _submit(self, submitted: ViewSubmission, metadata: Metadata, typed: Typed) -> Answer:
+        if not typed.ticket:
+            return _errors(
+                modals.TICKET_BLOCK, "Name the ticket: its number such as 143, its key #143, its GUID, or a link to it."
+            )
         try:
             ticket_id = parse_ticket(typed.ticket, self._link_hosts)
         except MalformedTicketError as error:

@@ -201,7 +201,7 @@ def modal_failed() -> Message:
 def double(double_: Double) -> str:
     """Say that the same was recorded before, or may have been: by whom, when, with which Id."""
     delivery, ago = double_.delivery, double_.seconds_ago
-    when = f"{max(round(ago), 0)} s ago" if ago < _RECENT else day_and_time(delivery.accepted_at)
+    when = f"{max(round(ago), 0)} s ago" if ago < _RECENT else f"on {day_and_time(delivery.accepted_at)}"
     by, on = f"by <@{delivery.user_id}>", f"on {ticket(delivery)}"
     if delivery.state is State.RECORDED:
         return f"already recorded as Id {activity_id(delivery)}, {when}, {by}, {on}"
@@ -252,8 +252,8 @@ def recorded_again(delivery: Delivery) -> Message:
 
 def day_and_time(moment: float) -> str:
     """Day and time in the reader's own time zone."""
-    fallback = f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
-    return f"<!date^{int(moment)}^{{date_short}} {{time}}|{fallback}>"
+    fallback = f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d at %H:%M} UTC"
+    return f"<!date^{int(moment)}^{{date_short}} at {{time}}|{fallback}>"
 
 
 def stands_alone(delivery: Delivery) -> bool:
