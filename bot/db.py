@@ -85,6 +85,7 @@ deliveries = sa.Table(
     sa.Column("response_url", sa.LargeBinary),  # encrypted
     sa.Column("thread_ts", sa.Text),
     sa.Column("message_ts", sa.Text),  # the message that was recorded, where it came from one
+    sa.Column("through_ts", sa.Text),  # where the whole thread was recorded: the last of its messages that is among it
     sa.Column("fingerprint", sa.LargeBinary),  # keyed: the same words by the same person on the same ticket
     sa.Column("retry_of", sa.Text),
     # What became of it.

@@ -379,6 +379,47 @@ async def test_an_edited_activity_is_asked_about_like_any_other(either: Bot) -> 
     assert len(bot.leadsquared.on("143")) == 2
 
 
+async def test_every_message_of_a_thread_that_was_recorded_whole_is_on_that_ticket(either: Bot) -> None:
+    bot = either
+    first, second, third = [
+        await bot.slack.say(
+            text, channel="C0SUPPORT", person="U0GUEST", thread_ts=thread_ts, ts=f"179000000{number}.000000"
+        )
+        for number, (text, thread_ts) in enumerate(
+            [("about #143", None), ("more", "1790000000.000000"), ("and more", "1790000000.000000")]
+        )
+    ]
+    assert await bot.submit(await bot.use(second), what_message="thread") == {}
+    await bot.at_rest()
+    later = await bot.slack.say(
+        "later", channel="C0SUPPORT", person="U0GUEST", thread_ts=first.ts, ts="1790000009.000000"
+    )
+    for message in (first, second, third):
+        assert "This message is already recorded as Id 1" in notice(await bot.use(message, person="U0BEN"))
+    modal = await bot.use(later)
+    assert notice(modal) == "[]", "it came after that"
+    assert await bot.submit(modal) == {}
+    await bot.at_rest()
+    assert len(bot.leadsquared.on("143")) == 2
+
+
+async def test_what_a_whole_thread_had_no_room_for_is_not_on_the_ticket(bot: Bot) -> None:
+    first = await bot.slack.say("about #143", channel="C0SUPPORT", person="U0GUEST", ts="1790000000.000000")
+    replies = [
+        await bot.slack.say(
+            "x" * 400, channel="C0SUPPORT", person="U0GUEST", thread_ts=first.ts, ts=f"17900000{number}.000000"
+        )
+        for number in range(10, 30)
+    ]
+    modal = await bot.use(first)
+    await bot.slack.choose(modal, "what_message", "thread", person="U0ANNA")
+    await bot.slack.until(lambda: "thread_text" in str(bot.slack.modals.open[-1]))
+    assert await bot.submit(bot.slack.modals.open[-1]) == {}
+    await bot.at_rest()
+    assert "already recorded" in notice(await bot.use(replies[0]))
+    assert notice(await bot.use(replies[-1])) == "[]"
+
+
 async def test_another_message_of_the_same_thread_is_no_double(bot: Bot) -> None:
     first = await bot.slack.say("about #143", channel="C0SUPPORT", person="U0GUEST")
     second = await bot.slack.say("more", channel="C0SUPPORT", person="U0GUEST", thread_ts=first.ts)

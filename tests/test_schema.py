@@ -106,7 +106,7 @@ def test_a_database_of_the_first_revision_keeps_what_it_holds(url: str) -> None:
         "tenant_name": "acme", "ticket_id": "143", "text": b"x", "state": "accepted", "accepted_at": 1.5, "due_at": 1.5,
         "attempts": 0, "route": "thread", "tell_attempts": 0,
     }  # fmt: skip
-    new = {"message_ts", "fingerprint"}
+    new = {"message_ts", "through_ts", "fingerprint"}
     with engine_of(url) as engine, engine.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")

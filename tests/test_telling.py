@@ -27,6 +27,7 @@ ACCEPTED = Delivery(
     response_url=None,
     thread_ts=None,
     message_ts=None,
+    through_ts=None,
     state=State.ACCEPTED,
     accepted_at=T,
     attempts=0,

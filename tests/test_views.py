@@ -36,6 +36,7 @@ RECORDED = Delivery(
     response_url=None,
     thread_ts=None,
     message_ts=None,
+    through_ts=None,
     state=State.RECORDED,
     accepted_at=GIVE_UP - 900,
     attempts=1,

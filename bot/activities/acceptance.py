@@ -146,6 +146,7 @@ class Acceptance:
             "_channel_id": old.channel_id,
             "_thread_ts": old.thread_ts,
             "_message_ts": old.message_ts,
+            "_through_ts": old.through_ts,
             "_anchor_ts": old.anchor_ts,
             "_route": Route.RESPONSE_URL if alone else old.route,
         }

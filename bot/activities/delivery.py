@@ -59,6 +59,7 @@ class Delivery:
     response_url: str | None = field(repr=False)
     thread_ts: str | None  # the thread that the activity came from; None: the anchor's
     message_ts: str | None  # the message that was recorded, where it came from one
+    through_ts: str | None  # the last message that was recorded with it, where it was the whole thread
 
     state: State
     accepted_at: float
@@ -77,6 +78,10 @@ class Delivery:
     noted: Waiting | None  # the last note told
     replied_at: float | None
     tell_attempts: int
+
+    def has_message(self, ts: str | None) -> bool:
+        """Whether a message of its thread was recorded with it. A ts has the same length for the next 250 years."""
+        return ts is not None and (self.message_ts == ts or (self.through_ts is not None and self.through_ts >= ts))
 
     @property
     def settled(self) -> bool:

@@ -35,6 +35,7 @@ class Rows:
             "_response_url": self._keyring.encrypt(submission.response_url) if submission.response_url else None,
             "_thread_ts": submission.thread_ts,
             "_message_ts": submission.message_ts,
+            "_through_ts": submission.through_ts,
             "_fingerprint": self._keyring.fingerprint(
                 submission.team_id, submission.user_id, submission.ticket_id, without_link(submission.text)
             ),
@@ -58,6 +59,7 @@ class Rows:
             response_url=self._decrypted(row["response_url"]),
             thread_ts=row["thread_ts"],
             message_ts=row["message_ts"],
+            through_ts=row["through_ts"],
             state=State(row["state"]),
             accepted_at=row["accepted_at"],
             attempts=row["attempts"],

@@ -16,7 +16,7 @@ from bot.tenants.directory import FIND_TENANT
 COLUMNS = tuple(deliveries.c)
 GIVEN = (
     "id", "enterprise_id", "team_id", "channel_id", "user_id", "key", "ticket_id", "text", "response_url", "thread_ts",
-    "message_ts", "fingerprint", "retry_of", "state", "route", "anchor_ts", "anchor_mark",
+    "message_ts", "through_ts", "fingerprint", "retry_of", "state", "route", "anchor_ts", "anchor_mark",
 )  # fmt: skip
 """What an acceptance writes itself; the tenant is found, and the moments are the database's."""
 
@@ -201,7 +201,8 @@ def _doubles(of: sa.FromClause, tenant_id: sa.ColumnElement[Any]) -> tuple[tuple
         of.c.seq > sa.bindparam("despite", type_=_d.seq.type),
     )
     same_words = (of.c.fingerprint == _bind(_d.fingerprint), of.c.accepted_at > now() - DOUBLE_WITHIN)
-    same_message = (*_in_thread(of, of.c.thread_ts), of.c.message_ts == _bind(_d.message_ts))
+    message = _bind(_d.message_ts)
+    same_message = (*_in_thread(of, of.c.thread_ts), sa.or_(of.c.message_ts == message, of.c.through_ts >= message))
     return (*same_words, *same_ticket), (*same_message, *same_ticket)
 
 

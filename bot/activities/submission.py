@@ -35,7 +35,7 @@ class Submission:
 
     `key` is what names this very request once and for all (a trigger_id, say): the same key twice is one activity.
     `thread_ts` is where the answer goes; without one the bot posts an anchor message and answers in its thread.
-    `message_ts` is the message that is recorded, where it is one.
+    `message_ts` is the message that is recorded, where it is one; `through_ts` the last one, where it is its whole thread.
     """
 
     enterprise_id: str | None
@@ -48,6 +48,7 @@ class Submission:
     response_url: str | None = field(default=None, repr=False)
     thread_ts: str | None = None
     message_ts: str | None = None
+    through_ts: str | None = None
 
 
 def with_link(text: str, link: str) -> str:

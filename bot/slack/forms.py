@@ -177,6 +177,7 @@ class Forms:
             response_url=self._opened(metadata.response_url),
             thread_ts=metadata.thread,
             message_ts=metadata.message,
+            through_ts=typed.text.through,
         )
         match await self._acceptance.accept(submission, despite=metadata.shown):
             case Unmapped():

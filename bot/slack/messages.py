@@ -49,11 +49,15 @@ def author_id(message: Json) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class WholeThread:
-    """A thread as one text. `left_out` messages at its end did not fit; `cut`: not even all of the first did."""
+    """A thread as one text. `left_out` messages at its end did not fit; `cut`: not even all of the first did.
+
+    `through` is the ts of the last message that is in it.
+    """
 
     text: str
     left_out: int
     cut: bool
+    through: str | None = None
 
 
 def whole_thread(
@@ -64,20 +68,22 @@ def whole_thread(
     What `at_most` (by `length`) has no room for is left out, message by message, and a line at the end says how many;
     `total` counts those too that could not be read.
     """
-    entries = [_entry(message, names, zone) for message in sorted(messages, key=lambda one: float(one["ts"]))]
+    in_order = sorted(messages, key=lambda one: float(one["ts"]))
     text, taken = "", 0
-    for entry in entries:
+    for message in in_order:
+        entry = _entry(message, names, zone)
         longer = f"{text}\n\n{entry}" if text else entry
         if length(longer + _left_out(total - taken - 1)) > at_most:
             break
         text, taken = longer, taken + 1
-    if taken or not entries:
-        return WholeThread(text + _left_out(total - taken), total - taken, cut=False)
+    if taken or not in_order:
+        through = in_order[taken - 1]["ts"] if taken else None
+        return WholeThread(text + _left_out(total - taken), total - taken, cut=False, through=through)
     ending = f" … [cut here]{_left_out(total - 1)}"
-    first = entries[0]
+    first = _entry(in_order[0], names, zone)
     while length(first + ending) > at_most:
         first = first[: len(first) - max(1, (length(first + ending) - at_most) // 2)]
-    return WholeThread(first + ending, total - 1, cut=True)
+    return WholeThread(first + ending, total - 1, cut=True, through=in_order[0]["ts"])
 
 
 def _left_out(count: int) -> str:

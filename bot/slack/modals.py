@@ -50,11 +50,13 @@ class Metadata(BaseModel):
     link: str | None = None
     response_url: str | None = None
     joins: tuple[str, ...] = ()  # what stood between the parts of a text that needs several fields
+    through: str | None = None  # the last message in the text, where that is the thread's
     shown: str | None = None  # the delivery that the person was shown as recorded before
     retry_of: str | None = None
 
-    def with_joins(self, joins: tuple[str, ...]) -> Self:
-        return self.model_copy(update={"joins": joins})
+    def of_text(self, text: "FormText") -> Self:
+        """Return what the submission has to know of the text in the form."""
+        return self.model_copy(update={"joins": text.joins, "through": text.through})
 
     def fitting(self) -> Self:
         """Return what Slack's 3,000 characters have room for: without the response_url, then without the link."""
@@ -76,6 +78,7 @@ class FormText:
     joins: tuple[str, ...] = ()
     whole: bool = False
     hint: str | None = None
+    through: str | None = None  # the thread's last message in it
     left_out: int = 0  # characters that no field has room for, in UTF-16 units
 
     @classmethod
@@ -104,7 +107,7 @@ class FormText:
             first = "the end of the first message and " if thread.cut else ""
             later = f"{thread.left_out:,} later message{'' if thread.left_out == 1 else 's'}"
             hint = f"The thread does not fit into {LONGEST_INPUT:,} characters: {first}{later} left out."
-        return cls((thread.text,), whole=True, hint=hint)
+        return cls((thread.text,), whole=True, hint=hint, through=thread.through)
 
     def joined(self) -> str:
         """Return the text over all fields."""
@@ -151,7 +154,7 @@ def modal(form: Form) -> dict[str, Any]:
         "title": plain_text(_TITLE if metadata.retry_of is None else "Edit and send again"),
         "submit": plain_text("Record again" if asked else "Record" if metadata.retry_of is None else "Send"),
         "close": plain_text("Cancel"),
-        "private_metadata": metadata.with_joins(form.text.joins).model_dump_json(exclude_defaults=True),
+        "private_metadata": metadata.of_text(form.text).model_dump_json(exclude_defaults=True),
         "blocks": list(_blocks(form)),
     }
 
@@ -254,7 +257,7 @@ def typed(view: View, metadata: Metadata) -> Typed:
     ticket, link = state.input(TICKET_BLOCK), state.input(LINK_BLOCK)
     return Typed(
         ticket="" if ticket is None else sound(ticket.value or "").strip(),
-        text=FormText(fields, metadata.joins, whole, hint),
+        text=FormText(fields, metadata.joins, whole, hint, metadata.through if whole else None),
         wants_whole=_wants_whole(state),
         add_link=link is not None and bool(link.selected_options),
         edited=any(words != (initial or "") for words, initial in zip(fields, filled_in, strict=False)),

@@ -214,8 +214,7 @@ def double(double_: Double) -> str:
 
 def recorded_before(double_: Double, message_ts: str | None) -> str:
     """What stands above the form of a message (or none) before the same is recorded on the same ticket a second time."""
-    same_message = message_ts is not None and double_.delivery.message_ts == message_ts
-    what = "This message" if same_message else "This text"
+    what = "This message" if double_.delivery.has_message(message_ts) else "This text"
     return f"*{what} is {double(double_)}.* To record it once more, press *Record again*."
 
 

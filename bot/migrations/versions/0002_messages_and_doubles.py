@@ -11,6 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("deliveries", sa.Column("message_ts", sa.Text(), nullable=True))
+    op.add_column("deliveries", sa.Column("through_ts", sa.Text(), nullable=True))
     op.add_column("deliveries", sa.Column("fingerprint", sa.LargeBinary(), nullable=True))
     op.create_index("ix_deliveries_fingerprint", "deliveries", ["fingerprint"], unique=False)
     op.create_index(
@@ -37,4 +38,5 @@ def downgrade() -> None:
     op.drop_index("ix_deliveries_fingerprint", "deliveries")
     with op.batch_alter_table("deliveries") as deliveries:
         deliveries.drop_column("fingerprint")
+        deliveries.drop_column("through_ts")
         deliveries.drop_column("message_ts")
