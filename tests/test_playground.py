@@ -122,7 +122,8 @@ SHORTCUTS: dict[str, list[str]] = {
         "later messages left out",
         "Recorded on ticket 145",
     ],
-    ":shortcut 18": ["thread · Portal Activity: ✅ Recorded on ticket 145"],
+    ":shortcut 18": ["Time number 8", "This message is already recorded as Id ", "Closed"],  # it was in that thread
+    ":shortcut 72": ["Text: Then please look at #145.", "thread · Portal Activity: ✅ Recorded on ticket 145"],
     ":channel private": ["#private"],
     ":messages  ": ["1. Carla: Is there any news of ticket 144?"],
     ":shortcut 2 ": [
@@ -144,7 +145,8 @@ ANSWERS: dict[str, list[str]] = {
     ":shortcut 7": ["", "", ""],
     ":shortcut 9": ["", "", "", ""],
     ":shortcut 10": ["", "thread", "", ""],
-    ":shortcut 18": ["", "", "", ""],
+    ":shortcut 18": [":cancel"],
+    ":shortcut 72": ["", "", "", ""],
     ":shortcut 2 ": ["144", ""],
 }
 NONSENSE = {
