@@ -151,7 +151,7 @@ async def test_a_form_that_slack_does_not_open_is_told_to_the_person_alone(bot: 
 
 
 async def test_a_form_that_slack_opens_late_is_filled_in_all_the_same(bot: Bot) -> None:
-    bot.slack.faults["views.open"].append(Fault("", delay=2.4))
+    bot.slack.faults["views.open"].append(Fault("", delay=2.1))
     modal = await bot.use(await said(bot, "about #143"))
     assert bot.slack.modals.value(modal, "ticket") == "143"
     await bot.parts.background.finish(5)
