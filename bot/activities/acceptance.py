@@ -83,7 +83,7 @@ class Acceptance:
         row = self._rows.given(submission) | {"_route": Route.THREAD}
 
         def write(connection: Connection) -> Accepted | Unmapped | Double:
-            return self._insert(connection, row, despite=self._shown(connection, submission, despite))
+            return self._insert(connection, row, despite=self._shown(connection, row, despite))
 
         return await self._promptly(write)
 
@@ -121,26 +121,28 @@ class Acceptance:
 
         Once: whoever clicks first.
         """
-        again = await self._promptly(lambda connection: self._send_again(connection, old_id, submission, DESPITE_ALL))
-        return Unmapped() if isinstance(again, Double) else again
+        row = self._rows.given(submission)
+        again = await self._promptly(lambda connection: self._send_again(connection, old_id, row, DESPITE_ALL))
+        return Unmapped() if isinstance(again, Double) else again  # despite all, nothing is a double
 
     async def send_edited(
         self, old_id: str, submission: Submission, *, despite: str | None = None
     ) -> Accepted | Unmapped | Refused | Double:
         """Accept a delivery anew as a person has changed it: like `send_again`, and asked about like any acceptance."""
+        row = self._rows.given(submission)
 
         def write(connection: Connection) -> Accepted | Unmapped | Refused | Double:
-            return self._send_again(connection, old_id, submission, self._shown(connection, submission, despite))
+            return self._send_again(connection, old_id, row, self._shown(connection, row, despite))
 
         return await self._promptly(write)
 
     def _send_again(
-        self, connection: Connection, old_id: str, submission: Submission, despite: int
+        self, connection: Connection, old_id: str, row: dict[str, Any], despite: int
     ) -> Accepted | Unmapped | Refused | Double:
-        old = self._find(connection, submission.team_id, old_id)
+        old = self._find(connection, row["_team_id"], old_id)
         if old is None or not old.resendable:
             return Refused(old)
-        alone = old.route is Route.DIRECT_MESSAGE and submission.response_url is not None
+        alone = old.route is Route.DIRECT_MESSAGE and row["_response_url"] is not None
         place = {  # without the anchor's mark: it is to show this delivery's ticket and text
             "_retry_of": old.id,
             "_channel_id": old.channel_id,
@@ -150,15 +152,15 @@ class Acceptance:
             "_anchor_ts": old.anchor_ts,
             "_route": Route.RESPONSE_URL if alone else old.route,
         }
-        accepted = self._insert(connection, self._rows.given(submission) | place, despite=despite)
+        accepted = self._insert(connection, row | place, despite=despite)
         if isinstance(accepted, Accepted) and not accepted.again:
-            self._resolve(connection, old, Resolution.SENT_AGAIN, submission.user_id)
+            self._resolve(connection, old, Resolution.SENT_AGAIN, row["_user_id"])
         return accepted
 
-    def _shown(self, connection: Connection, submission: Submission, despite: str | None) -> int:
+    def _shown(self, connection: Connection, row: dict[str, Any], despite: str | None) -> int:
         """Return the seq up to which a person has seen what would be doubled; what was shown of one ticket says nothing of another."""
-        shown = None if despite is None else self._find(connection, submission.team_id, despite)
-        return shown.seq if shown is not None and shown.ticket_id == submission.ticket_id else 0
+        shown = None if despite is None else self._find(connection, row["_team_id"], despite)
+        return shown.seq if shown is not None and shown.ticket_id == row["_ticket_id"] else 0
 
     async def confirm(self, team_id: str, id_: str, user_id: str) -> Delivery | Refused:
         """Close an unknown delivery because a person saw it on the ticket."""

@@ -9,6 +9,9 @@ from bot.leadsquared.outcome import NotSent, Outcome, Problem, RateLimited, Reco
 WINDOW = 5.0
 """LeadSquared counts a tenant's calls in any 5 seconds."""
 
+DOUBLE_WITHIN = 120.0
+"""Seconds within which the same person's same words on the same ticket are taken for a slip, and asked about first."""
+
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 30.0
 RATE_LIMIT_JITTER = 1.0

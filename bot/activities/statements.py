@@ -1,5 +1,6 @@
 """The outbox's statements, each written once for both databases. `docs/design.md` says which index serves which."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -7,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
 from bot.activities.delivery import Resolution, State
-from bot.activities.policy import WINDOW
+from bot.activities.policy import DOUBLE_WITHIN, WINDOW
 from bot.activities.telling import ANCHOR_AFTER
 from bot.db import IS_ACCEPTED, IS_OPEN, IS_SENDING, Prepared, attempts, deliveries, now, tenants
 from bot.leadsquared.outcome import Problem
@@ -19,9 +20,6 @@ GIVEN = (
     "message_ts", "through_ts", "fingerprint", "retry_of", "state", "route", "anchor_ts", "anchor_mark",
 )  # fmt: skip
 """What an acceptance writes itself; the tenant is found, and the moments are the database's."""
-
-DOUBLE_WITHIN = 120.0
-"""Seconds within which the same person's same words on the same ticket are taken for a slip, and asked about first."""
 
 DESPITE_ALL = 2**62
 """For `despite`: whatever was recorded before, this is wanted."""
@@ -213,9 +211,7 @@ def _in_thread(of: sa.FromClause, thread: sa.ColumnElement[Any]) -> tuple[sa.Col
 def _double() -> sa.Select[Any]:
     """The newest delivery that this one would double, and how many seconds ago it was accepted."""
     earlier = deliveries.alias("earlier")
-    tenant_id = FIND_TENANT.with_only_columns(tenants.c.id).scalar_subquery()
-    found = sa.union_all(*(sa.select(earlier.c.seq).where(*of) for of in _doubles(earlier, tenant_id))).subquery()
-    newest = sa.select(sa.func.max(found.c.seq)).scalar_subquery()
+    newest = _newest(earlier, _doubles(earlier, _tenant_id()))
     return sa.select(*COLUMNS, now() - _d.accepted_at).where(_d.seq == newest)
 
 
@@ -223,12 +219,19 @@ def _last_ticket() -> sa.Select[Any]:
     """The ticket that a thread was last recorded on: a message's, or one that the bot's own anchor began."""
     earlier = deliveries.alias("earlier")
     on_ticket = sa.or_(earlier.c.state == State.RECORDED, earlier.c.resolution == Resolution.CONFIRMED)
-    tenant_id = FIND_TENANT.with_only_columns(tenants.c.id).scalar_subquery()
-    mine = (earlier.c.tenant_id == tenant_id, on_ticket)
-    threads = (_in_thread(earlier, earlier.c.thread_ts), _in_thread(earlier, earlier.c.anchor_ts))
-    found = sa.union_all(*(sa.select(earlier.c.seq).where(*thread, *mine) for thread in threads)).subquery()
-    newest = sa.select(sa.func.max(found.c.seq)).scalar_subquery()
-    return sa.select(_d.ticket_id).where(_d.seq == newest)
+    mine = (earlier.c.tenant_id == _tenant_id(), on_ticket)
+    threads = [(*_in_thread(earlier, ts), *mine) for ts in (earlier.c.thread_ts, earlier.c.anchor_ts)]
+    return sa.select(_d.ticket_id).where(_d.seq == _newest(earlier, threads))
+
+
+def _tenant_id() -> sa.ScalarSelect[Any]:
+    return FIND_TENANT.with_only_columns(tenants.c.id).scalar_subquery()
+
+
+def _newest(of: sa.FromClause, ways: Iterable[Iterable[sa.ColumnElement[bool]]]) -> sa.ScalarSelect[Any]:
+    """The last accepted of those found in any of these ways: a query for each, so that each has its index."""
+    found = sa.union_all(*(sa.select(of.c.seq).where(*way) for way in ways)).subquery()
+    return sa.select(sa.func.max(found.c.seq)).scalar_subquery()
 
 
 def _heads() -> sa.Select[Any]:

@@ -14,6 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.slack import modals, views
 from bot.slack.installations import Installations
 from bot.slack.replies import Responder
+from bot.slack.text import as_read
 
 _log = structlog.get_logger(__name__)
 
@@ -64,7 +65,7 @@ def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltRespons
         _log.error("listener_failed", exc_info=error, kind=kind)
         if kind == "view_submission":
             # By a field, and not in the form's place: what was typed stays.
-            errors = {modals.TICKET_BLOCK: views.broken().text.replace("*", "")}
+            errors = {modals.TICKET_BLOCK: as_read(views.broken().text)}
             return BoltResponse(status=200, body={"response_action": "errors", "errors": errors})
         if kind in ("block_actions", "message_action"):
             # What is acknowledged to a click is shown to nobody.

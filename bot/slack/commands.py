@@ -98,7 +98,7 @@ class Commands:
         text = to_plain(words.rest, names).strip()
         if is_blank(text):
             return await self._forms.ask(command, ticket_id, views.no_text(ticket_id))
-        return await self._accept(_submission(command, command.trigger_id, ticket_id, text))
+        return await self._accept(_submission(command, ticket_id, text))
 
     async def _accept(self, submission: Submission) -> views.Message | None:
         try:
@@ -155,13 +155,13 @@ class Commands:
                 return views.recorded_again(earlier)
 
 
-def _submission(command: SlashCommand, key: str, ticket_id: str, text: str) -> Submission:
+def _submission(command: SlashCommand, ticket_id: str, text: str) -> Submission:
     return Submission(
         enterprise_id=command.enterprise_id,
         team_id=command.team_id,
         channel_id=command.channel_id,
         user_id=command.user_id,
-        key=key,
+        key=command.trigger_id,
         ticket_id=ticket_id,
         text=text,
         response_url=command.response_url,

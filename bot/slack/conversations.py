@@ -54,14 +54,14 @@ class SlackConversations:
         https://docs.slack.dev/reference/methods/conversations.replies
         """
         found: dict[str, Json] = {}  # by ts: a page may begin with the thread's first message again
-        answer: Thread | Unreadable = Unreadable("no_answer")
+        refusal = Unreadable("no_answer")
         try:
             async with asyncio.timeout(LOOK_UP_WITHIN):
                 cursor = ""
                 for _ in range(MOST_PAGES):
                     page = await self._page(place, cursor)
                     if isinstance(page, Unreadable):
-                        answer = page
+                        refusal = page
                         break
                     found |= {one["ts"]: one for one in page["messages"] if _is_message(one)}
                     cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
@@ -69,7 +69,7 @@ class SlackConversations:
                         break
         except TimeoutError:
             pass
-        return _thread(list(found.values()), place, api_app_id, complete=not cursor) if found else answer
+        return _thread(list(found.values()), place, api_app_id, complete=not cursor) if found else refusal
 
     async def _page(self, place: Place, cursor: str) -> dict[str, Any] | Unreadable:
         token = self._installations.token_for(place.enterprise_id, place.team_id)

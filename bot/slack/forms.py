@@ -22,7 +22,7 @@ from bot.slack.explanations import unreadable
 from bot.slack.modals import Form, FormText, Metadata, Typed, modal
 from bot.slack.payloads import BlockActions, Interaction, SlashCommand, View, ViewSubmission
 from bot.slack.replies import Responder
-from bot.slack.text import is_blank, units
+from bot.slack.text import as_read, is_blank, units
 from bot.slack.views_api import SlackModals
 
 _log = structlog.get_logger(__name__)
@@ -160,7 +160,7 @@ class Forms:
             found = Unreadable("no_answer")
         if isinstance(found, FormText):
             return found
-        why = unreadable(found.error, metadata.channel).replace("`", "")  # a field's error knows no marks
+        why = as_read(unreadable(found.error, metadata.channel))  # a field's error knows no marks
         return f"The text below is not what you chose here, for {why}."
 
     async def _accept(

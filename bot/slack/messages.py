@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+from bot.slack.payloads import objects
 from bot.slack.text import as_read, is_blank, link, sound, unescape
 
 Json = Mapping[str, Any]
@@ -30,8 +31,8 @@ def plain(message: Json, names: Names) -> str:
     body = _blocks(message.get("blocks"), names)
     if is_blank(body):
         body = as_read(_string(message.get("text")), names)
-    attached = [] if not is_blank(body) and not _is_from_bot(message) else _objects(message.get("attachments"))
-    shared = [one for one in _objects(message.get("attachments")) if one not in attached and _is_shared(one)]
+    attached = [] if not is_blank(body) and not _is_from_bot(message) else objects(message.get("attachments"))
+    shared = [one for one in objects(message.get("attachments")) if one not in attached and _is_shared(one)]
     parts = [body, *(_attachment(one, names) for one in [*attached, *shared]), "\n".join(_files(message))]
     return sound("\n\n".join(part.strip("\n") for part in parts if not is_blank(part)))
 
@@ -126,7 +127,7 @@ def _is_shared(attachment: Json) -> bool:
 
 
 def _files(message: Json) -> Iterator[str]:
-    for file in _objects(message.get("files")):
+    for file in objects(message.get("files")):
         name = _string(file.get("name")) or _string(file.get("title")) or "without a name"
         yield f"[file: {'deleted' if file.get('mode') == 'tombstone' else name}]"
 
@@ -139,7 +140,7 @@ def _attachment(attachment: Json, names: Names) -> str:
     title = link(address, title) if title and address else title
     fields = [
         ": ".join(filter(None, (as_read(_string(field.get(name)), names) for name in ("title", "value"))))
-        for field in _objects(attachment.get("fields"))
+        for field in objects(attachment.get("fields"))
     ]
     blocks = _blocks(attachment.get("blocks"), names)
     parts = [words("author_name"), title, words("text"), *fields, blocks, words("footer")]
@@ -150,26 +151,26 @@ def _attachment(attachment: Json, names: Names) -> str:
 
 
 def _blocks(blocks: Any, names: Names) -> str:  # noqa: ANN401 - JSON
-    return "\n".join(text for block in _objects(blocks) if (text := _block(block, names)))
+    return "\n".join(text for block in objects(blocks) if (text := _block(block, names)))
 
 
 def _block(block: Json, names: Names) -> str:
     match block.get("type"):
         case "rich_text":
-            parts = [_rich(element, names) for element in _objects(block.get("elements"))]
+            parts = [_rich(element, names) for element in objects(block.get("elements"))]
             return "\n".join(part.removesuffix("\n") for part in parts)
         case "context":
-            return " ".join(filter(None, (_piece(element, names) for element in _objects(block.get("elements")))))
+            return " ".join(filter(None, (_piece(element, names) for element in objects(block.get("elements")))))
         case "table":
             return "\n".join(
-                " | ".join(_piece(cell, names) for cell in _objects(row)) for row in _lists(block.get("rows"))
+                " | ".join(_piece(cell, names) for cell in objects(row)) for row in _lists(block.get("rows"))
             )
         case "actions" | "input" | "divider":
             return ""  # what one presses or fills in is not what was said
         case "markdown":
             return _string(block.get("text"))
         case _:
-            pieces = [block.get("text"), *_objects(block.get("fields")), block.get("title"), block.get("description")]
+            pieces = [block.get("text"), *objects(block.get("fields")), block.get("title"), block.get("description")]
             words = [_piece(piece, names) for piece in pieces if isinstance(piece, dict)]
             return "\n".join(filter(None, [*words, _image(block)]))
 
@@ -207,7 +208,7 @@ def _list(element: Json, names: Names) -> str:
     level, offset = _count(element.get("indent")), _count(element.get("offset"))
     ordered = element.get("style") == "ordered"
     lines = []
-    for number, item in enumerate(_objects(element.get("elements")), offset + 1):
+    for number, item in enumerate(objects(element.get("elements")), offset + 1):
         mark = f"{_numeral(number, level)}." if ordered else _BULLETS[min(level, len(_BULLETS) - 1)]
         words = _inline(item, names).removesuffix("\n").replace("\n", f"\n{_INDENT * (level + 1)}")
         lines.append(f"{_INDENT * level}{mark} {words}")
@@ -230,7 +231,7 @@ def _numeral(number: int, level: int) -> str:
 
 
 def _inline(element: Json, names: Names) -> str:
-    return "".join(_word(word, names) for word in _objects(element.get("elements")))
+    return "".join(_word(word, names) for word in objects(element.get("elements")))
 
 
 def _word(word: Json, names: Names) -> str:
@@ -293,10 +294,6 @@ def _string(value: Any) -> str:  # noqa: ANN401 - JSON
 
 def _count(value: Any) -> int:  # noqa: ANN401 - JSON
     return value if isinstance(value, int) and value > 0 else 0
-
-
-def _objects(value: Any) -> list[Json]:  # noqa: ANN401 - JSON
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _lists(value: Any) -> list[Any]:  # noqa: ANN401 - JSON

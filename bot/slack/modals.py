@@ -34,7 +34,8 @@ MOST_FIELDS = 5
 """Fields for one text: a message that a person types has 12,000 characters at most."""
 
 _LONGEST_METADATA = 2900
-"""Slack takes 3,000 characters; the joins of a text and a delivery that is shown later must find room too."""
+"""Slack takes 3,000 characters; what the text needs (`of_text`) and a delivery that is shown later must find room too."""
+
 THIS_MESSAGE, WHOLE_THREAD = "message", "thread"
 _TITLE = "Record in LeadSquared"
 

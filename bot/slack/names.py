@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from bot.slack.installations import Installations
+from bot.slack.payloads import objects
 from bot.slack.web import Done, Result, SlackWeb
 
 LOOK_UP_WITHIN = 0.6
@@ -69,7 +70,7 @@ class SlackNames:
             if isinstance(answer, Done) and (known := _known(answer.data)):
                 self._known[team_id, id_] = known
         if groups and isinstance(answers[-1], Done):
-            for group in _objects(answers[-1].data.get("usergroups")):
+            for group in objects(answers[-1].data.get("usergroups")):
                 self._known[team_id, str(group.get("id"))] = _Known(str(group.get("handle") or group.get("name")))
 
     async def _ask(self, token: str, id_: str, within: float) -> Result:
@@ -96,7 +97,3 @@ def _zone(user: dict[str, Any]) -> tzinfo:
         # Unknown to this machine, or to Slack: today's offset is the next best.
         offset = user.get("tz_offset")
         return timezone(timedelta(seconds=offset)) if isinstance(offset, int) and abs(offset) < 24 * 3600 else UTC
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -193,6 +193,11 @@ def is_ts(text: str) -> bool:
     return bool(_TS.fullmatch(text))
 
 
+def objects(value: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON
+    """Return the objects of a list; what is not of these types is passed over."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
 def parse_body(body: str, content_type: str) -> dict[str, Any]:
     """Return the body as Bolt takes it; raise MalformedRequestError unless Slack could have sent it to this app."""
     try:

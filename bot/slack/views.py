@@ -7,6 +7,7 @@ from typing import Any
 
 from bot.activities.acceptance import Double
 from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
+from bot.activities.policy import DOUBLE_WITHIN
 from bot.activities.telling import mark
 from bot.db import CommitUnknownError, DatabaseUnavailableError
 from bot.slack.explanations import LABELS, Button, explain, offered, ticket
@@ -17,7 +18,6 @@ Block = dict[str, Any]
 COMMAND = "/portal-activity"
 RECORD_AGAIN = "record_again"
 _QUOTE_AT_MOST = 500
-_RECENT = 120.0
 _EXAMPLE = f"`{COMMAND} 143 Customer uploaded the signed form`"
 
 
@@ -86,7 +86,16 @@ def note(delivery: Delivery, reason: Waiting, *, give_up_at: float, with_text: b
 
 def clock_time(moment: float) -> str:
     """HH:MM in the reader's own time zone: Slack puts it in, and the fall-back is in UTC."""
-    return f"<!date^{int(moment)}^{{time}}|{datetime.fromtimestamp(moment, UTC):%H:%M} UTC>"
+    return _in_readers_zone(moment, "{time}", "%H:%M")
+
+
+def day_and_time(moment: float) -> str:
+    """Day and time in the reader's own time zone."""
+    return _in_readers_zone(moment, "{date_short} at {time}", "%Y-%m-%d at %H:%M")
+
+
+def _in_readers_zone(moment: float, slacks: str, fallback: str) -> str:
+    return f"<!date^{int(moment)}^{slacks}|{datetime.fromtimestamp(moment, UTC).strftime(fallback)} UTC>"
 
 
 def usage() -> Message:
@@ -201,7 +210,7 @@ def modal_failed() -> Message:
 def double(double_: Double) -> str:
     """Say that the same was recorded before, or may have been: by whom, when, with which Id."""
     delivery, ago = double_.delivery, double_.seconds_ago
-    when = f"{max(round(ago), 0)} s ago" if ago < _RECENT else f"on {day_and_time(delivery.accepted_at)}"
+    when = f"{max(round(ago), 0)} s ago" if ago < DOUBLE_WITHIN else f"on {day_and_time(delivery.accepted_at)}"
     by, on = f"by <@{delivery.user_id}>", f"on {ticket(delivery)}"
     if delivery.state is State.RECORDED:
         return f"already recorded as Id {activity_id(delivery)}, {when}, {by}, {on}"
@@ -247,12 +256,6 @@ def no_token(team_id: str) -> Message:
 def recorded_again(delivery: Delivery) -> Message:
     """What stands in the question's place after "Record again"."""
     return Message(f"It is being recorded on {ticket(delivery)} once more; the answer follows.")
-
-
-def day_and_time(moment: float) -> str:
-    """Day and time in the reader's own time zone."""
-    fallback = f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d at %H:%M} UTC"
-    return f"<!date^{int(moment)}^{{date_short}} at {{time}}|{fallback}>"
 
 
 def stands_alone(delivery: Delivery) -> bool:
