@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import queue
 import random
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -17,14 +16,20 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
+from bot.engines import PATIENCE, Patience, SteadyClock, engine_for
+
 T = TypeVar("T")
 
 CONFLICT_TRIES = 3
 CONFLICT_PAUSE = 0.1
 """Seconds at most between tries that other transactions were in the way of."""
 
-BUSY_PAUSE = 0.02
-"""Seconds between tries that SQLite does not make by itself."""
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
+"""Seconds at most between tries to connect to a server that is away: whoever waits meanwhile is told so at once."""
+
+SHUTTING_DOWN = ("57P01", "57P02", "57P03")
+"""PostgreSQL's codes for a session that its server ends; the socket may still look open at that moment."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -234,9 +239,12 @@ class Database:
     run again one by one: a unit of work may therefore be called twice, and only its last call counts.
     """
 
-    def __init__(self, url: str, *, busy_timeout: float = 1.3) -> None:
-        self.engine = engine_for(url, busy_timeout)
+    def __init__(self, url: str, *, patience: Patience = PATIENCE) -> None:
+        self.clock = SteadyClock()
+        self.engine = engine_for(url, patience, self.clock)
         self._connection: Connection | None = None
+        self._used = False  # it has carried a transaction: when it is lost, the server may well be there
+        self._connect_at, self._pause = 0.0, FIRST_PAUSE  # by time.monotonic()
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="database", daemon=True)
         self._thread.start()
@@ -293,7 +301,11 @@ class Database:
         """Run units in one transaction; when one of them spoils it, each in a transaction of its own."""
         if not batch:
             return []
+        used = self._used
         results, error = self._try(batch)
+        if used and isinstance(error, _ConnectionLostError):
+            # The server restarted, or closed what was idle, and nothing was committed: once more, on a new connection.
+            results, error = self._try(batch)
         if error is None:
             return [_Done(work, result) for work, result in zip(batch, results, strict=True)]
         if isinstance(error, CommitUnknownError) or _is_conflict(error):
@@ -333,19 +345,33 @@ class Database:
             if isinstance(translated, DatabaseUnavailableError) and not _is_conflict(translated):
                 self._disconnect()
             return [], translated
+        self._used = True
         return results, None
 
     def _connected(self) -> Connection:
         if self._connection is None:
-            self._connection = self.engine.connect()
+            if time.monotonic() < self._connect_at:
+                raise DatabaseUnavailableError("the database was away a moment ago")
+            try:
+                self._connection = self.engine.connect()
+            except Exception:
+                self._connect_at = time.monotonic() + self._pause * (0.5 + random.random() / 2)  # noqa: S311 - jitter
+                self._pause = min(self._pause * 2, LONGEST_PAUSE)
+                raise
+            self._pause = FIRST_PAUSE
         return self._connection
 
     def _disconnect(self) -> None:
         """Begin the next time with a new connection: what the driver raised, SQLAlchemy has not seen."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._used = self._connection, None, False
         if connection is not None:
             connection.invalidate()
             connection.close()
+
+    def _is_lost(self, error: BaseException) -> bool:
+        """Say whether it is the connection that is gone; a file has none to lose."""
+        driver: Any = None if self._connection is None else self._connection.connection.driver_connection
+        return bool(getattr(driver, "closed", False)) or getattr(error, "sqlstate", None) in SHUTTING_DOWN
 
     def _translate(self, error: Exception) -> Exception:
         """Tell apart what is the database's trouble, to be waited out, from what is wrong with one unit of work."""
@@ -354,10 +380,15 @@ class Database:
         passing = (driver.OperationalError, driver.InterfaceError, driver.InternalError, sa.exc.TimeoutError)
         if isinstance(cause, passing) or type(cause) is driver.DatabaseError:
             # The driver's words name a file or a host, never a value.
-            unavailable = DatabaseUnavailableError(" ".join(str(cause).split()))
+            kind = _ConnectionLostError if self._is_lost(cause) else DatabaseUnavailableError
+            unavailable = kind(" ".join(str(cause).split()))
             unavailable.__cause__ = error
             return unavailable
         return error
+
+
+class _ConnectionLostError(DatabaseUnavailableError):
+    """Nothing was written, for the connection broke."""
 
 
 def _is_conflict(error: Exception) -> bool:
@@ -381,68 +412,3 @@ def _resolve(done: list[_Done]) -> None:
             one.work.done.set_result(one.result)
         else:
             one.work.done.set_exception(one.error)
-
-
-def engine_for(url: str, busy_timeout: float) -> Engine:
-    """Return an engine for SQLite or PostgreSQL, set up for durability; `busy_timeout` in seconds is SQLite's."""
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        return _sqlite(parsed, busy_timeout)
-    return sa.create_engine(
-        parsed,
-        hide_parameters=True,
-        pool_size=1,
-        max_overflow=1,
-        pool_pre_ping=False,
-        pool_timeout=2,
-        connect_args={
-            "connect_timeout": 2,
-            # A server that has gone silent is noticed in seconds, not by the kernel's patience.
-            "tcp_user_timeout": 4000,
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
-            "keepalives_count": 2,
-            "prepare_threshold": None,  # prepared statements would break behind a transaction-pooling proxy
-            "application_name": "portal-activity",
-            "options": "-c lock_timeout=1000 -c statement_timeout=10000",
-        },
-    )
-
-
-def _sqlite(url: sa.URL, busy_timeout: float) -> Engine:
-    engine = sa.create_engine(
-        url,
-        hide_parameters=True,
-        pool_size=1,
-        max_overflow=1,
-        connect_args={"timeout": busy_timeout, "check_same_thread": False},
-    )
-
-    @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
-        connection.isolation_level = None  # the driver's own BEGIN is deferred; ours is below
-        connection.create_function("bot_now", 0, time.time)
-        _write_ahead(connection, busy_timeout)
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # IMMEDIATE: wait for the lock at the start, where waiting is safe, instead of failing in the middle.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _write_ahead(connection: sqlite3.Connection, patience: float) -> None:
-    """Turn write-ahead logging on. SQLite does not wait for the lock that this takes on a new file, whatever its time-out."""
-    until = time.monotonic() + patience
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(BUSY_PAUSE)
-        else:
-            return

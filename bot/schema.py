@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from bot.db import engine_for
+from bot.engines import MIGRATING, PATIENCE, Patience, engine_for
 
 HEAD = "0002"
 """The newest revision in migrations/versions. Kept here so that a start need not load Alembic to see that all is well."""
@@ -46,13 +46,13 @@ def migrate(engine: Engine) -> bool:
 
 def migrate_database(url: str) -> bool:
     """Migrate the database at a URL; raise SchemaError with the mend when it cannot be reached or written."""
-    with _engine(url, busy_timeout=30) as engine:
+    with _engine(url, MIGRATING) as engine:
         return migrate(engine)
 
 
 def revision_of(url: str) -> str | None:
     """Return the revision of the database at a URL; raise SchemaError when it cannot be reached."""
-    with _engine(url, busy_timeout=5) as engine:
+    with _engine(url, PATIENCE) as engine:
         return revision(engine)
 
 
@@ -69,9 +69,9 @@ def require_head(url: str) -> None:
 
 
 @contextmanager
-def _engine(url: str, busy_timeout: float) -> Iterator[Engine]:
+def _engine(url: str, patience: Patience) -> Iterator[Engine]:
     """Lend an engine; what its driver raises becomes a SchemaError."""
-    engine = engine_for(url, busy_timeout)
+    engine = engine_for(url, patience)
     try:
         yield engine
     except sa.exc.DBAPIError as error:

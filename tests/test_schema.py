@@ -19,7 +19,8 @@ from alembic.script import ScriptDirectory
 from conftest import ENCRYPTION_KEY
 from postgres import Ended, database, run_beside, until
 
-from bot.db import engine_for, metadata
+from bot.db import metadata
+from bot.engines import PATIENCE, engine_for
 from bot.schema import HEAD, migrate_database, revision_of
 
 ENGINES = ["sqlite", "postgresql"]
@@ -52,7 +53,7 @@ def test_the_revision_that_the_code_expects_is_the_newest_one() -> None:
 def test_the_migrations_make_what_the_tables_say(url: str) -> None:
     migrate_database(url)
     assert revision_of(url) == HEAD
-    engine = engine_for(url, busy_timeout=5)
+    engine = engine_for(url, PATIENCE)
     try:
         with engine.connect() as connection:
             context = MigrationContext.configure(
@@ -129,7 +130,7 @@ class engine_of:  # noqa: N801 - reads as what it gives
     """An engine for a block."""
 
     def __init__(self, url: str) -> None:
-        self._engine = engine_for(url, busy_timeout=5)
+        self._engine = engine_for(url, PATIENCE)
 
     def __enter__(self) -> sa.Engine:
         return self._engine

@@ -1,0 +1,148 @@
+"""How each database is connected to: durably, with time-outs, and through whatever stands in between."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.engine import Connection, Engine
+
+_log = structlog.get_logger(__name__)
+
+BUSY_PAUSE = 0.02
+"""Seconds between tries that SQLite does not make by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a connection waits, in seconds: for SQLite's lock, a lock on PostgreSQL, and one statement there (0: for ever)."""
+
+    busy: float = 1.3
+    lock: float = 1.0
+    statement: float = 10.0
+
+
+PATIENCE = Patience()
+"""While somebody waits in Slack."""
+
+MIGRATING = Patience(busy=60.0, lock=60.0, statement=0.0)
+"""Another release's migration, and an index on a large table, take their time."""
+
+
+def engine_for(url: str, patience: Patience, clock: "SteadyClock | None" = None) -> Engine:
+    """Return an engine for SQLite or PostgreSQL, set up for durability; `clock` is for SQLite, which has none of its own."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(parsed, patience, clock or SteadyClock())
+    return _postgresql(parsed, patience)
+
+
+NOTICED_IN_SECONDS = {
+    # A server that has gone silent is noticed in seconds, not by the kernel's patience.
+    "connect_timeout": 2,
+    "tcp_user_timeout": 4000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+}
+
+
+def _postgresql(url: sa.URL, patience: Patience) -> Engine:
+    engine = sa.create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=1,
+        max_overflow=1,
+        pool_pre_ping=False,
+        pool_timeout=2,
+        connect_args={
+            **NOTICED_IN_SECONDS,
+            "prepare_threshold": None,  # prepared statements would break behind a transaction-pooling proxy
+            "application_name": "portal-activity",
+        },
+    )
+    # Such a proxy lends a session for one transaction only, and takes no `options` at the start: so the time-outs are
+    # each transaction's own. They travel with its BEGIN, which costs a round trip anyway.
+    lock, statement = round(patience.lock * 1000), round(patience.statement * 1000)
+    begin = f"BEGIN; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}"
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
+        connection.autocommit = True  # the driver's own BEGIN takes no company
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _sqlite(url: sa.URL, patience: Patience, clock: "SteadyClock") -> Engine:
+    engine = sa.create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=1,
+        max_overflow=1,
+        connect_args={"timeout": patience.busy, "check_same_thread": False},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
+        connection.isolation_level = None  # the driver's own BEGIN is deferred; ours is below
+        connection.create_function("bot_now", 0, clock.now)
+        _write_ahead(connection, patience.busy)
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # IMMEDIATE: wait for the lock at the start, where waiting is safe, instead of failing in the middle.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+class SteadyClock:
+    """Seconds since the epoch that go on evenly when somebody sets the machine's clock.
+
+    SQLite has no clock of its own. By the machine's, an hour back would keep every lease, slot and retry for an hour, and
+    an hour ahead would end them all at once. So it is read once, and counted on from there.
+    """
+
+    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] | None = None) -> None:
+        self._steady = steady or _including_sleep
+        self._ahead = wall() - self._steady()
+
+    def now(self) -> float:
+        return self._steady() + self._ahead
+
+    def at_least(self, moment: float) -> None:
+        """Go on from this moment, if it is still to come: time does not run backwards from one start to the next."""
+        behind = moment - self.now()
+        if behind > 0:
+            self._ahead += behind
+            _log.warning("clock_behind_the_database", seconds=round(behind, 1))
+
+
+def _including_sleep() -> float:
+    """Return steady seconds that pass while the machine sleeps, too: a laptop's lid is closed for hours."""
+    # On Linux CLOCK_MONOTONIC stops then; on macOS it does not; Windows has neither, and time.monotonic() goes on.
+    clock: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+def _write_ahead(connection: sqlite3.Connection, patience: float) -> None:
+    """Turn write-ahead logging on. SQLite does not wait for the lock that this takes on a new file, whatever its time-out."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(BUSY_PAUSE)
+        else:
+            return
