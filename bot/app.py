@@ -11,6 +11,7 @@ from bot.activities.acceptance import Acceptance
 from bot.activities.store import Outbox
 from bot.activities.teller import Teller
 from bot.activities.worker import Worker
+from bot.announcements import Announcements
 from bot.db import Database
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
@@ -43,6 +44,7 @@ class Parts:
     outbox: Outbox
     worker: Worker
     teller: Teller
+    announcements: Announcements | None  # None: SQLite announces nothing
     background: Background
     installation: SingleInstallation
     web: SlackWeb
@@ -69,6 +71,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             poll_interval=settings.poll_interval,
         )
         worker = Worker(outbox, leadsquared, teller, retry_for=settings.retry_for, poll_interval=settings.poll_interval)
+        announcements = None if settings.on_sqlite else Announcements(database, worker.hear, worker.look_again)
         background = Background()
         responder = Responder(slack, background)
         hosts = settings.leadsquared_allowed_hosts
@@ -98,6 +101,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             outbox,
             worker,
             teller,
+            announcements,
             background,
             installation,
             slack,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import queue
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -98,6 +99,7 @@ deliveries = sa.Table(
     sa.Column("accepted_at", Moment, nullable=False),
     sa.Column("due_at", Moment, nullable=False),
     sa.Column("lease_until", Moment),
+    sa.Column("claimed_by", sa.Text),  # the claim under which it is, or was, being sent
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("first_attempt_at", Moment),
     sa.Column("waiting", sa.Text),
@@ -107,11 +109,16 @@ deliveries = sa.Table(
     sa.Column("detail", sa.LargeBinary),  # encrypted: LeadSquared may quote the customer
     sa.Column("resolution", sa.Text),
     sa.Column("resolved_by", sa.Text),
+    # Where nothing is known: whether its text was found on the ticket.
+    sa.Column("look_at", Moment),
+    sa.Column("looks", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("finding", sa.Text),
     # What was told in Slack.
     sa.Column("route", sa.Text, nullable=False),
     sa.Column("anchor_ts", sa.Text),
     sa.Column("anchor_mark", sa.Text),
     sa.Column("noted", sa.Text),
+    sa.Column("finding_told", sa.Text),
     sa.Column("replied_at", Moment),
     sa.Column("tell_at", Moment),
     sa.Column("tell_lease_until", Moment),
@@ -124,6 +131,8 @@ IS_OPEN = deliveries.c.state.in_((sa.literal_column("'accepted'"), sa.literal_co
 IS_ACCEPTED = deliveries.c.state == sa.literal_column("'accepted'")
 IS_SENDING = deliveries.c.state == sa.literal_column("'sending'")
 IS_UNTOLD = deliveries.c.tell_at.is_not(None)
+IS_TO_LOOK_FOR = deliveries.c.look_at.is_not(None)
+IS_ON_TICKET = deliveries.c.activity_id.is_not(None)
 IS_IN_THREAD = deliveries.c.thread_ts.is_not(None)
 IS_ANCHORED = deliveries.c.anchor_ts.is_not(None)
 
@@ -136,6 +145,8 @@ _partial_index("ix_deliveries_open", IS_OPEN, deliveries.c.tenant_id, deliveries
 _partial_index("ix_deliveries_waiting", IS_ACCEPTED, deliveries.c.tenant_id, deliveries.c.seq)
 _partial_index("ix_deliveries_sending", IS_SENDING, deliveries.c.lease_until)
 _partial_index("ix_deliveries_untold", IS_UNTOLD, deliveries.c.tell_at)
+_partial_index("ix_deliveries_look", IS_TO_LOOK_FOR, deliveries.c.look_at)
+_partial_index("ix_deliveries_on_ticket", IS_ON_TICKET, deliveries.c.tenant_id, deliveries.c.ticket_id)
 _partial_index(
     "ix_deliveries_thread",
     IS_IN_THREAD,
@@ -237,9 +248,12 @@ class Database:
     Transactions of one process follow each other in a thread of their own; whatever has queued up meanwhile shares the
     next commit, so many small writes cost one synchronous write to disk. When one of them fails, all are rolled back and
     run again one by one: a unit of work may therefore be called twice, and only its last call counts.
+
+    `process` names this process to the others on the same database.
     """
 
     def __init__(self, url: str, *, patience: Patience = PATIENCE) -> None:
+        self.process = secrets.token_hex(6)
         self.clock = SteadyClock()
         self.engine = engine_for(url, patience, self.clock)
         self._connection: Connection | None = None

@@ -72,7 +72,10 @@ class Process:
                 asyncio.create_task(_keep_going("worker", self._parts.worker.run)),
                 asyncio.create_task(_keep_going("teller", self._parts.teller.run)),
             ]
-            stack.push_async_callback(_cancel, [*loops, asyncio.create_task(_keep_going("identify", self._identify))])
+            beside = [asyncio.create_task(_keep_going("identify", self._identify))]
+            if self._parts.announcements is not None:
+                beside.append(asyncio.create_task(_keep_going("announcements", self._parts.announcements.run)))
+            stack.push_async_callback(_cancel, [*loops, *beside])
             try:
                 _log.info("started", surface=self._surface, port=self.port, socket_mode=self._socket is not None)
                 if started is not None:

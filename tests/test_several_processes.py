@@ -12,7 +12,7 @@ from postgres import database
 from sqlalchemy.engine import Connection
 from test_limit import assert_within_the_limit, numbered
 
-from bot.db import Database, DatabaseUnavailableError
+from bot.db import Database
 
 
 @pytest.fixture

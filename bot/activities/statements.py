@@ -21,6 +21,9 @@ GIVEN = (
 )  # fmt: skip
 """What an acceptance writes itself; the tenant is found, and the moments are the database's."""
 
+CHANNEL = "portal_activity_accepted"
+"""Where PostgreSQL announces acceptances: the process that accepted, and the tenant's number."""
+
 DESPITE_ALL = 2**62
 """For `despite`: whatever was recorded before, this is wanted."""
 
@@ -55,7 +58,7 @@ class AcceptanceStatements:
 
     def __init__(self, engine: Engine) -> None:
         prepare = _Compiler(engine)
-        self.accept = prepare(_accept(sqlite.insert if prepare.on_sqlite else postgresql.insert))
+        self.accept = prepare(_accept(sqlite.insert) if prepare.on_sqlite else _announced(_accept(postgresql.insert)))
         same_key = (_d.team_id == _bind(_d.team_id), _d.key == _bind(_d.key))
         self.accepted_before = prepare(sa.select(_d.id, _d.tenant_id).where(*same_key))
         self.find_tenant = prepare(FIND_TENANT)
@@ -117,6 +120,9 @@ class SendingStatements:
         )
         outcome = {column.name: _bind(column) for column in (_d.state, _d.activity_id, _d.problem, _d.detail)}
         self.settle = prepare(deliveries.update().where(*mine).values(**outcome, settled_at=now(), **freed))
+        self.lost = prepare(sa.select(_d.seq, _d.attempts).where(IS_SENDING, _d.claimed_by == _bind(_d.claimed_by)))
+        self.give_back = prepare(deliveries.update().where(*mine).values(state=State.ACCEPTED, due_at=now(), **freed))
+        self.newest = prepare(_newest_moment()) if prepare.on_sqlite else None  # PostgreSQL has a clock of its own
         ended = {"settled_at": now(), "tell_at": now()}
         self.end_waiting = prepare(
             deliveries.update()
@@ -167,7 +173,7 @@ class TellingStatements:
         self.rerouted = prepare(deliveries.update().where(_THIS).values(route=_bind(_d.route), **again))
 
 
-def _accept(insert: Any) -> sa.Executable:  # noqa: ANN401 - either dialect's insert()
+def _accept(insert: Any) -> Any:  # noqa: ANN401 - either dialect's insert()
     """One statement finds the tenant and stores the delivery.
 
     It returns nothing when there is no tenant, the key is known, or the activity would be a double of one after `despite`.
@@ -178,13 +184,19 @@ def _accept(insert: Any) -> sa.Executable:  # noqa: ANN401 - either dialect's in
     doubles = (~sa.exists().where(*of) for of in _doubles(deliveries.alias("earlier"), tenant.c.id))
     row = sa.select(*given, tenant.c.id, tenant.c.name, *moments).where(*doubles)
     columns = [*GIVEN, "tenant_id", "tenant_name", "accepted_at", "due_at", "tell_at"]
-    statement: sa.Executable = (
+    return (
         insert(deliveries)
         .from_select(columns, row, include_defaults=False)
         .on_conflict_do_nothing(index_elements=["team_id", "key"])
         .returning(_d.tenant_id)
     )
-    return statement
+
+
+def _announced(accept: Any) -> sa.Select[Any]:  # noqa: ANN401 - an INSERT of either dialect
+    """The same statement, which at its commit tells the other processes for which tenant something was accepted."""
+    stored = accept.cte("stored")
+    words = sa.func.concat(sa.bindparam("process", type_=sa.Text), " ", stored.c.tenant_id)
+    return sa.select(stored.c.tenant_id, sa.func.pg_notify(sa.literal_column(f"'{CHANNEL}'"), words))
 
 
 def _doubles(of: sa.FromClause, tenant_id: sa.ColumnElement[Any]) -> tuple[tuple[sa.ColumnElement[bool], ...], ...]:
@@ -252,6 +264,14 @@ def _heads() -> sa.Select[Any]:
     )
 
 
+def _newest_moment() -> sa.Select[Any]:
+    """The moments of the last acceptance and of the last attempt: the newest that were written down, by SQLite's order of rows."""
+    accepted = sa.select(_d.accepted_at).order_by(_d.seq.desc()).limit(1).scalar_subquery()
+    last = sa.text("rowid DESC")
+    started = sa.select(attempts.c.started_at).order_by(last).limit(1).scalar_subquery()
+    return sa.select(sa.func.coalesce(accepted, 0.0), sa.func.coalesce(started, 0.0))
+
+
 def _take() -> sa.Executable:
     return (
         deliveries.update()
@@ -261,6 +281,7 @@ def _take() -> sa.Executable:
             lease_until=now() + sa.bindparam("lease", type_=sa.Double),
             attempts=_d.attempts + 1,
             first_attempt_at=sa.func.coalesce(_d.first_attempt_at, now()),
+            claimed_by=_bind(_d.claimed_by),
             tell_at=now(),
         )
         .returning(*COLUMNS)

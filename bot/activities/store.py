@@ -1,6 +1,7 @@
 """The durable outbox: what was accepted is claimed, settled, and told."""
 
 import math
+import secrets
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from bot.activities.policy import WINDOW, Decision, Repeat
 from bot.activities.rows import Rows
 from bot.activities.statements import SendingStatements, TellingStatements
 from bot.activities.telling import Step, Tell, Wait, mark, next_telling, reason_for_waiting
-from bot.db import Database
+from bot.db import CommitUnknownError, Database
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import NotSent, Outcome, Problem
 from bot.tenants.directory import read_tenant
@@ -65,6 +66,7 @@ class Outbox:
         self._keyring = keyring
         self._lease = lease
         self._rows = Rows(keyring)
+        self._lost: set[str] = set()  # claims whose commit was never heard of
         self._sending = SendingStatements(database.engine)
         self._telling = TellingStatements(database.engine)
 
@@ -75,9 +77,14 @@ class Outbox:
 
         A claimed delivery is `sending` under a lease, its attempt is written down, and its slot is taken.
         """
-        return await self._database.run(lambda connection: self._claim(connection, tenant_ids, at_most))
+        name = secrets.token_hex(8)
+        try:
+            return await self._database.run(lambda connection: self._claim(connection, name, tenant_ids, at_most))
+        except CommitUnknownError:
+            self._lost.add(name)
+            raise
 
-    def _claim(self, connection: Connection, tenant_ids: Collection[int] | None, at_most: int) -> Claim:
+    def _claim(self, connection: Connection, name: str, tenant_ids: Collection[int] | None, at_most: int) -> Claim:
         if tenant_ids is None:
             tenant_ids = [tenant_id for (tenant_id,) in self._sending.waiting_tenants(connection).fetchall()]
         claimed: list[Claimed] = []
@@ -104,7 +111,7 @@ class Outbox:
                 next_in[tenant_id] = math.inf
                 continue
             free, free_at = self._free_slots(connection, tenant, resume_at, moment)
-            taken = self._take(connection, tenant_id, moment, free)
+            taken = self._take(connection, name, tenant_id, moment, free)
             if free <= len(taken):
                 full.add(tenant_id)
             next_at = self._next_at(connection, tenant_id, moment, room=free - len(taken), free_at=free_at)
@@ -121,13 +128,13 @@ class Outbox:
         count, first_free = self._sending.taken_slots(connection, _tenant_id=tenant.id, moment=moment).fetchone()
         return max(tenant.calls_per_window - count, 0), first_free
 
-    def _take(self, connection: Connection, tenant_id: int, moment: float, room: int) -> list[Delivery]:
+    def _take(self, connection: Connection, name: str, tenant_id: int, moment: float, room: int) -> list[Delivery]:
         if room == 0:
             return []
         heads = self._sending.heads(connection, _tenant_id=tenant_id, moment=moment, room=room).fetchall()
         taken = []
         for (seq,) in heads:
-            row = self._sending.take(connection, _seq=seq, lease=self._lease).fetchone()
+            row = self._sending.take(connection, _seq=seq, _claimed_by=name, lease=self._lease).fetchone()
             if row is not None:
                 delivery = self._rows.delivery(row)
                 attempt = {"_delivery_seq": seq, "_number": delivery.attempts, "_tenant_id": tenant_id}
@@ -186,10 +193,21 @@ class Outbox:
         spared = frozenset(sparing)
 
         def write(connection: Connection) -> list[str]:
+            if self._sending.newest is not None:
+                self._database.clock.at_least(max(self._sending.newest(connection).fetchone()))
+            for name in self._lost:
+                self._give_back(connection, name)
             dead = [(seq, id_) for seq, id_ in self._sending.dead(connection).fetchall() if seq not in spared]
             return [id_ for seq, id_ in dead if self._sending.expire(connection, _seq=seq).rowcount == 1]
 
         return await self._database.run(write)
+
+    def _give_back(self, connection: Connection, name: str) -> None:
+        """Let what was claimed be claimed anew: nobody heard of that claim, so nothing of it was sent."""
+        for seq, attempts in self._sending.lost(connection, _claimed_by=name).fetchall():
+            attempt = {"_seq": seq, "_number": attempts, "_outcome": "not_begun"}
+            self._sending.end_attempt(connection, **attempt, occupied_for=0.0)
+            self._sending.give_back(connection, _seq=seq, _attempts=attempts)
 
     # -- telling
 

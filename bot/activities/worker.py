@@ -21,6 +21,9 @@ _log = structlog.get_logger(__name__)
 AT_ONCE = 500
 """Calls in flight in one process: 20 tenants with full windows."""
 
+GIVE_WAY = 0.02
+"""Seconds by which a process that only heard of an acceptance lets the one that made it go first."""
+
 RETRY_DATABASE = 0.5
 """Seconds between tries to write down an outcome that the database did not take."""
 
@@ -63,6 +66,18 @@ class Worker:
         if tenant_id in self._full:
             return  # its window is known to be full: it is looked at when the next slot is free
         self._look_at[tenant_id] = 0.0
+        self._changed.set()
+
+    def hear(self, tenant_id: int) -> None:
+        """Say that another process has accepted something for a tenant. It looks first, so that the two do not collide."""
+        if tenant_id not in self._full:
+            at = time.monotonic() + GIVE_WAY
+            self._look_at[tenant_id] = min(self._look_at.get(tenant_id, at), at)
+            self._changed.set()
+
+    def look_again(self) -> None:
+        """Say that something may have been accepted without a word: look at everything."""
+        self._poll_at = 0.0
         self._changed.set()
 
     async def run(self) -> None:

@@ -1,0 +1,89 @@
+"""What other processes accept, heard at once: PostgreSQL's LISTEN and NOTIFY."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import psycopg
+import sqlalchemy as sa
+import structlog
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from sqlalchemy.engine import Connection
+
+from bot.activities.statements import CHANNEL
+from bot.db import Database, DatabaseUnavailableError
+from bot.engines import NOTICED_IN_SECONDS
+
+_log = structlog.get_logger(__name__)
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+"""Seconds between tries to listen again."""
+
+HEARD_WITHIN = 10.0
+"""Seconds in which this process must hear itself; a proxy that pools transactions lets nobody listen."""
+
+DEAF_FOR = 600.0
+"""Seconds until the next try, where that is so."""
+
+_HELLO = "hello"
+
+
+class Announcements:
+    """Listens on a connection of its own, and calls `heard` with the tenant of what another process accepted.
+
+    `missed` is called whenever listening has just begun: what was announced before that, nobody heard.
+    """
+
+    def __init__(self, database: Database, heard: Callable[[int], None], missed: Callable[[], None]) -> None:
+        self._database = database
+        self._heard = heard
+        self._missed = missed
+
+    async def run(self) -> None:
+        """Listen until cancelled; while that is not possible, the workers' poll finds the work."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                async with await self._connect() as connection:
+                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                    self._missed()
+                    if not await self._hears_itself(connection):
+                        _log.warning("announcements_not_heard", again_in=DEAF_FOR)
+                        pause = DEAF_FOR
+                    else:
+                        _log.info("listening")
+                        pause = FIRST_PAUSE
+                        await self._listen(connection)
+            except (psycopg.Error, DatabaseUnavailableError, OSError) as error:
+                _log.warning("announcements_lost", reason=" ".join(str(error).split()))
+            await asyncio.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - jitter
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _connect(self) -> psycopg.AsyncConnection:
+        url = self._database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        place = make_conninfo(url, application_name="portal-activity listening", **NOTICED_IN_SECONDS)
+        return await psycopg.AsyncConnection.connect(place, autocommit=True, prepare_threshold=None)
+
+    async def _hears_itself(self, connection: psycopg.AsyncConnection) -> bool:
+        words = f"{self._database.process} {_HELLO}"
+
+        def say(writing: Connection) -> None:
+            writing.execute(sa.select(sa.func.pg_notify(CHANNEL, words)))
+
+        await self._database.run(say)
+        async for said in connection.notifies(timeout=HEARD_WITHIN):
+            if said.payload == words:
+                return True
+            self._take(said.payload)
+        return False
+
+    async def _listen(self, connection: psycopg.AsyncConnection) -> None:
+        async for said in connection.notifies():
+            self._take(said.payload)
+
+    def _take(self, payload: str) -> None:
+        process, _, tenant_id = payload.partition(" ")
+        if process != self._database.process and tenant_id.isdecimal():
+            self._heard(int(tenant_id))

@@ -1,0 +1,87 @@
+"""What one process accepts, the others hear at once; and what happens when they cannot."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from conftest import Start
+from pooling_proxy import pooling_proxy
+from postgres import database, serving, until
+from test_worker_process import Web, accept, answers, variables, web  # noqa: F401 - fixtures
+
+from bot.playground.leadsquared import LeadSquaredStandIn
+from bot.playground.slack import SlackStandIn
+from bot.schema import migrate_database
+
+NEVER = "300"
+"""For POLL_INTERVAL: what is found is found because it was announced."""
+
+LISTENERS = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE %s AND datname = current_database()"
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with database() as given:
+        migrate_database(given.replace("postgresql://", "postgresql+psycopg://"))
+        yield given
+
+
+async def test_a_worker_is_woken_by_what_another_process_accepts(
+    web: Web,  # noqa: F811
+    variables: dict[str, str],  # noqa: F811
+    slack: SlackStandIn,
+    tmp_path: Path,
+) -> None:
+    with serving("worker", cwd=tmp_path, variables=variables | {"POLL_INTERVAL": NEVER}) as worker:
+        await worker.logged("listening")
+        await accept(web, "143", "announced")
+        await slack.until(lambda: len(answers(slack)) == 1)
+
+
+async def test_a_worker_listens_again_and_finds_what_it_did_not_hear(
+    web: Web,  # noqa: F811
+    variables: dict[str, str],  # noqa: F811
+    url: str,
+    slack: SlackStandIn,
+    tmp_path: Path,
+) -> None:
+    with (
+        psycopg.connect(url, autocommit=True) as administrator,
+        serving("worker", cwd=tmp_path, variables=variables | {"POLL_INTERVAL": NEVER}) as worker,
+    ):
+        await worker.logged("listening")
+        ((pid,),) = administrator.execute(LISTENERS, ["%listening"]).fetchall()
+        administrator.execute("SELECT pg_terminate_backend(%s)", [pid])
+        await worker.logged("announcements_lost")
+        await accept(web, "143", "unheard")
+        await slack.until(lambda: len(answers(slack)) == 1)
+
+
+async def test_behind_a_proxy_that_pools_transactions_everything_works_but_the_listening(
+    start: Start,
+    environment: dict[str, str],
+    url: str,
+    leadsquared: LeadSquaredStandIn,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bot.announcements.HEARD_WITHIN", 0.5)
+    with pooling_proxy(url) as proxy:
+        behind = environment | {"DATABASE_URL": proxy.url, "POLL_INTERVAL": "0.5"}
+        async with start(behind) as first, start(behind) as second:
+            for number in range(10):
+                for bot in (first, second):
+                    bot.slack.request_url = f"{bot.url}/slack/events"
+                    assert await bot.type(f"{143 + number % 3} number {number} by {bot.process.port}") is None
+            await first.at_rest()
+            logged = [""]
+
+            def both_say_so() -> bool:
+                logged.append(capsys.readouterr().err)
+                return "".join(logged).count("announcements_not_heard") == 2
+
+            await until(both_say_so)
+            assert proxy.transactions > 40
+    assert len(leadsquared.ledger.activities) == 20
+    assert len({call.body["Text"] for call in leadsquared.ledger.calls}) == 20
