@@ -32,6 +32,12 @@ LONGEST_PAUSE = 2.0
 SHUTTING_DOWN = ("57P01", "57P02", "57P03")
 """PostgreSQL's codes for a session that its server ends; the socket may still look open at that moment."""
 
+SHARING = 25
+"""Units of work that share a commit at most: the first of them is done only when the last is."""
+
+LONG = 0.5
+"""Seconds of trying in vain from which on whoever waits in the queue is told, instead of being tried for as long again."""
+
 metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_name)s",
@@ -227,7 +233,9 @@ class CommitUnknownError(DatabaseUnavailableError):
 @dataclass(frozen=True, slots=True)
 class _Work:
     do: Callable[[Connection], Any]
-    start_by: float  # by time.monotonic()
+    queued_at: float  # by time.monotonic(), as is:
+    start_by: float
+    hurried: bool  # a person waits for it
     repeatable: bool
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[Any]
@@ -256,9 +264,12 @@ class Database:
         self.process = secrets.token_hex(6)
         self.clock = SteadyClock()
         self.engine = engine_for(url, patience, self.clock)
+        self.lock_wait = patience.busy if self.engine.dialect.name == "sqlite" else 0.0
+        """Seconds that a unit of work which was begun may still wait for another process."""
         self._connection: Connection | None = None
         self._used = False  # it has carried a transaction: when it is lost, the server may well be there
         self._connect_at, self._pause = 0.0, FIRST_PAUSE  # by time.monotonic()
+        self._away_at = 0.0  # by time.monotonic(): when the database was last tried in vain for long
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="database", daemon=True)
         self._thread.start()
@@ -281,7 +292,9 @@ class Database:
         seconds, or was lost with the connection.
         """
         loop = asyncio.get_running_loop()
-        work = _Work(do, time.monotonic() + within, repeatable, loop, loop.create_future())
+        moment = time.monotonic()
+        hurried = answer_within is not None
+        work = _Work(do, moment, moment + within, hurried, repeatable, loop, loop.create_future())
         self._queue.put(work)
         try:
             async with asyncio.timeout(answer_within):
@@ -299,17 +312,26 @@ class Database:
     def _serve(self) -> None:
         while (first := self._queue.get()) is not None:
             batch = [first]
-            while not self._queue.empty():
+            while len(batch) < SHARING and not self._queue.empty():
                 following = self._queue.get()
                 if following is None:
                     self._queue.put(None)
                     break
                 batch.append(following)
             moment = time.monotonic()
-            late = [work for work in batch if work.start_by < moment]
+            late = [work for work in batch if self._is_late(work, moment)]
             _deliver([_Done(work, error=DatabaseUnavailableError("too busy to begin")) for work in late])
-            _deliver(self._run_batch([work for work in batch if work.start_by >= moment]))
+            done = self._run_batch([work for work in batch if not self._is_late(work, moment)])
+            if time.monotonic() > moment + LONG and any(
+                isinstance(one.error, DatabaseUnavailableError) for one in done
+            ):
+                self._away_at = time.monotonic()
+            _deliver(done)
         self._disconnect()
+
+    def _is_late(self, work: _Work, moment: float) -> bool:
+        """Say whether to give a unit up. A person who has waited for a long try in vain does not wait for another."""
+        return work.start_by < moment or (work.hurried and work.queued_at < self._away_at)
 
     def _run_batch(self, batch: list[_Work]) -> list[_Done]:
         """Run units in one transaction; when one of them spoils it, each in a transaction of its own."""

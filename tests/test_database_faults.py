@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import Bot
 from sqlalchemy.engine import Connection
+
+from bot.db import LONG, Database, DatabaseUnavailableError
 
 
 @contextmanager
@@ -90,6 +93,35 @@ async def test_a_button_on_a_locked_database_says_so_and_stays(bot: Bot, tmp_pat
         told = await bot.told_to("U0ANNA")
     assert "try again" in told.text
     assert list(answer.buttons()) == ["Edit and send again"]
+
+
+async def test_whoever_waited_for_a_long_try_in_vain_is_told_without_another(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'any.db'}")
+    begun, all_queued = threading.Event(), threading.Event()
+    ran = []
+
+    def fail_slowly(_connection: Connection) -> None:
+        begun.set()
+        all_queued.wait(10)
+        time.sleep(LONG)  # it is the failing that takes long
+        raise sqlite3.OperationalError("the disk does not answer")
+
+    try:
+        first = asyncio.create_task(database.run(fail_slowly))
+        await asyncio.to_thread(begun.wait, 10)
+        person = asyncio.create_task(database.run(lambda _: ran.append("person"), answer_within=20))
+        worker = asyncio.create_task(database.run(lambda _: ran.append("worker")))
+        await asyncio.sleep(0)  # both are queued now
+        all_queued.set()
+        for waiting in (first, person):
+            with pytest.raises(DatabaseUnavailableError):
+                await waiting
+        await worker
+        assert ran == ["worker"], "what can wait is tried again"
+        await database.run(lambda _: ran.append("later"), answer_within=20)
+        assert ran == ["worker", "later"]
+    finally:
+        await database.close()
 
 
 async def _moment() -> None:

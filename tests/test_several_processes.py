@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from postgres import database
 from sqlalchemy.engine import Connection
 from test_limit import assert_within_the_limit, numbered
 
-from bot.db import Database
+from bot.db import SHARING, Database
 
 
 @pytest.fixture
@@ -79,6 +80,25 @@ async def test_a_connection_lost_while_idle_is_replaced_without_a_word(postgresq
     finally:
         await one.close()
         await other.close()
+
+
+async def test_what_has_queued_up_shares_commits_and_not_all_of_it_one(postgresql: str) -> None:
+    one = Database(_driver(postgresql))
+    all_queued = threading.Event()
+
+    def transaction(connection: Connection) -> int:
+        all_queued.wait(10)
+        return int(connection.execute(sa.text("SELECT txid_current()")).scalar_one())
+
+    try:
+        units = [asyncio.create_task(one.run(transaction)) for _ in range(3 * SHARING)]
+        await asyncio.sleep(0)  # all are queued now
+        all_queued.set()
+        shared = Counter(await asyncio.gather(*units))
+        assert 3 <= len(shared) <= 4
+        assert max(shared.values()) == SHARING
+    finally:
+        await one.close()
 
 
 def _driver(url: str) -> str:

@@ -13,11 +13,11 @@ from bot.activities.submission import Submission
 from bot.db import Database
 from bot.encryption import Keyring
 
-ACCEPT_WITHIN = 0.6
-"""Seconds that what a person waits for may wait for its turn at the database."""
-
 ANSWER_WITHIN = 2.2
 """Seconds after which the person is answered, even when the database is silent: Slack waits 3."""
+
+TAKES = 0.3
+"""Seconds kept for what was begun, with all that shares its commit."""
 
 T = TypeVar("T")
 
@@ -74,6 +74,7 @@ class Acceptance:
         self._rows = Rows(keyring)
         self._accepting = AcceptanceStatements(database.engine)
         self._announcing = {} if database.engine.dialect.name == "sqlite" else {"process": database.process}
+        self._begin_within = max(ANSWER_WITHIN - TAKES - database.lock_wait, TAKES)
 
     async def accept(self, submission: Submission, *, despite: str | None = None) -> Accepted | Unmapped | Double:
         """Commit a submission, unless it would double what was recorded before.
@@ -190,7 +191,7 @@ class Acceptance:
 
     async def _promptly(self, do: Callable[[Connection], T]) -> T:
         # Each of these is repeatable: the key, the resolution or the state decides what a second run still changes.
-        return await self._database.run(do, within=ACCEPT_WITHIN, answer_within=ANSWER_WITHIN, repeatable=True)
+        return await self._database.run(do, within=self._begin_within, answer_within=ANSWER_WITHIN, repeatable=True)
 
     def _insert(self, connection: Connection, row: dict[str, Any], *, despite: int) -> Accepted | Unmapped | Double:
         """Store a row, or say why not. `despite` is the seq up to which doubles are wanted."""
