@@ -1,10 +1,17 @@
 """LeadSquared's 25 calls in 5 seconds, as the server sees them, with the whole budget used."""
 
 import asyncio
+import sqlite3
+import time
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
+import sqlalchemy as sa
 from conftest import Bot, Start
+from postgres import until
 
+from bot.db import attempts
 from bot.playground.leadsquared import Behaviour, Call, LeadSquaredStandIn
 
 
@@ -45,6 +52,27 @@ async def test_the_limit_is_the_tenants_own(start: Start, environment: dict[str,
     calls = sorted(bot.leadsquared.ledger.calls, key=lambda call: call.at)
     assert calls[3].at - calls[0].at >= 5
     assert len(calls) == 5
+
+
+async def test_a_slot_is_held_from_the_answer_on_and_not_from_when_it_was_written_down(
+    bot: Bot, tmp_path: Path
+) -> None:
+    bot.leadsquared.latency = 0.3
+    await bot.type("143 hello")
+    await until(lambda: bot.leadsquared._arrivals["22824"])
+    with sqlite3.connect(tmp_path / "bot.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await until(lambda: bot.leadsquared.on("143"))
+        let_go_at = time.time() + 0.5  # by then the answer is there, and waits to be written down
+        await until(lambda: time.time() > let_go_at)
+        other.execute("ROLLBACK")
+    other.close()
+    await bot.at_rest()
+
+    columns = sa.select(attempts.c.started_at, attempts.c.answered_at, attempts.c.occupied_until)
+    (row,) = await bot.parts.database.run(lambda connection: connection.execute(columns).all())
+    assert row.started_at + 0.3 <= row.answered_at < let_go_at
+    assert row.occupied_until - row.answered_at == pytest.approx(5, abs=0.01)
 
 
 async def test_a_long_wait_for_its_turn_is_told(bot: Bot) -> None:

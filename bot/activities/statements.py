@@ -98,12 +98,13 @@ class SendingStatements:
                 occupied_until=now() + sa.bindparam("lease", type_=sa.Double) + WINDOW,
             )
         )
+        answered = now() - sa.bindparam("ago", type_=sa.Double)
         self.end_attempt = prepare(
             attempts.update()
             .where(attempts.c.delivery_seq == _bind(_d.seq), attempts.c.number == _bind(attempts.c.number))
             .values(
-                answered_at=now(),
-                occupied_until=now() + sa.bindparam("occupied_for", type_=sa.Double),
+                answered_at=answered,
+                occupied_until=answered + sa.bindparam("occupied_for", type_=sa.Double),
                 outcome=_bind(attempts.c.outcome),
             )
         )

@@ -2,6 +2,7 @@
 
 import math
 import secrets
+import time
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -159,7 +160,11 @@ class Outbox:
         ]
 
     async def settle(self, claimed: Claimed, outcome: Outcome, decision: Decision) -> bool:
-        """Write down what became of an attempt. False: somebody else had settled it, and nothing was changed."""
+        """Write down what became of an attempt that was answered just now.
+
+        False: somebody else had settled it, and nothing was changed.
+        """
+        answered = time.monotonic()
         delivery = claimed.delivery
         # A call that was never made has not used its slot.
         occupied_for = 0.0 if isinstance(outcome, NotSent) else WINDOW
@@ -167,7 +172,8 @@ class Outbox:
         mine = {"_seq": delivery.seq, "_attempts": delivery.attempts}
 
         def write(connection: Connection) -> bool:
-            self._sending.end_attempt(connection, **attempt, occupied_for=occupied_for)
+            ago = time.monotonic() - answered  # measured before the database's now: never too long ago
+            self._sending.end_attempt(connection, **attempt, ago=ago, occupied_for=occupied_for)
             if decision.hold_tenant_until is not None:
                 self._sending.hold_tenant(connection, _id=delivery.tenant_id, _resume_at=decision.hold_tenant_until)
             if isinstance(decision, Repeat):
@@ -206,7 +212,7 @@ class Outbox:
         """Let what was claimed be claimed anew: nobody heard of that claim, so nothing of it was sent."""
         for seq, attempts in self._sending.lost(connection, _claimed_by=name).fetchall():
             attempt = {"_seq": seq, "_number": attempts, "_outcome": "not_begun"}
-            self._sending.end_attempt(connection, **attempt, occupied_for=0.0)
+            self._sending.end_attempt(connection, **attempt, ago=0.0, occupied_for=0.0)
             self._sending.give_back(connection, _seq=seq, _attempts=attempts)
 
     # -- telling
