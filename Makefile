@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: help playground test lint typecheck unit format lock benchmark clean
+.PHONY: help playground test lint typecheck unit format lock benchmark flood scale clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ format: $(VENV)/.dev ## Format the code
 
 benchmark: $(VENV)/.dev ## Measure acceptance against stock Bolt
 	$(BIN)/python -m benchmarks.acceptance
+
+flood: $(VENV)/.dev ## Send 2,000 commands at once, to the end
+	$(BIN)/python -m benchmarks.flood
 
 lock: $(VENV)/.dev ## Compile the requirements anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -43,10 +43,19 @@ class Server:
         raise BenchmarkError(f"a server did not start:\n{self._log.read_text()[-2000:]}")
 
     def memory(self) -> float:
-        """Return what is resident in memory (VmRSS), in MB."""
+        """Return what is resident in memory, in MB."""
+        return self._status("VmRSS") / 1024
+
+    def peak_memory(self) -> float:
+        """Return the most that was resident in memory since the start, or since `forget_peak`, in MB."""
+        return self._status("VmHWM") / 1024
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
+
+    def _status(self, name: str) -> int:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
-        kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
-        return int(kilobytes) / 1024
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith(f"{name}:")))
 
     def cpu(self) -> float:
         """Return the processor time used so far by the process, in seconds."""
@@ -79,7 +88,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
     # None of this machine's settings, and the repository's code from wherever the process works.
     return {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), **settings}
 
@@ -90,7 +99,7 @@ def serving(arguments: list[str], directory: Path, port: int, **settings: str) -
     log = directory / f"{arguments[0]}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *arguments], cwd=directory, env=_environment(settings), stdout=output, stderr=output
+            [sys.executable, "-m", *arguments], cwd=directory, env=environment(settings), stdout=output, stderr=output
         )
         server = Server(process, port, log)
         try:
@@ -102,7 +111,7 @@ def serving(arguments: list[str], directory: Path, port: int, **settings: str) -
 def load(plan: Plan) -> Result:
     """Carry out a plan in a process of its own."""
     arguments = [sys.executable, "-m", "benchmarks.load", json.dumps(asdict(plan))]
-    done = subprocess.run(arguments, cwd=ROOT, env=_environment({}), capture_output=True, timeout=120, check=False)
+    done = subprocess.run(arguments, cwd=ROOT, env=environment({}), capture_output=True, timeout=120, check=False)
     if done.returncode:
         raise BenchmarkError(f"the load generator failed:\n{done.stderr.decode()[-2000:]}")
     return Result(**json.loads(done.stdout))

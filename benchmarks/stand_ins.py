@@ -1,7 +1,8 @@
 """Slack's Web API and LeadSquared, as little of them as the measurements need: `python -m benchmarks.stand_ins <port>`.
 
 A process of their own, so that their work is not counted as the bot's. Both say yes at once; Slack, as the real one
-does, takes only so many messages per channel. `/arrivals` tells when each ticket's POST came in.
+does, takes only so many messages per channel (or, with a second argument, that many at once). `/arrivals` tells when
+each ticket's POST came in, `/told` what was written in threads.
 """
 
 import sys
@@ -17,9 +18,11 @@ BURST = 30
 
 
 class StandIns:
-    def __init__(self) -> None:
+    def __init__(self, burst: int = BURST) -> None:
+        self._burst = float(burst)
         self._arrivals: dict[str, float] = {}
-        self._budget: dict[str, float] = defaultdict(lambda: float(BURST))
+        self._told: list[str] = []
+        self._budget: dict[str, float] = defaultdict(lambda: self._burst)
         self._counted_at: dict[str, float] = {}
         self._messages = 0
 
@@ -31,6 +34,7 @@ class StandIns:
                 web.post("/slack/chat.postMessage", self._post_message),
                 web.post("/slack/{method}", self._slack),
                 web.get("/arrivals", self._tell_arrivals),
+                web.get("/told", self._tell_told),
             ]
         )
         return application
@@ -44,18 +48,22 @@ class StandIns:
     async def _tell_arrivals(self, _request: web.Request) -> web.Response:
         return web.json_response(self._arrivals)
 
+    async def _tell_told(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._told)
+
     async def _post_message(self, request: web.Request) -> web.Response:
-        channel = str(
-            (await request.json() if request.content_type == "application/json" else await request.post())["channel"]
-        )
+        message = await request.json() if request.content_type == "application/json" else await request.post()
+        channel = str(message["channel"])
         moment = time.monotonic()
         earned = moment - self._counted_at.get(channel, moment)
         self._counted_at[channel] = moment
-        self._budget[channel] = min(self._budget[channel] + earned, float(BURST))
+        self._budget[channel] = min(self._budget[channel] + earned, self._burst)
         if self._budget[channel] < 1:
             return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers={"Retry-After": "1"})
         self._budget[channel] -= 1
         self._messages += 1
+        if message.get("thread_ts"):
+            self._told.append(str(message["text"]))
         return web.json_response({"ok": True, "channel": channel, "ts": f"{int(time.time())}.{self._messages:06}"})
 
     async def _slack(self, request: web.Request) -> web.Response:
@@ -67,4 +75,5 @@ class StandIns:
 
 
 if __name__ == "__main__":
-    web.run_app(StandIns().application(), host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None)
+    port, burst = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else BURST
+    web.run_app(StandIns(burst).application(), host="127.0.0.1", port=port, access_log=None, print=None)

@@ -93,6 +93,7 @@ class LeadSquaredStandIn(StandIn):
         self.tickets = dict(tickets)
         self.ledger = Ledger()
         self.latency = 0.0
+        self.calls_per_window = CALLS
         self._arrivals: dict[str, deque[float]] = defaultdict(deque)
         self._busy_for: set[tuple[str, str]] = set()
 
@@ -157,7 +158,7 @@ class LeadSquaredStandIn(StandIn):
         arrivals = self._arrivals[org_id]
         while arrivals and arrivals[0] <= arrived - WINDOW:
             arrivals.popleft()
-        if len(arrivals) >= CALLS:
+        if len(arrivals) >= self.calls_per_window:
             return False
         arrivals.append(arrived)
         return True
