@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: help playground test lint typecheck unit format lock benchmark flood scale clean
+.PHONY: help playground test lint typecheck unit faults format lock benchmark flood scale clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ typecheck: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered
+
+faults: $(VENV)/.dev ## Kill, starve and stop the bot for minutes, and audit what became of each command
+	$(BIN)/pytest tests/faults -m faults -n auto --dist worksteal
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .

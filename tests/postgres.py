@@ -155,6 +155,10 @@ class Serving:
     def status(self) -> int | None:
         return self._process.poll()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def signal(self, number: int = signal.SIGTERM) -> None:
         self._process.send_signal(number)
 
@@ -178,12 +182,14 @@ class Serving:
 
 
 @contextmanager
-def serving(*arguments: str, cwd: Path, variables: Mapping[str, str]) -> Iterator[Serving]:
+def serving(
+    *arguments: str, cwd: Path, variables: Mapping[str, str], command: Sequence[str] = BOT
+) -> Iterator[Serving]:
     """Start `python -m bot …` and kill it at the end of the block, if it is still there."""
     log = cwd / f"{arguments[0]}-{secrets.token_hex(3)}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [*BOT, *arguments],
+            [*command, *arguments],
             cwd=cwd,
             env=surroundings({"LOG_FORMAT": "json", **variables}),
             stdin=subprocess.DEVNULL,

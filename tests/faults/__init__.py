@@ -1,0 +1,1 @@
+"""The fault bench: real processes that are killed and starved, and an audit of what became of every command."""

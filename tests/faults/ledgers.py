@@ -1,0 +1,141 @@
+"""Reads the ledgers of an audit: the database's rows, and what the bot said in Slack."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+
+from bot.activities.delivery import State
+from bot.encryption import Keyring
+from bot.leadsquared.outcome import Problem
+from bot.playground.workspace import Posted
+from faults.audit import AtOnce, Crash, Kind, Row, Said
+
+_DELIVERIES = """
+    SELECT d.seq, d.id, d.ticket_id, d.text, d.state, d.activity_id, d.problem, d.retry_of, d.tell_at IS NOT NULL,
+           a.started_at, a.answered_at
+    FROM deliveries d LEFT JOIN attempts a ON a.delivery_seq = d.seq AND a.number = d.attempts
+    ORDER BY d.seq
+"""
+_UNFINISHED = "SELECT count(*) FROM deliveries WHERE state IN ('accepted', 'sending') OR tell_at IS NOT NULL"
+_IN_HAND = (
+    "SELECT id, state = 'sending', tell_lease_until IS NOT NULL FROM deliveries "
+    "WHERE state = 'sending' OR tell_lease_until IS NOT NULL"
+)
+_END_LEASES = (
+    "UPDATE deliveries SET lease_until = 0 WHERE state = 'sending'",
+    "UPDATE deliveries SET tell_lease_until = 0 WHERE tell_lease_until IS NOT NULL",
+)
+_REFERENCE = re.compile(r"Reference ([a-z2-7]{12})")
+_ID = re.compile(r"activity Id (\S+)")
+_STATES = {"⏳": State.ACCEPTED, "✅": State.RECORDED, "❌": State.REJECTED, "⚠️": State.UNKNOWN}
+_ANCHOR = "a portal activity"
+
+
+class DatabaseLedger:
+    """What the bot's database holds, read beside the bot. `url` as in DATABASE_URL."""
+
+    def __init__(self, url: str, secret: str) -> None:
+        self.url = url
+        self._keyring = Keyring([secret])
+        self._texts: dict[bytes, str] = {}  # decrypted already
+
+    def rows(self) -> list[Row]:
+        """Return every delivery, in the order of acceptance."""
+        return [
+            Row(
+                seq=seq,
+                reference=id_,
+                ticket=ticket,
+                text=self._text(text),
+                state=State(state),
+                activity_id=activity_id,
+                problem=Problem(problem) if problem else None,
+                retry_of=retry_of,
+                to_tell=bool(to_tell),
+                sent_at=sent_at,
+                answered_at=answered_at,
+            )
+            for (
+                seq,
+                id_,
+                ticket,
+                text,
+                state,
+                activity_id,
+                problem,
+                retry_of,
+                to_tell,
+                sent_at,
+                answered_at,
+            ) in self._read(_DELIVERIES)
+        ]
+
+    def unfinished(self) -> int:
+        """Count what is not settled, or not told."""
+        return int(self._read(_UNFINISHED)[0][0])
+
+    def in_hand(self) -> Crash:
+        """Say what is being sent and told by whoever lives, or died."""
+        found = self._read(_IN_HAND)
+        return Crash(
+            sending=frozenset(id_ for id_, sending, _ in found if sending),
+            telling=frozenset(id_ for id_, _, telling in found if telling),
+        )
+
+    def end_leases(self) -> None:
+        """As if the time had passed after which a process that holds a delivery is taken for dead."""
+        with self._connected("rw") as connection:
+            for statement in _END_LEASES:
+                connection.execute(statement)
+            connection.commit()
+
+    def _read(self, query: str) -> list[Any]:
+        # Read-only: whoever closes the last connection that may write tidies up what a crash left behind.
+        with self._connected("ro") as connection:
+            return list(connection.execute(query).fetchall())
+
+    @contextmanager
+    def _connected(self, mode: str) -> Iterator[Any]:
+        connection: Any
+        if self.url.startswith("sqlite"):
+            file = self.url.removeprefix("sqlite:///")
+            connection = sqlite3.connect(f"file:{file}?mode={mode}", uri=True, timeout=5)
+        else:
+            connection = psycopg.connect(self.url, connect_timeout=2)
+        with closing(connection):
+            yield connection
+
+    def _text(self, token: bytes) -> str:
+        if token not in self._texts:
+            self._texts[token] = self._keyring.decrypt(token)
+        return self._texts[token]
+
+
+def said(posted: Posted) -> Said | None:
+    """Return what a message says of a delivery, as it stands now; None when it is about none."""
+    reference = _REFERENCE.search(posted.text)
+    state = next((state for icon, state in _STATES.items() if posted.text.startswith(icon)), None)
+    if reference is None or state is None:
+        return None
+    first = posted.text.splitlines()[0]
+    found = Said(reference[1], Kind.NOTE if state is State.ACCEPTED else Kind.ANSWER, state)
+    if _ANCHOR in first:
+        return replace(found, kind=Kind.ANCHOR)
+    id_ = _ID.search(first)
+    return replace(found, activity_id=id_[1].rstrip(",")) if id_ and state is State.RECORDED else found
+
+
+def at_once(shown: Posted | None) -> AtOnce:
+    """Return what it means that a command was answered so."""
+    if shown is None:
+        return AtOnce.ACKNOWLEDGED
+    if "*Not recorded, try again*" in shown.text:
+        return AtOnce.REFUSED
+    if "*Not known whether this was kept*" in shown.text or "failed with the error" in shown.text:
+        return AtOnce.UNSURE
+    return AtOnce.OTHER

@@ -1,0 +1,81 @@
+"""kill -9 at random moments under load: one process again and again, or one of two that share a database."""
+
+import asyncio
+import random
+from itertools import product
+
+from postgres import Serving
+
+from faults.bench import Bench
+from faults.forms import KINDS, forms
+
+JITTER = 0.2
+LIVES = 1.2
+"""Seconds that a process lives at most, from the moment at which it may be sent commands."""
+
+STARTS = 0.8
+"""Seconds in which a process starts, more or less: some die before they serve."""
+
+LOOK_EVERY = 10
+"""Rounds after which people look at what is unknown, and send it again."""
+
+
+@forms("kind, rounds", short=product(KINDS, [2]), long=product(KINDS, [200]))
+async def test_a_process_that_dies_at_random_moments_loses_and_doubles_nothing(bench: Bench, rounds: int) -> None:
+    slow_down(bench)
+    for number in range(1, rounds + 1):
+        process = bench.begin()
+        async with bench.people_typing():
+            await live_for_a_while(bench, process)
+            if number % LOOK_EVERY == 0:
+                await bench.send_again()
+            await bench.kill(process)
+        bench.audit(at_rest=False)
+    await end(bench, long=rounds > LOOK_EVERY)
+
+
+@forms("kind, rounds", short=[("postgresql", 1)], long=product(KINDS, [30]))
+async def test_one_of_two_processes_dies_and_the_other_goes_on(bench: Bench, rounds: int) -> None:
+    slow_down(bench)
+    survivor, other = await bench.start(), await bench.start()
+    async with bench.people_typing():
+        for number in range(1, rounds + 1):
+            await asyncio.sleep(random.random() * LIVES)
+            await bench.kill(other)
+            survivor, other = await bench.start(), survivor
+            if number % LOOK_EVERY == 0:
+                await bench.send_again()
+            bench.audit(at_rest=False)
+    await end(bench, long=rounds > LOOK_EVERY)
+
+
+def slow_down(bench: Bench) -> None:
+    """Have both sides take their time, so that a process dies in the midst of an exchange more often than not."""
+    bench.slack.jitter = bench.leadsquared.jitter = JITTER
+
+
+async def live_for_a_while(bench: Bench, process: Serving) -> None:
+    """Let a process live for a random time; in one round of five it dies while it starts."""
+    if random.random() < 0.2:
+        await asyncio.sleep(random.random() * STARTS)
+        return
+    await bench.serves(process)
+    await asyncio.sleep(random.random() * LIVES)
+
+
+async def end(bench: Bench, *, long: bool) -> None:
+    """Wait until all has ended, have people send again what is unknown, and hold the ledgers together.
+
+    The long form waits the leases of the dead out.
+    """
+    if not long:
+        await bench.kill_all()
+        bench.database.end_leases()
+    if not bench.serves_somewhere:
+        await bench.start()
+    await bench.rest()
+    bench.audit()
+    await bench.send_again()
+    await bench.rest()
+    ledgers = bench.audit()
+    assert ledgers.clicked or not long
