@@ -1,0 +1,79 @@
+"""The clock of the bot's machine is an hour off, from one moment to the next: while the bot runs, and between two starts.
+
+On SQLite it is the database's clock as well. By websocket: Slack's signatures are good for five minutes only.
+"""
+
+import asyncio
+import struct
+from pathlib import Path
+
+import pytest
+from postgres import until
+
+from faults.bench import Bench, tickets_of
+from faults.forms import KINDS, forms
+
+STEPS = (3600.0, -3600.0)
+JITTER = 0.3
+
+
+class Clock:
+    """The clock of processes that are started with `variables`."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        file.write_bytes(struct.pack("d", 0.0))
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {"FAULTS_CLOCK": str(self._file)}
+
+    def step(self, seconds: float) -> None:
+        # In place: the process has the file in its memory.
+        with self._file.open("r+b") as file:
+            file.write(struct.pack("d", seconds))
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    return Clock(tmp_path / "clock")
+
+
+@forms(
+    "kind, seconds, burst",
+    short=[("sqlite", seconds, 6) for seconds in STEPS],
+    long=[(kind, seconds, 40) for kind in KINDS for seconds in STEPS],
+)
+async def test_a_clock_that_steps_while_the_bot_runs(bench: Bench, clock: Clock, seconds: float, burst: int) -> None:
+    bench.by_websocket = True
+    bench.leadsquared.jitter = bench.slack.jitter = JITTER
+    await bench.start(clock.variables)
+    await bench.type_all(burst, tickets_of(1))  # in the long form more than the tenant's limit lets through at once
+    await until(lambda: len(bench.leadsquared.posts) >= min(burst, 25) // 2)
+    clock.step(seconds)
+    await bench.type_all(burst, tickets_of(1))
+    await bench.rest()
+    ledgers = bench.audit()
+    assert len(ledgers.rows) >= burst
+
+
+@forms(
+    "kind, seconds, wait",
+    short=[("sqlite", seconds, False) for seconds in STEPS],
+    long=[(kind, seconds, True) for kind in KINDS for seconds in STEPS],
+)
+async def test_a_clock_that_steps_between_two_starts(bench: Bench, clock: Clock, seconds: float, *, wait: bool) -> None:
+    """Where it does not `wait` for the lease, it ends it."""
+    bench.by_websocket = True
+    bench.leadsquared.late = JITTER
+    process = await bench.start(clock.variables)
+    await bench.type_all(12)
+    await until(lambda: bench.leadsquared.posts)
+    await bench.kill(process)
+    clock.step(seconds)
+    if not wait:
+        bench.database.end_leases()
+    await bench.start(clock.variables)
+    await asyncio.gather(bench.type_all(6), bench.rest())
+    await bench.rest()
+    bench.audit()
