@@ -406,7 +406,10 @@ class Database:
 
     def _is_lost(self, error: BaseException) -> bool:
         """Say whether it is the connection that is gone; a file has none to lose."""
-        driver: Any = None if self._connection is None else self._connection.connection.driver_connection
+        connection = self._connection
+        if connection is not None and connection.invalidated:
+            return True  # SQLAlchemy has seen it; asked for the driver's connection now, it would connect anew, and raise
+        driver: Any = None if connection is None else connection.connection.driver_connection
         return bool(getattr(driver, "closed", False)) or getattr(error, "sqlstate", None) in SHUTTING_DOWN
 
     def _translate(self, error: Exception) -> Exception:
