@@ -408,7 +408,9 @@ class Database:
         """Say whether it is the connection that is gone; a file has none to lose."""
         connection = self._connection
         if connection is not None and connection.invalidated:
-            return True  # SQLAlchemy has seen it; asked for the driver's connection now, it would connect anew, and raise
+            return (
+                True  # SQLAlchemy has seen it; asked for the driver's connection now, it would connect anew, and raise
+            )
         driver: Any = None if connection is None else connection.connection.driver_connection
         return bool(getattr(driver, "closed", False)) or getattr(error, "sqlstate", None) in SHUTTING_DOWN
 

@@ -11,14 +11,13 @@ from contextlib import AsyncExitStack
 import sqlalchemy as sa
 import structlog
 from aiohttp import web
-from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
-from slack_sdk.errors import SlackApiError
 
 from bot.app import Parts, build
 from bot.db import DatabaseUnavailableError
 from bot.settings import DEFAULT_PORT, Settings
 from bot.slack.front import http_application
 from bot.slack.installations import Identity
+from bot.slack.sockets import SocketMode
 from bot.tenants.directory import Scope
 from bot.tenants.tenant import ENVIRONMENT, Tenant
 
@@ -60,7 +59,8 @@ class Process:
         self._parts = parts
         self._settings = parts.settings
         self._surface = surface
-        self._socket: AsyncSocketModeHandler | None = None
+        self._socket: SocketMode | None = None
+        self._holding: asyncio.Task[None] | None = None
         self._site: web.TCPSite | None = None
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None] | None = None) -> None:
@@ -97,7 +97,7 @@ class Process:
         """Say of each thing that serving depends on whether it is there."""
         checks = {"database": await self._database_answers(), "slack": self._parts.installation.identity is not None}
         if self._socket is not None:
-            checks["socket_mode"] = await self._socket.client.is_connected()
+            checks["socket_mode"] = await self._socket.connected()
         return checks
 
     async def _open(self, stack: AsyncExitStack) -> None:
@@ -115,28 +115,21 @@ class Process:
                 raise CannotListenError(error) from error
         if settings.slack_app_token is not None:
             token = settings.slack_app_token.get_secret_value()
-            self._socket = AsyncSocketModeHandler(self._parts.bolt, token, web_client=self._parts.web.client(token))
-            stack.push_async_callback(self._socket.close_async)
-            stack.push_async_callback(_cancel, [asyncio.create_task(_keep_going("socket_mode", self._connect_socket))])
-
-    async def _connect_socket(self) -> None:
-        """Open the websocket; from then on Slack's client keeps it open."""
-        pause = TRY_AGAIN
-        while self._socket is not None:
-            try:
-                await self._socket.connect_async()  # type: ignore[no-untyped-call]
-            except SlackApiError as error:
-                _log.error("socket_mode_refused", reason=error.response.get("error"))
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
-                continue
-            return
+            client, connections = self._parts.web.client(token), settings.slack_socket_connections
+            self._socket = SocketMode(self._parts.bolt, token, client, connections=connections)
+            stack.push_async_callback(self._close_socket)
+            self._holding = asyncio.create_task(_keep_going("socket_mode", self._socket.run))
 
     async def _close_surface(self) -> None:
         if self._site is not None:
             await self._site.stop()
+        await self._close_socket()
+
+    async def _close_socket(self) -> None:
+        if self._holding is not None:
+            await _cancel([self._holding])
         if self._socket is not None:
-            await self._socket.close_async()  # type: ignore[no-untyped-call]
+            await self._socket.close()
 
     async def _finish(self, loops: list[asyncio.Task[None]]) -> None:
         until = time.monotonic() + self._settings.shutdown_grace - CLOSING

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     slack_bot_token: SecretStr | None = None
     slack_signing_secret: SecretStr | None = None
     slack_app_token: SecretStr | None = None
+    slack_socket_connections: Annotated[int, Field(ge=1, le=10)] = 2
     slack_api_url: str = "https://slack.com/api/"
 
     leadsquared_api_url: str | None = None

@@ -130,7 +130,7 @@ async def test_a_log_of_everything_that_can_happen_holds_no_secret_and_no_custom
         url = await process.url()
         await process.logged("slack_identified")
         if mode == "socket mode":
-            await asyncio.wait_for(slack.connected.wait(), 10)
+            await asyncio.wait_for(slack.sockets.connected.wait(), 10)
         else:
             slack.request_url = f"{url}/slack/events"
         journey = Journey(process, slack, leadsquared, tmp_path / "bot.db")

@@ -18,6 +18,7 @@ from slack_sdk.signature import SignatureVerifier
 from bot.playground.limits import problems_of_message, problems_of_view
 from bot.playground.modals import Modals, inputs
 from bot.playground.server import StandIn
+from bot.playground.sockets import Sockets
 from bot.playground.workspace import APP_ID, BOT_ID, BOT_USER, Posted, Workspace
 
 BOT_TOKEN = "xoxb-playground"
@@ -58,9 +59,7 @@ class SlackStandIn(StandIn):
         self.down = False  # every call of the bot's is answered with an error
         self.scopes = SCOPES
         self.page = 100  # messages of a thread that one call brings at most
-        self.connected = asyncio.Event()
-        self._sockets: list[web.WebSocketResponse] = []
-        self._acks: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self.sockets = Sockets()
         self._clock = itertools.count(1)
         self._triggers: dict[str, float] = {}  # issued and not used, by time.monotonic()
         self.modals = Modals()
@@ -74,7 +73,7 @@ class SlackStandIn(StandIn):
             web.post("/api/{method}", self._web_api),
             web.get("/api/{method}", self._web_api),
             web.post("/response/{id}", self._response_url),
-            web.get("/socket/{id}", self._socket),
+            web.get("/socket/{id}", self.sockets.serve),
             web.get("/_state", self._state),
             web.post("/_faults/{method}", self._add_faults),
         ]
@@ -279,7 +278,7 @@ class SlackStandIn(StandIn):
     ) -> dict[str, Any]:
         try:
             async with asyncio.timeout(ACK_WITHIN):
-                return await (self._send_http(body) if self.request_url else self._send_socket(kind, payload))
+                return await (self._send_http(body) if self.request_url else self.sockets.send(kind, payload))
         except TimeoutError:
             return {"failed": "operation_timeout"}
         except aiohttp.ClientError:
@@ -304,14 +303,6 @@ class SlackStandIn(StandIn):
                 return {}
             answer: dict[str, Any] = json.loads(text) if response.content_type == "application/json" else {"text": text}
             return answer
-
-    async def _send_socket(self, kind: str, payload: dict[str, Any], envelope_id: str | None = None) -> dict[str, Any]:
-        envelope = envelope_id or secrets.token_hex(16)
-        self._acks[envelope] = asyncio.get_running_loop().create_future()
-        await self._sockets[-1].send_json(
-            {"type": kind, "envelope_id": envelope, "accepts_response_payload": True, "payload": payload}
-        )
-        return await self._acks[envelope]
 
     async def _shown_at_once(self, answer: dict[str, Any], channel: str, person: str) -> Posted | None:
         failed = f"/portal-activity failed with the error {answer['failed']}" if "failed" in answer else ""
@@ -357,7 +348,7 @@ class SlackStandIn(StandIn):
         }
 
     async def _apps_connections_open(self, _arguments: dict[str, Any]) -> dict[str, Any]:
-        return {"ok": True, "url": f"ws://127.0.0.1:{self.port}/socket/{secrets.token_hex(8)}"}
+        return {"ok": True, "url": f"ws://127.0.0.1:{self.port}/socket/{self.sockets.ticket()}"}
 
     async def _users_info(self, arguments: dict[str, Any]) -> dict[str, Any]:
         person = self.workspace.people.get(str(arguments.get("user")))
@@ -483,25 +474,6 @@ class SlackStandIn(StandIn):
         else:
             await self._show(Posted(channel, self._ts(), payload["text"], payload.get("blocks", []), ephemeral=person))
         return web.Response(text="ok")
-
-    async def _socket(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.send_json(
-            {"type": "hello", "num_connections": len(self._sockets) + 1, "connection_info": {"app_id": "A0"}}
-        )
-        self._sockets.append(socket)
-        self.connected.set()
-        try:
-            async for frame in socket:
-                if frame.type is aiohttp.WSMsgType.TEXT and frame.data.startswith("{"):
-                    answer = json.loads(frame.data)
-                    waiting = self._acks.pop(answer.get("envelope_id", ""), None)
-                    if waiting is not None and not waiting.done():
-                        waiting.set_result(answer.get("payload") or {})
-        finally:
-            self._sockets.remove(socket)
-        return socket
 
     # -- what can be read and switched from outside
 

@@ -307,7 +307,7 @@ async def _open(ask: Ask) -> AsyncIterator[Playground]:
         process = Process(parts, surface=True)
         running = asyncio.create_task(process.run(stop, started.set))
         try:
-            await slack.connected.wait()
+            await slack.sockets.connected.wait()
             while not all((await process.ready()).values()):
                 await asyncio.sleep(0.01)
             await furnish(slack)

@@ -74,7 +74,7 @@ class Chat(SlackStandIn):
 
     def is_connected(self) -> bool:
         """Say whether a websocket of the bot's is there."""
-        return bool(self._sockets)
+        return bool(self.sockets.open)
 
     async def _send(
         self, kind: Literal["slash_commands", "interactive"], payload: dict[str, Any], body: str

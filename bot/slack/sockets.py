@@ -1,0 +1,100 @@
+"""Socket Mode that holds: several websockets, each watched, and replaced when it is gone or says nothing more."""
+
+import asyncio
+import contextlib
+import logging
+import random
+
+import structlog
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+_log = structlog.get_logger(__name__)
+
+PING = 4.0
+"""Seconds between pings. A websocket that does not answer one within half of that is closed."""
+
+LOOK = 0.5
+"""Seconds between looks at a websocket."""
+
+MISSING = 2.0
+"""Seconds without a websocket after which it is replaced: Slack's client replaces what Slack asks it to by itself."""
+
+CONNECT_WITHIN = 10.0
+CLOSE_WITHIN = 2.0
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+
+
+class SocketMode:
+    """Keeps `connections` websockets to Slack open. Slack sends each envelope to one of them.
+
+    Slack's own client speaks the protocol; but it gives a lost websocket up only after minutes, and tries an address again
+    that was good for once. So each is watched from outside, and a client that has none is replaced by a new one.
+    """
+
+    def __init__(self, bolt: AsyncApp, token: str, client: AsyncWebClient, *, connections: int) -> None:
+        self._bolt = bolt
+        self._token = token
+        self._client = client
+        self._handlers: list[AsyncSocketModeHandler | None] = [None] * connections
+
+    async def run(self) -> None:
+        """Hold the websockets until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(len(self._handlers)):
+                group.create_task(self._hold(number))
+
+    async def connected(self) -> bool:
+        """Say whether Slack can reach the bot: one websocket is enough."""
+        return any([await handler.client.is_connected() for handler in self._handlers if handler is not None])
+
+    async def close(self) -> None:
+        """Close them all. `run` must have been cancelled."""
+        await asyncio.gather(*(_close(handler) for handler in self._handlers if handler is not None))
+        self._handlers = [None] * len(self._handlers)
+
+    async def _hold(self, number: int) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            handler = self._handlers[number] = self._new_handler()
+            try:
+                async with asyncio.timeout(CONNECT_WITHIN):
+                    await handler.connect_async()  # type: ignore[no-untyped-call]
+            except SlackApiError as error:
+                _log.error("socket_mode_refused", connection=number, reason=error.response.get("error"))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next try is with a new client
+                _log.warning("socket_mode_not_connected", connection=number, reason=type(error).__name__)
+            else:
+                _log.info("socket_mode_connected", connection=number)
+                pause = FIRST_PAUSE
+                await _until_missing(handler)
+                _log.warning("socket_mode_lost", connection=number)
+            self._handlers[number] = None
+            await _close(handler)
+            await asyncio.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - jitter
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _new_handler(self) -> AsyncSocketModeHandler:
+        return AsyncSocketModeHandler(
+            self._bolt, self._token, logging.getLogger("slack_bolt.socket"), self._client, ping_interval=PING
+        )
+
+
+async def _until_missing(handler: AsyncSocketModeHandler) -> None:
+    missing = 0.0
+    while missing < MISSING:
+        await asyncio.sleep(LOOK)
+        missing = 0.0 if await handler.client.is_connected() else missing + LOOK
+
+
+async def _close(handler: AsyncSocketModeHandler) -> None:
+    # A websocket that is half-open cannot be said goodbye to.
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(CLOSE_WITHIN):
+            await handler.close_async()  # type: ignore[no-untyped-call]
+            return
+    with contextlib.suppress(Exception):
+        await handler.client.aiohttp_client_session.close()
