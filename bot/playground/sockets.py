@@ -41,7 +41,10 @@ class Connection:
 
 
 class Sockets:
-    """All websockets that the bot has open; Slack does not know which are half-open. `connected` is set when the first has been opened; `tickets` are addresses that open one once."""
+    """All websockets that the bot has open; Slack does not know which are half-open.
+
+    `connected` is set when the first has been opened. An address opens one websocket, once: `ticket`.
+    """
 
     def __init__(self) -> None:
         self.open: list[Connection] = []
