@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from slack_bolt.async_app import AsyncApp
 
 from bot.activities.acceptance import Acceptance
+from bot.activities.looker import LOOK_AFTER, Looker
 from bot.activities.store import Outbox
 from bot.activities.teller import Teller
 from bot.activities.worker import Worker
@@ -44,6 +45,7 @@ class Parts:
     outbox: Outbox
     worker: Worker
     teller: Teller
+    looker: Looker | None  # None: what is unknown is left to people
     announcements: Announcements | None  # None: SQLite announces nothing
     background: Background
     installation: SingleInstallation
@@ -63,7 +65,8 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         leadsquared = await stack.enter_async_context(leadsquared_client(settings))
         installation = SingleInstallation(_secret(settings.slack_bot_token))
         acceptance = Acceptance(database, keys)
-        outbox = Outbox(database, keys, lease=settings.lease)
+        look_after = LOOK_AFTER[0] if settings.leadsquared_look_after_unknown else None
+        outbox = Outbox(database, keys, lease=settings.lease, look_after=look_after)
         teller = Teller(
             outbox,
             SlackReplies(slack, installation),
@@ -71,6 +74,9 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             poll_interval=settings.poll_interval,
         )
         worker = Worker(outbox, leadsquared, teller, retry_for=settings.retry_for, poll_interval=settings.poll_interval)
+        looker = None
+        if settings.leadsquared_look_after_unknown:
+            looker = Looker(outbox, leadsquared, teller, poll_interval=settings.poll_interval)
         announcements = None if settings.on_sqlite else Announcements(database, worker.hear, worker.look_again)
         background = Background()
         responder = Responder(slack, background)
@@ -101,6 +107,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             outbox,
             worker,
             teller,
+            looker,
             announcements,
             background,
             installation,

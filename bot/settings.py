@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     leadsquared_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ("*.leadsquared.com",)
     leadsquared_connect_timeout: Seconds = 5
     leadsquared_read_timeout: Seconds = 10
+    leadsquared_look_after_unknown: bool = False
 
     data_dir: Path = Path("data")
     database_url: SecretStr | None = None

@@ -38,10 +38,13 @@ ACCEPTED = Delivery(
     detail=None,
     resolution=None,
     resolved_by=None,
+    looks=0,
+    finding=None,
     route=Route.THREAD,
     anchor_ts=None,
     anchor_mark=None,
     noted=None,
+    finding_told=None,
     replied_at=None,
     tell_attempts=0,
 )

@@ -47,10 +47,13 @@ RECORDED = Delivery(
     detail=None,
     resolution=None,
     resolved_by=None,
+    looks=0,
+    finding=None,
     route=Route.THREAD,
     anchor_ts="1.0",
     anchor_mark=None,
     noted=None,
+    finding_told=None,
     replied_at=None,
     tell_attempts=0,
 )

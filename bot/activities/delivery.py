@@ -34,6 +34,13 @@ class Resolution(StrEnum):
     CONFIRMED = "confirmed"
 
 
+class Finding(StrEnum):
+    """What a look at the ticket showed, where the outcome is unknown."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+
+
 class Route(StrEnum):
     """Where the person is told: the thread, else the command's response_url, else a direct message."""
 
@@ -71,11 +78,14 @@ class Delivery:
     detail: str | None = field(repr=False)  # what LeadSquared says
     resolution: Resolution | None
     resolved_by: str | None
+    looks: int
+    finding: Finding | None  # with PRESENT, activity_id is what was found
 
     route: Route
     anchor_ts: str | None
     anchor_mark: str | None  # the mark that the anchor shows
     noted: Waiting | None  # the last note told
+    finding_told: Finding | None
     replied_at: float | None
     tell_attempts: int
 

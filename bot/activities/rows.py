@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
-from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
+from bot.activities.delivery import Delivery, Finding, Resolution, Route, State, Waiting
 from bot.activities.statements import COLUMNS, GIVEN
 from bot.activities.submission import Submission, without_link
 from bot.encryption import Keyring, UndecipherableError
@@ -70,13 +70,20 @@ class Rows:
             detail=self._decrypted(row["detail"]),
             resolution=Resolution(row["resolution"]) if row["resolution"] else None,
             resolved_by=row["resolved_by"],
+            looks=row["looks"],
+            finding=Finding(row["finding"]) if row["finding"] else None,
             route=Route(row["route"]),
             anchor_ts=row["anchor_ts"],
             anchor_mark=row["anchor_mark"],
             noted=Waiting(row["noted"]) if row["noted"] else None,
+            finding_told=Finding(row["finding_told"]) if row["finding_told"] else None,
             replied_at=row["replied_at"],
             tell_attempts=row["tell_attempts"],
         )
+
+    def has_text(self, token: bytes, text: str) -> bool:
+        """Say whether a row's text has the words of this one, however they are spaced."""
+        return (self._decrypted(token) or "").split() == text.split()
 
     def _decrypted(self, token: bytes | None) -> str | None:
         # One row whose secret is gone must not keep all the others from being sent or told.

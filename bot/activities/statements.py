@@ -10,7 +10,18 @@ from sqlalchemy.engine import Engine
 from bot.activities.delivery import Resolution, State
 from bot.activities.policy import DOUBLE_WITHIN, WINDOW
 from bot.activities.telling import ANCHOR_AFTER
-from bot.db import IS_ACCEPTED, IS_OPEN, IS_SENDING, Prepared, attempts, deliveries, now, tenants
+from bot.db import (
+    IS_ACCEPTED,
+    IS_ON_TICKET,
+    IS_OPEN,
+    IS_SENDING,
+    IS_TO_LOOK_FOR,
+    Prepared,
+    attempts,
+    deliveries,
+    now,
+    tenants,
+)
 from bot.leadsquared.outcome import Problem
 from bot.tenants.directory import FIND_TENANT
 
@@ -123,6 +134,23 @@ class SendingStatements:
         self.settle = prepare(deliveries.update().where(*mine).values(**outcome, settled_at=now(), **freed))
         self.lost = prepare(sa.select(_d.seq, _d.attempts).where(IS_SENDING, _d.claimed_by == _bind(_d.claimed_by)))
         self.give_back = prepare(deliveries.update().where(*mine).values(state=State.ACCEPTED, due_at=now(), **freed))
+        unresolved = (_d.state == State.UNKNOWN, _d.resolution.is_(None), _d.problem != Problem.UNDECIPHERABLE)
+        after = sa.bindparam("after", type_=sa.Double)
+        self.plan_first_look = prepare(
+            deliveries.update()
+            .where(_THIS, *unresolved, _d.looks == 0, _d.look_at.is_(None))
+            .values(look_at=now() + after)
+        )
+        look = sa.select(*COLUMNS).where(IS_TO_LOOK_FOR, _d.look_at <= now()).order_by(_d.look_at)
+        self.to_look_for = prepare.locking(look.limit(sa.bindparam("at_most", type_=sa.Integer)), skip_locked=True)
+        self.next_look = prepare(sa.select(sa.func.min(_d.look_at) - now()).where(IS_TO_LOOK_FOR))
+        self.postpone_look = prepare(deliveries.update().where(_THIS).values(look_at=now() + after))
+        self.begin_look = prepare(deliveries.update().where(_THIS).values(look_at=now() + after, looks=_d.looks + 1))
+        self.end_looks = prepare(deliveries.update().where(_THIS).values(look_at=None))
+        same_ticket = (_d.tenant_id == _bind(_d.tenant_id), _d.ticket_id == _bind(_d.ticket_id))
+        self.on_ticket = prepare(sa.select(_d.activity_id, _d.text).where(IS_ON_TICKET, *same_ticket))
+        found = {"finding": _bind(_d.finding), "activity_id": _bind(_d.activity_id), "tell_at": now()}
+        self.found = prepare(deliveries.update().where(_THIS, *unresolved).values(**found))
         self.newest = prepare(_newest_moment()) if prepare.on_sqlite else None  # PostgreSQL has a clock of its own
         ended = {"settled_at": now(), "tell_at": now()}
         self.end_waiting = prepare(
@@ -167,6 +195,8 @@ class TellingStatements:
         anchored = {"anchor_ts": _bind(_d.anchor_ts), "anchor_mark": _bind(_d.anchor_mark)}
         again = {"tell_attempts": 0}
         self.anchored = prepare(deliveries.update().where(_THIS).values(**anchored, **again))
+        told = {"finding_told": _bind(_d.finding_told), **again}
+        self.finding_told = prepare(deliveries.update().where(_THIS).values(**told))
         self.noted = prepare(deliveries.update().where(_THIS).values(noted=_bind(_d.noted), **again))
         self.answered = prepare(deliveries.update().where(_THIS).values(replied_at=now(), **again))
         self.marked = prepare(deliveries.update().where(_THIS).values(anchor_mark=_bind(_d.anchor_mark), **again))

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from bot.activities.delivery import Delivery, Route
+from bot.activities.delivery import Delivery, Finding, Route, State
 from bot.activities.policy import WINDOW, Decision, Repeat
 from bot.activities.rows import Rows
 from bot.activities.statements import SendingStatements, TellingStatements
@@ -59,13 +59,26 @@ class Due:
     step: Step
 
 
-class Outbox:
-    """Deliveries in the application's own database. `lease` in seconds; a claim not settled by then is unknown."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A delivery of unknown outcome that this process is to look for now, the so-many-th time."""
 
-    def __init__(self, database: Database, keyring: Keyring, *, lease: float) -> None:
+    delivery: Delivery
+    tenant: Tenant
+    number: int
+
+
+class Outbox:
+    """Deliveries in the application's own database. `lease` in seconds; a claim not settled by then is unknown.
+
+    `look_after`: in how many seconds an unknown one is first looked for; None: never.
+    """
+
+    def __init__(self, database: Database, keyring: Keyring, *, lease: float, look_after: float | None = None) -> None:
         self._database = database
         self._keyring = keyring
         self._lease = lease
+        self._look_after = look_after
         self._rows = Rows(keyring)
         self._lost: set[str] = set()  # claims whose commit was never heard of
         self._sending = SendingStatements(database.engine)
@@ -187,6 +200,7 @@ class Outbox:
                     _problem=decision.problem,
                     _detail=None if decision.detail is None else self._keyring.encrypt(decision.detail),
                 )
+                self._plan_look(connection, delivery.seq, decision.state)
             return bool(change.rowcount == 1)
 
         return await self._database.run(write, repeatable=True)
@@ -204,9 +218,16 @@ class Outbox:
             for name in self._lost:
                 self._give_back(connection, name)
             dead = [(seq, id_) for seq, id_ in self._sending.dead(connection).fetchall() if seq not in spared]
-            return [id_ for seq, id_ in dead if self._sending.expire(connection, _seq=seq).rowcount == 1]
+            ended = [(seq, id_) for seq, id_ in dead if self._sending.expire(connection, _seq=seq).rowcount == 1]
+            for seq, _ in ended:
+                self._plan_look(connection, seq, State.UNKNOWN)
+            return [id_ for _, id_ in ended]
 
         return await self._database.run(write)
+
+    def _plan_look(self, connection: Connection, seq: int, state: State) -> None:
+        if self._look_after is not None and state is State.UNKNOWN:
+            self._sending.plan_first_look(connection, _seq=seq, after=self._look_after)
 
     def _give_back(self, connection: Connection, name: str) -> None:
         """Let what was claimed be claimed anew: nobody heard of that claim, so nothing of it was sent."""
@@ -214,6 +235,82 @@ class Outbox:
             attempt = {"_seq": seq, "_number": attempts, "_outcome": "not_begun"}
             self._sending.end_attempt(connection, **attempt, ago=0.0, occupied_for=0.0)
             self._sending.give_back(connection, _seq=seq, _attempts=attempts)
+
+    # -- looking for what is not known to be there
+
+    async def claim_looks(self, after: Sequence[float], *, at_most: int) -> tuple[list[Look], float]:
+        """Take what is to be looked for now, and say in how many seconds the next is (infinite: nothing is planned).
+
+        `after` are the seconds between looks. Each holds a slot of its tenant's window, as any call does.
+        """
+
+        def write(connection: Connection) -> tuple[list[Look], float]:
+            rows = self._sending.to_look_for(connection, at_most=at_most).fetchall()
+            looks = [look for row in rows if (look := self._begin_look(connection, self._rows.delivery(row), after))]
+            next_in = self._sending.next_look(connection).fetchone()[0]
+            return looks, math.inf if next_in is None else next_in
+
+        return await self._database.run(write)
+
+    def _begin_look(self, connection: Connection, delivery: Delivery, after: Sequence[float]) -> Look | None:
+        this = {"_seq": delivery.seq}
+        wanted = delivery.resolution is None and delivery.finding is not Finding.PRESENT and delivery.text is not None
+        if not wanted or delivery.looks >= len(after):
+            self._sending.end_looks(connection, **this)
+            return None
+        row = self._sending.lock_tenant(connection, _id=delivery.tenant_id).fetchone()
+        if row is None:  # held by another process, or gone
+            if self._sending.tenant_exists(connection, _id=delivery.tenant_id).fetchone() is None:
+                self._sending.end_looks(connection, **this)
+            else:
+                self._sending.postpone_look(connection, **this, after=1.0)
+            return None
+        *fields, moment = row
+        try:
+            tenant, resume_at = read_tenant(fields, self._keyring)
+        except UndecipherableError:
+            self._sending.end_looks(connection, **this)
+            return None
+        if self._free_slots(connection, tenant, resume_at, moment)[0] == 0:
+            self._sending.postpone_look(connection, **this, after=1.0)
+            return None
+        number = delivery.looks + 1
+        next_in = after[number] if number < len(after) else self._lease
+        self._sending.begin_look(connection, **this, after=max(next_in, self._lease))
+        attempt = {"_delivery_seq": delivery.seq, "_number": -number, "_tenant_id": tenant.id}
+        self._sending.begin_attempt(connection, **attempt, lease=self._lease)
+        return Look(delivery, tenant, number)
+
+    async def looked(self, look: Look, ids: Sequence[str]) -> Finding | None:
+        """Write down what a look showed: the ids of what has the delivery's words on its ticket, the newest last.
+
+        What other deliveries of the same words brought there is theirs. Returns None when a person has decided meanwhile.
+        """
+
+        def write(connection: Connection) -> Finding | None:
+            delivery = look.delivery
+            self._end_look(connection, look, "looked")
+            ticket = {"_tenant_id": delivery.tenant_id, "_ticket_id": delivery.ticket_id}
+            known = self._sending.on_ticket(connection, **ticket).fetchall()
+            theirs = {id_ for id_, _ in known}
+            same = sum(self._rows.has_text(text, delivery.text or "") for _, text in known)
+            left = [id_ for id_ in ids if id_ not in theirs]
+            finding = Finding.PRESENT if left and len(ids) > same else Finding.ABSENT
+            found = {"_finding": finding, "_activity_id": left[-1] if finding is Finding.PRESENT else None}
+            changed = self._sending.found(connection, _seq=delivery.seq, **found).rowcount
+            if finding is Finding.PRESENT:
+                self._sending.end_looks(connection, _seq=delivery.seq)
+            return finding if changed else None
+
+        return await self._database.run(write, repeatable=True)
+
+    async def looked_in_vain(self, look: Look) -> None:
+        """Write down that a look showed nothing, neither that the text is there nor that it is not."""
+        await self._database.run(lambda connection: self._end_look(connection, look, "not_shown"), repeatable=True)
+
+    def _end_look(self, connection: Connection, look: Look, outcome: str) -> None:
+        attempt = {"_seq": look.delivery.seq, "_number": -look.number, "_outcome": outcome}
+        self._sending.end_attempt(connection, **attempt, ago=0.0, occupied_for=WINDOW)
 
     # -- telling
 
@@ -256,6 +353,8 @@ class Outbox:
                     self._telling.anchored(connection, _seq=seq, _anchor_ts=ts, _anchor_mark=mark(due.delivery))
                 case Step.NOTE:
                     self._telling.noted(connection, _seq=seq, _noted=reason_for_waiting(due.delivery))
+                case Step.FINDING:
+                    self._telling.finding_told(connection, _seq=seq, _finding_told=due.delivery.finding)
                 case Step.ANSWER:
                     self._telling.answered(connection, _seq=seq)
                 case Step.MARK:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
+from bot.activities.delivery import Delivery, Finding, Resolution, Route, State, Waiting
 
 ANCHOR_AFTER = 2.0
 NOTE_AFTER = {Waiting.TURN: 5.0, Waiting.RATE_LIMITED: 5.0, Waiting.UNREACHABLE: 10.0}
@@ -16,6 +16,7 @@ class Step(StrEnum):
     ANCHOR = "anchor"
     NOTE = "note"
     ANSWER = "answer"
+    FINDING = "finding"
     MARK = "mark"
 
 
@@ -37,12 +38,16 @@ def mark(delivery: Delivery) -> str:
     """Name the mark that the anchor should bear: the state, or what a person made of it."""
     if delivery.resolution is Resolution.CONFIRMED:
         return Resolution.CONFIRMED
+    if delivery.finding is Finding.PRESENT:
+        return Finding.PRESENT
     return delivery.state if delivery.settled else State.ACCEPTED
 
 
 def next_telling(delivery: Delivery, now: float) -> Tell | Wait | None:
     """Return the next thing to tell; None when there is nothing until the delivery itself changes."""
     if delivery.replied_at is not None:
+        if delivery.finding is not delivery.finding_told and delivery.resolution is None:
+            return Tell(Step.FINDING)
         stale = delivery.anchor_ts is not None and delivery.resolution is not Resolution.SENT_AGAIN
         return Tell(Step.MARK) if stale and delivery.anchor_mark != mark(delivery) else None
     if delivery.route is Route.THREAD and delivery.thread_ts is None and delivery.anchor_ts is None:

@@ -25,6 +25,10 @@ class Address:
         """Return the address of "Add Portal Activities to Tickets"; every part is percent-encoded."""
         return f"{self.url}/api/tenants/{_segment(org_id)}/ticket/{_segment(ticket_id)}/portal/activity"
 
+    def conversations(self, org_id: str) -> str:
+        """Return the address of the filter over tickets' conversations."""
+        return f"{self.url}/api/tenants/{_segment(org_id)}/conversation/filter"
+
 
 def _segment(text: str) -> str:
     """Percent-encode one segment of a path; one of dots only would climb, encoded or not, so its dots are encoded too."""

@@ -11,9 +11,9 @@ from typing import Self
 import httpx
 
 from bot.leadsquared.address import Address, InvalidAddressError, parse_address
-from bot.leadsquared.models import PortalActivity
-from bot.leadsquared.outcome import NotSent, Outcome, Problem, Rejected, Unknown
-from bot.leadsquared.reading import read_answer
+from bot.leadsquared.models import ConversationFilter, PortalActivity, Wire
+from bot.leadsquared.outcome import CannotLook, Conversation, NotSent, Outcome, Problem, Rejected, Unknown
+from bot.leadsquared.reading import read_answer, read_conversations
 from bot.tenants.tenant import Tenant
 
 # An answer is a hundred bytes; a proxy's error page a few thousand. More than this is no answer of LeadSquared's.
@@ -89,16 +89,33 @@ class LeadSquared:
             return read_failure(error, address.host)
 
     def _request(self, address: Address, tenant: Tenant, ticket_id: str, text: str) -> httpx.Request:
+        return self._post(tenant, address.portal_activity(tenant.org_id, ticket_id), PortalActivity(text=text))
+
+    def _post(self, tenant: Tenant, url: str, body: Wire) -> httpx.Request:
         return self._client_of(tenant).build_request(
             "POST",
-            address.portal_activity(tenant.org_id, ticket_id),
-            content=PortalActivity(text=text).model_dump_json(by_alias=True),
+            url,
+            content=body.model_dump_json(by_alias=True),
             headers={
                 "Content-Type": "application/json",
                 "X-LSQ-ACCESS-KEY": tenant.access_key,
                 "X-LSQ-SECRET-KEY": tenant.secret_key,
             },
         )
+
+    async def portal_conversations(self, tenant: Tenant, ticket_id: str) -> list[Conversation] | CannotLook:
+        """Ask what portal activities a ticket has. Never raises for what a network or a server can do."""
+        try:
+            address = parse_address(tenant.api_url, self._allowed_hosts)
+            asked = ConversationFilter(ticket_id=_number(ticket_id), org_id=_number(tenant.org_id))
+            request = self._post(tenant, address.conversations(tenant.org_id), asked)
+            async with asyncio.timeout(self._deadline):
+                status, _, body = await self._read(self._client_of(tenant), request)
+        except (InvalidAddressError, UnicodeEncodeError, httpx.InvalidURL):
+            return CannotLook("address refused")
+        except (TimeoutError, httpx.RequestError) as error:
+            return CannotLook(type(error).__name__)
+        return read_conversations(status, body)
 
     async def reach(self, tenant: Tenant) -> Rejected | NotSent | Unknown | None:
         """Try whether the tenant's host answers at all; None when it does. No key is sent and nothing is recorded."""
@@ -115,18 +132,23 @@ class LeadSquared:
             return read_failure(error, address.host)
         return None
 
+    async def _exchange(self, client: httpx.AsyncClient, request: httpx.Request) -> Outcome:
+        status, headers, body = await self._read(client, request)
+        return Unknown(Problem.UNREADABLE) if body is None else read_answer(status, headers, body)
+
     @staticmethod
-    async def _exchange(client: httpx.AsyncClient, request: httpx.Request) -> Outcome:
+    async def _read(client: httpx.AsyncClient, request: httpx.Request) -> tuple[int, httpx.Headers, bytes | None]:
+        """Send a request; return the answer's status, headers and body (None: too long to be an answer)."""
         response = await client.send(request, stream=True)
         try:
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > _LONGEST_ANSWER:
-                    return Unknown(Problem.UNREADABLE)
+                    return response.status_code, response.headers, None
         finally:
             await response.aclose()
-        return read_answer(response.status_code, response.headers, bytes(body))
+        return response.status_code, response.headers, bytes(body)
 
 
 def read_failure(error: httpx.RequestError, host: str) -> Rejected | NotSent | Unknown:
@@ -154,6 +176,10 @@ def _say_that_sniffio_is_missing() -> None:
     """
     if "sniffio" not in sys.modules and importlib.util.find_spec("sniffio") is None:
         sys.modules["sniffio"] = None  # type: ignore[assignment] # what the language has for "not to be imported"
+
+
+def _number(id_: str) -> int | str:
+    return int(id_) if id_.isascii() and id_.isdecimal() else id_
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -33,6 +33,30 @@ def _words(value: Any) -> str | None:  # noqa: ANN401 - whatever JSON holds
 Words = Annotated[str | None, BeforeValidator(_words)]
 
 
+class ConversationFilter(Wire):
+    """The body of the filter over conversations; ids are numbers where they look like it, as in the documentation."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    ticket_id: int | str = Field(alias="TicketId")
+    org_id: int | str = Field(alias="OrgId")
+    activity_type: tuple[str, ...] = Field(default=("PortalInbound",), alias="ActivityType")
+
+
+class ListedConversation(Wire):
+    """One entry of the answer; an entry without an id or a text is read as such, and is nobody's."""
+
+    id: Annotated[str | None, BeforeValidator(_identifier)] = Field(default=None, alias="Id")
+    text: Words = Field(default=None, alias="Text")
+
+
+class Conversations(Wire):
+    """The answer of the filter over conversations."""
+
+    total: int = Field(alias="Total")
+    conversation_list: tuple[ListedConversation, ...] = Field(alias="ConversationList")
+
+
 class Answer(Wire):
     """Any answer's body: the documented one and the error shapes seen in the field, each field optional."""
 

@@ -1,6 +1,6 @@
 """What became of one call: a value for each thing that can be known."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -65,6 +65,21 @@ class Unknown:
 
     problem: Problem
     message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One entry of a ticket's conversations."""
+
+    id: str
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CannotLook:
+    """LeadSquared did not show a ticket's conversations, or not all of them."""
+
+    reason: str
 
 
 Outcome = Recorded | Rejected | RateLimited | NotSent | Unknown

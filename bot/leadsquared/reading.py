@@ -9,8 +9,8 @@ from http import HTTPStatus
 
 from pydantic import ValidationError
 
-from bot.leadsquared.models import Answer
-from bot.leadsquared.outcome import Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
+from bot.leadsquared.models import Answer, Conversations
+from bot.leadsquared.outcome import CannotLook, Conversation, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
 
 _RATE_LIMIT_WORDS = re.compile(r"\brate.?limit|too many (api )?(calls|requests)|(api )?calls? exceeded", re.IGNORECASE)
 _REJECTED_STATUS = {
@@ -50,6 +50,19 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, now: datet
     if 300 <= status < 400:
         return Unknown(Problem.REDIRECTED)
     return Unknown(Problem.SERVER_ERROR, says)
+
+
+def read_conversations(status: int, body: bytes | None) -> list[Conversation] | CannotLook:
+    """Read the answer of the filter over conversations. Only the documented shape, and the whole of it, says what is there."""
+    if not 200 <= status < 300:
+        return CannotLook(f"status {status}")
+    try:
+        answer = Conversations.model_validate_json((body or b"").removeprefix(BOM_UTF8))
+    except ValidationError:
+        return CannotLook("unreadable answer")
+    if answer.total > len(answer.conversation_list):
+        return CannotLook("not all were shown")
+    return [Conversation(one.id, one.text) for one in answer.conversation_list if one.id and one.text]
 
 
 def _phrase(status: int) -> str:

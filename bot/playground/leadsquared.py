@@ -1,6 +1,7 @@
 """A stand-in for LeadSquared Service CRM: keys, body shape, the sliding window, and every way it can fail."""
 
 import asyncio
+import html
 import json
 import time
 from collections import defaultdict, deque
@@ -81,6 +82,7 @@ class Ledger:
 
     activities: list[Activity] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    lookups: list[Any] = field(default_factory=list)  # bodies of the filter over conversations
     strays: list[str] = field(default_factory=list)  # paths that the API does not have
 
 
@@ -93,6 +95,7 @@ class LeadSquaredStandIn(StandIn):
         self.tickets = dict(tickets)
         self.ledger = Ledger()
         self.latency = 0.0
+        self.hides = False  # the filter over conversations does not show portal activities (yet)
         self.calls_per_window = CALLS
         self._arrivals: dict[str, deque[float]] = defaultdict(deque)
         self._busy_for: set[tuple[str, str]] = set()
@@ -100,6 +103,7 @@ class LeadSquaredStandIn(StandIn):
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/api/tenants/{org_id}/ticket/{ticket_id}/portal/activity", self._portal_activity),
+            web.post("/api/tenants/{org_id}/conversation/filter", self._conversations),
             web.get("/_state", self._state),
             web.post("/_tickets", self._set_tickets),
             web.route("*", "/{path:.*}", self._stray),
@@ -135,9 +139,20 @@ class LeadSquaredStandIn(StandIn):
             await response.hang(request)
         return response
 
-    async def _answer(
-        self, request: web.Request, org_id: str, ticket_id: str, raw: bytes, arrived: float
-    ) -> web.Response:
+    async def _conversations(self, request: web.Request) -> web.Response:
+        arrived, org_id = time.monotonic(), request.match_info["org_id"]
+        asked = _json(await request.read())
+        self.ledger.lookups.append(asked)
+        refused = self._refused(request, org_id, arrived)
+        if refused is not None:
+            return refused
+        if not isinstance(asked, dict) or asked.get("ActivityType") != ["PortalInbound"]:
+            return _error(400, "MXInvalidInputException", "The request body is not as specified")
+        found = [one for one in self.on(str(asked.get("TicketId"))) if one.org_id == org_id and not self.hides]
+        return web.json_response({"Total": len(found), "ConversationList": [_listed(one) for one in found]})
+
+    def _refused(self, request: web.Request, org_id: str, arrived: float) -> web.Response | None:
+        """Refuse what has no account, the wrong keys, or comes too often."""
         account = self.accounts.get(org_id)
         if account is None:
             return _error(404, "MXResourceNotFoundException", "The API could not be found")
@@ -146,6 +161,14 @@ class LeadSquaredStandIn(StandIn):
             return _error(401, "MXUnauthorizedException", "Invalid access key or secret key")
         if not self._within_limit(org_id, arrived):
             return _error(429, _MX_RATE_LIMIT["ExceptionType"], _MX_RATE_LIMIT["ExceptionMessage"])
+        return None
+
+    async def _answer(
+        self, request: web.Request, org_id: str, ticket_id: str, raw: bytes, arrived: float
+    ) -> web.Response:
+        refused = self._refused(request, org_id, arrived)
+        if refused is not None:
+            return refused
         body = _json(raw)
         if request.content_type != "application/json" or not _documented(body):
             return _error(400, "MXInvalidInputException", "The request body is not as specified")
@@ -245,6 +268,11 @@ def _error(status: int, exception: str, message: str) -> web.Response:
     return web.json_response(
         {"Status": "Error", "ExceptionType": exception, "ExceptionMessage": message}, status=status
     )
+
+
+def _listed(activity: Activity) -> dict[str, Any]:
+    words = {"Text": activity.text, "Html": f"<div>{html.escape(activity.text)}</div>"}
+    return {"Id": int(activity.id), "RelatedActivityType": "PortalInbound", "CreatedBy": "Portal", **words}
 
 
 def _documented(body: Any) -> bool:  # noqa: ANN401 - JSON

@@ -148,6 +148,8 @@ def _message(delivery: Delivery, step: Step, give_up_at: float) -> Message:
     match step:
         case Step.NOTE:
             return views.note(delivery, reason_for_waiting(delivery), give_up_at=give_up_at, with_text=alone)
+        case Step.FINDING:
+            return views.finding(delivery, with_text=alone)
         case Step.ANSWER:
             return views.answer(delivery, with_text=alone)
         case _:

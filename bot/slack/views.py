@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.activities.acceptance import Double
-from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
+from bot.activities.delivery import Delivery, Finding, Resolution, Route, State, Waiting
 from bot.activities.policy import DOUBLE_WITHIN
 from bot.activities.telling import mark
 from bot.db import CommitUnknownError, DatabaseUnavailableError
@@ -39,6 +39,7 @@ def anchor(delivery: Delivery) -> Message:
         State.RECORDED: "✅ Recorded: a portal activity",
         State.REJECTED: "❌ Not recorded: a portal activity",
         State.UNKNOWN: "⚠️ Not known whether recorded: a portal activity",
+        Finding.PRESENT: "✅ On the ticket, as LeadSquared shows: a portal activity",
         Resolution.CONFIRMED: f"✅ On the ticket, seen by <@{delivery.resolved_by}>: a portal activity",
     }
     line = f"{statuses[mark(delivery)]} on *{ticket(delivery)}*, by <@{delivery.user_id}>"
@@ -56,6 +57,23 @@ def answer(delivery: Delivery, *, with_text: bool = False) -> Message:
     if with_text:
         words = f"{words}\n{quoted(delivery)}"
     return _message(words, [*_resolved(delivery), *_buttons(delivery), _small_print(delivery)])
+
+
+def finding(delivery: Delivery, *, with_text: bool = False) -> Message:
+    """What a look at the ticket showed, after an unknown outcome."""
+    if delivery.finding is Finding.PRESENT:
+        words = (
+            f"✅ It is there: {ticket(delivery)} has a portal activity with exactly these words, Id {activity_id(delivery)}. "
+            "There is nothing to do; sending it again would double it."
+        )
+    else:
+        words = (
+            f"🔎 Not found so far: LeadSquared does not show these words on {ticket(delivery)}. It may still appear there, and "
+            "the bot goes on looking for a while. Look at the ticket yourself before you send it again."
+        )
+    if with_text:
+        words = f"{words}\n{quoted(delivery)}"
+    return _message(words, [_reference(delivery)])
 
 
 def activity_id(delivery: Delivery) -> str:

@@ -1,0 +1,71 @@
+"""After an unknown outcome: look whether the text is on the ticket, and have that told. Never posts an activity."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from bot.activities.store import Look, Outbox
+from bot.activities.worker import Tells
+from bot.db import DatabaseUnavailableError
+from bot.leadsquared.outcome import CannotLook, Conversation
+from bot.tenants.tenant import Tenant
+
+_log = structlog.get_logger(__name__)
+
+LOOK_AFTER = (5.0, 30.0, 120.0, 600.0)
+"""Seconds between the outcome, the first look and those that follow: nothing says how soon an activity shows."""
+
+AT_ONCE = 20
+RETRY_DATABASE = 0.5
+
+
+class Ticket(Protocol):
+    """What the core asks LeadSquared about a ticket. It never raises for what a network or a server can do."""
+
+    async def portal_conversations(self, tenant: Tenant, ticket_id: str) -> Sequence[Conversation] | CannotLook: ...
+
+
+class Looker:
+    """Looks for what is due. One `run` per process; which delivery is looked for when stands in the database."""
+
+    def __init__(self, outbox: Outbox, ticket: Ticket, teller: Tells, *, poll_interval: float) -> None:
+        self._outbox = outbox
+        self._ticket = ticket
+        self._teller = teller
+        self._poll_interval = poll_interval
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            wait = self._poll_interval
+            try:
+                looks, next_in = await self._outbox.claim_looks(LOOK_AFTER, at_most=AT_ONCE)
+                await asyncio.gather(*(self._look(look) for look in looks))
+                wait = min(wait, max(next_in, RETRY_DATABASE))
+            except DatabaseUnavailableError as error:
+                _log.warning("database_unavailable", reason=str(error))
+            await asyncio.sleep(wait)
+
+    async def _look(self, look: Look) -> None:
+        with structlog.contextvars.bound_contextvars(delivery=look.delivery.id, tenant=look.tenant.name):
+            shown = await self._ticket.portal_conversations(look.tenant, look.delivery.ticket_id)
+            if isinstance(shown, CannotLook):
+                _log.warning("cannot_look", reason=shown.reason)
+                await self._outbox.looked_in_vain(look)
+                return
+            ids = same_words(look.delivery.text or "", shown)
+            finding = await self._outbox.looked(look, ids)
+            _log.info("looked", finding=None if finding is None else finding.value)
+            self._teller.wake()
+
+
+def same_words(text: str, shown: Sequence[Conversation]) -> list[str]:
+    """Return the ids of what has these words, however they are spaced, the newest (by number, else as listed) last."""
+    wanted = text.split()
+    ids = [conversation.id for conversation in shown if conversation.text.split() == wanted]
+    with contextlib.suppress(ValueError):
+        ids.sort(key=int)
+    return ids

@@ -1,0 +1,112 @@
+"""After an unknown outcome, with the setting on: is the text on the ticket? It is said, and never posted by itself."""
+
+import pytest
+from conftest import ACCOUNT, Bot, Start, ticket_that
+
+from bot.activities.looker import same_words
+from bot.leadsquared.outcome import CannotLook, Conversation
+from bot.leadsquared.reading import read_conversations
+from bot.playground.leadsquared import Behaviour
+
+ON = {"LEADSQUARED_LOOK_AFTER_UNKNOWN": "true", "POLL_INTERVAL": "0.2"}
+HANGS, DROPS = ticket_that(Behaviour.HANG), ticket_that(Behaviour.DROP)
+THERE, NOT_SO_FAR = "It is there", "Not found so far"
+
+
+def said(bot: Bot, words: str) -> list[str]:
+    return [message.text for message in bot.slack.workspace.messages if words in message.text]
+
+
+async def test_what_is_there_and_what_is_not_found_is_said(start: Start, environment: dict[str, str]) -> None:
+    async with start(environment | ON) as bot:
+        await bot.type(f"{HANGS} the  very\nwords")
+        await bot.type(f"{DROPS} lost on its way")
+        await bot.slack.until(lambda: said(bot, THERE) and said(bot, NOT_SO_FAR))
+        await bot.at_rest()
+
+        assert len(bot.leadsquared.ledger.calls) == 2, "it only looked"
+        (activity,) = bot.leadsquared.on(HANGS)
+        assert f"Id {activity.id}" in said(bot, THERE)[0]
+        assert f"ticket {HANGS}" in said(bot, THERE)[0]
+        assert f"ticket {DROPS}" in said(bot, NOT_SO_FAR)[0]
+        for told in (THERE, NOT_SO_FAR):
+            (message,) = [one for one in bot.slack.workspace.messages if told in one.text]
+            assert message.thread_ts is not None
+        asked = {"OrgId": int(ACCOUNT.org_id), "ActivityType": ["PortalInbound"]}
+        assert {"TicketId": int(HANGS)} | asked in bot.leadsquared.ledger.lookups
+        (anchor,) = [one.text for one in bot.slack.workspace.messages if "✅ On the ticket" in one.text]
+        assert HANGS in anchor
+
+
+async def test_what_shows_later_is_told_later(
+    start: Start, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.activities.looker.LOOK_AFTER", (0.1, 0.1, 0.1))
+    monkeypatch.setattr("bot.app.LOOK_AFTER", (0.1,))
+    short = {"LEASE": "12", "LEADSQUARED_READ_TIMEOUT": "0.5", "LEADSQUARED_CONNECT_TIMEOUT": "0.5"}
+    async with start(environment | ON | short) as bot:
+        bot.leadsquared.hides = True
+        await bot.type(f"{HANGS} slow to show")
+        await bot.slack.until(lambda: said(bot, NOT_SO_FAR))
+        bot.leadsquared.hides = False
+        await bot.slack.until(lambda: said(bot, THERE))
+        await bot.at_rest()
+        assert len(said(bot, NOT_SO_FAR)) == 1
+
+
+async def test_the_same_words_recorded_before_are_not_taken_for_it(start: Start, environment: dict[str, str]) -> None:
+    async with start(environment | ON) as bot:
+        await bot.type("143 called again")
+        await bot.answered()
+        bot.leadsquared.tickets["143"] = Behaviour.DROP
+        await bot.type("143 called again", person="U0BEN")
+        await bot.slack.until(lambda: said(bot, THERE) or said(bot, NOT_SO_FAR))
+        await bot.at_rest()
+        assert not said(bot, THERE)
+
+
+async def test_it_is_off_by_default(bot: Bot) -> None:
+    await bot.type(f"{HANGS} hello")
+    answer = await bot.answered()
+    await bot.at_rest()
+    delivery = await bot.delivery(answer.buttons()["It is there"]["value"])
+
+    assert bot.parts.looker is None
+    assert delivery.looks == 0
+    assert bot.leadsquared.ledger.lookups == []
+
+
+LISTED = b'{"Total":1,"ConversationList":[{"Id":131,"Text":"hello","Html":null}]}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "shown"),
+    [
+        (200, LISTED, [Conversation("131", "hello")]),
+        (200, b'{"Total":0,"ConversationList":[]}', []),
+        (200, b'{"Total":1,"ConversationList":[{"Text":"hello"}]}', []),
+        (200, b'{"Total":1,"ConversationList":[{"Id":1,"Text":null}]}', []),
+        (200, b'{"Total":2,"ConversationList":[{"Id":1,"Text":"hello"}]}', CannotLook("not all were shown")),
+        (200, b"<html>", CannotLook("unreadable answer")),
+        (200, b'{"Status":"Error","ExceptionType":"MXException"}', CannotLook("unreadable answer")),
+        (200, None, CannotLook("unreadable answer")),
+        (404, LISTED, CannotLook("status 404")),
+        (429, b"", CannotLook("status 429")),
+    ],
+)
+def test_only_the_documented_answer_says_what_is_there(
+    status: int, body: bytes | None, shown: list[Conversation] | CannotLook
+) -> None:
+    assert read_conversations(status, body) == shown
+
+
+def test_words_are_the_same_however_they_are_spaced_and_the_newest_is_last() -> None:
+    shown = [
+        Conversation("9", "a  b\nc"),
+        Conversation("10", "a b c "),
+        Conversation("3", "a b"),
+        Conversation("8", "A b c"),
+    ]
+    assert same_words("a b\n\nc", shown) == ["9", "10"]
+    assert same_words("nothing", shown) == []
+    assert same_words("x", [Conversation("q", "x"), Conversation("b", "x")]) == ["q", "b"]
