@@ -73,7 +73,14 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             retry_for=settings.retry_for,
             poll_interval=settings.poll_interval,
         )
-        worker = Worker(outbox, leadsquared, teller, retry_for=settings.retry_for, poll_interval=settings.poll_interval)
+        worker = Worker(
+            outbox,
+            leadsquared,
+            teller,
+            retry_for=settings.retry_for,
+            poll_interval=settings.poll_interval,
+            begin_within=settings.lease - settings.call_deadline,
+        )
         looker = None
         if settings.leadsquared_look_after_unknown:
             looker = Looker(outbox, leadsquared, teller, poll_interval=settings.poll_interval)

@@ -1,17 +1,20 @@
 """`python -m bot worker`: sends and tells what another process accepted, on the same database."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import ACCOUNT, ENCRYPTION_KEY, TEAM
+from conftest import ACCOUNT, ENCRYPTION_KEY, TEAM, Start
 from postgres import database, serving, until
 
 from bot.activities.acceptance import Acceptance, Accepted
-from bot.activities.store import Outbox
+from bot.activities.delivery import State
+from bot.activities.store import Claim, Outbox
 from bot.activities.submission import Submission
 from bot.db import Database
 from bot.encryption import Keyring
@@ -139,3 +142,27 @@ async def rest(outbox: Outbox) -> None:
         await looking
     finally:
         looking.cancel()
+
+
+async def test_a_process_that_stood_still_after_its_claim_does_not_send_under_an_old_lease(
+    start: Start, environment: dict[str, str], leadsquared: LeadSquaredStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = {"LEASE": "11", "LEADSQUARED_READ_TIMEOUT": "0.5", "LEADSQUARED_CONNECT_TIMEOUT": "0.5"}
+    claim = Outbox.claim
+    stood_still: list[str] = []
+
+    async def and_stand_still(outbox: Outbox, *arguments: Any, **named: Any) -> Claim:
+        claimed = await claim(outbox, *arguments, **named)
+        if claimed.claimed and not stood_still:
+            stood_still.append(claimed.claimed[0].delivery.id)
+            time.sleep(5.5)  # noqa: ASYNC251 - the whole process, as when its machine is suspended
+        return claimed
+
+    monkeypatch.setattr(Outbox, "claim", and_stand_still)
+    async with start(environment | short) as bot:
+        await bot.type("143 hello")  # Slack waits no longer, and sees no answer
+        await bot.at_rest()
+        delivery = await bot.delivery(stood_still[0])
+
+    assert (delivery.state, delivery.attempts) == (State.RECORDED, 2)
+    assert len(leadsquared.on("143")) == 1

@@ -30,11 +30,15 @@ LOOK_PAST = 500
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery that this process is to send now. `at` is the moment of the claim by the database's clock."""
+    """A delivery that this process is to send now.
+
+    `at` is the moment of the claim by the database's clock, `since` one before it by time.monotonic().
+    """
 
     delivery: Delivery
     tenant: Tenant
     at: float
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +95,18 @@ class Outbox:
 
         A claimed delivery is `sending` under a lease, its attempt is written down, and its slot is taken.
         """
-        name = secrets.token_hex(8)
+        name, since = secrets.token_hex(8), time.monotonic()
         try:
-            return await self._database.run(lambda connection: self._claim(connection, name, tenant_ids, at_most))
+            return await self._database.run(
+                lambda connection: self._claim(connection, name, since, tenant_ids, at_most)
+            )
         except CommitUnknownError:
             self._lost.add(name)
             raise
 
-    def _claim(self, connection: Connection, name: str, tenant_ids: Collection[int] | None, at_most: int) -> Claim:
+    def _claim(
+        self, connection: Connection, name: str, since: float, tenant_ids: Collection[int] | None, at_most: int
+    ) -> Claim:
         if tenant_ids is None:
             tenant_ids = [tenant_id for (tenant_id,) in self._sending.waiting_tenants(connection).fetchall()]
         claimed: list[Claimed] = []
@@ -130,7 +138,7 @@ class Outbox:
                 full.add(tenant_id)
             next_at = self._next_at(connection, tenant_id, moment, room=free - len(taken), free_at=free_at)
             next_in[tenant_id] = math.inf if next_at is None else max(next_at - moment, 0.0)
-            claimed += [Claimed(delivery, tenant, moment) for delivery in taken]
+            claimed += [Claimed(delivery, tenant, moment, since) for delivery in taken]
         return Claim(tuple(claimed), next_in, frozenset(full), ended)
 
     def _free_slots(

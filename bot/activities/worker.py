@@ -9,11 +9,12 @@ from typing import Protocol
 
 import structlog
 
+from bot.activities.delivery import Waiting
 from bot.activities.policy import WINDOW, Decision, Repeat, decide, give_up_at
 from bot.activities.store import Claim, Claimed, Outbox
 from bot.activities.telling import ANCHOR_AFTER
 from bot.db import DatabaseUnavailableError
-from bot.leadsquared.outcome import Outcome, Problem, Rejected, Unknown
+from bot.leadsquared.outcome import NotSent, Outcome, Problem, Rejected, Unknown
 from bot.tenants.tenant import Tenant
 
 _log = structlog.get_logger(__name__)
@@ -43,16 +44,27 @@ class Tells(Protocol):
 
 
 class Worker:
-    """Sends what was accepted. One `run` per process; `wake` from anywhere in its event loop."""
+    """Sends what was accepted. One `run` per process; `wake` from anywhere in its event loop.
+
+    Seconds: no call is begun later than `begin_within` after its claim.
+    """
 
     def __init__(
-        self, outbox: Outbox, portal: Portal, teller: Tells, *, retry_for: float, poll_interval: float
+        self,
+        outbox: Outbox,
+        portal: Portal,
+        teller: Tells,
+        *,
+        retry_for: float,
+        poll_interval: float,
+        begin_within: float,
     ) -> None:
         self._outbox = outbox
         self._portal = portal
         self._teller = teller
         self._retry_for = retry_for
         self._poll_interval = poll_interval
+        self._begin_within = begin_within
         self._changed = asyncio.Event()
         self._stopping = False
         self._in_flight: dict[int, asyncio.Task[None]] = {}
@@ -152,8 +164,14 @@ class Worker:
         try:
             with structlog.contextvars.bound_contextvars(delivery=delivery.id, tenant=claimed.tenant.name):
                 started = time.monotonic()
-                outcome = await self._post(claimed)
-                decision = self._decide(claimed, outcome, now=claimed.at + time.monotonic() - started)
+                if started > claimed.since + self._begin_within:
+                    # The process stood still meanwhile. A call begun now could outlive the lease, and another process
+                    # may have told by then that the outcome is unknown.
+                    outcome: Outcome = NotSent("")
+                    decision: Decision = Repeat(claimed.at, delivery.waiting or Waiting.TURN)
+                else:
+                    outcome = await self._post(claimed)
+                    decision = self._decide(claimed, outcome, now=claimed.at + time.monotonic() - claimed.since)
                 await self._settle(claimed, outcome, decision, seconds=time.monotonic() - started)
         except Exception:  # noqa: BLE001 - logged with its delivery; the lease's end tells the person
             _log.exception("sending_failed", delivery=delivery.id)
