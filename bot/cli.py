@@ -1,4 +1,4 @@
-"""python -m bot run | worker | migrate | check | tenants | playground."""
+"""python -m bot run | worker | migrate | check | tenants | keys | playground."""
 
 import asyncio
 import errno
@@ -14,6 +14,9 @@ from bot.settings import DEFAULT_PORT, ConfigurationError, Settings, load_settin
 
 T = TypeVar("T")
 
+ADMINISTRATOR_WAITS = 10.0
+"""Seconds that an administrator's command waits for SQLite's lock, which a busy bot holds again and again."""
+
 app = typer.Typer(
     name="portal-activity",
     help="Record a customer's portal activity on a LeadSquared ticket from Slack.",
@@ -25,6 +28,8 @@ tenants_app = typer.Typer(
     help="LeadSquared tenants, and which Slack workspace or channel goes to which.", no_args_is_help=True
 )
 app.add_typer(tenants_app, name="tenants")
+keys_app = typer.Typer(help="The secrets that encrypt what is stored.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
 
 Name = Annotated[str, typer.Argument(help="The tenant's name, as you like to call it.")]
 ApiUrl = Annotated[str | None, typer.Option("--api-url", "--url", help="https://… of the account's API host.")]
@@ -188,6 +193,24 @@ def unmap(team: Team = "", enterprise: Enterprise = "", channel: Channel = "") -
 app.command("map", hidden=True)(map_)
 
 
+@keys_app.command("rotate")
+def rotate() -> None:
+    """Encrypt all that is stored anew with the newest of ENCRYPTION_KEYS, while the bot runs; it can be repeated."""
+    from bot.keys import generated_secret
+    from bot.rotation import by_hand, problems_of, renew_all, summary
+
+    settings = _settings()
+    if not settings.encryption_keys:
+        _exit([by_hand(generated_secret(settings))])
+    rotation = _with_database(settings, renew_all)
+    print("\n".join(summary(rotation)))
+    problems = problems_of(rotation, generated_secret(settings))
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if problems:
+        raise typer.Exit(1)
+
+
 def _settings() -> Settings:
     from bot.logs import configure_logging
 
@@ -237,22 +260,29 @@ def _require_migrated(settings: Settings) -> None:
 
 def _administer(settings: Settings, do: Callable[..., Awaitable[None]]) -> None:
     """Run one administrator's task against the directory of tenants."""
+    from bot.tenants.directory import Directory
+
+    _with_database(settings, lambda database, keyring: do(Directory(database, keyring)))
+
+
+def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
+    """Run one administrator's task against the database and return its result; what goes wrong is told in a line."""
     from bot.db import Database, DatabaseUnavailableError
     from bot.encryption import UndecipherableError, UnusableSecretError
     from bot.keys import keyring
-    from bot.tenants.directory import Directory, TenantError
+    from bot.tenants.directory import TenantError
 
     _migrate(settings) if settings.on_sqlite else _require_migrated(settings)
 
-    async def administer() -> None:
-        database = Database(settings.sqlalchemy_url)
+    async def administer() -> T:
+        database = Database(settings.sqlalchemy_url, busy_timeout=ADMINISTRATOR_WAITS)
         try:
-            await do(Directory(database, keyring(settings)))
+            return await do(database, keyring(settings))
         finally:
             await database.close()
 
     try:
-        asyncio.run(administer())
+        return asyncio.run(administer())
     except TenantError as error:
         _exit([str(error)])
     except DatabaseUnavailableError as error:

@@ -15,6 +15,8 @@ MINIMUM_SECRET_LENGTH = 32
 _AT_REST = b"portal-activity at rest"
 _FINGERPRINTS = b"portal-activity fingerprints"
 KEY_FILE = "encryption.key"
+_TOKEN_HEAD = 9
+_YEAR_10000 = 253_402_300_800
 
 
 class UndecipherableError(Exception):
@@ -29,7 +31,9 @@ class Keyring:
     """Encrypt with the newest secret, decrypt with any. Secrets are given newest first."""
 
     def __init__(self, secrets_: Sequence[str]) -> None:
-        self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(_derive(secret, _AT_REST))) for secret in secrets_])
+        fernets = [Fernet(base64.urlsafe_b64encode(_derive(secret, _AT_REST))) for secret in secrets_]
+        self._newest = fernets[0]
+        self._fernet = MultiFernet(fernets)
         self._fingerprint_key = _derive(secrets_[0], _FINGERPRINTS)
 
     def encrypt(self, text: str) -> bytes:
@@ -42,12 +46,34 @@ class Keyring:
         except InvalidToken:
             raise UndecipherableError("encrypted with a secret that is not in ENCRYPTION_KEYS") from None
 
+    def renew(self, token: bytes) -> bytes | None:
+        """Return a value encrypted anew with the newest secret, or None when it is so already; or raise UndecipherableError."""
+        try:
+            self._newest.decrypt(token)
+        except InvalidToken:
+            return self.encrypt(self.decrypt(token))
+        return None
+
     def fingerprint(self, *parts: str) -> bytes:
         """Return 16 bytes that are the same for the same parts, and tell nothing to whoever has not the newest secret.
 
         Only the last part may contain NUL characters.
         """
         return hmac.digest(self._fingerprint_key, "\0".join(parts).encode(), "sha256")[:16]
+
+
+def encrypted_at(token: bytes) -> float | None:
+    """Return when a value says that it was encrypted, in seconds since the epoch; None when it is no encrypted value.
+
+    Nobody vouches for it without the secret: it serves to tell a person which secret is missing.
+    """
+    try:
+        raw = base64.urlsafe_b64decode(token)
+    except ValueError:
+        return None
+    # https://github.com/fernet/spec: a version, eight bytes of time, and more that only the secret opens.
+    moment = int.from_bytes(raw[1:_TOKEN_HEAD])
+    return float(moment) if raw[:1] == b"\x80" and len(raw) > _TOKEN_HEAD and moment < _YEAR_10000 else None
 
 
 def _derive(secret: str, purpose: bytes) -> bytes:

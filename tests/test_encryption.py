@@ -1,13 +1,22 @@
 """Encryption at rest: what is stored says nothing without its secret, and a secret can be changed without losing a row."""
 
+import base64
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.encryption import KEY_FILE, MINIMUM_SECRET_LENGTH, Keyring, UndecipherableError, secret_beside
+from bot.encryption import (
+    KEY_FILE,
+    MINIMUM_SECRET_LENGTH,
+    Keyring,
+    UndecipherableError,
+    encrypted_at,
+    secret_beside,
+)
 
 OLD = "the-old-secret-of-these-tests-0123456789"
 NEW = "the-new-secret-of-these-tests-0123456789"
@@ -119,3 +128,26 @@ def test_a_key_file_without_a_secret_in_it_is_not_used_as_one(tmp_path: Path, co
     (tmp_path / KEY_FILE).write_text(content)
     with pytest.raises(Exception, match=KEY_FILE):
         secret_beside(tmp_path / "bot.db")
+
+
+def test_a_value_says_when_it_was_encrypted_without_its_secret() -> None:
+    before = int(time.time())
+    said = encrypted_at(Keyring([OLD]).encrypt(WORDS))
+    assert said is not None
+    assert before <= said <= time.time()
+
+
+@pytest.mark.parametrize(
+    "stored", [b"", b"plain words", b"\xff\x00", b"gAAAAA==", base64.urlsafe_b64encode(b"\x80" + b"\xff" * 60)]
+)
+def test_what_was_never_encrypted_says_nothing(stored: bytes) -> None:
+    assert encrypted_at(stored) is None
+
+
+def test_a_value_is_renewed_only_when_an_earlier_secret_encrypted_it() -> None:
+    renewed = Keyring([NEW, OLD]).renew(Keyring([OLD]).encrypt(WORDS))
+    assert renewed is not None
+    assert Keyring([NEW]).decrypt(renewed) == WORDS
+    assert Keyring([NEW, OLD]).renew(renewed) is None
+    with pytest.raises(UndecipherableError):
+        Keyring([NEW]).renew(Keyring([OLD]).encrypt(WORDS))

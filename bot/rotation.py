@@ -1,0 +1,213 @@
+"""All that is stored, encrypted anew with the newest of ENCRYPTION_KEYS, while the bot goes on."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from bot.db import Database, deliveries, tenants
+from bot.encryption import Keyring, UndecipherableError, encrypted_at
+
+BATCH = 50
+"""Rows in one transaction: a bot beside it waits for its turn no longer than for one of its own."""
+
+PAUSE = 0.01
+"""Seconds at least between two transactions; else as many as the last one took, so that half of the time is the bot's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Values that no secret opens. `since` and `until` is when they say they were encrypted, where they say it."""
+
+    tenants: int = 0
+    activities: int = 0
+    since: float | None = None
+    until: float | None = None
+
+    def and_(self, token: bytes, of: "_Encrypted") -> "Unreadable":
+        """Count one more."""
+        moments = [moment for moment in (self.since, self.until, encrypted_at(token)) if moment is not None]
+        return replace(
+            self,
+            tenants=self.tenants + (of.table is tenants),
+            activities=self.activities + (of.table is deliveries),
+            since=min(moments, default=None),
+            until=max(moments, default=None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one look at everything found, in values: a tenant has two, an activity up to three.
+
+    `outdated` were encrypted with an earlier secret; `renewed` of these are encrypted anew, the others changed meanwhile.
+    """
+
+    values: int = 0
+    outdated: int = 0
+    renewed: int = 0
+    unreadable: Unreadable = field(default_factory=Unreadable)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What became of it. `late` were encrypted with an earlier secret after this had begun."""
+
+    values: int
+    renewed: int
+    late: int
+    unreadable: Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class _Encrypted:
+    """A table, the column that numbers its rows, and the columns that are encrypted."""
+
+    table: sa.Table
+    number: sa.Column[int]
+    columns: tuple[sa.Column[Any], ...]
+
+    def last(self, connection: Connection) -> int:
+        return connection.execute(sa.select(sa.func.max(self.number))).scalar() or 0
+
+    def rows(self, connection: Connection, after: int, last: int) -> Sequence[sa.Row[Any]]:
+        """Return the next rows: the number, then the encrypted values."""
+        between = (self.number > after, self.number <= last)
+        page = sa.select(self.number, *self.columns).where(*between).order_by(self.number).limit(BATCH)
+        return connection.execute(page).all()
+
+    def put(self, connection: Connection, changes: Sequence["_Change"]) -> int:
+        """Write each new value where the old one still stands: what somebody changed meanwhile is newer than both."""
+        written = 0
+        for change in changes:
+            still = (self.number == change.number, change.column == change.old)
+            written += connection.execute(
+                sa.update(self.table).where(*still).values({change.column: change.new})
+            ).rowcount
+        return written
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    number: int
+    column: sa.Column[Any]
+    old: bytes
+    new: bytes
+
+
+ENCRYPTED = (
+    _Encrypted(tenants, tenants.c.id, (tenants.c.access_key, tenants.c.secret_key)),
+    _Encrypted(deliveries, deliveries.c.seq, (deliveries.c.text, deliveries.c.response_url, deliveries.c.detail)),
+)
+"""All that is encrypted. A fingerprint is not: it cannot be renewed, and counts for two minutes only."""
+
+
+async def renew_all(database: Database, keyring: Keyring) -> Rotation:
+    """Encrypt what is stored with the newest secret, then look whether anything was not.
+
+    It can be stopped at any moment and begun anew: what is encrypted with the newest secret already is left alone.
+    """
+    first = await _look(database, keyring)
+    second = await _look(database, keyring) if first.outdated else Pass(first.values, unreadable=first.unreadable)
+    return Rotation(second.values, first.renewed + second.renewed, second.outdated, second.unreadable)
+
+
+async def _look(database: Database, keyring: Keyring) -> Pass:
+    """Go through everything that is stored at this moment."""
+    found = Pass()
+    for encrypted in ENCRYPTED:
+        after, last = 0, await database.run(encrypted.last)
+        while after < last:
+            started = time.monotonic()
+            rows = await database.run(partial(encrypted.rows, after=after, last=last))
+            found, changes = _outdated(found, rows, encrypted, keyring)
+            if changes:
+                renewed = await database.run(partial(encrypted.put, changes=changes))
+                found = replace(found, renewed=found.renewed + renewed)
+            after = rows[-1][0] if len(rows) == BATCH else last
+            await asyncio.sleep(max(time.monotonic() - started, PAUSE))
+    return found
+
+
+def _outdated(
+    found: Pass, rows: Sequence[Sequence[Any]], encrypted: _Encrypted, keyring: Keyring
+) -> tuple[Pass, list[_Change]]:
+    """Return what is to be changed in these rows; and count."""
+    changes: list[_Change] = []
+    unreadable, values = found.unreadable, found.values
+    for row in rows:
+        number, tokens = row[0], row[1:]
+        for column, token in zip(encrypted.columns, tokens, strict=True):
+            if token is None:
+                continue
+            values += 1
+            try:
+                new = keyring.renew(token)
+            except UndecipherableError:
+                unreadable = unreadable.and_(token, encrypted)
+            else:
+                changes += [] if new is None else [_Change(number, column, token, new)]
+    outdated = found.outdated + len(changes)
+    return replace(found, values=values, outdated=outdated, unreadable=unreadable), changes
+
+
+# -- in words
+
+
+def by_hand(generated: Path | None) -> str:
+    """Say how the secret that was generated beside a SQLite file is left: a running bot could not follow to another one."""
+    old = f"the text of {generated}" if generated is not None else "the old one"
+    return (
+        "ENCRYPTION_KEYS: not set; there is nothing to rotate to. Set it to a new secret, a comma, and "
+        f"{old}; restart every process of the bot; then run this again (README.md: Change the secret)"
+    )
+
+
+def summary(rotation: Rotation) -> list[str]:
+    """Say what was done, and what follows from it."""
+    readable = rotation.values - rotation.unreadable.tenants - rotation.unreadable.activities
+    done = f"Encrypted anew with the newest secret: {rotation.renewed:,} of {rotation.values:,} values."
+    if rotation.late:
+        return [done]
+    kept = f"All {readable:,} values that can be read are encrypted with the newest secret"
+    if readable < rotation.values:
+        return [done, f"{kept}; but see below before a secret is removed."]
+    return [done, f"{kept}: the older ones may be removed from ENCRYPTION_KEYS now, in every process."]
+
+
+def problems_of(rotation: Rotation, generated: Path | None) -> list[str]:
+    """Say why the older secrets must stay, a line each; nothing when they may go."""
+    problems = []
+    if rotation.late:
+        problems.append(
+            f"ENCRYPTION_KEYS: {rotation.late:,} values were encrypted with an older secret while this ran: a process of the bot "
+            "does not have the newest one in front yet; give it the same ENCRYPTION_KEYS, restart it, and run this again"
+        )
+    unreadable = rotation.unreadable
+    counts = {"keys of tenants": unreadable.tenants, "values of activities": unreadable.activities}
+    if named := ", ".join(f"{count:,} {what}" for what, count in counts.items() if count):
+        problems.append(
+            f"ENCRYPTION_KEYS: what cannot be read ({named}) was left as it is; {_missing(unreadable, generated)}"
+        )
+    return problems
+
+
+def _missing(unreadable: Unreadable, generated: Path | None) -> str:
+    if unreadable.since is None or unreadable.until is None:
+        return "they are no encrypted values: they were damaged, and no secret helps; restore them from a backup"
+    since, until = (
+        f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M}" for moment in (unreadable.since, unreadable.until)
+    )
+    when = f"at {since}" if since == until else f"between {since} and {until}"
+    beside = "" if generated is None else f"; it may be the one in {generated}"
+    return (
+        f"they were encrypted {when} UTC: add the secret that was the newest then, at the end, in every process{beside}; "
+        "then run this again"
+    )
