@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import queue
 import random
 import secrets
@@ -34,6 +35,9 @@ SHUTTING_DOWN = ("57P01", "57P02", "57P03")
 
 SHARING = 25
 """Units of work that share a commit at most: the first of them is done only when the last is."""
+
+LAST = math.inf
+"""The `order` of a unit of work that waits for no row: it passes locked ones by."""
 
 LONG = 0.5
 """Seconds of trying in vain from which on whoever waits in the queue is told, instead of being tried for as long again."""
@@ -236,6 +240,7 @@ class _Work:
     queued_at: float  # by time.monotonic(), as is:
     start_by: float
     hurried: bool  # a person waits for it
+    order: float
     repeatable: bool
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[Any]
@@ -281,8 +286,12 @@ class Database:
         within: float = 20.0,
         answer_within: float | None = None,
         repeatable: bool = False,
+        order: float = 0.0,
     ) -> T:
         """Run a unit of work in a transaction and return its result once it is committed.
+
+        Units that share a commit run in their `order`, which is the number of the row that they may wait for. So two
+        processes take rows in the same order, and never wait for each other.
 
         A unit that could not be begun `within` that many seconds is given up. `repeatable`: running it again after it was
         committed changes nothing more, so it is when the connection was lost at the commit. A caller that is cancelled
@@ -294,7 +303,7 @@ class Database:
         loop = asyncio.get_running_loop()
         moment = time.monotonic()
         hurried = answer_within is not None
-        work = _Work(do, moment, moment + within, hurried, repeatable, loop, loop.create_future())
+        work = _Work(do, moment, moment + within, hurried, order, repeatable, loop, loop.create_future())
         self._queue.put(work)
         try:
             async with asyncio.timeout(answer_within):
@@ -318,6 +327,7 @@ class Database:
                     self._queue.put(None)
                     break
                 batch.append(following)
+            batch.sort(key=lambda work: work.order)
             moment = time.monotonic()
             late = [work for work in batch if self._is_late(work, moment)]
             _deliver([_Done(work, error=DatabaseUnavailableError("too busy to begin")) for work in late])
@@ -345,26 +355,26 @@ class Database:
         if error is None:
             return [_Done(work, result) for work, result in zip(batch, results, strict=True)]
         if isinstance(error, CommitUnknownError) or _is_conflict(error):
-            return [done for work in batch for done in self._again(work, error)]
+            return [self._again(work, error) for work in batch]
         if len(batch) > 1 and not isinstance(error, DatabaseUnavailableError):
             return [done for work in batch for done in self._run_batch([work])]
         return [_Done(work, error=error) for work in batch]
 
-    def _again(self, work: _Work, error: Exception) -> list[_Done]:
+    def _again(self, work: _Work, error: Exception) -> _Done:
         """Try anew what another transaction was in the way of, or once more what may be repeated after a lost commit."""
         if isinstance(error, CommitUnknownError):
             results, second = self._try([work]) if work.repeatable else ([], error)
-            return [_Done(work, results[0]) if second is None else _Done(work, error=error)]
-        for _ in range(CONFLICT_TRIES):
-            # Apart from the other side, which may be trying again at this very moment too.
-            time.sleep(random.random() * CONFLICT_PAUSE)  # noqa: S311 - jitter
+            return _Done(work, results[0]) if second is None else _Done(work, error=error)
+        for tries in range(CONFLICT_TRIES):
+            if tries:  # apart from the other side, which may be trying again at this very moment too
+                time.sleep(random.random() * CONFLICT_PAUSE)  # noqa: S311 - jitter
             results, second = self._try([work])
             if second is None:
-                return [_Done(work, results[0])]
+                return _Done(work, results[0])
             error = second
             if not _is_conflict(error):
                 break
-        return [_Done(work, error=error)]
+        return _Done(work, error=error)
 
     def _try(self, batch: list[_Work]) -> tuple[list[Any], Exception | None]:
         committing = False

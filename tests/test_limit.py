@@ -75,6 +75,27 @@ async def test_a_slot_is_held_from_the_answer_on_and_not_from_when_it_was_writte
     assert row.occupied_until - row.answered_at == pytest.approx(5, abs=0.01)
 
 
+async def test_a_slot_that_is_free_again_is_used_at_once_when_nothing_waited_for_it(
+    start: Start, environment: dict[str, str]
+) -> None:
+    async with start(environment | {"POLL_INTERVAL": "60"}) as bot:
+        tenant = await bot.parts.directory.get("environment", keys=True)
+        await bot.parts.directory.replace(replace(tenant, calls_per_window=2))
+        first, second, third = numbered(bot.leadsquared, 3)
+        calls = bot.leadsquared.ledger.calls
+        await bot.type(f"{first} hello")
+        await until(lambda: len(calls) == 1)
+        later = calls[0].at + 2.5
+        await until(lambda: time.monotonic() > later)
+        await bot.type(f"{second} hello")  # takes the last slot, and nothing waits for the next
+        await until(lambda: len(calls) == 2)
+        await bot.type(f"{third} hello")
+        await until(lambda: len(calls) == 3)
+        # The first one's slot, and not the second's, which is free 2.5 s later.
+        assert 5 <= calls[2].at - calls[0].at < 7
+        await bot.at_rest()
+
+
 async def test_a_long_wait_for_its_turn_is_told(bot: Bot) -> None:
     tenant = await bot.parts.directory.get("environment", keys=True)
     await bot.parts.directory.replace(replace(tenant, calls_per_window=1))

@@ -1,11 +1,13 @@
 """What must hold when several processes share a database."""
 
 import asyncio
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from conftest import Bot, Start
@@ -13,7 +15,8 @@ from postgres import database
 from sqlalchemy.engine import Connection
 from test_limit import assert_within_the_limit, numbered
 
-from bot.db import SHARING, Database
+from bot.activities.store import PASSED_BY
+from bot.db import LAST, SHARING, Database
 
 
 @pytest.fixture
@@ -99,6 +102,44 @@ async def test_what_has_queued_up_shares_commits_and_not_all_of_it_one(postgresq
         assert max(shared.values()) == SHARING
     finally:
         await one.close()
+
+
+async def test_units_that_share_a_commit_run_in_their_order(postgresql: str) -> None:
+    one = Database(_driver(postgresql))
+    all_queued, ran = threading.Event(), []
+
+    def unit(order: float) -> Callable[[Connection], None]:
+        return lambda _: ran.append(order)
+
+    try:
+        first = asyncio.create_task(one.run(lambda _: all_queued.wait(10)))
+        units = [asyncio.create_task(one.run(unit(order), order=order)) for order in (LAST, 7, 3, 0)]
+        await asyncio.sleep(0)  # all are queued now
+        all_queued.set()
+        await asyncio.gather(first, *units)
+        assert ran == [0, 3, 7, LAST]
+    finally:
+        await one.close()
+
+
+async def test_a_claim_passes_by_what_another_process_is_telling(
+    bot: Bot, start: Start, environment: dict[str, str], postgresql: str
+) -> None:
+    del bot
+    async with start(environment | {"DATABASE_URL": postgresql}) as quiet:
+        quiet.parts.worker.stop()  # it accepts; the test claims
+        ours, others = numbered(quiet.leadsquared, 2)
+        quiet.slack.request_url = f"{quiet.url}/slack/events"
+        await quiet.type(f"{ours} hello")
+        await quiet.type(f"{others} hello")
+        with psycopg.connect(postgresql) as other:
+            other.execute("SELECT seq FROM deliveries WHERE ticket_id = %s FOR UPDATE", [others])
+            claim = await quiet.parts.outbox.claim()
+            assert [claimed.delivery.ticket_id for claimed in claim.claimed] == [ours]
+            assert list(claim.next_in.values()) == [pytest.approx(PASSED_BY)]
+        claim = await quiet.parts.outbox.claim()
+        assert [claimed.delivery.ticket_id for claimed in claim.claimed] == [others]
+        assert list(claim.next_in.values()) == [math.inf]
 
 
 def _driver(url: str) -> str:

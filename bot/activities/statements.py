@@ -96,9 +96,13 @@ class SendingStatements:
                 attempts.c.tenant_id == _bind(attempts.c.tenant_id), attempts.c.occupied_until > sa.bindparam("moment")
             )
         )
-        self.heads = prepare(_heads())
+        # A head that another process is telling about just now is passed by as well: who waits may be waited for.
+        self.heads = prepare.locking(_heads().limit(sa.bindparam("room", type_=sa.Integer)), skip_locked=True)
         self.any_waiting = prepare(sa.select(_d.seq).where(*_WAITS).limit(1))
-        self.next_due = prepare(sa.select(sa.func.min(_d.due_at)).where(*_WAITS, _d.due_at > sa.bindparam("moment")))
+        passed_by = sa.false() if prepare.on_sqlite else _heads().exists()
+        self.next_due = prepare(
+            sa.select(sa.func.min(_d.due_at), passed_by).where(*_WAITS, _d.due_at > sa.bindparam("moment"))
+        )
         self.take = prepare(_take())
         self.begin_attempt = prepare(
             attempts.insert().values(
@@ -291,7 +295,6 @@ def _heads() -> sa.Select[Any]:
             ~sa.exists().where(*same_ticket, earlier.c.seq < _d.seq, open_),
         )
         .order_by(_d.seq)
-        .limit(sa.bindparam("room", type_=sa.Integer))
     )
 
 

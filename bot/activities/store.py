@@ -15,14 +15,14 @@ from bot.activities.policy import WINDOW, Decision, Repeat
 from bot.activities.rows import Rows
 from bot.activities.statements import SendingStatements, TellingStatements
 from bot.activities.telling import Step, Tell, Wait, mark, next_telling, reason_for_waiting
-from bot.db import CommitUnknownError, Database
+from bot.db import LAST, CommitUnknownError, Database
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import NotSent, Outcome, Problem
 from bot.tenants.directory import read_tenant
 from bot.tenants.tenant import Tenant
 
 PASSED_BY = 0.05
-"""Seconds after which a tenant whose row another process held is asked for again."""
+"""Seconds after which a tenant is asked for again of which another process held a row."""
 
 LOOK_PAST = 500
 """How many rows of quiet conversations a look for tellings may pass over."""
@@ -45,8 +45,8 @@ class Claimed:
 class Claim:
     """What one claim brought, and in how many seconds the next can bring more, per tenant (infinite: nothing is planned).
 
-    `full` are the tenants whose window was full: a new acceptance need not ask before that time. `ended` is what was
-    settled without sending, by id: its tenant, or the tenant's keys, are gone.
+    `full` are the tenants whose window was full, with more waiting: a new acceptance need not ask before that time.
+    `ended` is what was settled without sending, by id: its tenant, or the tenant's keys, are gone.
     """
 
     claimed: tuple[Claimed, ...]
@@ -98,7 +98,7 @@ class Outbox:
         name, since = secrets.token_hex(8), time.monotonic()
         try:
             return await self._database.run(
-                lambda connection: self._claim(connection, name, since, tenant_ids, at_most)
+                lambda connection: self._claim(connection, name, since, tenant_ids, at_most), order=LAST
             )
         except CommitUnknownError:
             self._lost.add(name)
@@ -134,10 +134,10 @@ class Outbox:
                 continue
             free, free_at = self._free_slots(connection, tenant, resume_at, moment)
             taken = self._take(connection, name, tenant_id, moment, free)
-            if free <= len(taken):
-                full.add(tenant_id)
             next_at = self._next_at(connection, tenant_id, moment, room=free - len(taken), free_at=free_at)
             next_in[tenant_id] = math.inf if next_at is None else max(next_at - moment, 0.0)
+            if free <= len(taken) and next_at is not None:
+                full.add(tenant_id)
             claimed += [Claimed(delivery, tenant, moment, since) for delivery in taken]
         return Claim(tuple(claimed), next_in, frozenset(full), ended)
 
@@ -171,8 +171,9 @@ class Outbox:
         if room <= 0:
             waiting = self._sending.any_waiting(connection, _tenant_id=tenant_id).fetchone()
             return None if waiting is None else free_at
-        due_at: float | None = self._sending.next_due(connection, _tenant_id=tenant_id, moment=moment).fetchone()[0]
-        return due_at
+        due_at: float | None
+        due_at, passed_by = self._sending.next_due(connection, _tenant_id=tenant_id, moment=moment).fetchone()
+        return moment + PASSED_BY if passed_by else due_at
 
     def _end_waiting(self, connection: Connection, tenant_id: int, problem: Problem) -> list[str]:
         """Settle without a call what waits for a tenant that cannot be called any more; return the deliveries' ids."""
@@ -211,7 +212,7 @@ class Outbox:
                 self._plan_look(connection, delivery.seq, decision.state)
             return bool(change.rowcount == 1)
 
-        return await self._database.run(write, repeatable=True)
+        return await self._database.run(write, repeatable=True, order=delivery.seq)
 
     async def expire(self, *, sparing: Collection[int] = ()) -> list[str]:
         """Settle as unknown what was being sent by a process that died, and return the ids.
@@ -231,7 +232,7 @@ class Outbox:
                 self._plan_look(connection, seq, State.UNKNOWN)
             return [id_ for _, id_ in ended]
 
-        return await self._database.run(write)
+        return await self._database.run(write, order=LAST)
 
     def _plan_look(self, connection: Connection, seq: int, state: State) -> None:
         if self._look_after is not None and state is State.UNKNOWN:
@@ -258,7 +259,7 @@ class Outbox:
             next_in = self._sending.next_look(connection).fetchone()[0]
             return looks, math.inf if next_in is None else next_in
 
-        return await self._database.run(write)
+        return await self._database.run(write, order=LAST)
 
     def _begin_look(self, connection: Connection, delivery: Delivery, after: Sequence[float]) -> Look | None:
         this = {"_seq": delivery.seq}
@@ -310,11 +311,13 @@ class Outbox:
                 self._sending.end_looks(connection, _seq=delivery.seq)
             return finding if changed else None
 
-        return await self._database.run(write, repeatable=True)
+        return await self._database.run(write, repeatable=True, order=look.delivery.seq)
 
     async def looked_in_vain(self, look: Look) -> None:
         """Write down that a look showed nothing, neither that the text is there nor that it is not."""
-        await self._database.run(lambda connection: self._end_look(connection, look, "not_shown"), repeatable=True)
+        await self._database.run(
+            lambda connection: self._end_look(connection, look, "not_shown"), repeatable=True, order=look.delivery.seq
+        )
 
     def _end_look(self, connection: Connection, look: Look, outcome: str) -> None:
         attempt = {"_seq": look.delivery.seq, "_number": -look.number, "_outcome": outcome}
@@ -349,7 +352,7 @@ class Outbox:
             next_in = self._telling.next_untold(connection).fetchone()[0]
             return found, math.inf if next_in is None else next_in
 
-        return await self._database.run(write)
+        return await self._database.run(write, order=LAST)
 
     async def told(self, due: Due, ts: str | None) -> Due | None:
         """Write down that a step was told, as message `ts`; return what is to be told right after."""
@@ -369,7 +372,7 @@ class Outbox:
                     self._telling.marked(connection, _seq=seq, _anchor_mark=mark(due.delivery))
             return self._go_on_telling(connection, seq)
 
-        return await self._database.run(write, repeatable=True)
+        return await self._database.run(write, repeatable=True, order=due.delivery.seq)
 
     async def tell_elsewhere(self, due: Due, route: Route) -> Due | None:
         """Go on by another route; return what is to be told there."""
@@ -378,7 +381,7 @@ class Outbox:
             self._telling.rerouted(connection, _seq=due.delivery.seq, _route=route)
             return self._go_on_telling(connection, due.delivery.seq)
 
-        return await self._database.run(write, repeatable=True)
+        return await self._database.run(write, repeatable=True, order=due.delivery.seq)
 
     async def tell_later(self, due: Due, seconds: float | None) -> None:
         """Give the telling back, to be tried again in some seconds (None: never)."""
@@ -389,7 +392,7 @@ class Outbox:
             else:
                 self._telling.tell_later(connection, _seq=due.delivery.seq, seconds=seconds)
 
-        await self._database.run(write, repeatable=True)
+        await self._database.run(write, repeatable=True, order=due.delivery.seq)
 
     def _begin_telling(self, connection: Connection, seq: int) -> Due | None:
         row = self._telling.look(connection, _seq=seq).fetchone()

@@ -128,6 +128,7 @@ class Worker:
             expired = await self._outbox.expire(sparing=self._in_flight.keys())
             self._log_ended(expired, Problem.INTERRUPTED)
             self._look_at.clear()
+            self._full.clear()  # each with the look that was to follow
             self._start(await self._outbox.claim(at_most=AT_ONCE - len(self._in_flight)))
             return
         due = [tenant_id for tenant_id, at in self._look_at.items() if at <= moment]
