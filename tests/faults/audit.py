@@ -47,12 +47,17 @@ class Typed:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A request that reached LeadSquared. `spoilt`: the bot got no answer, by LeadSquared's fault or by its own death."""
+    """A request that reached LeadSquared.
+
+    `spoilt`: the bot got no answer, by LeadSquared's fault or by its own death. `crowded`: another one on the same ticket
+    was still going on when it arrived.
+    """
 
     ticket: str
     text: str
     status: int | None
     spoilt: bool
+    crowded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +302,10 @@ def _outcome(one: Said | Row) -> str:
 
 
 def _in_order(books: _Books) -> Iterator[str]:
-    """What was sent again by a button is a new delivery with the same text, and left out here."""
+    for post in books.ledgers.posts:
+        if post.crowded:
+            yield f"sent to {post.ticket} while another was on its way there: {post.text}"
+    # What was sent again by a button is a new delivery with the same text, and left out here.
     rows = {text: rows[0] for text, rows in books.rows.items() if len(rows) == 1}
     for ticket, posts in _by((post for post in books.ledgers.posts if post.text in rows), lambda p: p.ticket).items():
         for earlier, later in pairwise(posts):

@@ -31,7 +31,7 @@ from faults.stand_ins import Chat, Portal
 VICTIM = (sys.executable, "-m", "faults.victim")
 PERSON = "U0ANNA"
 NOBODY = "http://127.0.0.1:9/"
-TENANTS, TICKETS = 4, 6
+TENANTS, TICKETS = 4, 4
 
 CONNECT, READ = 0.5, 1.5
 LEASE = CONNECT + READ + 10

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Literal
@@ -30,6 +31,7 @@ class Portal(LeadSquaredStandIn):
         self.posts: list[Post] = []
         self.outages: list[float] = []
         self.jitter = self.late = 0.0
+        self._going_on: Counter[str] = Counter()  # by ticket
         self.disarm()
 
     def disarm(self) -> None:
@@ -42,15 +44,26 @@ class Portal(LeadSquaredStandIn):
     ) -> web.Response:
         text = str((await request.json())["Text"])
         number = len(self.posts)
-        self.posts.append(Post(ticket_id, text, None, spoilt=True))  # until it is answered
+        crowded = self._going_on[ticket_id] > 0
+        self.posts.append(Post(ticket_id, text, None, spoilt=True, crowded=crowded))  # until it is answered
+        self._going_on[ticket_id] += 1
+        try:
+            response = await self._take_time(request, org_id, ticket_id, raw, arrived, text)
+        finally:
+            self._going_on[ticket_id] -= 1
+        spoilt = isinstance(response, Hang) or response.status >= web.HTTPInternalServerError.status_code
+        self.posts[number] = replace(self.posts[number], status=response.status, spoilt=spoilt)
+        return response
+
+    async def _take_time(
+        self, request: web.Request, org_id: str, ticket_id: str, raw: bytes, arrived: float, text: str
+    ) -> web.Response:
         await self.when_arrived(ticket_id, text)
         await asyncio.sleep(random.random() * self.jitter)
         response = await super()._answer(request, org_id, ticket_id, raw, arrived)
         await self.when_carried_out(ticket_id, text)
         if self.late:
             await asyncio.sleep(self.late)
-        spoilt = isinstance(response, Hang) or response.status >= web.HTTPInternalServerError.status_code
-        self.posts[number] = replace(self.posts[number], status=response.status, spoilt=spoilt)
         return response
 
     async def stop(self) -> None:

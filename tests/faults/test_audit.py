@@ -160,6 +160,10 @@ DOCTORED = {
         "rejected, and its anchor says accepted: rejected",
     ),
     "sent out of order": (swapped("posts", 0, 1), "sent to 143 before what was accepted before it: rejected"),
+    "two at once": (
+        changed("posts", 1, crowded=True),
+        "sent to 143 while another was on its way there: rejected",
+    ),
     "accepted out of order": (
         replace(
             SOUND,
