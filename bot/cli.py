@@ -269,13 +269,14 @@ def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
     """Run one administrator's task against the database and return its result; what goes wrong is told in a line."""
     from bot.db import Database, DatabaseUnavailableError
     from bot.encryption import UndecipherableError, UnusableSecretError
+    from bot.engines import Patience
     from bot.keys import keyring
     from bot.tenants.directory import TenantError
 
     _migrate(settings) if settings.on_sqlite else _require_migrated(settings)
 
     async def administer() -> T:
-        database = Database(settings.sqlalchemy_url, busy_timeout=ADMINISTRATOR_WAITS)
+        database = Database(settings.sqlalchemy_url, patience=Patience(busy=ADMINISTRATOR_WAITS))
         try:
             return await do(database, keyring(settings))
         finally:

@@ -14,8 +14,9 @@ from conftest import TEAM, ticket_that
 from postgres import Ended, Serving, database, run, run_beside, serving, until
 
 from bot.activities.delivery import Route, State
-from bot.db import Database, deliveries, engine_for, metadata, tenants
+from bot.db import Database, deliveries, metadata, tenants
 from bot.encryption import KEY_FILE, Keyring, UndecipherableError
+from bot.engines import PATIENCE, engine_for
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 from bot.playground.slack import SlackStandIn
 from bot.playground.workspace import Posted
@@ -49,7 +50,7 @@ class Stored:
     """What stands in a database, read and written beside the bot."""
 
     def __init__(self, url: str) -> None:
-        self.engine = engine_for(spelt_for_sqlalchemy(url), 10)
+        self.engine = engine_for(spelt_for_sqlalchemy(url), PATIENCE)
 
     def all(self) -> list[bytes]:
         """Return every value that is encrypted: whatever is binary, but the fingerprints."""

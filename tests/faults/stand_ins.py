@@ -94,7 +94,6 @@ class Chat(SlackStandIn):
     ) -> dict[str, Any]:
         if not self.request_url and not self.is_connected():
             return {"failed": "dispatch_failed"}
-        random.shuffle(self._sockets)  # Slack takes any of an app's connections
         return await super()._send(kind, payload, body)
 
     async def _chat_postmessage(self, arguments: dict[str, Any]) -> dict[str, Any]:
