@@ -331,7 +331,7 @@ class Database:
             moment = time.monotonic()
             late = [work for work in batch if self._is_late(work, moment)]
             _deliver([_Done(work, error=DatabaseUnavailableError("too busy to begin")) for work in late])
-            done = self._run_batch([work for work in batch if not self._is_late(work, moment)])
+            done = self._survive([work for work in batch if not self._is_late(work, moment)])
             if time.monotonic() > moment + LONG and any(
                 isinstance(one.error, DatabaseUnavailableError) for one in done
             ):
@@ -342,6 +342,14 @@ class Database:
     def _is_late(self, work: _Work, moment: float) -> bool:
         """Say whether to give a unit up. A person who has waited for a long try in vain does not wait for another."""
         return work.start_by < moment or (work.hurried and work.queued_at < self._away_at)
+
+    def _survive(self, batch: list[_Work]) -> list[_Done]:
+        """Run units; whatever nobody expected goes to their callers, and does not end the thread that all wait for."""
+        try:
+            return self._run_batch(batch)
+        except Exception as error:  # noqa: BLE001 - see above
+            self._connection, self._used = None, False
+            return [_Done(work, error=error) for work in batch]
 
     def _run_batch(self, batch: list[_Work]) -> list[_Done]:
         """Run units in one transaction; when one of them spoils it, each in a transaction of its own."""

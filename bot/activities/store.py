@@ -57,10 +57,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A step that this process is to tell now."""
+    """A step that this process is to tell now. `at` is that moment by the database's clock."""
 
     delivery: Delivery
     step: Step
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,7 +421,7 @@ class Outbox:
         delivery = self._rows.delivery(fields)
         next_ = next_telling(delivery, moment)
         if isinstance(next_, Tell):
-            return Due(delivery, next_.step)
+            return Due(delivery, next_.step, moment)
         self._telling.plan_telling(
             connection, _seq=delivery.seq, _tell_at=next_.until if isinstance(next_, Wait) else None
         )

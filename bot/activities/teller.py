@@ -156,7 +156,7 @@ class Teller:
     async def _tell(self, due: Due) -> Due | None:
         delivery, step = due.delivery, due.step
         try:
-            telling = await self._replies.tell(delivery, step, give_up_at=self._give_up_at(delivery))
+            telling = await self._replies.tell(delivery, step, give_up_at=self._give_up_at(due))
         except Exception as error:  # noqa: BLE001 - whatever it was, the answer is still owed
             _log.exception("reply_failed")
             telling = Later(type(error).__name__)
@@ -180,8 +180,11 @@ class Teller:
                 await _written(lambda: self._outbox.tell_later(due, again_in))
                 return None
 
-    def _give_up_at(self, delivery: Delivery) -> float:
-        return give_up_at(delivery.accepted_at, delivery.first_attempt_at or delivery.accepted_at, self._retry_for)
+    def _give_up_at(self, due: Due) -> float:
+        """Return until when it will be tried, by the clock on people's walls: the database's may be another."""
+        delivery = due.delivery
+        until = give_up_at(delivery.accepted_at, delivery.first_attempt_at or delivery.accepted_at, self._retry_for)
+        return until - due.at + time.time()
 
 
 def _again_in(delivery: Delivery, after: float | None) -> float | None:
