@@ -38,6 +38,7 @@ class PoolingProxy:
         self._freed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self.transactions = 0
+        self.loses = b""  # the next commit of a transaction that says this is carried out, and its answer lost
         self.port = 0
 
     @property
@@ -65,6 +66,7 @@ class PoolingProxy:
         assert task is not None
         self._tasks.add(task)
         lent: Session | None = None
+        doomed = False
         try:
             if not await self._greet(reader, writer):
                 return
@@ -74,6 +76,11 @@ class PoolingProxy:
                     return
                 if lent is None or lent.client is not writer:
                     lent = await self._lend(writer)
+                doomed = doomed or bool(self.loses and self.loses in message)
+                if doomed and b"COMMIT" in message:
+                    self.loses, lent.client = b"", None
+                    lent.writer.write(message)
+                    return
                 lent.writer.write(message)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass

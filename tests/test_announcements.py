@@ -85,3 +85,18 @@ async def test_behind_a_proxy_that_pools_transactions_everything_works_but_the_l
             assert proxy.transactions > 40
     assert len(leadsquared.ledger.activities) == 20
     assert len({call.body["Text"] for call in leadsquared.ledger.calls}) == 20
+
+
+async def test_a_claim_whose_commit_was_lost_is_sent_all_the_same_and_once(
+    start: Start, environment: dict[str, str], url: str, leadsquared: LeadSquaredStandIn
+) -> None:
+    with pooling_proxy(url) as proxy:
+        async with start(environment | {"DATABASE_URL": proxy.url, "POLL_INTERVAL": "0.5"}) as bot:
+            await bot.at_rest()
+            proxy.loses = b"claimed_by="
+            assert await bot.type("143 hello") is None
+            answer = await bot.answered()
+            await bot.at_rest()
+            assert proxy.loses == b"", "it was lost"
+    assert "Recorded" in answer.text, "nothing was in flight, so nothing is unknown"
+    assert len(leadsquared.ledger.calls) == 1
