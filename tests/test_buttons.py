@@ -213,7 +213,7 @@ async def test_a_modal_of_another_workspaces_delivery_reaches_nothing(bot: Bot) 
     (modal,) = bot.slack.modals.open
     shown = await bot.slack.submit(modal, {"ticket": "143"}, person="U0MALLORY", team_id="T0OTHER")
 
-    assert "no such activity" in str(shown["view"])
+    assert "belongs to another workspace" in str(shown["view"])
     assert len(bot.leadsquared.ledger.calls) == 1
 
 

@@ -49,7 +49,7 @@ def test_a_text_of_any_length_is_spread_over_fields_and_comes_back_whole(text: s
     spread = FormText.of(text)
     assert all(units(field) <= modals.LONGEST_INPUT for field in spread.fields)
     assert len(spread.fields) <= modals.MOST_FIELDS
-    view = modal(Form(Metadata(channel="C1"), "143", spread))
+    view = modal(Form(Metadata(team="T1", channel="C1"), "143", spread))
     assert problems_of_view(view) == []
     metadata = Metadata.model_validate_json(view["private_metadata"])
     typed = modals.typed(submitted(view), metadata)
@@ -76,6 +76,7 @@ def test_the_bounds_of_a_field_are_slacks(length: int, character: str) -> None:
 @given(
     st.builds(
         Metadata,
+        team=st.just("T" * 255),
         channel=st.just("C" * 255),
         thread=st.just("1" * 22),
         message=st.just("1" * 22),
@@ -97,18 +98,20 @@ def test_every_form_is_one_that_slack_shows(metadata: Metadata, text: str, choic
 
 
 def test_what_has_no_room_in_the_metadata_is_left_out_in_the_order_of_its_worth() -> None:
-    small = Metadata(channel="C1", link="l", response_url="r")
+    small = Metadata(team="T1", channel="C1", link="l", response_url="r")
     assert small.fitting() == small
-    assert small.model_copy(update={"response_url": "r" * 3000}).fitting() == Metadata(channel="C1", link="l")
-    assert small.model_copy(update={"link": "l" * 3000}).fitting() == Metadata(channel="C1")
+    assert small.model_copy(update={"response_url": "r" * 3000}).fitting() == Metadata(
+        team="T1", channel="C1", link="l"
+    )
+    assert small.model_copy(update={"link": "l" * 3000}).fitting() == Metadata(team="T1", channel="C1")
 
 
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("add_link", [False, True])
 def test_what_was_chosen_is_read(whole: bool, add_link: bool) -> None:  # noqa: FBT001 - parameters
     text = FormText.of_thread(WholeThread("the thread", 0, cut=False)) if whole else FormText.of("the message")
-    view = modal(Form(Metadata(channel="C1", link="https://l"), "143", text, choice=True, add_link=add_link))
-    typed = modals.typed(submitted(view), Metadata(channel="C1"))
+    view = modal(Form(Metadata(team="T1", channel="C1", link="https://l"), "143", text, choice=True, add_link=add_link))
+    typed = modals.typed(submitted(view), Metadata(team="T1", channel="C1"))
     assert (typed.wants_whole, typed.text.whole, typed.add_link) == (whole, whole, add_link)
     assert typed.ticket == "143"
     assert typed.text.joined() == ("the thread" if whole else "the message")
@@ -116,9 +119,9 @@ def test_what_was_chosen_is_read(whole: bool, add_link: bool) -> None:  # noqa: 
 
 def test_the_texts_of_message_and_thread_have_blocks_of_their_own() -> None:
     # Slack keeps what stands in a block whose id stays.
-    of_message = set(inputs(modal(Form(Metadata(channel="C1"), text=FormText.of("x " * 3000)))))
+    of_message = set(inputs(modal(Form(Metadata(team="T1", channel="C1"), text=FormText.of("x " * 3000)))))
     of_thread = set(
-        inputs(modal(Form(Metadata(channel="C1"), text=FormText.of_thread(WholeThread("x", 0, cut=False)))))
+        inputs(modal(Form(Metadata(team="T1", channel="C1"), text=FormText.of_thread(WholeThread("x", 0, cut=False)))))
     )
     assert of_message & of_thread == {"ticket"}
 
@@ -133,7 +136,7 @@ def test_a_thread_that_was_cut_says_so_by_its_field(left_out: int, cut: bool, sa
 @pytest.mark.parametrize("value", [None, "", "  ", "#143 "])
 def test_an_emptied_field_is_empty_text(value: str | None) -> None:
     view = View.model_validate({"id": "V1", "state": {"values": {"ticket": {"input": {"value": value}}}}})
-    typed = modals.typed(view, Metadata(channel="C1"))
+    typed = modals.typed(view, Metadata(team="T1", channel="C1"))
     assert typed.ticket == (value or "").strip()
     assert typed.text.fields == ()
 
@@ -147,7 +150,11 @@ def test_the_form_to_edit_comes_filled_in_with_what_was_sent_unescaped(text: str
     fields = inputs(view)
     assert fields[modals.TICKET_BLOCK]["initial_value"] == "143"
     assert fields[modals.TEXT_BLOCK]["initial_value"] == text
-    assert json.loads(view["private_metadata"]) == {"channel": "C0SUPPORT", "retry_of": RECORDED.id}
+    assert json.loads(view["private_metadata"]) == {
+        "team": RECORDED.team_id,
+        "channel": "C0SUPPORT",
+        "retry_of": RECORDED.id,
+    }
     assert view["callback_id"] == modals.CALLBACK
     assert (view["title"]["text"], view["submit"]["text"]) == ("Edit and send again", "Send")
 
@@ -156,7 +163,7 @@ def test_a_text_too_long_for_all_fields_is_shown_and_only_the_ticket_can_be_chan
     view = modal(modals.edit_form(ended(Problem.REFUSED, text="x" * 15_001)))
     assert set(inputs(view)) == {modals.TICKET_BLOCK}
     assert "15,001 characters" in json.dumps(view["blocks"])
-    assert modals.typed(submitted(view), Metadata(channel="C1")).text.fields == ()
+    assert modals.typed(submitted(view), Metadata(team="T1", channel="C1")).text.fields == ()
 
 
 def test_a_text_that_cannot_be_decrypted_leaves_its_field_empty() -> None:
@@ -165,6 +172,6 @@ def test_a_text_that_cannot_be_decrypted_leaves_its_field_empty() -> None:
 
 
 def test_every_input_has_a_label_and_no_meaning_is_carried_by_an_emoji_alone() -> None:
-    view = modal(Form(Metadata(channel="C1", link="l"), text=FormText.of("x " * 4000), choice=True))
+    view = modal(Form(Metadata(team="T1", channel="C1", link="l"), text=FormText.of("x " * 4000), choice=True))
     labels = [block["label"]["text"] for block in view["blocks"] if block["type"] == "input"]
     assert labels == ["Ticket", "What to record", "Text, part 1 of 3", "Text, part 2 of 3", "Text, part 3 of 3", "Link"]

@@ -131,7 +131,7 @@ class Commands:
         except ValidationError:
             return views.already(None)
         earlier = await self._acceptance.find(click.team_id, asked.delivery)
-        if earlier is None or earlier.user_id != click.user.id or click.channel is None:
+        if earlier is None or earlier.user_id != click.user.id or click.is_foreign or click.channel is None:
             return views.already(None)
         if earlier.text is None:
             return views.undecipherable()

@@ -83,6 +83,10 @@ class Forms:
         except ValidationError:
             await ack(response_action="update", view=modals.notice_modal(views.already(None)))
             return
+        if not _is_at_home(submitted, metadata):
+            _log.warning("foreign_form_refused", team=submitted.team_id)
+            await ack(**_notice(views.elsewhere()))
+            return
         await ack(**await self._submit(submitted, metadata, modals.typed(submitted.view, metadata)))
 
     async def choose(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -100,7 +104,8 @@ class Forms:
                 mapped = await self._acceptance.is_mapped(*place)
         except (TimeoutError, DatabaseUnavailableError):
             mapped = True  # told at the submission, if it is not
-        metadata = Metadata(channel=command.channel_id, response_url=sealed(self._keyring, command.response_url))
+        response_url = sealed(self._keyring, command.response_url)
+        metadata = Metadata(team=command.team_id, channel=command.channel_id, response_url=response_url)
         view = modal(Form(metadata.fitting(), ticket))
         if not mapped:
             otherwise = self._unmapped(command.team_id)
@@ -202,7 +207,7 @@ class Forms:
         self, submitted: ViewSubmission, metadata: Metadata, typed: Typed, ticket_id: str, text: str
     ) -> Answer:
         old = await self._acceptance.find(submitted.team_id, metadata.retry_of or "")
-        if old is None or submitted.is_foreign:
+        if old is None:
             return _notice(views.already(None))
         words = text if typed.text.fields else old.text
         if words is None:
@@ -235,6 +240,9 @@ class Forms:
             metadata = Metadata.model_validate_json(view.private_metadata)
         except ValidationError:
             return
+        if not _is_at_home(click, metadata):
+            _log.warning("foreign_form_refused", team=click.team_id)
+            return
         typed = modals.typed(view, metadata)
         chosen = click.actions[0].selected_option
         whole = chosen is not None and chosen.value == modals.WHOLE_THREAD
@@ -265,6 +273,14 @@ class Forms:
             if message["ts"] == place.message_ts:
                 return FormText.of(await self._conversations.words(place, message))
         return Unreadable("ratelimited" if thread.total > len(thread.messages) else "message_not_found")
+
+
+def _is_at_home(who: Interaction, metadata: Metadata) -> bool:
+    """Say whether a form is in the workspace in which it was opened, and in a member's hands.
+
+    In a shared channel Slack names the submitting person's workspace, and not the form's.
+    """
+    return metadata.team == who.team_id and not who.is_foreign
 
 
 def sealed(keyring: Keyring, response_url: str | None) -> str | None:

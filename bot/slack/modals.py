@@ -41,10 +41,14 @@ _TITLE = "Record in LeadSquared"
 
 
 class Metadata(BaseModel):
-    """What the form carries to its submission, in `private_metadata`. `response_url` is encrypted."""
+    """What the form carries to its submission, in `private_metadata`. `response_url` is encrypted.
+
+    `team` is the workspace in which it was opened, where all the rest belongs.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
+    team: str
     channel: str
     thread: str | None = None
     message: str | None = None
@@ -277,7 +281,7 @@ def _wants_whole(state: ViewState) -> bool | None:
 def edit_form(delivery: Delivery) -> Form:
     """The form of "Edit and send again", filled in with what was sent."""
     words = delivery.text or ""
-    metadata = Metadata(channel=delivery.channel_id, retry_of=delivery.id)
+    metadata = Metadata(team=delivery.team_id, channel=delivery.channel_id, retry_of=delivery.id)
     text = FormText.of(words, what="text")
     if not text.left_out:
         return Form(metadata, delivery.ticket_id, text)

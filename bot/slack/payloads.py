@@ -58,6 +58,51 @@ class Action(Payload):
     selected_option: Option | None = None
 
 
+class InputState(Payload):
+    value: str | None = None
+    selected_option: Option | None = None
+    selected_options: list[Option] | None = None
+
+
+class ViewState(Payload):
+    values: dict[str, dict[str, InputState]] = {}
+
+    def input(self, block_id: str) -> InputState | None:
+        """Return a block's only input; None when the block is not in the view."""
+        return next(iter(self.values.get(block_id, {}).values()), None)
+
+
+class Words(Payload):
+    text: str = ""
+
+
+class InputElement(Payload):
+    initial_value: str | None = None
+
+
+class ViewBlock(Payload):
+    """A block of the bot's own modal, as Slack gives it back."""
+
+    type: str = ""
+    block_id: str = ""
+    text: Words | None = None
+    hint: Words | None = None
+    element: InputElement | None = None
+    elements: list[dict[str, Any]] = []
+
+
+class View(Payload):
+    """A modal as it stands."""
+
+    id: Id
+    team_id: Id | None = None
+    callback_id: str = ""
+    hash: str | None = None
+    private_metadata: str = ""
+    state: ViewState = ViewState()
+    blocks: list[ViewBlock] = []
+
+
 class Interaction(Payload):
     """What every interaction carries. `user.team_id` may be another organisation's (Slack Connect).
 
@@ -69,11 +114,20 @@ class Interaction(Payload):
     trigger_id: str = ""
     enterprise: Entity | None = None
     api_app_id: str = ""
+    view: View | None = None
+
+    @model_validator(mode="after")
+    def _names_a_workspace(self) -> Self:
+        # Nobody's workspace would be everybody's.
+        if not self.team_id:
+            raise ValueError("an interaction that names no workspace")
+        return self
 
     @property
     def team_id(self) -> str:
-        """The acting workspace; where the payload leaves it out, the person's own. Empty when neither is named."""
-        return self.team.id if self.team else self.user.team_id or ""
+        """The acting workspace; where the payload leaves it out, the form's, else the person's own."""
+        named = (self.team and self.team.id, self.view and self.view.team_id, self.user.team_id)
+        return next((team_id for team_id in named if team_id), "")
 
     @property
     def enterprise_id(self) -> str | None:
@@ -113,50 +167,6 @@ class MessageShortcut(Interaction):
         return ts if isinstance(ts, str) and is_ts(ts) else None
 
 
-class InputState(Payload):
-    value: str | None = None
-    selected_option: Option | None = None
-    selected_options: list[Option] | None = None
-
-
-class ViewState(Payload):
-    values: dict[str, dict[str, InputState]] = {}
-
-    def input(self, block_id: str) -> InputState | None:
-        """Return a block's only input; None when the block is not in the view."""
-        return next(iter(self.values.get(block_id, {}).values()), None)
-
-
-class Words(Payload):
-    text: str = ""
-
-
-class InputElement(Payload):
-    initial_value: str | None = None
-
-
-class ViewBlock(Payload):
-    """A block of the bot's own modal, as Slack gives it back."""
-
-    type: str = ""
-    block_id: str = ""
-    text: Words | None = None
-    hint: Words | None = None
-    element: InputElement | None = None
-    elements: list[dict[str, Any]] = []
-
-
-class View(Payload):
-    """A modal as it stands."""
-
-    id: Id
-    callback_id: str = ""
-    hash: str | None = None
-    private_metadata: str = ""
-    state: ViewState = ViewState()
-    blocks: list[ViewBlock] = []
-
-
 class BlockActions(Interaction):
     """A button was pressed, or something chosen; in a message, or in a modal (`view`, and no `response_url`)."""
 
@@ -164,7 +174,6 @@ class BlockActions(Interaction):
     actions: Annotated[list[Action], Field(min_length=1)]
     response_url: str | None = None
     channel: Entity | None = None
-    view: View | None = None
 
 
 class ViewSubmission(Interaction):

@@ -57,7 +57,11 @@ class Shortcuts:
 
     async def record(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Acknowledge, and open the form before anything is looked up: the trigger_id is good for 3 seconds."""
-        self._background.start(self._open(MessageShortcut.model_validate(body)))
+        used = MessageShortcut.model_validate(body)
+        if used.is_foreign:
+            self._responder.say(used.response_url, views.elsewhere())
+        else:
+            self._background.start(self._open(used))
         await ack()
 
     async def _open(self, used: MessageShortcut) -> None:
@@ -98,6 +102,7 @@ class Shortcuts:
         ticket = remembered or find_ticket(text, self._link_hosts) or await self._named_at_first(place, thread)
         before = await self._before(place, ticket) if ticket else None
         metadata = Metadata(
+            team=place.team_id,
             channel=place.channel_id,
             thread=place.thread_ts,
             message=place.message_ts,

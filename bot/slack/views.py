@@ -214,6 +214,13 @@ def foreign_member() -> Message:
     return Message("Nothing was done: only members of the workspace that recorded this can decide about it.")
 
 
+def elsewhere() -> Message:
+    """The answer to a form or a shortcut that reached another workspace than its own."""
+    return Message(
+        "Nothing was recorded: this form belongs to another workspace. Record it from the workspace that you are a member of."
+    )
+
+
 def undecipherable() -> Message:
     return Message(
         "Nothing was sent: the bot cannot decrypt the text, because a secret is missing from `ENCRYPTION_KEYS`. "
