@@ -45,7 +45,8 @@ _TOLD_TWICE = Expected(AtOnce.ACKNOWLEDGED, (State.RECORDED,), (1,), (2,))
 
 EXPECTED = {
     Point.BEFORE_COMMIT: Expected(AtOnce.UNSURE, (None,), (0,), (0,)),
-    Point.BEFORE_ACK: Expected(AtOnce.UNSURE, (State.RECORDED,), (1,)),
+    # Unknown when a look of the worker's, at that very moment, had claimed it already.
+    Point.BEFORE_ACK: Expected(AtOnce.UNSURE, (State.RECORDED, State.UNKNOWN), (0, 1)),
     Point.AFTER_ACK: _ON_ITS_WAY,
     Point.AFTER_CLAIM: Expected(AtOnce.ACKNOWLEDGED, (State.UNKNOWN,), (0,)),
     Point.ANCHOR_ARRIVES: _ON_ITS_WAY,
