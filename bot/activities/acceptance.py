@@ -221,9 +221,9 @@ class Acceptance:
         self._accepting.resolve(connection, _seq=old.seq, _resolution=resolution, _resolved_by=user_id)
 
 
-def _conversation(enterprise_id: str | None, team_id: str, channel_id: str) -> dict[str, str]:
+def _conversation(enterprise_id: str | None, team_id: str, channel_id: str) -> dict[str, str | None]:
     """Name a conversation to FIND_TENANT."""
-    return {"enterprise": enterprise_id or "", "team": team_id, "channel": channel_id}
+    return {"enterprise": enterprise_id or None, "team": team_id, "channel": channel_id}
 
 
 def _thread(place: Place) -> dict[str, str]:

@@ -45,6 +45,11 @@ def _bind(column: sa.Column[Any], name: str | None = None) -> sa.BindParameter[A
     return sa.bindparam(name or f"_{column.name}", type_=column.type)
 
 
+def _now_once() -> sa.ScalarSelect[float]:
+    """The database's clock, read once for a whole statement: only so does PostgreSQL search an index with it."""
+    return sa.select(now()).scalar_subquery()
+
+
 class _Compiler:
     """Compiles for one engine."""
 
@@ -163,7 +168,7 @@ class SendingStatements:
             .values(state=State.REJECTED, problem=_bind(_d.problem), **ended)
             .returning(_d.id)
         )
-        dead = (IS_SENDING, _d.lease_until < now())
+        dead = (IS_SENDING, _d.lease_until < _now_once())
         self.dead = prepare.locking(sa.select(_d.seq, _d.id).where(*dead), skip_locked=True)
         interrupted = {"state": State.UNKNOWN, "problem": Problem.INTERRUPTED, "lease_until": None, **ended}
         self.expire = prepare(deliveries.update().where(_THIS, *dead).values(**interrupted))
@@ -174,12 +179,12 @@ class TellingStatements:
 
     def __init__(self, engine: Engine) -> None:
         prepare = _Compiler(engine)
-        untold = sa.select(_d.seq, _d.team_id, _d.channel_id).where(_d.tell_at <= now()).order_by(_d.tell_at)
+        untold = sa.select(_d.seq, _d.team_id, _d.channel_id).where(_d.tell_at <= _now_once()).order_by(_d.tell_at)
         unleased = sa.or_(_d.tell_lease_until.is_(None), _d.tell_lease_until < now())
         due = untold.where(unleased).limit(sa.bindparam("at_most", type_=sa.Integer))
         self.untold = prepare(due)
         self.unanswered = prepare(due.where(_d.settled_at.is_not(None)))
-        self.next_untold = prepare(sa.select(sa.func.min(_d.tell_at) - now()).where(_d.tell_at > now()))
+        self.next_untold = prepare(sa.select(sa.func.min(_d.tell_at) - now()).where(_d.tell_at > _now_once()))
         self.look = prepare.locking(sa.select(*COLUMNS, now().label("now"), unleased).where(_THIS), skip_locked=True)
         self.lease_telling = prepare(
             deliveries.update().where(_THIS).values(tell_lease_until=now() + sa.bindparam("lease", type_=sa.Double))

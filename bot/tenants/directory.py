@@ -29,24 +29,34 @@ class Scope:
         return ", ".join(f"{kind} {value}" for kind, value in named.items() if value)
 
 
+_NOT_ASKED = sa.literal_column("''", sa.Text)
+
+
 def _asked(name: str) -> sa.BindParameter[str]:
     return sa.bindparam(name, type_=sa.Text)
 
 
+_CHANNEL = workspaces.c.channel_id.in_((_asked("channel"), _NOT_ASKED))
 FIND_TENANT = (
     sa.select(tenants.c.id, tenants.c.name)
     .join(workspaces, workspaces.c.tenant_id == tenants.c.id)
     .where(
-        sa.or_(workspaces.c.team_id == _asked("team"), workspaces.c.team_id == ""),
-        sa.or_(workspaces.c.channel_id == _asked("channel"), workspaces.c.channel_id == ""),
-        sa.or_(workspaces.c.enterprise_id == _asked("enterprise"), workspaces.c.enterprise_id == ""),
+        # Two searches, each by the whole of the unique index: only so does PostgreSQL know that they find next to nothing.
+        sa.or_(
+            sa.and_(
+                workspaces.c.team_id == _asked("team"),
+                _CHANNEL,
+                workspaces.c.enterprise_id.in_((_asked("enterprise"), _NOT_ASKED)),
+            ),
+            sa.and_(workspaces.c.team_id == _NOT_ASKED, _CHANNEL, workspaces.c.enterprise_id == _asked("enterprise")),
+        )
     )
     .order_by(workspaces.c.channel_id.desc(), workspaces.c.team_id.desc(), workspaces.c.enterprise_id.desc())
     .limit(1)
 )
 """The tenant of a conversation: the channel's own mapping, else its workspace's, else its enterprise's.
 
-Bind parameters: enterprise (empty: none), team, channel.
+Bind parameters: enterprise (None: the workspace belongs to none), team, channel.
 """
 
 
