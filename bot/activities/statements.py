@@ -150,7 +150,7 @@ class SendingStatements:
             .where(_THIS, *unresolved, _d.looks == 0, _d.look_at.is_(None))
             .values(look_at=now() + after)
         )
-        look = sa.select(*COLUMNS).where(IS_TO_LOOK_FOR, _d.look_at <= now()).order_by(_d.look_at)
+        look = sa.select(*COLUMNS).where(IS_TO_LOOK_FOR, _d.look_at <= _now_once()).order_by(_d.look_at)
         self.to_look_for = prepare.locking(look.limit(sa.bindparam("at_most", type_=sa.Integer)), skip_locked=True)
         self.next_look = prepare(sa.select(sa.func.min(_d.look_at) - now()).where(IS_TO_LOOK_FOR))
         self.postpone_look = prepare(deliveries.update().where(_THIS).values(look_at=now() + after))
