@@ -201,6 +201,11 @@ class TellingStatements:
                 tell_lease_until=None,
             )
         )
+        # What changed since the step was claimed is still to be told; its change said when.
+        changing = (_d.state, _d.resolution, _d.finding)
+        unchanged = sa.and_(*(column.is_not_distinct_from(_bind(column)) for column in changing))
+        given_up = {"tell_at": sa.case((unchanged, sa.null()), else_=_d.tell_at), "tell_lease_until": None}
+        self.give_up_telling = prepare(deliveries.update().where(_THIS).values(**given_up))
         anchored = {"anchor_ts": _bind(_d.anchor_ts), "anchor_mark": _bind(_d.anchor_mark)}
         again = {"tell_attempts": 0}
         self.anchored = prepare(deliveries.update().where(_THIS).values(**anchored, **again))

@@ -385,15 +385,17 @@ class Outbox:
         return await self._database.run(write, repeatable=True, order=due.delivery.seq)
 
     async def tell_later(self, due: Due, seconds: float | None) -> None:
-        """Give the telling back, to be tried again in some seconds (None: never)."""
+        """Give the telling back, to be tried again in some seconds. None: never; what has changed meanwhile is told all the same."""
+        delivery = due.delivery
+        as_it_was = {"_state": delivery.state, "_resolution": delivery.resolution, "_finding": delivery.finding}
 
         def write(connection: Connection) -> None:
             if seconds is None:
-                self._telling.plan_telling(connection, _seq=due.delivery.seq, _tell_at=None)
+                self._telling.give_up_telling(connection, _seq=delivery.seq, **as_it_was)
             else:
-                self._telling.tell_later(connection, _seq=due.delivery.seq, seconds=seconds)
+                self._telling.tell_later(connection, _seq=delivery.seq, seconds=seconds)
 
-        await self._database.run(write, repeatable=True, order=due.delivery.seq)
+        await self._database.run(write, repeatable=True, order=delivery.seq)
 
     def _begin_telling(self, connection: Connection, seq: int) -> Due | None:
         row = self._telling.look(connection, _seq=seq).fetchone()
