@@ -69,8 +69,8 @@ class Process:
             if self._surface:
                 await self._open(stack)  # first: what cannot listen must not have claimed anything
             loops = [
-                asyncio.create_task(_keep_going("worker", self._parts.worker.run)),
-                asyncio.create_task(_keep_going("teller", self._parts.teller.run)),
+                asyncio.create_task(_keep_going("worker", self._parts.worker.run), name="worker"),
+                asyncio.create_task(_keep_going("teller", self._parts.teller.run), name="teller"),
             ]
             beside = [asyncio.create_task(_keep_going("identify", self._identify))]
             if self._parts.looker is not None:

@@ -125,9 +125,10 @@ async def test_units_that_share_a_commit_run_in_their_order(postgresql: str) -> 
 async def test_a_claim_passes_by_what_another_process_is_telling(
     bot: Bot, start: Start, environment: dict[str, str], postgresql: str
 ) -> None:
-    del bot
     async with start(environment | {"DATABASE_URL": postgresql}) as quiet:
-        quiet.parts.worker.stop()  # it accepts; the test claims
+        for each in (bot, quiet):
+            each.parts.worker.stop()  # it accepts; the test claims
+        await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "worker"))
         ours, others = numbered(quiet.leadsquared, 2)
         quiet.slack.request_url = f"{quiet.url}/slack/events"
         await quiet.type(f"{ours} hello")
