@@ -73,6 +73,16 @@ class Look:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A tenant that this transaction has locked, at that moment: how many calls it may make, and when the next slot is free."""
+
+    tenant: Tenant
+    at: float
+    free: int
+    free_at: float | None
+
+
 class Outbox:
     """Deliveries in the application's own database. `lease` in seconds; a claim not settled by then is unknown.
 
@@ -118,38 +128,41 @@ class Outbox:
             if len(claimed) >= at_most:
                 next_in[tenant_id] = 0.0
                 continue
-            row = self._sending.lock_tenant(connection, _id=tenant_id).fetchone()
-            if row is None:
-                if self._sending.tenant_exists(connection, _id=tenant_id).fetchone() is None:
-                    ended[Problem.TENANT_REMOVED] += self._end_waiting(connection, tenant_id, Problem.TENANT_REMOVED)
-                    next_in[tenant_id] = math.inf
-                else:
-                    next_in[tenant_id] = PASSED_BY
+            window = self._window(connection, tenant_id)
+            if window is None:
+                next_in[tenant_id] = PASSED_BY
                 continue
-            *fields, moment = row
-            try:
-                tenant, resume_at = read_tenant(fields, self._keyring)
-            except UndecipherableError:
-                ended[Problem.UNDECIPHERABLE] += self._end_waiting(connection, tenant_id, Problem.UNDECIPHERABLE)
+            if isinstance(window, Problem):
+                ended[window] += self._end_waiting(connection, tenant_id, window)
                 next_in[tenant_id] = math.inf
                 continue
-            free, free_at = self._free_slots(connection, tenant, resume_at, moment)
+            moment, free = window.at, window.free
             taken = self._take(connection, name, tenant_id, moment, free)
-            next_at = self._next_at(connection, tenant_id, moment, room=free - len(taken), free_at=free_at)
+            next_at = self._next_at(connection, tenant_id, moment, room=free - len(taken), free_at=window.free_at)
             next_in[tenant_id] = math.inf if next_at is None else max(next_at - moment, 0.0)
             if free <= len(taken) and next_at is not None:
                 full.add(tenant_id)
-            claimed += [Claimed(delivery, tenant, moment, since) for delivery in taken]
+            claimed += [Claimed(delivery, window.tenant, moment, since) for delivery in taken]
         return Claim(tuple(claimed), next_in, frozenset(full), ended)
 
-    def _free_slots(
-        self, connection: Connection, tenant: Tenant, resume_at: float | None, moment: float
-    ) -> tuple[int, float | None]:
-        """Return how many calls the tenant may make now, and when the next slot is free again."""
+    def _window(self, connection: Connection, tenant_id: int) -> _Window | Problem | None:
+        """Lock a tenant and count its slots.
+
+        Returns None when another process holds it; a Problem when it cannot be called any more.
+        """
+        row = self._sending.lock_tenant(connection, _id=tenant_id).fetchone()
+        if row is None:
+            gone = self._sending.tenant_exists(connection, _id=tenant_id).fetchone() is None
+            return Problem.TENANT_REMOVED if gone else None
+        *fields, moment = row
+        try:
+            tenant, resume_at = read_tenant(fields, self._keyring)
+        except UndecipherableError:
+            return Problem.UNDECIPHERABLE
         if resume_at is not None and resume_at > moment:
-            return 0, resume_at
-        count, first_free = self._sending.taken_slots(connection, _tenant_id=tenant.id, moment=moment).fetchone()
-        return max(tenant.calls_per_window - count, 0), first_free
+            return _Window(tenant, moment, 0, resume_at)
+        count, first_free = self._sending.taken_slots(connection, _tenant_id=tenant_id, moment=moment).fetchone()
+        return _Window(tenant, moment, max(tenant.calls_per_window - count, 0), first_free)
 
     def _take(self, connection: Connection, name: str, tenant_id: int, moment: float, room: int) -> list[Delivery]:
         if room == 0:
@@ -268,28 +281,19 @@ class Outbox:
         if not wanted or delivery.looks >= len(after):
             self._sending.end_looks(connection, **this)
             return None
-        row = self._sending.lock_tenant(connection, _id=delivery.tenant_id).fetchone()
-        if row is None:  # held by another process, or gone
-            if self._sending.tenant_exists(connection, _id=delivery.tenant_id).fetchone() is None:
-                self._sending.end_looks(connection, **this)
-            else:
-                self._sending.postpone_look(connection, **this, after=1.0)
-            return None
-        *fields, moment = row
-        try:
-            tenant, resume_at = read_tenant(fields, self._keyring)
-        except UndecipherableError:
+        window = self._window(connection, delivery.tenant_id)
+        if isinstance(window, Problem):
             self._sending.end_looks(connection, **this)
             return None
-        if self._free_slots(connection, tenant, resume_at, moment)[0] == 0:
+        if window is None or window.free == 0:
             self._sending.postpone_look(connection, **this, after=1.0)
             return None
         number = delivery.looks + 1
         next_in = after[number] if number < len(after) else self._lease
         self._sending.begin_look(connection, **this, after=max(next_in, self._lease))
-        attempt = {"_delivery_seq": delivery.seq, "_number": -number, "_tenant_id": tenant.id}
+        attempt = {"_delivery_seq": delivery.seq, "_number": -number, "_tenant_id": delivery.tenant_id}
         self._sending.begin_attempt(connection, **attempt, lease=self._lease)
-        return Look(delivery, tenant, number)
+        return Look(delivery, window.tenant, number)
 
     async def looked(self, look: Look, ids: Sequence[str]) -> Finding | None:
         """Write down what a look showed: the ids of what has the delivery's words on its ticket, the newest last.
