@@ -65,7 +65,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         leadsquared = await stack.enter_async_context(leadsquared_client(settings))
         installation = SingleInstallation(_secret(settings.slack_bot_token))
         acceptance = Acceptance(database, keys)
-        look_after = LOOK_AFTER[0] if settings.leadsquared_look_after_unknown else None
+        look_after = LOOK_AFTER if settings.leadsquared_look_after_unknown else ()
         outbox = Outbox(database, keys, lease=settings.lease, look_after=look_after)
         teller = Teller(
             outbox,

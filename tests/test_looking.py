@@ -41,8 +41,7 @@ async def test_what_is_there_and_what_is_not_found_is_said(start: Start, environ
 async def test_what_shows_later_is_told_later(
     start: Start, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.activities.looker.LOOK_AFTER", (0.1, 0.1, 0.1))
-    monkeypatch.setattr("bot.app.LOOK_AFTER", (0.1,))
+    monkeypatch.setattr("bot.app.LOOK_AFTER", (0.1, 0.1, 0.1))
     short = {"LEASE": "12", "LEADSQUARED_READ_TIMEOUT": "0.5", "LEADSQUARED_CONNECT_TIMEOUT": "0.5"}
     async with start(environment | ON | short) as bot:
         bot.leadsquared.hides = True

@@ -72,8 +72,7 @@ class Acceptance:
         self._database = database
         self._keyring = keyring
         self._rows = Rows(keyring)
-        self._accepting = AcceptanceStatements(database.engine)
-        self._announcing = {} if database.engine.dialect.name == "sqlite" else {"process": database.process}
+        self._accepting = AcceptanceStatements(database.engine, database.process)
         self._begin_within = max(ANSWER_WITHIN - TAKES - database.lock_wait, TAKES)
 
     async def accept(self, submission: Submission, *, despite: str | None = None) -> Accepted | Unmapped | Double:
@@ -196,7 +195,7 @@ class Acceptance:
     def _insert(self, connection: Connection, row: dict[str, Any], *, despite: int) -> Accepted | Unmapped | Double:
         """Store a row, or say why not. `despite` is the seq up to which doubles are wanted."""
         asked = _conversation(row["_enterprise_id"], row["_team_id"], row["_channel_id"])
-        stored = self._accepting.accept(connection, **row, **asked, **self._announcing, despite=despite).fetchone()
+        stored = self._accepting.accept(connection, **row, **asked, despite=despite).fetchone()
         if stored is not None:
             return Accepted(row["_id"], stored[0])
         before = self._accepting.accepted_before(connection, _team_id=row["_team_id"], _key=row["_key"]).fetchone()

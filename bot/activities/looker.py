@@ -42,7 +42,7 @@ class Looker:
         while True:
             wait = self._poll_interval
             try:
-                looks, next_in = await self._outbox.claim_looks(LOOK_AFTER, at_most=AT_ONCE)
+                looks, next_in = await self._outbox.claim_looks(at_most=AT_ONCE)
                 await asyncio.gather(*(self._look(look) for look in looks))
                 wait = min(wait, max(next_in, RETRY_DATABASE))
             except DatabaseUnavailableError as error:

@@ -70,11 +70,16 @@ _WAITS = (_d.tenant_id == _bind(_d.tenant_id), IS_ACCEPTED)
 
 
 class AcceptanceStatements:
-    """What acceptance and the buttons need. Bind parameters are named after columns, with a leading underscore."""
+    """What acceptance and the buttons need. Bind parameters are named after columns, with a leading underscore.
 
-    def __init__(self, engine: Engine) -> None:
+    `process` is announced as the one that accepted.
+    """
+
+    def __init__(self, engine: Engine, process: str) -> None:
         prepare = _Compiler(engine)
-        self.accept = prepare(_accept(sqlite.insert) if prepare.on_sqlite else _announced(_accept(postgresql.insert)))
+        self.accept = prepare(
+            _accept(sqlite.insert) if prepare.on_sqlite else _announced(_accept(postgresql.insert), process)
+        )
         same_key = (_d.team_id == _bind(_d.team_id), _d.key == _bind(_d.key))
         self.accepted_before = prepare(sa.select(_d.id, _d.tenant_id).where(*same_key))
         self.find_tenant = prepare(FIND_TENANT)
@@ -237,10 +242,10 @@ def _accept(insert: Any) -> Any:  # noqa: ANN401 - either dialect's insert()
     )
 
 
-def _announced(accept: Any) -> sa.Select[Any]:  # noqa: ANN401 - an INSERT of either dialect
+def _announced(accept: Any, process: str) -> sa.Select[Any]:  # noqa: ANN401 - an INSERT of either dialect
     """The same statement, which at its commit tells the other processes for which tenant something was accepted."""
     stored = accept.cte("stored")
-    words = sa.func.concat(sa.bindparam("process", type_=sa.Text), " ", stored.c.tenant_id)
+    words = sa.func.concat(f"{process} ", stored.c.tenant_id)
     return sa.select(stored.c.tenant_id, sa.func.pg_notify(sa.literal_column(f"'{CHANNEL}'"), words))
 
 

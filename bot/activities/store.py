@@ -86,10 +86,10 @@ class _Window:
 class Outbox:
     """Deliveries in the application's own database. `lease` in seconds; a claim not settled by then is unknown.
 
-    `look_after`: in how many seconds an unknown one is first looked for; None: never.
+    `look_after`: the seconds between an unknown outcome, the first look for it, and those that follow; empty: never.
     """
 
-    def __init__(self, database: Database, keyring: Keyring, *, lease: float, look_after: float | None = None) -> None:
+    def __init__(self, database: Database, keyring: Keyring, *, lease: float, look_after: Sequence[float] = ()) -> None:
         self._database = database
         self._keyring = keyring
         self._lease = lease
@@ -249,8 +249,8 @@ class Outbox:
         return await self._database.run(write, order=LAST)
 
     def _plan_look(self, connection: Connection, seq: int, state: State) -> None:
-        if self._look_after is not None and state is State.UNKNOWN:
-            self._sending.plan_first_look(connection, _seq=seq, after=self._look_after)
+        if self._look_after and state is State.UNKNOWN:
+            self._sending.plan_first_look(connection, _seq=seq, after=self._look_after[0])
 
     def _give_back(self, connection: Connection, name: str) -> None:
         """Let what was claimed be claimed anew: nobody heard of that claim, so nothing of it was sent."""
@@ -261,24 +261,24 @@ class Outbox:
 
     # -- looking for what is not known to be there
 
-    async def claim_looks(self, after: Sequence[float], *, at_most: int) -> tuple[list[Look], float]:
+    async def claim_looks(self, *, at_most: int) -> tuple[list[Look], float]:
         """Take what is to be looked for now, and say in how many seconds the next is (infinite: nothing is planned).
 
-        `after` are the seconds between looks. Each holds a slot of its tenant's window, as any call does.
+        Each look holds a slot of its tenant's window, as any call does.
         """
 
         def write(connection: Connection) -> tuple[list[Look], float]:
             rows = self._sending.to_look_for(connection, at_most=at_most).fetchall()
-            looks = [look for row in rows if (look := self._begin_look(connection, self._rows.delivery(row), after))]
+            looks = [look for row in rows if (look := self._begin_look(connection, self._rows.delivery(row)))]
             next_in = self._sending.next_look(connection).fetchone()[0]
             return looks, math.inf if next_in is None else next_in
 
         return await self._database.run(write, order=LAST)
 
-    def _begin_look(self, connection: Connection, delivery: Delivery, after: Sequence[float]) -> Look | None:
+    def _begin_look(self, connection: Connection, delivery: Delivery) -> Look | None:
         this = {"_seq": delivery.seq}
         wanted = delivery.resolution is None and delivery.finding is not Finding.PRESENT and delivery.text is not None
-        if not wanted or delivery.looks >= len(after):
+        if not wanted or delivery.looks >= len(self._look_after):
             self._sending.end_looks(connection, **this)
             return None
         window = self._window(connection, delivery.tenant_id)
@@ -289,7 +289,7 @@ class Outbox:
             self._sending.postpone_look(connection, **this, after=1.0)
             return None
         number = delivery.looks + 1
-        next_in = after[number] if number < len(after) else self._lease
+        next_in = self._look_after[number] if number < len(self._look_after) else self._lease
         self._sending.begin_look(connection, **this, after=max(next_in, self._lease))
         attempt = {"_delivery_seq": delivery.seq, "_number": -number, "_tenant_id": delivery.tenant_id}
         self._sending.begin_attempt(connection, **attempt, lease=self._lease)
