@@ -1,7 +1,6 @@
 """What other processes accept, heard at once: PostgreSQL's LISTEN and NOTIFY."""
 
 import asyncio
-import random
 from collections.abc import Callable
 
 import psycopg
@@ -12,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy.engine import Connection
 
 from bot.activities.statements import CHANNEL
+from bot.backoff import Backoff, jittered
 from bot.db import Database, DatabaseUnavailableError
 from bot.engines import NOTICED_IN_SECONDS
 
@@ -43,23 +43,23 @@ class Announcements:
 
     async def run(self) -> None:
         """Listen until cancelled; while that is not possible, the workers' poll finds the work."""
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
+            deaf = False
             try:
                 async with await self._connect() as connection:
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
                     self._missed()
-                    if not await self._hears_itself(connection):
-                        _log.warning("announcements_not_heard", again_in=DEAF_FOR)
-                        pause = DEAF_FOR
-                    else:
+                    if await self._hears_itself(connection):
                         _log.info("listening")
-                        pause = FIRST_PAUSE
+                        backoff.reset()
                         await self._listen(connection)
+                    else:
+                        _log.warning("announcements_not_heard", again_in=DEAF_FOR)
+                        deaf = True
             except (psycopg.Error, DatabaseUnavailableError, OSError) as error:
                 _log.warning("announcements_lost", reason=" ".join(str(error).split()))
-            await asyncio.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - jitter
-            pause = min(pause * 2, LONGEST_PAUSE)
+            await asyncio.sleep(jittered(DEAF_FOR) if deaf else backoff.pause())
 
     async def _connect(self) -> psycopg.AsyncConnection:
         url = self._database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)

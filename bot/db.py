@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
+from bot.backoff import Backoff
 from bot.engines import PATIENCE, Patience, SteadyClock, engine_for
 
 T = TypeVar("T")
@@ -273,7 +274,7 @@ class Database:
         """Seconds that a unit of work which was begun may still wait for another process."""
         self._connection: Connection | None = None
         self._used = False  # it has carried a transaction: when it is lost, the server may well be there
-        self._connect_at, self._pause = 0.0, FIRST_PAUSE  # by time.monotonic()
+        self._connect_at, self._backoff = 0.0, Backoff(FIRST_PAUSE, LONGEST_PAUSE)  # by time.monotonic()
         self._away_at = 0.0  # by time.monotonic(): when the database was last tried in vain for long
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="database", daemon=True)
@@ -409,10 +410,9 @@ class Database:
             try:
                 self._connection = self.engine.connect()
             except Exception:
-                self._connect_at = time.monotonic() + self._pause * (0.5 + random.random() / 2)  # noqa: S311 - jitter
-                self._pause = min(self._pause * 2, LONGEST_PAUSE)
+                self._connect_at = time.monotonic() + self._backoff.pause()
                 raise
-            self._pause = FIRST_PAUSE
+            self._backoff.reset()
         return self._connection
 
     def _disconnect(self) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from bot.activities.delivery import Delivery, Route
 from bot.activities.policy import give_up_at
 from bot.activities.store import Due, Outbox
 from bot.activities.telling import Step
+from bot.backoff import jittered
 from bot.db import DatabaseUnavailableError
 
 T = TypeVar("T")
@@ -192,7 +192,7 @@ def _again_in(delivery: Delivery, after: float | None) -> float | None:
     if time.time() > delivery.accepted_at + TELL_FOR:
         return None
     backoff = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(delivery.tell_attempts, 16))
-    return round(backoff * (0.5 + random.random() / 2) if after is None else after, 3)  # noqa: S311 - jitter
+    return round(jittered(backoff) if after is None else after, 3)
 
 
 async def _written(write: Callable[[], Awaitable[T]]) -> T:

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import logging
-import random
 
 import structlog
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.backoff import Backoff
 
 _log = structlog.get_logger(__name__)
 
@@ -57,7 +58,7 @@ class SocketMode:
         self._handlers = [None] * len(self._handlers)
 
     async def _hold(self, number: int) -> None:
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
             handler = self._handlers[number] = self._new_handler()
             try:
@@ -69,13 +70,12 @@ class SocketMode:
                 _log.warning("socket_mode_not_connected", connection=number, reason=type(error).__name__)
             else:
                 _log.info("socket_mode_connected", connection=number)
-                pause = FIRST_PAUSE
+                backoff.reset()
                 await _until_missing(handler)
                 _log.warning("socket_mode_lost", connection=number)
             self._handlers[number] = None
             await _close(handler)
-            await asyncio.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - jitter
-            pause = min(pause * 2, LONGEST_PAUSE)
+            await asyncio.sleep(backoff.pause())
 
     def _new_handler(self) -> AsyncSocketModeHandler:
         return AsyncSocketModeHandler(
