@@ -148,23 +148,6 @@ class SendingStatements:
         self.settle = prepare(deliveries.update().where(*mine).values(**outcome, settled_at=now(), **freed))
         self.lost = prepare(sa.select(_d.seq, _d.attempts).where(IS_SENDING, _d.claimed_by == _bind(_d.claimed_by)))
         self.give_back = prepare(deliveries.update().where(*mine).values(state=State.ACCEPTED, due_at=now(), **freed))
-        unresolved = (_d.state == State.UNKNOWN, _d.resolution.is_(None), _d.problem != Problem.UNDECIPHERABLE)
-        after = sa.bindparam("after", type_=sa.Double)
-        self.plan_first_look = prepare(
-            deliveries.update()
-            .where(_THIS, *unresolved, _d.looks == 0, _d.look_at.is_(None))
-            .values(look_at=now() + after)
-        )
-        look = sa.select(*COLUMNS).where(IS_TO_LOOK_FOR, _d.look_at <= _now_once()).order_by(_d.look_at)
-        self.to_look_for = prepare.locking(look.limit(sa.bindparam("at_most", type_=sa.Integer)), skip_locked=True)
-        self.next_look = prepare(sa.select(sa.func.min(_d.look_at) - now()).where(IS_TO_LOOK_FOR))
-        self.postpone_look = prepare(deliveries.update().where(_THIS).values(look_at=now() + after))
-        self.begin_look = prepare(deliveries.update().where(_THIS).values(look_at=now() + after, looks=_d.looks + 1))
-        self.end_looks = prepare(deliveries.update().where(_THIS).values(look_at=None))
-        same_ticket = (_d.tenant_id == _bind(_d.tenant_id), _d.ticket_id == _bind(_d.ticket_id))
-        self.on_ticket = prepare(sa.select(_d.activity_id, _d.text).where(IS_ON_TICKET, *same_ticket))
-        found = {"finding": _bind(_d.finding), "activity_id": _bind(_d.activity_id), "tell_at": now()}
-        self.found = prepare(deliveries.update().where(_THIS, *unresolved).values(**found))
         self.newest = prepare(_newest_moment()) if prepare.on_sqlite else None  # PostgreSQL has a clock of its own
         ended = {"settled_at": now(), "tell_at": now()}
         self.end_waiting = prepare(
@@ -177,6 +160,30 @@ class SendingStatements:
         self.dead = prepare.locking(sa.select(_d.seq, _d.id).where(*dead), skip_locked=True)
         interrupted = {"state": State.UNKNOWN, "problem": Problem.INTERRUPTED, "lease_until": None, **ended}
         self.expire = prepare(deliveries.update().where(_THIS, *dead).values(**interrupted))
+
+
+class LookingStatements:
+    """What looking for an unknown outcome on its ticket needs."""
+
+    def __init__(self, engine: Engine) -> None:
+        prepare = _Compiler(engine)
+        unresolved = (_d.state == State.UNKNOWN, _d.resolution.is_(None), _d.problem != Problem.UNDECIPHERABLE)
+        after = sa.bindparam("after", type_=sa.Double)
+        self.plan_first = prepare(
+            deliveries.update()
+            .where(_THIS, *unresolved, _d.looks == 0, _d.look_at.is_(None))
+            .values(look_at=now() + after)
+        )
+        look = sa.select(*COLUMNS).where(IS_TO_LOOK_FOR, _d.look_at <= _now_once()).order_by(_d.look_at)
+        self.due = prepare.locking(look.limit(sa.bindparam("at_most", type_=sa.Integer)), skip_locked=True)
+        self.next_due = prepare(sa.select(sa.func.min(_d.look_at) - now()).where(IS_TO_LOOK_FOR))
+        self.postpone = prepare(deliveries.update().where(_THIS).values(look_at=now() + after))
+        self.begin = prepare(deliveries.update().where(_THIS).values(look_at=now() + after, looks=_d.looks + 1))
+        self.end = prepare(deliveries.update().where(_THIS).values(look_at=None))
+        same_ticket = (_d.tenant_id == _bind(_d.tenant_id), _d.ticket_id == _bind(_d.ticket_id))
+        self.on_ticket = prepare(sa.select(_d.activity_id, _d.text).where(IS_ON_TICKET, *same_ticket))
+        found = {"finding": _bind(_d.finding), "activity_id": _bind(_d.activity_id), "tell_at": now()}
+        self.found = prepare(deliveries.update().where(_THIS, *unresolved).values(**found))
 
 
 class TellingStatements:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from bot.activities.delivery import Delivery, Finding, Route, State
 from bot.activities.policy import WINDOW, Decision, Repeat
 from bot.activities.rows import Rows
-from bot.activities.statements import SendingStatements, TellingStatements
+from bot.activities.statements import LookingStatements, SendingStatements, TellingStatements
 from bot.activities.telling import Step, Tell, Wait, mark, next_telling, reason_for_waiting
 from bot.db import LAST, CommitUnknownError, Database
 from bot.encryption import Keyring, UndecipherableError
@@ -97,6 +97,7 @@ class Outbox:
         self._rows = Rows(keyring)
         self._lost: set[str] = set()  # claims whose commit was never heard of
         self._sending = SendingStatements(database.engine)
+        self._looking = LookingStatements(database.engine)
         self._telling = TellingStatements(database.engine)
 
     # -- sending
@@ -250,7 +251,7 @@ class Outbox:
 
     def _plan_look(self, connection: Connection, seq: int, state: State) -> None:
         if self._look_after and state is State.UNKNOWN:
-            self._sending.plan_first_look(connection, _seq=seq, after=self._look_after[0])
+            self._looking.plan_first(connection, _seq=seq, after=self._look_after[0])
 
     def _give_back(self, connection: Connection, name: str) -> None:
         """Let what was claimed be claimed anew: nobody heard of that claim, so nothing of it was sent."""
@@ -268,9 +269,9 @@ class Outbox:
         """
 
         def write(connection: Connection) -> tuple[list[Look], float]:
-            rows = self._sending.to_look_for(connection, at_most=at_most).fetchall()
+            rows = self._looking.due(connection, at_most=at_most).fetchall()
             looks = [look for row in rows if (look := self._begin_look(connection, self._rows.delivery(row)))]
-            next_in = self._sending.next_look(connection).fetchone()[0]
+            next_in = self._looking.next_due(connection).fetchone()[0]
             return looks, math.inf if next_in is None else next_in
 
         return await self._database.run(write, order=LAST)
@@ -279,18 +280,18 @@ class Outbox:
         this = {"_seq": delivery.seq}
         wanted = delivery.resolution is None and delivery.finding is not Finding.PRESENT and delivery.text is not None
         if not wanted or delivery.looks >= len(self._look_after):
-            self._sending.end_looks(connection, **this)
+            self._looking.end(connection, **this)
             return None
         window = self._window(connection, delivery.tenant_id)
         if isinstance(window, Problem):
-            self._sending.end_looks(connection, **this)
+            self._looking.end(connection, **this)
             return None
         if window is None or window.free == 0:
-            self._sending.postpone_look(connection, **this, after=1.0)
+            self._looking.postpone(connection, **this, after=1.0)
             return None
         number = delivery.looks + 1
         next_in = self._look_after[number] if number < len(self._look_after) else self._lease
-        self._sending.begin_look(connection, **this, after=max(next_in, self._lease))
+        self._looking.begin(connection, **this, after=max(next_in, self._lease))
         attempt = {"_delivery_seq": delivery.seq, "_number": -number, "_tenant_id": delivery.tenant_id}
         self._sending.begin_attempt(connection, **attempt, lease=self._lease)
         return Look(delivery, window.tenant, number)
@@ -305,15 +306,15 @@ class Outbox:
             delivery = look.delivery
             self._end_look(connection, look, "looked")
             ticket = {"_tenant_id": delivery.tenant_id, "_ticket_id": delivery.ticket_id}
-            known = self._sending.on_ticket(connection, **ticket).fetchall()
+            known = self._looking.on_ticket(connection, **ticket).fetchall()
             theirs = {id_ for id_, _ in known}
             same = sum(self._rows.has_text(text, delivery.text or "") for _, text in known)
             left = [id_ for id_ in ids if id_ not in theirs]
             finding = Finding.PRESENT if left and len(ids) > same else Finding.ABSENT
             found = {"_finding": finding, "_activity_id": left[-1] if finding is Finding.PRESENT else None}
-            changed = self._sending.found(connection, _seq=delivery.seq, **found).rowcount
+            changed = self._looking.found(connection, _seq=delivery.seq, **found).rowcount
             if finding is Finding.PRESENT:
-                self._sending.end_looks(connection, _seq=delivery.seq)
+                self._looking.end(connection, _seq=delivery.seq)
             return finding if changed else None
 
         return await self._database.run(write, repeatable=True, order=look.delivery.seq)
