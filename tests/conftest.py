@@ -3,8 +3,8 @@
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from postgres import database
 
 from bot.activities.delivery import Delivery
 from bot.app import Parts, build
@@ -67,6 +68,20 @@ def workspace() -> Workspace:
 TICKETS = {"143": Behaviour.FINE, "144": Behaviour.FINE, "145": Behaviour.FINE} | {
     str(1000 + number): behaviour for number, behaviour in enumerate(Behaviour)
 }
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A migrated database of each kind, as DATABASE_URL names it."""
+    with ExitStack() as stack:
+        given = f"sqlite:///{tmp_path / 'bot.db'}" if request.param == "sqlite" else stack.enter_context(database())
+        migrate_database(spelt_for_sqlalchemy(given))
+        yield given
+
+
+def spelt_for_sqlalchemy(url: str) -> str:
+    """Spell a DATABASE_URL as the product does for SQLAlchemy."""
+    return load_settings(env_file=None, database_url=url, encryption_keys=ENCRYPTION_KEY).sqlalchemy_url
 
 
 def ticket_that(behaviour: Behaviour) -> str:

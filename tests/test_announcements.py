@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import Start
+from conftest import Start, spelt_for_sqlalchemy
 from pooling_proxy import pooling_proxy
 from postgres import database, serving, until
 from test_worker_process import Web, accept, answers, variables, web  # noqa: F401 - fixtures
@@ -23,7 +23,7 @@ LISTENERS = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE %s AND
 @pytest.fixture
 def url() -> Iterator[str]:
     with database() as given:
-        migrate_database(given.replace("postgresql://", "postgresql+psycopg://"))
+        migrate_database(spelt_for_sqlalchemy(given))
         yield given
 
 

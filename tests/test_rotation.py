@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import TEAM, ticket_that
-from postgres import Ended, Serving, database, run, run_beside, serving, until
+from conftest import TEAM, spelt_for_sqlalchemy, ticket_that
+from postgres import Ended, Serving, run, run_beside, serving, until
 
 from bot.activities.delivery import Route, State
 from bot.db import Database, deliveries, metadata, tenants
@@ -21,8 +21,6 @@ from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 from bot.playground.slack import SlackStandIn
 from bot.playground.workspace import Posted
 from bot.rotation import ENCRYPTED, renew_all
-from bot.schema import migrate_database
-from bot.settings import load_settings
 
 OLD = "the-old-secret-of-the-rotation-0123456789"
 NEW = "the-new-secret-of-the-rotation-0123456789"
@@ -31,19 +29,6 @@ HISTORY = 2000
 """Settled activities of earlier days: enough for a rotation to be killed in the middle."""
 
 ACME = Account("4711", "access-key-of-acme", "secret-key-of-acme")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A migrated database of each kind."""
-    with ExitStack() as stack:
-        given = f"sqlite:///{tmp_path / 'bot.db'}" if request.param == "sqlite" else stack.enter_context(database())
-        migrate_database(spelt_for_sqlalchemy(given))
-        yield given
-
-
-def spelt_for_sqlalchemy(url: str) -> str:
-    return load_settings(env_file=None, database_url=url, encryption_keys=OLD).sqlalchemy_url
 
 
 class Stored:

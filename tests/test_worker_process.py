@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ACCOUNT, ENCRYPTION_KEY, TEAM, Start
-from postgres import database, serving, until
+from conftest import ACCOUNT, ENCRYPTION_KEY, TEAM, Start, spelt_for_sqlalchemy
+from postgres import serving, until
 
 from bot.activities.acceptance import Acceptance, Accepted
 from bot.activities.delivery import State
@@ -21,25 +21,10 @@ from bot.encryption import Keyring
 from bot.playground.leadsquared import LeadSquaredStandIn
 from bot.playground.slack import SlackStandIn
 from bot.playground.workspace import Posted
-from bot.schema import migrate_database
-from bot.settings import load_settings
 from bot.tenants.directory import Directory, Scope
 from bot.tenants.tenant import Tenant
 
 KEYRING = Keyring([ENCRYPTION_KEY])
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A migrated database of each kind."""
-    with ExitStack() as stack:
-        given = f"sqlite:///{tmp_path / 'shared.db'}" if request.param == "sqlite" else stack.enter_context(database())
-        migrate_database(spelt_for_sqlalchemy(given))
-        yield given
-
-
-def spelt_for_sqlalchemy(url: str) -> str:
-    return load_settings(env_file=None, database_url=url, encryption_keys=ENCRYPTION_KEY).sqlalchemy_url
 
 
 @dataclass(frozen=True)

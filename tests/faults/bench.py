@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 import psycopg
-from conftest import ENCRYPTION_KEY, TEAM
+from conftest import ENCRYPTION_KEY, TEAM, spelt_for_sqlalchemy
 from postgres import ROOT, Serving, serving, until
 
 from bot.db import Database
@@ -21,7 +21,6 @@ from bot.playground.leadsquared import Account, Behaviour
 from bot.playground.slack import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
 from bot.playground.workspace import Channel, Person, Workspace
 from bot.schema import migrate_database
-from bot.settings import load_settings
 from bot.tenants.directory import Directory, Scope
 from bot.tenants.tenant import Tenant
 from faults.audit import AtOnce, Counts, Crash, Ledgers, Typed, audit, count
@@ -91,7 +90,7 @@ class Bench:
 
     async def prepare(self) -> None:
         """Migrate the database, and give each tenant its channel."""
-        url = self._sqlalchemy_url
+        url = spelt_for_sqlalchemy(self.database.url)
         await asyncio.to_thread(migrate_database, url)
         database = Database(url)
         directory = Directory(database, Keyring([ENCRYPTION_KEY]))
@@ -102,11 +101,6 @@ class Bench:
             await directory.add(tenant)
             await directory.map(tenant.name, Scope(team_id=TEAM, channel_id=channel_of(tickets_of(number)[0])))
         await database.close()
-
-    @property
-    def _sqlalchemy_url(self) -> str:
-        settings = load_settings(env_file=None, database_url=self.database.url, encryption_keys=ENCRYPTION_KEY)
-        return settings.sqlalchemy_url
 
     # -- processes
 
