@@ -1,7 +1,7 @@
 """A store whose clock stands still until a test moves it, on either database."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,14 +53,18 @@ class Clock:
 
 
 class Heard(Database):
-    """A database whose answer to a commit may be lost on its way."""
+    """A database whose answer to a commit may be lost on its way: to the caller, or so that it is all done once more."""
 
     deaf = False
+    meanwhile: Callable[[], Awaitable[None]] | None = None
 
     async def run(self, do: Callable[[sa.Connection], T], **how: Any) -> T:
         result = await super().run(do, **how)
         if self.deaf:
             raise CommitUnknownError("the database does not answer")
+        if self.meanwhile is not None and how.get("repeatable"):
+            await self.meanwhile()
+            result = await super().run(do, **how)
         return result
 
 
@@ -98,6 +102,15 @@ class Store:
         yield
         for one in self.databases:
             one.deaf = False
+
+    @contextmanager
+    def repeating(self, meanwhile: Callable[[], Awaitable[None]]) -> Iterator[None]:
+        """What is committed in here and may be repeated is repeated, and this comes between."""
+        for one in self.databases:
+            one.meanwhile = meanwhile
+        yield
+        for one in self.databases:
+            one.meanwhile = None
 
     def add_tenant(self, team_id: str, calls_per_window: int) -> int:
         """Add a tenant named after its one workspace; return its id."""

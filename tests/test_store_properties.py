@@ -57,7 +57,9 @@ wishes = st.tuples(people, tickets, words, st.sampled_from([None, "5.0"]), st.sa
 moments = st.integers(0, 3 * TICKS)
 """Ticks that a call or a message takes."""
 
-whiles = moments | st.sampled_from([int(seconds * TICKS) for seconds in (WINDOW, 10.0, LEASE, 40.0, DOUBLE_WITHIN)])
+whiles = moments | st.sampled_from(
+    [int(seconds * TICKS) for seconds in (WINDOW, 10.0, LEASE - 2.0, LEASE, 40.0, DOUBLE_WITHIN)]
+)
 """Ticks that pass without anything to do."""
 
 clicks = st.tuples(processes, st.sampled_from(["U0ANNA", "U0BEN"]), st.sampled_from(["again", "edit", "confirm"]))
@@ -305,7 +307,7 @@ class Promise(RuleBasedStateMachine):
     def _claim_unheard(self, process: Process) -> None:
         """The claim is committed, and the process never hears of it."""
         moment = self.clock.now()
-        may = [known for tenant_id in sorted(self.tenants.values()) for known in self._may_be_sent(tenant_id, moment)]
+        may = self._all_that_may_be_sent(moment)
         with self.store.deaf(), pytest.raises(CommitUnknownError):
             self.store.run(process.outbox.claim())
         process.lost += [self._claimed(known, moment, heard_of=False) for known in may]
@@ -316,6 +318,10 @@ class Promise(RuleBasedStateMachine):
         for tenant_id in sorted(self.tenants.values() if tenant_ids is None else tenant_ids):
             may += self._may_be_sent(tenant_id, moment) if len(may) < at_most else []
         claim = self.store.run(process.outbox.claim(tenant_ids, at_most=at_most))
+        self._take_in(process, claim, may, moment)
+        return claim
+
+    def _take_in(self, process: Process, claim: Claim, may: list[Known], moment: float) -> None:
         for claimed in claim.claimed:
             known = self._known(claimed.delivery.id)
             assert claimed.at == moment
@@ -325,7 +331,6 @@ class Promise(RuleBasedStateMachine):
             process.calls.append((claimed, post))
             assert claimed.delivery.attempts == len(known.posts)
         assert [claimed.delivery.id for claimed in claim.claimed] == [known.id for known in may], "all that may, goes"
-        return claim
 
     def _claimed(self, known: Known, moment: float, *, heard_of: bool = True) -> Post:
         known.state, known.lease_until = State.SENDING, moment + LEASE
@@ -333,6 +338,9 @@ class Promise(RuleBasedStateMachine):
         known.posts.append(Post(known, moment, moment + LEASE + WINDOW, heard_of=heard_of))
         self.posts.append(known.posts[-1])
         return known.posts[-1]
+
+    def _all_that_may_be_sent(self, moment: float) -> list[Known]:
+        return [known for tenant_id in sorted(self.tenants.values()) for known in self._may_be_sent(tenant_id, moment)]
 
     def _may_be_sent(self, tenant_id: int, moment: float) -> list[Known]:
         """Return what the limit and the order leave to be sent now."""
@@ -354,11 +362,29 @@ class Promise(RuleBasedStateMachine):
     @precondition(lambda self: any(process.calls for process in self.processes))
     @rule(data=st.data(), said=answers)
     def settle_late(self, data: st.DataObject, said: list[Answer]) -> None:
-        """A process stands still for longer than its lease, another declares its calls dead, then it goes on."""
+        """A process waits for longer than its lease, another declares its calls dead, then it goes on."""
         slow = _one_of(data, [process for process in self.processes if process.calls])
         self.clock.go_on(int(LEASE * TICKS) + 1)
+        self._expire(slow)
         self._expire(next(process for process in self.processes if process is not slow))
         self._hear(data, [slow], said)
+
+    @precondition(lambda self: any(process.calls for process in self.processes))
+    @rule(data=st.data(), outcome=outcomes, roll=st.floats(0, 1, exclude_max=True) | st.just(0.0))
+    def settle_twice(self, data: st.DataObject, outcome: Outcome, roll: float) -> None:
+        """The answer to a commit is lost, so it is written down once more; another process has claimed meanwhile."""
+        process = _one_of(data, [process for process in self.processes if process.calls])
+        other = next(one for one in self.processes if one is not process)
+        claims: list[Claim] = []
+
+        async def claim() -> None:
+            claims.append(await other.outbox.claim())
+
+        call, moment = _one_of(data, process.calls), self.clock.now()
+        with self.store.repeating(claim):
+            self._settle(process, call, outcome, roll, again=True)
+        may = self._all_that_may_be_sent(moment)
+        self._take_in(other, claims[0], may, moment)
 
     def _hear(self, data: st.DataObject, listening: list[Process], said: list[Answer]) -> None:
         for outcome, roll, ticks in said:
@@ -367,16 +393,17 @@ class Promise(RuleBasedStateMachine):
                 process = _one_of(data, busy)
                 self._settle(process, _one_of(data, process.calls), outcome, roll)
 
-    def _settle(self, process: Process, call: tuple[Claimed, Post], outcome: Outcome, roll: float) -> None:
+    def _settle(
+        self, process: Process, call: tuple[Claimed, Post], outcome: Outcome, roll: float, *, again: bool = False
+    ) -> None:
         process.calls.remove(call)
         claimed, post = call
         known, delivery, moment = post.known, claimed.delivery, self.clock.now()
         give_up = give_up_at(delivery.accepted_at, delivery.first_attempt_at or claimed.at, RETRY_FOR)
         decision = decide(outcome, attempts=delivery.attempts, give_up=give_up, now=moment, random=lambda: roll)
         in_time = known.state is State.SENDING and known.posts[-1] is post
-        assert self.store.run(process.outbox.settle(claimed, outcome, decision)) is in_time, (
-            "the first to settle settles"
-        )
+        settles = self.store.run(process.outbox.settle(claimed, outcome, decision))
+        assert settles is (in_time and not again), "the first to settle settles"
         post.answered_at, post.outcome, post.counted = moment, outcome, in_time
         post.slot_until = moment if isinstance(outcome, NotSent) else moment + WINDOW
         self.held[known.tenant_id] = max(self.held[known.tenant_id], decision.hold_tenant_until or 0.0)
