@@ -197,16 +197,20 @@ class TellingStatements:
         self.untold = prepare(due)
         self.unanswered = prepare(due.where(_d.settled_at.is_not(None)))
         self.next_untold = prepare(sa.select(sa.func.min(_d.tell_at) - now()).where(_d.tell_at > _now_once()))
-        self.look = prepare.locking(sa.select(*COLUMNS, now().label("now"), unleased).where(_THIS), skip_locked=True)
+        look = sa.select(*COLUMNS, now().label("now"), unleased, _d.tell_lease_until).where(_THIS)
+        self.look = prepare.locking(look, skip_locked=True)
+        until = now() + sa.bindparam("lease", type_=sa.Double)
         self.lease_telling = prepare(
-            deliveries.update().where(_THIS).values(tell_lease_until=now() + sa.bindparam("lease", type_=sa.Double))
+            deliveries.update().where(_THIS).values(tell_lease_until=until).returning(_d.tell_lease_until)
         )
         self.plan_telling = prepare(
             deliveries.update().where(_THIS).values(tell_at=_bind(_d.tell_at), tell_lease_until=None)
         )
+        # Whoever comes when the lease has ended, and is another's by now, plans nothing.
+        mine = (_THIS, _d.tell_lease_until == _bind(_d.tell_lease_until))
         self.tell_later = prepare(
             deliveries.update()
-            .where(_THIS)
+            .where(*mine)
             .values(
                 tell_at=now() + sa.bindparam("seconds", type_=sa.Double),
                 tell_attempts=_d.tell_attempts + 1,
@@ -217,7 +221,7 @@ class TellingStatements:
         changing = (_d.state, _d.resolution, _d.finding)
         unchanged = sa.and_(*(column.is_not_distinct_from(_bind(column)) for column in changing))
         given_up = {"tell_at": sa.case((unchanged, sa.null()), else_=_d.tell_at), "tell_lease_until": None}
-        self.give_up_telling = prepare(deliveries.update().where(_THIS).values(**given_up))
+        self.give_up_telling = prepare(deliveries.update().where(*mine).values(**given_up))
         anchored = {"anchor_ts": _bind(_d.anchor_ts), "anchor_mark": _bind(_d.anchor_mark)}
         again = {"tell_attempts": 0}
         self.anchored = prepare(deliveries.update().where(_THIS).values(**anchored, **again))

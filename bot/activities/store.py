@@ -57,11 +57,15 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A step that this process is to tell now. `at` is that moment by the database's clock."""
+    """A step that this process is to tell now.
+
+    `at` is that moment by the database's clock, `lease_until` the one until which the telling is this process's own.
+    """
 
     delivery: Delivery
     step: Step
     at: float
+    lease_until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +365,8 @@ class Outbox:
         return await self._database.run(write, order=LAST)
 
     async def told(self, due: Due, ts: str | None) -> Due | None:
-        """Write down that a step was told, as message `ts`; return what is to be told right after."""
+        """Write down that a step was told, as message `ts`; return what this process is to tell right after."""
+        leases = [due.lease_until]
 
         def write(connection: Connection) -> Due | None:
             seq = due.delivery.seq
@@ -376,59 +381,66 @@ class Outbox:
                     self._telling.answered(connection, _seq=seq)
                 case Step.MARK:
                     self._telling.marked(connection, _seq=seq, _anchor_mark=mark(due.delivery))
-            return self._go_on_telling(connection, seq)
+            return self._go_on_telling(connection, seq, leases)
 
         return await self._database.run(write, repeatable=True, order=due.delivery.seq)
 
     async def tell_elsewhere(self, due: Due, route: Route) -> Due | None:
-        """Go on by another route; return what is to be told there."""
+        """Go on by another route; return what this process is to tell there."""
+        leases = [due.lease_until]
 
         def write(connection: Connection) -> Due | None:
             self._telling.rerouted(connection, _seq=due.delivery.seq, _route=route)
-            return self._go_on_telling(connection, due.delivery.seq)
+            return self._go_on_telling(connection, due.delivery.seq, leases)
 
         return await self._database.run(write, repeatable=True, order=due.delivery.seq)
 
     async def tell_later(self, due: Due, seconds: float | None) -> None:
         """Give the telling back, to be tried again in some seconds. None: never; what has changed meanwhile is told all the same."""
         delivery = due.delivery
+        mine = {"_seq": delivery.seq, "_tell_lease_until": due.lease_until}
         as_it_was = {"_state": delivery.state, "_resolution": delivery.resolution, "_finding": delivery.finding}
 
         def write(connection: Connection) -> None:
             if seconds is None:
-                self._telling.give_up_telling(connection, _seq=delivery.seq, **as_it_was)
+                self._telling.give_up_telling(connection, **mine, **as_it_was)
             else:
-                self._telling.tell_later(connection, _seq=delivery.seq, seconds=seconds)
+                self._telling.tell_later(connection, **mine, seconds=seconds)
 
         await self._database.run(write, repeatable=True, order=delivery.seq)
 
     def _begin_telling(self, connection: Connection, seq: int) -> Due | None:
         row = self._telling.look(connection, _seq=seq).fetchone()
-        if row is None or not row[-1]:
+        if row is None:
             return None  # another process was quicker
-        due = self._next_step(connection, row[:-1])
-        if due is not None:
-            self._telling.lease_telling(connection, _seq=seq, lease=self._lease)
-        return due
+        *fields, moment, unleased, _ = row
+        return self._next_step(connection, fields, moment) if unleased else None
 
-    def _go_on_telling(self, connection: Connection, seq: int) -> Due | None:
+    def _go_on_telling(self, connection: Connection, seq: int, leases: list[float]) -> Due | None:
+        """Return the next step, unless the lease had ended and another process took over.
+
+        `leases` are the ends of this process's own, to which a new one is added: a unit of work may be run twice.
+        """
         row = self._telling.look(connection, _seq=seq).fetchone()
-        due = None if row is None else self._next_step(connection, row[:-1])
+        if row is None:
+            return None
+        *fields, moment, _, lease_until = row
+        due = self._next_step(connection, fields, moment) if lease_until in leases else None
         if due is not None:
-            self._telling.lease_telling(connection, _seq=seq, lease=self._lease)
+            leases.append(due.lease_until)
         return due
 
-    def _next_step(self, connection: Connection, row: Sequence[Any]) -> Due | None:
-        """Return what is to be told now.
+    def _next_step(self, connection: Connection, fields: Sequence[Any], moment: float) -> Due | None:
+        """Lease what is to be told now.
 
         If that is nothing, plan the next look and give up the lease in this very transaction: what settles meanwhile is
         seen here, or wakes a teller after.
         """
-        *fields, moment = row
         delivery = self._rows.delivery(fields)
         next_ = next_telling(delivery, moment)
         if isinstance(next_, Tell):
-            return Due(delivery, next_.step, moment)
+            lease_until = self._telling.lease_telling(connection, _seq=delivery.seq, lease=self._lease).fetchone()[0]
+            return Due(delivery, next_.step, moment, lease_until)
         self._telling.plan_telling(
             connection, _seq=delivery.seq, _tell_at=next_.until if isinstance(next_, Wait) else None
         )
