@@ -19,7 +19,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
 from bot.backoff import Backoff
-from bot.engines import PATIENCE, Patience, SteadyClock, engine_for
+from bot.clock import SteadyClock
+from bot.engines import PATIENCE, Patience, engine_for
 
 T = TypeVar("T")
 
@@ -187,6 +188,14 @@ attempts = sa.Table(
     sa.Index("ix_attempts_window", "tenant_id", "occupied_until"),
 )
 
+clocks = sa.Table(
+    "clocks",
+    metadata,
+    # SQLite's only: PostgreSQL has a clock of its own. One row, of the machine's last start.
+    sa.Column("boot", sa.Text, primary_key=True),
+    sa.Column("ahead", sa.Double, nullable=False),  # seconds by which the time is ahead of those since that start
+)
+
 
 class now(GenericFunction[float]):  # noqa: N801 - named like the SQL function that it stands for
     """The database's own clock, as seconds since the epoch."""
@@ -266,10 +275,11 @@ class Database:
     `process` names this process to the others on the same database.
     """
 
-    def __init__(self, url: str, *, patience: Patience = PATIENCE) -> None:
+    def __init__(self, url: str, *, patience: Patience = PATIENCE, clock: SteadyClock | None = None) -> None:
         self.process = secrets.token_hex(6)
-        self.clock = SteadyClock()
-        self.engine = engine_for(url, patience, self.clock)
+        self._clock = clock or SteadyClock()  # for SQLite
+        self._agreed = False
+        self.engine = engine_for(url, patience, self._clock)
         self.lock_wait = patience.busy if self.engine.dialect.name == "sqlite" else 0.0
         """Seconds that a unit of work which was begun may still wait for another process."""
         self._connection: Connection | None = None
@@ -413,7 +423,17 @@ class Database:
                 self._connect_at = time.monotonic() + self._backoff.pause()
                 raise
             self._backoff.reset()
+        self._agree_on_time(self._connection)
         return self._connection
+
+    def _agree_on_time(self, connection: Connection) -> None:
+        """Go by the time of the processes that had this file before."""
+        if self._agreed or self.engine.dialect.name != "sqlite":
+            return
+        with connection.begin():
+            ahead = _agreed_ahead(connection, self._clock)
+        self._clock.go_on(ahead)
+        self._agreed = True
 
     def _disconnect(self) -> None:
         """Begin the next time with a new connection: what the driver raised, SQLAlchemy has not seen."""
@@ -444,6 +464,21 @@ class Database:
             unavailable.__cause__ = error
             return unavailable
         return error
+
+
+def _agreed_ahead(connection: Connection, clock: SteadyClock) -> float:
+    """Return by how much time is ahead of the machine's steady clock, as its first process since its start has found."""
+    kept: float | None = connection.scalar(sa.select(clocks.c.ahead).where(clocks.c.boot == clock.boot))
+    if kept is not None:
+        return kept
+    # By SQLite's order of rows: there is no index by time.
+    accepted = sa.select(deliveries.c.accepted_at).order_by(deliveries.c.seq.desc()).limit(1)
+    started = sa.select(attempts.c.started_at).order_by(sa.text("rowid DESC")).limit(1)
+    ahead = clock.ahead_of_steady(newest=max(connection.scalar(moment) or 0.0 for moment in (accepted, started)))
+    if clock.boot is not None:
+        connection.execute(sa.delete(clocks))
+        connection.execute(sa.insert(clocks).values(boot=clock.boot, ahead=ahead))
+    return ahead
 
 
 class _ConnectionLostError(DatabaseUnavailableError):

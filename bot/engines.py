@@ -2,15 +2,13 @@
 
 import sqlite3
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-import structlog
 from sqlalchemy.engine import Connection, Engine
 
-_log = structlog.get_logger(__name__)
+from bot.clock import SteadyClock
 
 BUSY_PAUSE = 0.02
 """Seconds between tries that SQLite does not make by itself."""
@@ -32,7 +30,7 @@ MIGRATING = Patience(busy=60.0, lock=60.0, statement=0.0)
 """Another release's migration, and an index on a large table, take their time."""
 
 
-def engine_for(url: str, patience: Patience, clock: "SteadyClock | None" = None) -> Engine:
+def engine_for(url: str, patience: Patience, clock: SteadyClock | None = None) -> Engine:
     """Return an engine for SQLite or PostgreSQL, set up for durability; `clock` is for SQLite, which has none of its own."""
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "sqlite":
@@ -80,7 +78,7 @@ def _postgresql(url: sa.URL, patience: Patience) -> Engine:
     return engine
 
 
-def _sqlite(url: sa.URL, patience: Patience, clock: "SteadyClock") -> Engine:
+def _sqlite(url: sa.URL, patience: Patience, clock: SteadyClock) -> Engine:
     engine = sa.create_engine(
         url,
         hide_parameters=True,
@@ -103,35 +101,6 @@ def _sqlite(url: sa.URL, patience: Patience, clock: "SteadyClock") -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
-
-
-class SteadyClock:
-    """Seconds since the epoch that go on evenly when somebody sets the machine's clock.
-
-    SQLite has no clock of its own. By the machine's, an hour back would keep every lease, slot and retry for an hour, and
-    an hour ahead would end them all at once. So it is read once, and counted on from there.
-    """
-
-    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] | None = None) -> None:
-        self._steady = steady or _including_sleep
-        self._ahead = wall() - self._steady()
-
-    def now(self) -> float:
-        return self._steady() + self._ahead
-
-    def at_least(self, moment: float) -> None:
-        """Go on from this moment, if it is still to come: time does not run backwards from one start to the next."""
-        behind = moment - self.now()
-        if behind > 0:
-            self._ahead += behind
-            _log.warning("clock_behind_the_database", seconds=round(behind, 1))
-
-
-def _including_sleep() -> float:
-    """Return steady seconds that pass while the machine sleeps, too: a laptop's lid is closed for hours."""
-    # On Linux CLOCK_MONOTONIC stops then; on macOS it does not; Windows has neither, and time.monotonic() goes on.
-    clock: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 def _write_ahead(connection: sqlite3.Connection, patience: float) -> None:

@@ -148,7 +148,6 @@ class SendingStatements:
         self.settle = prepare(deliveries.update().where(*mine).values(**outcome, settled_at=now(), **freed))
         self.lost = prepare(sa.select(_d.seq, _d.attempts).where(IS_SENDING, _d.claimed_by == _bind(_d.claimed_by)))
         self.give_back = prepare(deliveries.update().where(*mine).values(state=State.ACCEPTED, due_at=now(), **freed))
-        self.newest = prepare(_newest_moment()) if prepare.on_sqlite else None  # PostgreSQL has a clock of its own
         ended = {"settled_at": now(), "tell_at": now()}
         self.end_waiting = prepare(
             deliveries.update()
@@ -322,14 +321,6 @@ def _heads() -> sa.Select[Any]:
         )
         .order_by(_d.seq)
     )
-
-
-def _newest_moment() -> sa.Select[Any]:
-    """The moments of the last acceptance and of the last attempt: the newest that were written down, by SQLite's order of rows."""
-    accepted = sa.select(_d.accepted_at).order_by(_d.seq.desc()).limit(1).scalar_subquery()
-    last = sa.text("rowid DESC")
-    started = sa.select(attempts.c.started_at).order_by(last).limit(1).scalar_subquery()
-    return sa.select(sa.func.coalesce(accepted, 0.0), sa.func.coalesce(started, 0.0))
 
 
 def _take() -> sa.Executable:

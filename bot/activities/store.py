@@ -241,8 +241,6 @@ class Outbox:
         spared = frozenset(sparing)
 
         def write(connection: Connection) -> list[str]:
-            if self._sending.newest is not None:
-                self._database.clock.at_least(max(self._sending.newest(connection).fetchone()))
             for name in self._lost:
                 self._give_back(connection, name)
             dead = [(seq, id_) for seq, id_ in self._sending.dead(connection).fetchall() if seq not in spared]

@@ -168,7 +168,7 @@ class Teller:
                 _log.warning("told_elsewhere", step=step.value, route=route.value, reason=reason)
                 return await _written(lambda: self._outbox.tell_elsewhere(due, route))
             case Later(reason, after):
-                again_in = _again_in(delivery, after)
+                again_in = _again_in(due, after)
                 event = "telling_given_up" if again_in is None else "telling_failed"
                 _log.warning(
                     event,
@@ -187,11 +187,11 @@ class Teller:
         return until - due.at + time.time()
 
 
-def _again_in(delivery: Delivery, after: float | None) -> float | None:
+def _again_in(due: Due, after: float | None) -> float | None:
     """Return in how many seconds to try again; None after a day, when nobody waits for it any more."""
-    if time.time() > delivery.accepted_at + TELL_FOR:
+    if due.at > due.delivery.accepted_at + TELL_FOR:
         return None
-    backoff = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(delivery.tell_attempts, 16))
+    backoff = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(due.delivery.tell_attempts, 16))
     return round(jittered(backoff) if after is None else after, 3)
 
 

@@ -6,6 +6,7 @@ from itertools import cycle
 from postgres import until
 
 from bot.activities.delivery import State
+from bot.activities.policy import LONGEST_DELAY
 from bot.leadsquared.outcome import Problem
 from bot.playground.leadsquared import Behaviour
 from faults.audit import Ledgers
@@ -64,7 +65,7 @@ async def test_leadsquared_comes_and_goes(bench: Bench, seconds: float) -> None:
             await bench.leadsquared.stop()
             await asyncio.sleep(0.3)
             await bench.leadsquared.start()
-    await bench.rest()
+    await bench.rest(within=RESTING + LONGEST_DELAY)  # what met an outage again and again is tried that late
     ledgers = bench.audit()
     assert of_state(ledgers, State.RECORDED)
     assert not of_state(ledgers, State.REJECTED), "what was never sent is tried again"
