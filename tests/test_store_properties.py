@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from stepped import REPEATABLE, TICKS, Store, stepped_store
 
 from bot.activities.acceptance import Acceptance, Accepted, Double, Refused
-from bot.activities.delivery import SETTLED, Delivery, Resolution, Route, State
+from bot.activities.delivery import SETTLED, Delivery, Resolution, Route, State, Waiting
 from bot.activities.policy import DOUBLE_WITHIN, WINDOW, Repeat, Settle, decide, give_up_at
 from bot.activities.store import Claim, Claimed, Due, Outbox
 from bot.activities.submission import Submission
@@ -644,6 +644,13 @@ class Promise(RuleBasedStateMachine):
     def teardown(self) -> None:
         if sys.exc_info()[0] is None:  # else the step that failed says more
             self.one_process_brings_everything_to_its_end()
+            self.a_person_confirms_what_is_unknown()
+            self.one_process_brings_everything_to_its_end()
+
+    def a_person_confirms_what_is_unknown(self) -> None:
+        for known in self.known:
+            if known.state is State.UNKNOWN and known.resolution is None:
+                self._click(self.processes[0].acceptance, known, "U0BEN", "confirm", ("143", "called back"))
 
     def one_process_brings_everything_to_its_end(self) -> None:
         living, *others = self.processes
@@ -765,3 +772,19 @@ def test_who_comes_late_with_a_message_leaves_the_telling_to_the_process_that_to
     assert store.run(slow.claim_tellings(at_most=1))[0] == []
     assert store.run(quick.told(taken_over, "7.0")) is None
     assert store.run(quick.unfinished()) == 0
+
+
+def test_a_shorter_hold_does_not_end_a_longer_one(store: Store) -> None:
+    tenant_id = store.add_tenant("T0HOME", 25)
+    outbox = store.outboxes[0]
+    for number in range(2):
+        asked = Submission(None, "T0HOME", "C0SUPPORT", "U0ANNA", f"trigger-{number}", f"14{number}", "called back")
+        store.run(store.acceptances[0].accept(asked))
+    first, second = store.run(outbox.claim()).claimed
+    moment = store.clock.now()
+    for claimed, seconds in ((first, 60.0), (second, 6.0)):
+        repeat = Repeat(moment + seconds, Waiting.RATE_LIMITED, hold_tenant_until=moment + seconds)
+        assert store.run(outbox.settle(claimed, RateLimited(seconds), repeat))
+    store.clock.go_on(59 * TICKS)
+    claim = store.run(outbox.claim())
+    assert (claim.claimed, claim.next_in[tenant_id]) == ((), 1.0)
