@@ -13,6 +13,7 @@ from conftest import Bot
 from sqlalchemy.engine import Connection
 
 from bot.db import LONG, Database, DatabaseUnavailableError
+from bot.schema import migrate_database
 
 
 @contextmanager
@@ -96,7 +97,9 @@ async def test_a_button_on_a_locked_database_says_so_and_stays(bot: Bot, tmp_pat
 
 
 async def test_whoever_waited_for_a_long_try_in_vain_is_told_without_another(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'any.db'}")
+    url = f"sqlite:///{tmp_path / 'any.db'}"
+    migrate_database(url)
+    database = Database(url)
     begun, all_queued = threading.Event(), threading.Event()
     ran = []
 
