@@ -84,7 +84,7 @@ def _derive(secret: str, purpose: bytes) -> bytes:
 def secret_beside(database: Path) -> str:
     """Read the secret kept next to a SQLite file, generating it (mode 0600) the first time."""
     path = database.parent / KEY_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     while True:
         try:
             secret = path.read_text().strip()

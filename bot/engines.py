@@ -1,5 +1,7 @@
 """How each database is connected to: durably, with time-outs, and through whatever stands in between."""
 
+import contextlib
+import os
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -87,6 +89,10 @@ def _sqlite(url: sa.URL, patience: Patience, clock: SteadyClock) -> Engine:
         connect_args={"timeout": patience.busy, "check_same_thread": False},
     )
 
+    @sa.event.listens_for(engine, "do_connect")
+    def _make(*_: object) -> None:
+        _make_for_its_owner(url.database or "")
+
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
         connection.isolation_level = None  # the driver's own BEGIN is deferred; ours is below
@@ -101,6 +107,12 @@ def _sqlite(url: sa.URL, patience: Patience, clock: SteadyClock) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _make_for_its_owner(file: str) -> None:
+    """Make a database that is not there yet an empty file of mode 0600: SQLite's other files then have its mode, too."""
+    with contextlib.suppress(OSError):  # it is there, or it cannot be made: then the driver says why
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _write_ahead(connection: sqlite3.Connection, patience: float) -> None:

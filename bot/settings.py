@@ -175,13 +175,13 @@ class Settings(BaseSettings):
         return f"{'postgresql+psycopg' if scheme in ('postgres', 'postgresql') else scheme}{separator}{rest}"
 
     def make_data_dir(self) -> None:
-        """Make the folder of the SQLite file; raise ConfigurationError when that cannot be."""
+        """Make the folder of the SQLite file, for its owner only; raise ConfigurationError when that cannot be."""
         file = make_url(self.sqlalchemy_url).database if self.on_sqlite else None
         if file is None:
             return
         folder = Path(file).parent
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             name = "DATA_DIR" if self.database_url is None else "DATABASE_URL"
             raise ConfigurationError(

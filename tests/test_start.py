@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from conftest import ACCOUNT, ENCRYPTION_KEY, workspace
-from postgres import BOT, Ended, Serving, Task, database, run, run_all, serving
+from postgres import BOT, Ended, Serving, Task, database, run, run_all, serving, until
 
 from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
 from bot.playground.slack import BOT_TOKEN, SIGNING_SECRET, SlackStandIn
@@ -257,6 +257,33 @@ def test_the_secret_beside_sqlite_is_for_its_owner_only_and_is_used_again(tmp_pa
     # To change a tenant's limit its keys are decrypted and encrypted again.
     assert run("tenants", "update", "acme", "--limit", "5", cwd=tmp_path).status == 0
     assert file.read_text() == secret
+
+
+def modes(folder: Path) -> dict[str, str]:
+    """Return who may do what with a folder (".") and the files in it."""
+    files = {one.name: one for one in folder.iterdir() if one.suffix != ".log"} | {".": folder}
+    return {name: f"{stat.S_IMODE(file.stat().st_mode):o}" for name, file in files.items()}
+
+
+async def test_the_data_folder_and_the_database_are_for_their_owner_only(tmp_path: Path) -> None:
+    variables = SLACK | {"PORT": "0", "DATABASE_URL": "sqlite:///kept/here/bot.db"}
+    umask = ("sh", "-c", 'umask 0; exec "$@"', "sh", *BOT)
+    with serving("run", cwd=tmp_path, variables=variables, command=umask) as bot:
+        await until((tmp_path / "kept" / "here" / "bot.db-shm").exists)
+        await bot.url()
+        found = modes(tmp_path / "kept" / "here")
+    assert found == {".": "700", **dict.fromkeys(("bot.db", "bot.db-wal", "bot.db-shm", "encryption.key"), "600")}
+
+
+def test_a_folder_and_a_database_of_the_users_own_are_left_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    migrate_database(f"sqlite:///{tmp_path / 'mine' / 'bot.db'}")
+    (tmp_path / "mine").chmod(0o755)
+    (tmp_path / "mine" / "bot.db").chmod(0o640)
+    ended = run("tenants", "list", cwd=tmp_path, variables=KEYS | {"DATABASE_URL": "sqlite:///mine/bot.db"})
+
+    assert ended.status == 0, ended.said
+    assert (modes(tmp_path / "mine")["."], modes(tmp_path / "mine")["bot.db"]) == ("755", "640")
 
 
 def test_two_processes_that_start_at_once_agree_on_one_secret(tmp_path: Path) -> None:

@@ -57,6 +57,20 @@ def bolt_application(
     return bolt
 
 
+async def dispatch(bolt: AsyncApp, payload: dict[str, Any]) -> BoltResponse:
+    """Hand Bolt what was read of a payload (`read_payload`), whichever way it came.
+
+    As with Bolt's own Socket Mode: the signature has been verified and the body parsed. No headers, for what Bolt reads
+    there is nothing that Slack signs.
+    """
+    try:
+        return await bolt.async_dispatch(AsyncBoltRequest(mode="socket_mode", body=payload))
+    except Exception:  # noqa: BLE001 - it is logged, and told
+        # Bolt could not take it: whoever is behind it reads that nothing was done.
+        _log.exception("request_failed")
+        return BoltResponse(status=200, body={"response_type": "ephemeral", "text": views.broken().text})
+
+
 def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltResponse]]:
     """Nobody's expected case: the log gets the place, the person gets words, in whichever way the request allows."""
 

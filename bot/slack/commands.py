@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
@@ -15,7 +15,7 @@ from bot.db import DatabaseUnavailableError
 from bot.slack import views
 from bot.slack.forms import Accepting, Forms
 from bot.slack.names import SlackNames
-from bot.slack.payloads import BlockActions, SlashCommand, without_blanks
+from bot.slack.payloads import BlockActions, Payload, SlashCommand
 from bot.slack.replies import Responder
 from bot.slack.text import bare_mentions, is_blank, to_plain
 
@@ -43,10 +43,10 @@ def take_apart(text: str) -> Words:
     return Words(to_plain(link[1] if link else word), rest)
 
 
-class RecordAgain(BaseModel):
+class RecordAgain(Payload):
     """What the button "Record again" carries: the delivery to be doubled, and the key of the command that asked for it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid")
 
     delivery: str
     key: str
@@ -79,7 +79,7 @@ class Commands:
 
     async def portal_activity(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Answer at once with what is wrong, or accept durably and acknowledge with nothing: the thread tells the rest."""
-        command = SlashCommand.model_validate(without_blanks(body))
+        command = SlashCommand.model_validate(body)
         problem = await self._record(command)
         await (ack() if problem is None else ack(response_type="ephemeral", **problem.payload()))
 

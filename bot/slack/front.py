@@ -8,10 +8,9 @@ import structlog
 from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response
 from slack_bolt.async_app import AsyncApp
-from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_sdk.signature import SignatureVerifier
 
-from bot.slack import views
+from bot.slack.bolt import dispatch
 from bot.slack.payloads import MalformedRequestError, parse_body
 
 _log = structlog.get_logger(__name__)
@@ -52,16 +51,7 @@ class Front:
         except _RefusedError as refused:
             _log.warning("request_refused", status=refused.status, reason=str(refused))
             return web.Response(status=refused.status, text=str(refused))
-        try:
-            # As Bolt's Socket Mode adapter does: the signature is verified and the body parsed; once is enough.
-            response = await self._bolt.async_dispatch(
-                AsyncBoltRequest(mode="socket_mode", body=body, headers=dict(request.headers))
-            )
-            return await to_aiohttp_response(response)
-        except Exception:  # noqa: BLE001 - it is logged, and told
-            # A body that Slack signed and Bolt could not take: whoever is behind it reads that nothing was done.
-            _log.exception("request_failed")
-            return web.json_response({"response_type": "ephemeral", "text": views.broken().text})
+        return await to_aiohttp_response(await dispatch(self._bolt, body))
 
     async def _sound_body(self, request: web.Request) -> dict[str, Any]:
         if (request.content_length or 0) > LARGEST_BODY:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from bot.activities.delivery import Delivery
 from bot.slack.messages import WholeThread
-from bot.slack.payloads import View, ViewState
+from bot.slack.payloads import Payload, View, ViewState
 from bot.slack.text import cut, sound, units
 from bot.slack.views import Block, Message, context, plain_text, quoted, section
 
@@ -40,13 +40,13 @@ THIS_MESSAGE, WHOLE_THREAD = "message", "thread"
 _TITLE = "Record in LeadSquared"
 
 
-class Metadata(BaseModel):
+class Metadata(Payload):
     """What the form carries to its submission, in `private_metadata`. `response_url` is encrypted.
 
     `team` is the workspace in which it was opened, where all the rest belongs.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid")
 
     team: str
     channel: str

@@ -1,16 +1,36 @@
-"""What Slack sends, as far as the bot reads it. The shape is checked before Bolt sees a request."""
+"""What Slack sends, as far as the bot reads it. Bolt sees that much of a request, in these shapes, and nothing else."""
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from bot.slack.text import sound
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9._-]+$")]
 _TS = re.compile(r"[0-9]{1,10}\.[0-9]{1,9}")  # seconds since the epoch, until the year 2286
 _MOST_FIELDS = 200
+_UNSOUND = re.compile("[\0\ud800-\udfff]")
+
+
+def _sound(value: Any) -> Any:  # noqa: ANN401 - not validated yet
+    return sound(value) if isinstance(value, str) else value
+
+
+FreeText = Annotated[str, BeforeValidator(_sound)]
+"""What people wrote: what cannot be stored is left out of it, instead of refusing all of it."""
 
 
 class MalformedRequestError(ValueError):
@@ -18,7 +38,17 @@ class MalformedRequestError(ValueError):
 
 
 class Payload(BaseModel):
+    """Values that come from outside, and may reach a statement: a text in them is one that every database can hold."""
+
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_stored(cls, value: Any) -> Any:  # noqa: ANN401 - any field's
+        # PostgreSQL holds no NUL, and nothing encodes half a character. In an id they are nobody's typing error.
+        if isinstance(value, str) and _UNSOUND.search(value):
+            raise ValueError("a character that cannot be stored")
+        return value
 
 
 class SlashCommand(Payload):
@@ -29,9 +59,15 @@ class SlashCommand(Payload):
     channel_id: Id
     user_id: Id
     trigger_id: Annotated[str, StringConstraints(min_length=1, max_length=500)]
-    text: str = ""
+    text: FreeText = ""
     enterprise_id: Id | None = None
     response_url: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_blanks(cls, fields: Any) -> Any:  # noqa: ANN401 - not validated yet
+        # Slack writes what is absent as nothing (`enterprise_id=`).
+        return {name: value for name, value in fields.items() if value != ""} if isinstance(fields, dict) else fields
 
 
 class Entity(Payload):
@@ -59,7 +95,7 @@ class Action(Payload):
 
 
 class InputState(Payload):
-    value: str | None = None
+    value: FreeText | None = None
     selected_option: Option | None = None
     selected_options: list[Option] | None = None
 
@@ -73,11 +109,11 @@ class ViewState(Payload):
 
 
 class Words(Payload):
-    text: str = ""
+    text: FreeText = ""
 
 
 class InputElement(Payload):
-    initial_value: str | None = None
+    initial_value: FreeText | None = None
 
 
 class ViewBlock(Payload):
@@ -92,9 +128,10 @@ class ViewBlock(Payload):
 
 
 class View(Payload):
-    """A modal as it stands."""
+    """A modal as it stands. Bolt looks at its type."""
 
     id: Id
+    type: str
     team_id: Id | None = None
     callback_id: str = ""
     hash: str | None = None
@@ -183,15 +220,29 @@ class ViewSubmission(Interaction):
     view: View
 
 
+class UrlVerification(Payload):
+    """Slack's question whether this address is the app's."""
+
+    type: Literal["url_verification"]
+    challenge: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+
+
+class SslCheck(Payload):
+    """Slack's look at the certificate, now and then."""
+
+    ssl_check: str
+
+
 class Other(Payload):
     """An interaction or event that the bot has no part in."""
 
     type: Annotated[str, StringConstraints(min_length=1)]
 
 
-_INTERACTIONS: dict[str, type[BaseModel]] = {
+_BY_TYPE: dict[str, type[Payload]] = {
     "block_actions": BlockActions,
     "message_action": MessageShortcut,
+    "url_verification": UrlVerification,
     "view_submission": ViewSubmission,
 }
 _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any], config=ConfigDict(hide_input_in_errors=True))
@@ -208,45 +259,38 @@ def objects(value: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON
 
 
 def parse_body(body: str, content_type: str) -> dict[str, Any]:
-    """Return the body as Bolt takes it; raise MalformedRequestError unless Slack could have sent it to this app."""
+    """Return what is read of an HTTP body; raise MalformedRequestError unless Slack could have sent it to this app."""
+    return read_payload(_parsed(body, content_type))
+
+
+def read_payload(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of a payload what the bot reads, in the shapes in which it reads it; or raise MalformedRequestError.
+
+    This is the one way in, by HTTP and by websocket. What the bot does not read is left out, so that Bolt, which looks at
+    much more and trusts its shape, cannot fail on it.
+    """
     try:
-        return _checked_event(body) if content_type == "application/json" else _checked_form(body)
+        return _shape(payload).model_validate(payload).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        raise MalformedRequestError("not a request of Slack's") from error
+
+
+def _shape(payload: Mapping[str, Any]) -> type[Payload]:
+    kind = payload.get("type")
+    if kind is None and "ssl_check" in payload:
+        return SslCheck
+    if kind is None and "command" in payload:
+        return SlashCommand
+    return _BY_TYPE.get(kind, Other) if isinstance(kind, str) else Other
+
+
+def _parsed(body: str, content_type: str) -> dict[str, Any]:
+    try:
+        if content_type == "application/json":
+            return _OBJECT.validate_json(body)
+        fields = dict(parse_qsl(body, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS))
+        return _OBJECT.validate_json(fields["payload"]) if "payload" in fields else fields
     except (ValidationError, UnicodeDecodeError) as error:
         raise MalformedRequestError("not a request of Slack's") from error
     except ValueError as error:  # parse_qsl: too many fields
         raise MalformedRequestError("too many fields") from error
-
-
-def _checked_event(body: str) -> dict[str, Any]:
-    event = _object(body)
-    Other.model_validate(event)
-    return event
-
-
-def _checked_form(body: str) -> dict[str, Any]:
-    fields = dict(parse_qsl(body, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS))
-    if "payload" in fields:
-        payload = _object(fields["payload"])
-        check_interaction(payload)
-        return payload
-    if "ssl_check" not in fields:  # Slack looks at the certificate now and then
-        SlashCommand.model_validate(without_blanks(fields))
-    return fields
-
-
-def check_interaction(payload: Mapping[str, Any]) -> None:
-    """Raise pydantic's ValidationError unless an interaction has the shape that its type asks for."""
-    kind = payload.get("type")
-    _INTERACTIONS.get(kind if isinstance(kind, str) else "", Other).model_validate(payload)
-
-
-def without_blanks(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop empty form fields: Slack writes what is absent as nothing (`enterprise_id=`)."""
-    return {name: value for name, value in fields.items() if value != ""}
-
-
-def _object(text: str) -> dict[str, Any]:
-    # pydantic's parser ends a nesting bomb with an error, where json.loads ends in a RecursionError.
-    _OBJECT.validate_json(text)
-    parsed: dict[str, Any] = json.loads(text)
-    return parsed

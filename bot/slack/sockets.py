@@ -3,14 +3,20 @@
 import asyncio
 import contextlib
 import logging
+import time
 
 import structlog
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.adapter.socket_mode.async_internals import send_async_response
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.backoff import Backoff
+from bot.slack.bolt import dispatch
+from bot.slack.payloads import MalformedRequestError, read_payload
 
 _log = structlog.get_logger(__name__)
 
@@ -78,9 +84,23 @@ class SocketMode:
             await asyncio.sleep(backoff.pause())
 
     def _new_handler(self) -> AsyncSocketModeHandler:
-        return AsyncSocketModeHandler(
+        return _Handler(
             self._bolt, self._token, logging.getLogger("slack_bolt.socket"), self._client, ping_interval=PING
         )
+
+
+class _Handler(AsyncSocketModeHandler):
+    """Slack's own, with the way in that HTTP has."""
+
+    async def handle(self, client: SocketModeClient, req: SocketModeRequest) -> None:  # type: ignore[override]
+        began = time.time()
+        try:
+            payload = read_payload(req.payload)
+        except MalformedRequestError as error:
+            # Not acknowledged, as little as by HTTP: in Slack the person reads that it failed.
+            _log.warning("request_refused", reason=f"The payload is malformed: {error}.")
+            return
+        await send_async_response(client, req, await dispatch(self.app, payload), began)
 
 
 async def _until_missing(handler: AsyncSocketModeHandler) -> None:

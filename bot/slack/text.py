@@ -74,8 +74,11 @@ def link(target: str, label: str) -> str:
 
 
 def sound(text: str) -> str:
-    """Replace lone surrogates, which can come out of JSON: they stand for nothing a person wrote and cannot be sent on."""
-    return text.encode("utf-8", "replace").decode()
+    """Leave out what can come out of JSON and stands for nothing a person wrote: NUL characters, and lone surrogates (as `?`).
+
+    Neither can be sent on or stored everywhere.
+    """
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def is_blank(text: str) -> bool:
