@@ -18,6 +18,7 @@ from bot.settings import DEFAULT_PORT, Settings
 from bot.slack.front import http_application
 from bot.slack.installations import Identity
 from bot.slack.sockets import SocketMode
+from bot.slack.web import Never
 from bot.tenants.directory import Scope
 from bot.tenants.tenant import ENVIRONMENT, Tenant
 
@@ -169,6 +170,8 @@ class Process:
                     await self._use_environment(tenant, identity.scope)
                 _log.info("slack_identified", team=identity.team_id, enterprise=identity.enterprise_id)
                 return
+            # A token that Slack refuses is nobody's: then what is to be told goes by the ways that need none.
+            self._parts.installation.refused = isinstance(identity, Never)
             _log.error(
                 "slack_not_identified", reason=getattr(identity, "error", None) or getattr(identity, "reason", None)
             )

@@ -198,9 +198,14 @@ Start = Callable[..., Any]
 
 @asynccontextmanager
 async def running(
-    environment: dict[str, str], slack: SlackStandIn, leadsquared: LeadSquaredStandIn, *, surface: bool = True
+    environment: dict[str, str],
+    slack: SlackStandIn,
+    leadsquared: LeadSquaredStandIn,
+    *,
+    surface: bool = True,
+    ready: bool = True,
 ) -> AsyncIterator[Bot]:
-    """Run a bot in this process until the block ends, as `python -m bot run` does."""
+    """Run a bot in this process until the block ends, as `python -m bot run` does; without `ready` nobody waits for Slack."""
     settings = settings_from(environment)
     configure_logging(settings.log_level, "json")
     migrate_database(settings.sqlalchemy_url)
@@ -215,7 +220,7 @@ async def running(
         bot = Bot(parts, process, slack, leadsquared)
         slack.request_url = None if settings.slack_app_token else f"{bot.url}/slack/events"
         async with asyncio.timeout(10):
-            while surface and not all((await process.ready()).values()):
+            while surface and ready and not all((await process.ready()).values()):
                 await asyncio.sleep(0.01)
         try:
             yield bot

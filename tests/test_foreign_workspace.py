@@ -12,11 +12,12 @@ from urllib.parse import urlencode
 
 import pytest
 import sqlalchemy as sa
-from conftest import TEAM, Bot
+from conftest import TEAM, Bot, Start
 from sqlalchemy.engine import Connection
 
 from bot.db import attempts, deliveries, tenants, workspaces
 from bot.playground.leadsquared import Account, Behaviour
+from bot.playground.slack import Fault, SlackStandIn
 from bot.slack.installations import Identity
 from bot.tenants.directory import Scope
 from bot.tenants.tenant import Tenant
@@ -78,7 +79,7 @@ CLAIMS = {
 TOKENS = {
     "the first workspace's": Identity(TEAM, None, is_enterprise_install=False),
     "an organisation's": Identity(None, ORGANISATION, is_enterprise_install=True),
-    "nobody knows whose": None,
+    "nobody's: Slack refuses it": None,
 }
 
 
@@ -286,6 +287,7 @@ async def test_nothing_of_another_workspace_is_shown_changed_posted_or_told(
     bot = home.bot
     payload = (await home.live())[surface]
     bot.parts.installation.identity = TOKENS[token]
+    bot.parts.installation.refused = TOKENS[token] is None
     problems: dict[str, list[str]] = {}
     for number, (name, claim) in enumerate(CLAIMS.items()):
         before = await Sight.of(bot)
@@ -357,3 +359,41 @@ async def test_the_same_payloads_do_something_in_their_own_workspace(home: Home)
             assert "conversations.replies" in [method for method, _ in bot.slack.workspace.calls[before.calls :]]
         else:
             assert (after.rows, after.modals) != (before.rows, before.modals), surface
+
+
+async def test_until_slack_has_said_whose_the_token_is_nobody_is_answered_with_it(home: Home) -> None:
+    bot, slack = home.bot, home.bot.slack
+    there = await slack.say(f"{WORDS} of a customer", channel="C0SUPPORT", person="U0GUEST")
+    assert await bot.type(f"{REJECTED} {WORDS}") is None
+    rejected = await home.answer_on(REJECTED)
+    await bot.at_rest()
+    bot.parts.installation.identity = None
+    asked = len(slack.workspace.calls)
+
+    theirs = claimed({"command": "/portal-activity", "trigger_id": "1.1"}, CLAIMS["all the other's"], 1, bot)
+    assert await home.again(theirs | {"channel_id": "C0SUPPORT"}) == {}
+    assert await home.again(theirs | {"channel_id": "C0SUPPORT", "text": "143", "trigger_id": "1.2"}) != {}
+    await slack.shortcut(there, person=MALLORY, team={"id": OTHER}, user={"id": MALLORY, "team_id": OTHER})
+    assert "just started" in (await bot.told_to(MALLORY)).text
+    assert await bot.type(f"{FINE} {WORDS}") is None
+    await slack.click(rejected, "Edit and send again", person="U0ANNA")
+    await slack.until(lambda: len(bot.leadsquared.ledger.activities) == 2)  # recording does not wait
+    await bot.parts.background.finish(5)
+    assert {method for method, _ in slack.workspace.calls[asked:]} <= {"response_url"}
+
+    bot.parts.installation.identity = TOKENS["the first workspace's"]
+    assert "Recorded" in (await home.answer_on(FINE)).text, "what was to be told meanwhile is told in its thread"
+    await bot.at_rest()
+    posted = [asked for method, asked in slack.workspace.calls if method == "chat.postMessage"]
+    assert "Mallory's words 1" not in json.dumps(posted)
+    assert any("Recorded" in one.text for one in slack.workspace.messages if one.ephemeral == MALLORY)
+
+
+async def test_a_token_that_slack_refuses_keeps_no_answer_back(
+    start: Start, environment: dict[str, str], slack: SlackStandIn
+) -> None:
+    slack.faults["auth.test"] += [Fault("invalid_auth")] * 50
+    async with start(environment, ready=False) as bot:
+        await bot.parts.directory.map("environment", Scope(team_id=TEAM))
+        assert await bot.type("143 hello") is None
+        assert "Recorded" in (await bot.told_to("U0ANNA")).text, "by the response_url, which needs no token"

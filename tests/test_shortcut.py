@@ -14,6 +14,7 @@ from bot.playground.leadsquared import Behaviour
 from bot.playground.limits import problems_of_view
 from bot.playground.slack import APP_TOKEN, Fault
 from bot.playground.workspace import Posted
+from bot.slack.installations import Identity
 from bot.tenants.directory import Scope
 
 GUID = "0d9f1b6c-6a54-4b62-8e7e-9c9f5b0c1a2d"
@@ -182,8 +183,10 @@ async def test_a_workspace_that_the_token_is_not_for_is_told_so(bot: Bot, mapped
 
 async def test_before_slack_has_said_whose_the_token_is_the_form_asks_to_try_again(bot: Bot) -> None:
     bot.parts.installation.identity = None
-    modal = await bot.use(await said(bot, "about #143"), **acting_in("T0STRANGER"))
-    assert "just started" in words(modal)
+    message = await said(bot, "about #143")
+    assert await bot.slack.shortcut(message, person="U0ANNA", **acting_in("T0STRANGER")) == {}
+    assert "just started" in (await bot.told_to("U0ANNA")).text
+    assert bot.slack.modals.open == []
 
 
 async def test_a_form_that_was_closed_before_it_was_filled_in_is_left_alone(bot: Bot) -> None:
@@ -291,8 +294,9 @@ async def test_a_thread_is_remembered_by_workspace_and_conversation(bot: Bot) ->
     assert bot.slack.modals.value(await bot.use(same_ts), "ticket") is None
 
     await bot.parts.directory.map("environment", Scope(team_id="T0SECOND"))
-    bot.parts.installation.identity = None  # as if this token spoke for both
-    assert bot.slack.modals.value(await bot.use(message, **acting_in("T0SECOND")), "ticket") is None
+    bot.parts.installation.identity = Identity(None, "E0CORP", is_enterprise_install=True)  # this token speaks for both
+    there = acting_in("T0SECOND") | {"enterprise": {"id": "E0CORP", "name": "x"}}
+    assert bot.slack.modals.value(await bot.use(message, **there), "ticket") is None
 
 
 async def test_what_was_not_recorded_is_not_remembered(bot: Bot) -> None:

@@ -25,7 +25,13 @@ class Identity:
 
 
 class Installations(Protocol):
-    """Looks a bot token up per workspace."""
+    """Looks a bot token up per workspace.
+
+    `known`: Slack has said whose the tokens are, or that they are nobody's. Before that they speak for nobody.
+    """
+
+    @property
+    def known(self) -> bool: ...
 
     def token_for(self, enterprise_id: str | None, team_id: str) -> str | None: ...
 
@@ -36,11 +42,16 @@ class SingleInstallation:
     def __init__(self, token: str | None) -> None:
         self._token = token
         self.identity: Identity | None = None
+        self.refused = False
+
+    @property
+    def known(self) -> bool:
+        return self.identity is not None or self.refused
 
     def token_for(self, enterprise_id: str | None, team_id: str) -> str | None:
-        """Return the token, unless it is known to belong elsewhere: another workspace is answered without it."""
+        """Return the token for the workspace that it is known to belong to: another one is answered without it."""
         if self.identity is None:
-            return self._token
+            return None
         if self.identity.is_enterprise_install:
             return self._token if enterprise_id == self.identity.enterprise_id else None
         return self._token if team_id == self.identity.team_id else None

@@ -76,7 +76,8 @@ class SlackReplies:
     async def _call(self, delivery: Delivery, channel: str, method: str, arguments: dict[str, Any]) -> Result:
         token = self._installations.token_for(delivery.enterprise_id, delivery.team_id)
         if token is None:
-            return Never("no_bot_token_for_this_workspace")
+            known = self._installations.known
+            return Never("no_bot_token_for_this_workspace") if known else NotNow("slack_not_identified")
         place = (delivery.team_id, channel)
         moment = asyncio.get_running_loop().time()
         if (quiet := self._quiet_until.get(place, 0.0) - moment) > 0:

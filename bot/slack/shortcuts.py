@@ -81,6 +81,8 @@ class Shortcuts:
             self._responder.say(used.response_url, views.modal_failed())
 
     async def _why_not_opened(self, used: MessageShortcut) -> views.Message:
+        if self._modals.starting:
+            return views.starting()
         if self._modals.speaks_in(used.enterprise_id, used.team_id):
             return views.modal_failed()
         try:

@@ -18,6 +18,11 @@ class SlackModals:
         self._web = web
         self._installations = installations
 
+    @property
+    def starting(self) -> bool:
+        """Whether Slack has not said yet in which workspace anything can be opened."""
+        return not self._installations.known
+
     def speaks_in(self, enterprise_id: str | None, team_id: str) -> bool:
         """Say whether there is a token for a workspace, without which Slack opens nothing there."""
         return self._installations.token_for(enterprise_id, team_id) is not None
