@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: help playground test lint typecheck unit faults format lock benchmark flood clean
+.PHONY: help playground test lint typecheck unit faults audit format lock benchmark flood clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ unit: $(VENV)/.dev
 
 faults: $(VENV)/.dev ## Kill, starve and stop the bot for minutes, and audit what became of each command
 	$(BIN)/pytest tests/faults -m faults -n auto --dist worksteal
+
+audit: $(VENV)/.dev ## Ask whether a vulnerability is known in what is pinned
+	@$(BIN)/python .ci/audit.py
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .

@@ -128,9 +128,11 @@ def run_all(
         return list(pool.map(run_one, tasks))
 
 
-async def run_beside(*arguments: str, cwd: Path, variables: Mapping[str, str], typed: str = "") -> Ended:
+async def run_beside(
+    *arguments: str, cwd: Path, variables: Mapping[str, str], typed: str = "", command: Sequence[str] = BOT
+) -> Ended:
     """Run a process to its end while this event loop goes on serving the stand-ins."""
-    return await asyncio.to_thread(run, *arguments, cwd=cwd, variables=variables, typed=typed)
+    return await asyncio.to_thread(run, *arguments, cwd=cwd, variables=variables, typed=typed, command=command)
 
 
 # -- processes that serve

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import pytest
 import sqlalchemy as sa
 from conftest import TEAM, Bot, Start
+from postgres import until
 from sqlalchemy.engine import Connection
 
 from bot.db import attempts, deliveries, tenants, workspaces
@@ -377,7 +378,7 @@ async def test_until_slack_has_said_whose_the_token_is_nobody_is_answered_with_i
     assert "just started" in (await bot.told_to(MALLORY)).text
     assert await bot.type(f"{FINE} {WORDS}") is None
     await slack.click(rejected, "Edit and send again", person="U0ANNA")
-    await slack.until(lambda: len(bot.leadsquared.ledger.activities) == 2)  # recording does not wait
+    await until(lambda: len(bot.leadsquared.ledger.activities) == 2)  # recording does not wait
     await bot.parts.background.finish(5)
     assert {method for method, _ in slack.workspace.calls[asked:]} <= {"response_url"}
 
