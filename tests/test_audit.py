@@ -26,7 +26,7 @@ ADVISORY = {
         }
     ],
 }
-LINE = "leftpad 1.3.0: GHSA-aaaa-bbbb-cccc (CVE-2026-0001); fixed in 1.3.1"
+LINE = "leftpad 1.3.0: CVE-2026-0001 (GHSA-aaaa-bbbb-cccc); fixed in 1.3.1"
 
 
 @dataclass
@@ -36,6 +36,7 @@ class Service:
     known: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     says: web.Response | None = None  # instead of an answer
     hangs: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[str] = field(default_factory=list)
     url: str = ""
 
@@ -43,7 +44,7 @@ class Service:
         package = (await request.json())["package"]["name"]
         self.asked.append(package)
         if self.hangs:
-            await asyncio.sleep(3600)
+            await self.over.wait()
         if self.says is not None:
             return web.Response(status=self.says.status, text=self.says.text)
         return web.json_response({"vulns": self.known[package]} if package in self.known else {})
@@ -61,6 +62,7 @@ async def service() -> AsyncIterator[Service]:
     assert site._server is not None
     stand_in.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/v1/query"  # type: ignore[attr-defined]
     yield stand_in
+    stand_in.over.set()
     await runner.cleanup()
 
 
