@@ -45,8 +45,18 @@ def configure_logging(level: str, format_: str) -> None:
     root.setLevel(level)
     # Bolt's warnings are advice to whoever writes an app, given at every start.
     logging.getLogger("slack_bolt").setLevel(logging.ERROR)
+    logging.getLogger("aiohttp.server").filters[:] = [_is_ours]
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Say whether an event of aiohttp's server is more than a client's bytes that are no HTTP, or a body that broke off.
+
+    Those are answered with 400. Anybody can send them, as often as they like, and nobody here can mend it.
+    """
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not (kind.__module__ == "aiohttp.http_exceptions" or kind.__name__ == "RequestPayloadError")
 
 
 def _foreign(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

@@ -60,6 +60,8 @@ class Front:
             body = (await request.read()).decode()
         except web.HTTPRequestEntityTooLarge:
             raise _RefusedError(413, f"The body is larger than {LARGEST_BODY} bytes.") from None
+        except (ConnectionError, web.RequestPayloadError):
+            raise _RefusedError(400, "The body broke off, or is not what its headers say.") from None
         except UnicodeDecodeError:
             raise _RefusedError(400, "The body is not UTF-8.") from None
         if not _is_signed(self._verifier, body, request):
