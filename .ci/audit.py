@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NotAuditedError as error:
         print("!" * 100)
         print(f"The list of dependencies WAS NOT AUDITED: {error}")
-        print("Nothing is known of vulnerabilities in it. Run `make audit` where the advisory service can be reached.")
+        print("It may hold a known vulnerability, or none. Run `make audit` where the advisory service can be reached.")
         print("!" * 100)
         return 0
     return _report(audited, accepted)

@@ -157,6 +157,7 @@ def not_audited(ended: Ended) -> None:
     assert ended.status == 0, ended.said
     assert re.search(r"WAS NOT AUDITED: \S", ended.said), ended.said
     assert "Audited," not in ended.said
+    assert "nothing" not in ended.said.lower()
     assert "Traceback" not in ended.said
 
 
