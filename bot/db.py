@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import math
 import queue
 import random
@@ -40,6 +41,9 @@ SHARING = 25
 
 LAST = math.inf
 """The `order` of a unit of work that waits for no row: it passes locked ones by."""
+
+HEAD_START = 1.0
+"""Seconds by which a unit that a person waits for goes before the others: so a burst is taken before it is sent."""
 
 LONG = 0.5
 """Seconds of trying in vain from which on whoever waits in the queue is told, instead of being tried for as long again."""
@@ -247,6 +251,7 @@ class CommitUnknownError(DatabaseUnavailableError):
 @dataclass(frozen=True, slots=True)
 class _Work:
     do: Callable[[Connection], Any]
+    first: Callable[[Connection], Any] | None
     queued_at: float  # by time.monotonic(), as is:
     start_by: float
     hurried: bool  # a person waits for it
@@ -254,6 +259,10 @@ class _Work:
     repeatable: bool
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[Any]
+
+    @property
+    def turn(self) -> float:
+        return self.queued_at - HEAD_START if self.hurried else self.queued_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,14 +295,16 @@ class Database:
         self._used = False  # it has carried a transaction: when it is lost, the server may well be there
         self._connect_at, self._backoff = 0.0, Backoff(FIRST_PAUSE, LONGEST_PAUSE)  # by time.monotonic()
         self._away_at = 0.0  # by time.monotonic(): when the database was last tried in vain for long
-        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._queue: queue.PriorityQueue[tuple[float, int, _Work | None]] = queue.PriorityQueue()
+        self._numbers = itertools.count()  # those with the same turn stay in order
         self._thread = threading.Thread(target=self._serve, name="database", daemon=True)
         self._thread.start()
 
     async def run(
         self,
-        do: Callable[[Connection], T],
+        do: Callable[..., T],
         *,
+        first: Callable[[Connection], Any] | None = None,
         within: float = 20.0,
         answer_within: float | None = None,
         repeatable: bool = False,
@@ -303,6 +314,9 @@ class Database:
 
         Units that share a commit run in their `order`, which is the number of the row that they may wait for. So two
         processes take rows in the same order, and never wait for each other.
+
+        `first` executes a unit's first statement, whose cursor `do` then gets beside the connection. To PostgreSQL those of
+        all units that share a commit are sent before the first answer is read, so they cost one round trip together.
 
         A unit that could not be begun `within` that many seconds is given up. `repeatable`: running it again after it was
         committed changes nothing more, so it is when the connection was lost at the commit. A caller that is cancelled
@@ -314,8 +328,8 @@ class Database:
         loop = asyncio.get_running_loop()
         moment = time.monotonic()
         hurried = answer_within is not None
-        work = _Work(do, moment, moment + within, hurried, order, repeatable, loop, loop.create_future())
-        self._queue.put(work)
+        work = _Work(do, first, moment, moment + within, hurried, order, repeatable, loop, loop.create_future())
+        self._put(work.turn, work)
         try:
             async with asyncio.timeout(answer_within):
                 result: T = await work.done
@@ -325,17 +339,23 @@ class Database:
 
     async def close(self) -> None:
         """Finish what is queued, then close the connection."""
-        self._queue.put(None)
+        self._put(math.inf, None)
         await asyncio.to_thread(self._thread.join)
         self.engine.dispose()
 
+    def _put(self, turn: float, work: _Work | None) -> None:
+        self._queue.put((turn, next(self._numbers), work))
+
+    def _next(self) -> _Work | None:
+        return self._queue.get()[-1]
+
     def _serve(self) -> None:
-        while (first := self._queue.get()) is not None:
+        while (first := self._next()) is not None:
             batch = [first]
             while len(batch) < SHARING and not self._queue.empty():
-                following = self._queue.get()
+                following = self._next()
                 if following is None:
-                    self._queue.put(None)
+                    self._put(math.inf, None)
                     break
                 batch.append(following)
             batch.sort(key=lambda work: work.order)
@@ -399,7 +419,7 @@ class Database:
         committing = False
         try:
             with self._connected().begin() as transaction:
-                results = [work.do(transaction.connection) for work in batch]
+                results = self._run_all(batch, transaction.connection)
                 committing = True
                 transaction.commit()
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the callers, who wait in another thread
@@ -412,6 +432,13 @@ class Database:
             return [], translated
         self._used = True
         return results, None
+
+    def _run_all(self, batch: list[_Work], connection: Connection) -> list[Any]:
+        driver: Any = connection.connection.driver_connection
+        several = len(batch) > 1 and self.engine.dialect.name == "postgresql"
+        with driver.pipeline() if several else contextlib.nullcontext():
+            begun = [() if work.first is None else (work.first(connection),) for work in batch]
+        return [work.do(connection, *cursor) for work, cursor in zip(batch, begun, strict=True)]
 
     def _connected(self) -> Connection:
         if self._connection is None:

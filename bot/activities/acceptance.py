@@ -82,6 +82,11 @@ class Acceptance:
         DatabaseUnavailableError when it could not be committed; nothing is stored then.
         """
         row = self._rows.given(submission) | {"_route": Route.THREAD}
+        if despite is None:
+            return await self._promptly(
+                lambda connection, stored: self._accepted(connection, row, stored, despite=0),
+                first=lambda connection: self._store(connection, row, despite=0),
+            )
 
         def write(connection: Connection) -> Accepted | Unmapped | Double:
             return self._insert(connection, row, despite=self._shown(connection, row, despite))
@@ -188,14 +193,31 @@ class Acceptance:
 
         await self._promptly(write)
 
-    async def _promptly(self, do: Callable[[Connection], T]) -> T:
+    async def _promptly(self, do: Callable[..., T], *, first: Callable[[Connection], Any] | None = None) -> T:
         # Each of these is repeatable: the key, the resolution or the state decides what a second run still changes.
-        return await self._database.run(do, within=self._begin_within, answer_within=ANSWER_WITHIN, repeatable=True)
+        return await self._database.run(
+            do, first=first, within=self._begin_within, answer_within=ANSWER_WITHIN, repeatable=True
+        )
 
     def _insert(self, connection: Connection, row: dict[str, Any], *, despite: int) -> Accepted | Unmapped | Double:
         """Store a row, or say why not. `despite` is the seq up to which doubles are wanted."""
+        return self._accepted(connection, row, self._store(connection, row, despite=despite), despite=despite)
+
+    def _store(self, connection: Connection, row: dict[str, Any], *, despite: int) -> Any:  # noqa: ANN401 - the driver's cursor
         asked = _conversation(row["_enterprise_id"], row["_team_id"], row["_channel_id"])
-        stored = self._accepting.accept(connection, **row, **asked, despite=despite).fetchone()
+        return self._accepting.accept(connection, **row, **asked, despite=despite)
+
+    def _accepted(
+        self,
+        connection: Connection,
+        row: dict[str, Any],
+        stored_by: Any,  # noqa: ANN401 - the driver's cursor
+        *,
+        despite: int,
+    ) -> Accepted | Unmapped | Double:
+        """Read what storing a row brought, or find out why it was not stored."""
+        asked = _conversation(row["_enterprise_id"], row["_team_id"], row["_channel_id"])
+        stored = stored_by.fetchone()
         if stored is not None:
             return Accepted(row["_id"], stored[0])
         before = self._accepting.accepted_before(connection, _team_id=row["_team_id"], _key=row["_key"]).fetchone()

@@ -106,21 +106,27 @@ class SendingStatements:
                 attempts.c.tenant_id == _bind(attempts.c.tenant_id), attempts.c.occupied_until > sa.bindparam("moment")
             )
         )
-        # A head that another process is telling about just now is passed by as well: who waits may be waited for.
-        self.heads = prepare.locking(_heads().limit(sa.bindparam("room", type_=sa.Integer)), skip_locked=True)
         self.any_waiting = prepare(sa.select(_d.seq).where(*_WAITS).limit(1))
         passed_by = sa.false() if prepare.on_sqlite else _heads().exists()
         self.next_due = prepare(
             sa.select(sa.func.min(_d.due_at), passed_by).where(*_WAITS, _d.due_at > sa.bindparam("moment"))
         )
-        self.take = prepare(_take())
+        self.take = prepare(_take(skip_locked=not prepare.on_sqlite))
+        lease_and_window = now() + sa.bindparam("lease", type_=sa.Double) + WINDOW
         self.begin_attempt = prepare(
             attempts.insert().values(
                 delivery_seq=_bind(attempts.c.delivery_seq),
                 number=_bind(attempts.c.number),
                 tenant_id=_bind(attempts.c.tenant_id),
                 started_at=now(),
-                occupied_until=now() + sa.bindparam("lease", type_=sa.Double) + WINDOW,
+                occupied_until=lease_and_window,
+            )
+        )
+        taken = (_d.tenant_id == _bind(_d.tenant_id), IS_SENDING, IS_OPEN, _d.claimed_by == _bind(_d.claimed_by))
+        self.begin_attempts = prepare(
+            attempts.insert().from_select(
+                ["delivery_seq", "number", "tenant_id", "started_at", "occupied_until"],
+                sa.select(_d.seq, _d.attempts, _d.tenant_id, now(), lease_and_window).where(*taken),
             )
         )
         answered = now() - sa.bindparam("ago", type_=sa.Double)
@@ -323,10 +329,16 @@ def _heads() -> sa.Select[Any]:
     )
 
 
-def _take() -> sa.Executable:
+def _take(*, skip_locked: bool) -> sa.Executable:
+    """Take the heads of a tenant's tickets, as many as there is room for; in no order."""
+    heads = _heads().limit(sa.bindparam("room", type_=sa.Integer))
+    if skip_locked:
+        # A head that another process is telling about just now is passed by: who waits may be waited for.
+        heads = heads.with_for_update(skip_locked=True)
+    found = heads.cte("heads")
     return (
         deliveries.update()
-        .where(_d.seq == _bind(_d.seq), IS_ACCEPTED)
+        .where(_d.seq == found.c.seq, IS_ACCEPTED)
         .values(
             state=State.SENDING,
             lease_until=now() + sa.bindparam("lease", type_=sa.Double),

@@ -172,16 +172,11 @@ class Outbox:
     def _take(self, connection: Connection, name: str, tenant_id: int, moment: float, room: int) -> list[Delivery]:
         if room == 0:
             return []
-        heads = self._sending.heads(connection, _tenant_id=tenant_id, moment=moment, room=room).fetchall()
-        taken = []
-        for (seq,) in heads:
-            row = self._sending.take(connection, _seq=seq, _claimed_by=name, lease=self._lease).fetchone()
-            if row is not None:
-                delivery = self._rows.delivery(row)
-                attempt = {"_delivery_seq": seq, "_number": delivery.attempts, "_tenant_id": tenant_id}
-                self._sending.begin_attempt(connection, **attempt, lease=self._lease)
-                taken.append(delivery)
-        return taken
+        claim = {"_tenant_id": tenant_id, "_claimed_by": name, "lease": self._lease}
+        rows = self._sending.take(connection, **claim, moment=moment, room=room).fetchall()
+        if rows:
+            self._sending.begin_attempts(connection, **claim)
+        return sorted((self._rows.delivery(row) for row in rows), key=lambda delivery: delivery.seq)
 
     def _next_at(
         self, connection: Connection, tenant_id: int, moment: float, *, room: int, free_at: float | None

@@ -22,6 +22,9 @@ _log = structlog.get_logger(__name__)
 AT_ONCE = 500
 """Calls in flight in one process: 20 tenants with full windows."""
 
+CLAIMED_AT_ONCE = 25
+"""Deliveries in one claim: one tenant's full window. What is accepted meanwhile goes between two claims."""
+
 GIVE_WAY = 0.02
 """Seconds by which a process that only heard of an acceptance lets the one that made it go first."""
 
@@ -129,13 +132,16 @@ class Worker:
             self._log_ended(expired, Problem.INTERRUPTED)
             self._look_at.clear()
             self._full.clear()  # each with the look that was to follow
-            self._start(await self._outbox.claim(at_most=AT_ONCE - len(self._in_flight)))
+            self._start(await self._outbox.claim(at_most=self._room()))
             return
         due = [tenant_id for tenant_id, at in self._look_at.items() if at <= moment]
         if due:
             for tenant_id in due:
                 del self._look_at[tenant_id]
-            self._start(await self._outbox.claim(due, at_most=AT_ONCE - len(self._in_flight)))
+            self._start(await self._outbox.claim(due, at_most=self._room()))
+
+    def _room(self) -> int:
+        return min(AT_ONCE - len(self._in_flight), CLAIMED_AT_ONCE)
 
     def _start(self, claim: Claim) -> None:
         moment = time.monotonic()
