@@ -46,11 +46,16 @@ class Burst:
 
 @dataclass
 class Answers:
-    """What came of it. `acknowledged` in seconds, from writing a command to having read its answer; by its number."""
+    """What came of it, by a command's number. `answered` in seconds, from writing it to having read its answer."""
 
     began: float = 0.0  # by time.monotonic(), which is one clock for all processes of a machine
-    acknowledged: dict[int, float] = field(default_factory=dict)
+    answered: dict[int, float] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def acknowledged(self) -> dict[int, float]:
+        """Those that were accepted."""
+        return {number: seconds for number, seconds in self.answered.items() if number not in self.refused}
 
 
 def ticket(tenant: int, number: int) -> int:
@@ -77,9 +82,8 @@ async def _ask(
         return
     finally:
         writer.close()
-    if status == 200 and not answer:  # a 200 with words in it says that nothing was recorded
-        answers.acknowledged[number] = time.monotonic() - started
-    else:
+    answers.answered[number] = time.monotonic() - started
+    if status != 200 or answer:  # a 200 with words in it says that nothing was recorded
         answers.refused[number] = f"{status} {answer[:120].decode(errors='replace')}"
 
 

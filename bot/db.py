@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import itertools
 import math
 import queue
 import random
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -42,8 +42,11 @@ SHARING = 25
 LAST = math.inf
 """The `order` of a unit of work that waits for no row: it passes locked ones by."""
 
-HEAD_START = 1.0
+HEAD_START = 2.5
 """Seconds by which a unit that a person waits for goes before the others: so a burst is taken before it is sent."""
+
+TAKES = 0.5
+"""Seconds kept, of those that a person waits, for what was begun, with all that shares its commit."""
 
 LONG = 0.5
 """Seconds of trying in vain from which on whoever waits in the queue is told, instead of being tried for as long again."""
@@ -254,15 +257,15 @@ class _Work:
     first: Callable[[Connection], Any] | None
     queued_at: float  # by time.monotonic(), as is:
     start_by: float
-    hurried: bool  # a person waits for it
+    answer_by: float  # infinite: no person waits for it
     order: float
     repeatable: bool
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[Any]
 
     @property
-    def turn(self) -> float:
-        return self.queued_at - HEAD_START if self.hurried else self.queued_at
+    def hurried(self) -> bool:
+        return self.answer_by < math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,14 +292,16 @@ class Database:
         self._clock = clock or SteadyClock()  # for SQLite
         self._agreed = False
         self.engine = engine_for(url, patience, self._clock)
-        self.lock_wait = patience.busy if self.engine.dialect.name == "sqlite" else 0.0
-        """Seconds that a unit of work which was begun may still wait for another process."""
+        self._busy = patience.busy if self.engine.dialect.name == "sqlite" else 0.0
         self._connection: Connection | None = None
         self._used = False  # it has carried a transaction: when it is lost, the server may well be there
         self._connect_at, self._backoff = 0.0, Backoff(FIRST_PAUSE, LONGEST_PAUSE)  # by time.monotonic()
         self._away_at = 0.0  # by time.monotonic(): when the database was last tried in vain for long
-        self._queue: queue.PriorityQueue[tuple[float, int, _Work | None]] = queue.PriorityQueue()
-        self._numbers = itertools.count()  # those with the same turn stay in order
+        self._hurried: deque[_Work] = deque()
+        self._others: deque[_Work] = deque()
+        self._bell: queue.SimpleQueue[bool] = (
+            queue.SimpleQueue()
+        )  # rings once for each unit; False: there will be no more
         self._thread = threading.Thread(target=self._serve, name="database", daemon=True)
         self._thread.start()
 
@@ -327,9 +332,10 @@ class Database:
         """
         loop = asyncio.get_running_loop()
         moment = time.monotonic()
-        hurried = answer_within is not None
-        work = _Work(do, first, moment, moment + within, hurried, order, repeatable, loop, loop.create_future())
-        self._put(work.turn, work)
+        answer_by = math.inf if answer_within is None else moment + answer_within
+        work = _Work(do, first, moment, moment + within, answer_by, order, repeatable, loop, loop.create_future())
+        (self._hurried if work.hurried else self._others).append(work)
+        self._bell.put(True)  # noqa: FBT003 - see there
         try:
             async with asyncio.timeout(answer_within):
                 result: T = await work.done
@@ -339,25 +345,23 @@ class Database:
 
     async def close(self) -> None:
         """Finish what is queued, then close the connection."""
-        self._put(math.inf, None)
+        self._bell.put(False)  # noqa: FBT003 - see there
         await asyncio.to_thread(self._thread.join)
         self.engine.dispose()
 
-    def _put(self, turn: float, work: _Work | None) -> None:
-        self._queue.put((turn, next(self._numbers), work))
-
-    def _next(self) -> _Work | None:
-        return self._queue.get()[-1]
+    def _next(self) -> _Work:
+        hurried, others = self._hurried, self._others
+        if hurried and (not others or hurried[0].queued_at - HEAD_START < others[0].queued_at):
+            return hurried.popleft()
+        return others.popleft()
 
     def _serve(self) -> None:
-        while (first := self._next()) is not None:
-            batch = [first]
-            while len(batch) < SHARING and not self._queue.empty():
-                following = self._next()
-                if following is None:
-                    self._put(math.inf, None)
-                    break
-                batch.append(following)
+        more = self._bell.get()
+        while more:
+            batch = [self._next()]
+            while more and len(batch) < SHARING and not self._bell.empty():
+                more = self._bell.get()
+                batch += [self._next()] if more else []
             batch.sort(key=lambda work: work.order)
             moment = time.monotonic()
             late = [work for work in batch if self._is_late(work, moment)]
@@ -368,6 +372,7 @@ class Database:
             ):
                 self._away_at = time.monotonic()
             _deliver(done)
+            more = more and self._bell.get()
         self._disconnect()
 
     def _is_late(self, work: _Work, moment: float) -> bool:
@@ -418,7 +423,9 @@ class Database:
     def _try(self, batch: list[_Work]) -> tuple[list[Any], Exception | None]:
         committing = False
         try:
-            with self._connected().begin() as transaction:
+            connection = self._connected()
+            self._wait_for_lock_until(min(work.answer_by for work in batch), connection)
+            with connection.begin() as transaction:
                 results = self._run_all(batch, transaction.connection)
                 committing = True
                 transaction.commit()
@@ -432,6 +439,13 @@ class Database:
             return [], translated
         self._used = True
         return results, None
+
+    def _wait_for_lock_until(self, answer_by: float, connection: Connection) -> None:
+        """Let SQLite wait for another process's lock no longer than the first of the waiting people does."""
+        if self._busy:
+            seconds = min(self._busy, max(answer_by - TAKES - time.monotonic(), 0.0))
+            driver: Any = connection.connection.driver_connection
+            driver.execute(f"PRAGMA busy_timeout={round(seconds * 1000)}")
 
     def _run_all(self, batch: list[_Work], connection: Connection) -> list[Any]:
         driver: Any = connection.connection.driver_connection

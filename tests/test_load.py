@@ -28,10 +28,19 @@ def test_a_burst_is_taken_sent_and_told_whole(processes: int, stack: ExitStack, 
     if processes > 1:
         url = stack.enter_context(database()).replace("postgresql://", "postgresql+psycopg://")
     flood = Flood(stack, tmp_path, url, SIZE, processes=processes)
-    seen = flood.burst(hanging=0)
+    seen = flood.burst(hanging=[0])
     assert list(seen.problems()) == []
     assert len(seen.answers.acknowledged) == len(seen.rows) == SIZE.commands
     assert [len(times) for times in seen.arrivals().values()] == [15] * 5
+
+
+def test_a_hundred_tenants_that_hang_keep_no_other_waiting(stack: ExitStack, tmp_path: Path) -> None:
+    # 606 commands, of which 600 are to hang for 3 s each: more than a process's 500 calls in flight.
+    size = Size(tenants=101, tickets=6, commands=606, there=0.05, back=0.05, answer_within=3.0, rest_within=60.0)
+    flood = Flood(stack, tmp_path, f"sqlite:///{tmp_path / 'bot.db'}", size)
+    seen = flood.burst(hanging=range(100))
+    assert len(seen.answers.acknowledged) == 606
+    assert seen.done_after()[100] < 3.0, "its last call began only when others had ended"
 
 
 def test_the_share_is_measured_as_it_says() -> None:

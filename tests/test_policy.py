@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.activities.delivery import State, Waiting
-from bot.activities.policy import Decision, Repeat, Settle, decide, give_up_at
+from bot.activities.policy import Decision, Repeat, Settle, decide, give_up_at, may_begin
 from bot.leadsquared.outcome import NotSent, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
 
 NOW = 1_000_000.0
@@ -148,3 +148,22 @@ def test_repeating_ends_after_its_time_but_what_queued_that_long_gets_a_minute(
     first_attempt: float, retry_for: float, end: float
 ) -> None:
     assert give_up_at(NOW, NOW + first_attempt, retry_for) == NOW + end
+
+
+@pytest.mark.parametrize(
+    ("own", "of_all", "more"),
+    [
+        (0, 0, 250),
+        (25, 225, 25),
+        (0, 249, 2),
+        (0, 250, 2),
+        (1, 300, 1),
+        (2, 300, 0),
+        (25, 300, 0),
+        (0, 499, 1),
+        (0, 500, 0),
+        (1, 500, 0),
+    ],
+)
+def test_a_tenant_gets_its_share_of_the_calls_in_flight(own: int, of_all: int, more: int) -> None:
+    assert may_begin(own, of_all) == more

@@ -6,12 +6,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 from conftest import Bot, Start
-from postgres import database
+from postgres import database, until
 from sqlalchemy.engine import Connection
 from test_limit import assert_within_the_limit, numbered
 
@@ -106,18 +107,79 @@ async def test_what_has_queued_up_shares_commits_and_not_all_of_it_one(postgresq
 
 async def test_units_that_share_a_commit_run_in_their_order(postgresql: str) -> None:
     one = Database(_driver(postgresql))
-    all_queued, ran = threading.Event(), []
+    begun, all_queued, ran = threading.Event(), threading.Event(), []
+
+    def first_unit(_: Connection) -> None:
+        begun.set()
+        all_queued.wait(10)
 
     def unit(order: float) -> Callable[[Connection], None]:
         return lambda _: ran.append(order)
 
     try:
-        first = asyncio.create_task(one.run(lambda _: all_queued.wait(10)))
+        first = asyncio.create_task(one.run(first_unit))
+        await until(begun.is_set)
         units = [asyncio.create_task(one.run(unit(order), order=order)) for order in (LAST, 7, 3, 0)]
         await asyncio.sleep(0)  # all are queued now
         all_queued.set()
         await asyncio.gather(first, *units)
         assert ran == [0, 3, 7, LAST]
+    finally:
+        await one.close()
+
+
+async def test_what_a_person_waits_for_goes_first(shared_database: str) -> None:
+    one = Database(_driver(shared_database))
+    begun, all_queued = threading.Event(), threading.Event()
+    ran: list[str] = []
+
+    def first_unit(_: Connection) -> None:
+        begun.set()
+        all_queued.wait(10)
+
+    try:
+        first = asyncio.create_task(one.run(first_unit))
+        await until(begun.is_set)
+        others = [asyncio.create_task(one.run(lambda _: ran.append("other"))) for _ in range(SHARING)]
+        await asyncio.sleep(0)
+        hurried = [
+            asyncio.create_task(one.run(lambda _: ran.append("hurried"), answer_within=10.0)) for _ in range(SHARING)
+        ]
+        await asyncio.sleep(0)  # all are queued now
+        all_queued.set()
+        await asyncio.gather(first, *others, *hurried)
+        assert ran == ["hurried"] * SHARING + ["other"] * SHARING
+    finally:
+        await one.close()
+
+
+async def test_a_spoilt_unit_does_not_spoil_the_first_statements_sent_with_it(postgresql: str) -> None:
+    one = Database(_driver(postgresql))
+    begun, all_queued = threading.Event(), threading.Event()
+
+    def first_unit(_: Connection) -> None:
+        begun.set()
+        all_queued.wait(10)
+
+    async def asked(statement: str) -> int:
+        def send(connection: Connection) -> Any:
+            driver: Any = connection.connection.driver_connection
+            return driver.execute(statement)
+
+        return int(await one.run(lambda _, cursor: cursor.fetchone()[0], first=send))
+
+    try:
+        first = asyncio.create_task(one.run(first_unit))
+        await until(begun.is_set)
+        statements = ("SELECT 1", "SELECT no_such_column", "SELECT 3")
+        units = [asyncio.create_task(asked(statement)) for statement in statements]
+        await asyncio.sleep(0)  # all are queued now
+        all_queued.set()
+        one_, spoilt, three = await asyncio.gather(*units, return_exceptions=True)
+        await first
+        assert (one_, three) == (1, 3)
+        assert isinstance(spoilt, Exception)
+        assert "no_such_column" in str(spoilt)
     finally:
         await one.close()
 

@@ -10,14 +10,11 @@ from bot.activities.delivery import Delivery, Resolution, Route, State
 from bot.activities.rows import Rows
 from bot.activities.statements import DESPITE_ALL, AcceptanceStatements
 from bot.activities.submission import Submission
-from bot.db import Database
+from bot.db import TAKES, Database
 from bot.encryption import Keyring
 
-ANSWER_WITHIN = 2.2
+ANSWER_WITHIN = 2.0
 """Seconds after which the person is answered, even when the database is silent: Slack waits 3."""
-
-TAKES = 0.3
-"""Seconds kept for what was begun, with all that shares its commit."""
 
 T = TypeVar("T")
 
@@ -73,7 +70,6 @@ class Acceptance:
         self._keyring = keyring
         self._rows = Rows(keyring)
         self._accepting = AcceptanceStatements(database.engine, database.process)
-        self._begin_within = max(ANSWER_WITHIN - TAKES - database.lock_wait, TAKES)
 
     async def accept(self, submission: Submission, *, despite: str | None = None) -> Accepted | Unmapped | Double:
         """Commit a submission, unless it would double what was recorded before.
@@ -196,7 +192,7 @@ class Acceptance:
     async def _promptly(self, do: Callable[..., T], *, first: Callable[[Connection], Any] | None = None) -> T:
         # Each of these is repeatable: the key, the resolution or the state decides what a second run still changes.
         return await self._database.run(
-            do, first=first, within=self._begin_within, answer_within=ANSWER_WITHIN, repeatable=True
+            do, first=first, within=ANSWER_WITHIN - TAKES, answer_within=ANSWER_WITHIN, repeatable=True
         )
 
     def _insert(self, connection: Connection, row: dict[str, Any], *, despite: int) -> Accepted | Unmapped | Double:

@@ -4,14 +4,15 @@ import math
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from bot.activities.delivery import Delivery, Finding, Route, State
-from bot.activities.policy import WINDOW, Decision, Repeat
+from bot.activities.policy import WINDOW, Decision, Repeat, may_begin
 from bot.activities.rows import Rows
 from bot.activities.statements import LookingStatements, SendingStatements, TellingStatements
 from bot.activities.telling import Step, Tell, Wait, mark, next_telling, reason_for_waiting
@@ -46,12 +47,14 @@ class Claim:
     """What one claim brought, and in how many seconds the next can bring more, per tenant (infinite: nothing is planned).
 
     `full` are the tenants whose window was full, with more waiting: a new acceptance need not ask before that time.
+    `held_back` are those that had more waiting and a free slot, but calls enough in flight.
     `ended` is what was settled without sending, by id: its tenant, or the tenant's keys, are gone.
     """
 
     claimed: tuple[Claimed, ...]
     next_in: dict[int, float]
     full: frozenset[int]
+    held_back: frozenset[int]
     ended: dict[Problem, list[str]]
 
 
@@ -106,32 +109,52 @@ class Outbox:
 
     # -- sending
 
-    async def claim(self, tenant_ids: Collection[int] | None = None, *, at_most: int = 100) -> Claim:
+    async def claim(
+        self,
+        tenant_ids: Collection[int] | None = None,
+        *,
+        at_most: int = 100,
+        in_flight: Mapping[int, int] = MappingProxyType({}),
+    ) -> Claim:
         """Take what may be sent now, in order per ticket and within each tenant's window; None asks for every tenant.
 
-        A claimed delivery is `sending` under a lease, its attempt is written down, and its slot is taken.
+        `in_flight` are this process's calls by tenant, among which each has its share. A claimed delivery is `sending` under
+        a lease, its attempt is written down, and its slot is taken.
         """
         name, since = secrets.token_hex(8), time.monotonic()
         try:
             return await self._database.run(
-                lambda connection: self._claim(connection, name, since, tenant_ids, at_most), order=LAST
+                lambda connection: self._claim(connection, name, since, tenant_ids, at_most, in_flight), order=LAST
             )
         except CommitUnknownError:
             self._lost.add(name)
             raise
 
     def _claim(
-        self, connection: Connection, name: str, since: float, tenant_ids: Collection[int] | None, at_most: int
+        self,
+        connection: Connection,
+        name: str,
+        since: float,
+        tenant_ids: Collection[int] | None,
+        at_most: int,
+        in_flight: Mapping[int, int],
     ) -> Claim:
         if tenant_ids is None:
             tenant_ids = [tenant_id for (tenant_id,) in self._sending.waiting_tenants(connection).fetchall()]
         claimed: list[Claimed] = []
         next_in: dict[int, float] = {}
         full: set[int] = set()
+        held_back: set[int] = set()
+        of_all = sum(in_flight.values())
         ended: dict[Problem, list[str]] = defaultdict(list)
         for tenant_id in sorted(tenant_ids):
             if len(claimed) >= at_most:
                 next_in[tenant_id] = 0.0
+                continue
+            share = may_begin(in_flight.get(tenant_id, 0), of_all + len(claimed))
+            if share == 0:
+                next_in[tenant_id] = math.inf
+                held_back.add(tenant_id)
                 continue
             window = self._window(connection, tenant_id)
             if window is None:
@@ -142,13 +165,19 @@ class Outbox:
                 next_in[tenant_id] = math.inf
                 continue
             moment, free = window.at, window.free
-            taken = self._take(connection, name, tenant_id, moment, free)
+            room = min(free, share, at_most - len(claimed))
+            taken = self._take(connection, name, tenant_id, moment, room)
+            claimed += [Claimed(delivery, window.tenant, moment, since) for delivery in taken]
+            if len(taken) == room < free:
+                # More may be waiting, and have a slot: now, or when others' calls have ended.
+                next_in[tenant_id] = 0.0 if room < share else math.inf
+                held_back |= {tenant_id} if room == share else set()
+                continue
             next_at = self._next_at(connection, tenant_id, moment, room=free - len(taken), free_at=window.free_at)
             next_in[tenant_id] = math.inf if next_at is None else max(next_at - moment, 0.0)
             if free <= len(taken) and next_at is not None:
                 full.add(tenant_id)
-            claimed += [Claimed(delivery, window.tenant, moment, since) for delivery in taken]
-        return Claim(tuple(claimed), next_in, frozenset(full), ended)
+        return Claim(tuple(claimed), next_in, frozenset(full), frozenset(held_back), ended)
 
     def _window(self, connection: Connection, tenant_id: int) -> _Window | Problem | None:
         """Lock a tenant and count its slots.

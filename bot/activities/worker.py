@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import math
 import random
 import time
+from collections import Counter, deque
 from collections.abc import Collection
 from typing import Protocol
 
 import structlog
 
 from bot.activities.delivery import Waiting
-from bot.activities.policy import WINDOW, Decision, Repeat, decide, give_up_at
+from bot.activities.policy import AT_ONCE, WINDOW, Decision, Repeat, decide, give_up_at, may_begin
 from bot.activities.store import Claim, Claimed, Outbox
 from bot.activities.telling import ANCHOR_AFTER
 from bot.db import DatabaseUnavailableError
@@ -19,11 +21,14 @@ from bot.tenants.tenant import Tenant
 
 _log = structlog.get_logger(__name__)
 
-AT_ONCE = 500
-"""Calls in flight in one process: 20 tenants with full windows."""
-
 CLAIMED_AT_ONCE = 25
 """Deliveries in one claim: one tenant's full window. What is accepted meanwhile goes between two claims."""
+
+BURST = 10
+BURST_WITHIN = 0.1
+BURST_FIRST = 2.5
+"""So many acceptances within so many seconds are a burst. It is taken before it is sent, yet sending waits no longer than the
+last: people wait 3 s for an acknowledgement, and calls would take the processor from it."""
 
 GIVE_WAY = 0.02
 """Seconds by which a process that only heard of an acceptance lets the one that made it go first."""
@@ -44,6 +49,29 @@ class Tells(Protocol):
     def wake(self) -> None: ...
 
     def wake_later(self, seconds: float) -> None: ...
+
+
+class Burst:
+    """Acceptances that come thick and fast. Pure, but for what it remembers; moments by time.monotonic()."""
+
+    def __init__(self) -> None:
+        self._last: deque[float] = deque(maxlen=BURST)
+        self._since = -math.inf
+
+    def count(self, moment: float) -> None:
+        """Note an acceptance."""
+        if not self._is_on(moment):
+            self._since = moment
+        self._last.append(moment)
+
+    def lasts(self, moment: float) -> float:
+        """Return for how many seconds sending should still give way."""
+        if not self._is_on(moment) or moment >= self._since + BURST_FIRST:
+            return 0.0
+        return min(self._last[0] + BURST_WITHIN, self._since + BURST_FIRST) - moment
+
+    def _is_on(self, moment: float) -> bool:
+        return len(self._last) == BURST and moment < self._last[0] + BURST_WITHIN
 
 
 class Worker:
@@ -73,19 +101,23 @@ class Worker:
         self._in_flight: dict[int, asyncio.Task[None]] = {}
         self._look_at: dict[int, float] = {}  # by time.monotonic(), per tenant
         self._full: set[int] = set()
+        self._calls: Counter[int] = Counter()  # in flight, per tenant
+        self._held_back: set[int] = set()  # they have calls enough in flight, while all together are many
         self._poll_at = 0.0
+        self._burst = Burst()
 
     def wake(self, tenant_id: int) -> None:
         """Say that a tenant has a new delivery."""
         self._teller.wake_later(ANCHOR_AFTER)
-        if tenant_id in self._full:
-            return  # its window is known to be full: it is looked at when the next slot is free
+        self._burst.count(time.monotonic())
+        if tenant_id in self._full or tenant_id in self._held_back:
+            return  # it is known to have no room: it is looked at when it has
         self._look_at[tenant_id] = 0.0
         self._changed.set()
 
     def hear(self, tenant_id: int) -> None:
         """Say that another process has accepted something for a tenant. It looks first, so that the two do not collide."""
-        if tenant_id not in self._full:
+        if tenant_id not in self._full and tenant_id not in self._held_back:
             at = time.monotonic() + GIVE_WAY
             self._look_at[tenant_id] = min(self._look_at.get(tenant_id, at), at)
             self._changed.set()
@@ -99,6 +131,10 @@ class Worker:
         """Claim and send until `stop`; what is in flight then goes on: see `finish`."""
         while not self._stopping:
             self._changed.clear()
+            if (pause := self._burst.lasts(time.monotonic())) > 0:
+                await asyncio.sleep(pause)
+                self._changed.set()
+                continue
             try:
                 await self._look()
             except DatabaseUnavailableError as error:
@@ -132,16 +168,18 @@ class Worker:
             self._log_ended(expired, Problem.INTERRUPTED)
             self._look_at.clear()
             self._full.clear()  # each with the look that was to follow
-            self._start(await self._outbox.claim(at_most=self._room()))
+            self._held_back.clear()
+            self._start(await self._claim(None))
             return
         due = [tenant_id for tenant_id, at in self._look_at.items() if at <= moment]
         if due:
             for tenant_id in due:
                 del self._look_at[tenant_id]
-            self._start(await self._outbox.claim(due, at_most=self._room()))
+            self._start(await self._claim(due))
 
-    def _room(self) -> int:
-        return min(AT_ONCE - len(self._in_flight), CLAIMED_AT_ONCE)
+    async def _claim(self, tenant_ids: Collection[int] | None) -> Claim:
+        at_most = min(AT_ONCE - len(self._in_flight), CLAIMED_AT_ONCE)
+        return await self._outbox.claim(tenant_ids, at_most=at_most, in_flight=dict(self._calls))
 
     def _start(self, claim: Claim) -> None:
         moment = time.monotonic()
@@ -152,8 +190,11 @@ class Worker:
             if self._look_at[tenant_id] == float("inf"):
                 del self._look_at[tenant_id]
         self._full |= claim.full
+        self._held_back |= claim.held_back
         for claimed in claim.claimed:
+            self._calls[claimed.delivery.tenant_id] += 1
             self._in_flight[claimed.delivery.seq] = asyncio.create_task(self._send(claimed))
+        self._let_go()  # calls have ended while the claim ran
         for problem, references in claim.ended.items():
             self._log_ended(references, problem)
         if claim.claimed:
@@ -224,7 +265,17 @@ class Worker:
         self._teller.wake()
 
     def _after(self, tenant_id: int) -> None:
+        self._calls[tenant_id] -= 1
+        if not self._calls[tenant_id]:
+            del self._calls[tenant_id]
+        self._let_go()
         # The ticket's next delivery may go now; a full window has room when this call's slot is free again.
         at = time.monotonic() + WINDOW if tenant_id in self._full else 0.0
         self._look_at[tenant_id] = min(self._look_at.get(tenant_id, at), at)
         self._changed.set()
+
+    def _let_go(self) -> None:
+        """Look at those again that were held back and have room now."""
+        for tenant_id in [one for one in self._held_back if may_begin(self._calls[one], len(self._in_flight))]:
+            self._held_back.remove(tenant_id)
+            self._look_at[tenant_id] = 0.0
