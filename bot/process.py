@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -31,10 +30,6 @@ LONGEST_PAUSE = 60.0
 READY_WITHIN = 2.0
 """Seconds that the database has to answer in before it counts as away."""
 
-SWITCH_INTERVAL = 0.0005
-"""Seconds for which one thread may keep the others waiting. After every word with the database its thread has to wait so long
-for its turn while the event loop is busy, and Python's own 5 ms are many times what a statement takes."""
-
 CLOSING = 2.0
 """Seconds of the grace kept for closing connections."""
 
@@ -55,7 +50,6 @@ async def serve(settings: Settings, *, surface: bool) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
-        sys.setswitchinterval(SWITCH_INTERVAL)
         await Process(parts, surface=surface).run(stop_on_signals())
 
 

@@ -46,6 +46,8 @@ class Claimed:
 class Claim:
     """What one claim brought, and in how many seconds the next can bring more, per tenant (infinite: nothing is planned).
 
+    They count from `counted_at`, by time.monotonic(): the commit, and the way to whoever reads it, take their time.
+
     `full` are the tenants whose window was full, with more waiting: a new acceptance need not ask before that time.
     `held_back` are those that had more waiting and a free slot, but calls enough in flight.
     `ended` is what was settled without sending, by id: its tenant, or the tenant's keys, are gone.
@@ -53,6 +55,7 @@ class Claim:
 
     claimed: tuple[Claimed, ...]
     next_in: dict[int, float]
+    counted_at: float
     full: frozenset[int]
     held_back: frozenset[int]
     ended: dict[Problem, list[str]]
@@ -177,7 +180,7 @@ class Outbox:
             next_in[tenant_id] = math.inf if next_at is None else max(next_at - moment, 0.0)
             if free <= len(taken) and next_at is not None:
                 full.add(tenant_id)
-        return Claim(tuple(claimed), next_in, frozenset(full), frozenset(held_back), ended)
+        return Claim(tuple(claimed), next_in, time.monotonic(), frozenset(full), frozenset(held_back), ended)
 
     def _window(self, connection: Connection, tenant_id: int) -> _Window | Problem | None:
         """Lock a tenant and count its slots.

@@ -182,11 +182,11 @@ class Worker:
         return await self._outbox.claim(tenant_ids, at_most=at_most, in_flight=dict(self._calls))
 
     def _start(self, claim: Claim) -> None:
-        moment = time.monotonic()
         for tenant_id, seconds in claim.next_in.items():
             self._full.discard(tenant_id)
             # Woken while the claim ran: that look is still to come.
-            self._look_at[tenant_id] = min(self._look_at.get(tenant_id, moment + seconds), moment + seconds)
+            at = claim.counted_at + seconds
+            self._look_at[tenant_id] = min(self._look_at.get(tenant_id, at), at)
             if self._look_at[tenant_id] == float("inf"):
                 del self._look_at[tenant_id]
         self._full |= claim.full
