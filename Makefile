@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: help playground test lint typecheck unit faults audit format lock benchmark flood clean
+.PHONY: help playground test lint typecheck unit faults audit format lock benchmark flood scale clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ benchmark: $(VENV)/.dev ## Measure acceptance against stock Bolt
 
 flood: $(VENV)/.dev ## Send 2,000 commands at once, to the end
 	$(BIN)/python -m benchmarks.flood
+
+scale: $(VENV)/.dev ## Compare a database of 1,000,000 rows with an empty one
+	$(BIN)/python -m benchmarks.scale
 
 lock: $(VENV)/.dev ## Compile the requirements anew
 	$(BIN)/uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -61,6 +61,8 @@ def fill(connection: Connection, keyring: Keyring, history: History) -> None:
     }
 
     def insert(table: str, count: int, row: dict[str, str]) -> None:
+        if not count:
+            return
         statement = words.insert.format(table=table, columns=", ".join(row), count=count, row=", ".join(row.values()))
         used = {name: value for name, value in values.items() if f":{name}" in statement}
         connection.execute(sa.text(statement), used)

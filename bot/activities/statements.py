@@ -235,7 +235,7 @@ class TellingStatements:
         self.noted = prepare(deliveries.update().where(_THIS).values(noted=_bind(_d.noted), **again))
         self.answered = prepare(deliveries.update().where(_THIS).values(replied_at=now(), **again))
         self.marked = prepare(deliveries.update().where(_THIS).values(anchor_mark=_bind(_d.anchor_mark), **again))
-        self.unfinished = prepare(sa.select(sa.func.count()).where(sa.or_(IS_OPEN, _d.tell_at.is_not(None))))
+        self.unfinished = prepare(_unfinished())
         self.rerouted = prepare(deliveries.update().where(_THIS).values(route=_bind(_d.route), **again))
 
 
@@ -327,6 +327,12 @@ def _heads() -> sa.Select[Any]:
         )
         .order_by(_d.seq)
     )
+
+
+def _unfinished() -> sa.Select[Any]:
+    """How many are not settled, or not told: a query for each, so that each has its index."""
+    found = sa.union(sa.select(_d.seq).where(IS_OPEN), sa.select(_d.seq).where(_d.tell_at.is_not(None))).subquery()
+    return sa.select(sa.func.count()).select_from(found)
 
 
 def _take(*, skip_locked: bool) -> sa.Executable:

@@ -1,0 +1,202 @@
+"""Every statement of the store finds its rows by the index that docs/design.md names, on both databases."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from conftest import ENCRYPTION_KEY, spelt_for_sqlalchemy
+from sqlalchemy.engine import Connection, Engine
+
+from benchmarks.filling import History, fill
+from bot.activities.statements import AcceptanceStatements, LookingStatements, SendingStatements, TellingStatements
+from bot.db import Prepared, deliveries, metadata
+from bot.encryption import Keyring
+from bot.engines import PATIENCE, engine_for
+
+DESIGN = Path(__file__).parent.parent / "docs" / "design.md"
+HISTORY = History(20_000, 2_000)
+
+UNDER_WAY = """
+    UPDATE deliveries SET state = CASE WHEN seq % 80 = 0 THEN 'sending' ELSE 'accepted' END, settled_at = NULL,
+    activity_id = NULL, lease_until = CASE WHEN seq % 80 = 0 THEN accepted_at END, tell_at = accepted_at
+    WHERE seq % 20 = 0
+"""
+TO_LOOK_FOR = "UPDATE deliveries SET look_at = accepted_at WHERE state = 'unknown'"
+"""A backlog: with nothing under way any index over it is as good as another."""
+
+NOW = time.time()
+VALUES: dict[str, Any] = {
+    **{f"_{column.name}": None for column in deliveries.c},
+    "_id": "abcdefghijkl", "_team_id": "T0FILLED7", "_channel_id": "C01", "_user_id": "U01", "_key": "6.6.trigger",
+    "_ticket_id": "100003", "_text": b"text", "_response_url": b"url", "_thread_ts": "1710000001.000100",
+    "_message_ts": "1710000009.000100", "_anchor_ts": "1710000007.000200", "_fingerprint": b"0123456789abcdef",
+    "_state": "accepted", "_route": "thread", "_seq": 7777, "_tenant_id": 21, "_attempts": 1, "_number": 1,
+    "_delivery_seq": 30_000, "_claimed_by": "a claim", "_outcome": "recorded", "_due_at": NOW, "_tell_at": NOW,
+    "_resume_at": NOW, "enterprise": "E0FILLED10", "team": "T0FILLED7", "channel": "C01", "despite": 0, "moment": NOW,
+    "room": 25, "at_most": 20, "lease": 30.0, "ago": 0.1, "occupied_for": 5.0, "after": 5.0, "seconds": 1.0,
+}  # fmt: skip
+OF_TENANTS = {"_id": 21}
+
+
+class Explaining:
+    """A connection that explains statements instead of executing them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.on_sqlite = connection.dialect.name == "sqlite"
+        self._driver: Any = connection.connection.driver_connection
+
+    @property
+    def connection(self) -> "Explaining":
+        return self
+
+    driver_connection = connection
+
+    def execute(self, statement: str, parameters: Any) -> Any:
+        explain = "EXPLAIN QUERY PLAN" if self.on_sqlite else "EXPLAIN (FORMAT JSON)"
+        return self._driver.execute(f"{explain} {statement}", parameters)
+
+
+def statements(engine: Engine) -> dict[str, Prepared]:
+    """Return every statement of the store, named as in docs/design.md."""
+    groups = {
+        "acceptance": AcceptanceStatements(engine, "a process"),
+        "sending": SendingStatements(engine),
+        "looking": LookingStatements(engine),
+        "telling": TellingStatements(engine),
+    }
+    return {
+        f"{group}.{name}": statement
+        for group, of_group in groups.items()
+        for name, statement in vars(of_group).items()
+        if isinstance(statement, Prepared)
+    }
+
+
+def documented(dialect: str) -> dict[str, set[str]]:
+    """Return the indexes that docs/design.md names for each statement; what stands after "PostgreSQL:" is for that alone."""
+    _, _, section = DESIGN.read_text().partition("### Which index serves which query\n")
+    table = section.partition("\n### ")[0]
+    found: dict[str, set[str]] = {}
+    for line in table.splitlines():
+        if line.startswith("| `"):
+            names, (indexes, _, further) = line.split("|")[1], line.split("|")[3].partition("PostgreSQL:")
+            indexes += further if dialect == "postgresql" else ""
+            for name in re.findall(r"`([a-z_.]+)`", names):
+                assert name not in found, f"{name} has two rows"
+                found[name] = set(re.findall(r"`([a-z_]+)`", indexes))
+    return found
+
+
+def used(connection: Connection, name: str, statement: Prepared) -> tuple[set[str], list[str]]:
+    """Return the indexes that a statement is carried out by, and the tables that it goes through from end to end."""
+    values = VALUES | (OF_TENANTS if name.endswith(("_tenant", "tenant_exists")) and "find" not in name else {})
+    plan = statement(Explaining(connection), **values).fetchall()  # type: ignore[arg-type]
+    if connection.dialect.name == "sqlite":
+        return _used_on_sqlite(connection, [row[3] for row in plan])
+    nodes = list(_nodes(plan[0][0][0]["Plan"]))
+    by = {node["Index Name"] for node in nodes if "Index Name" in node}
+    return by, [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"]
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for below in node.get("Plans", ()):
+        yield from _nodes(below)
+
+
+UNDER_WAY_ONLY = {f"ix_deliveries_{what}" for what in ("open", "waiting", "sending", "untold", "look")}
+"""Partial indexes without the history: they may be gone through."""
+
+ALIASES = {table: table for table in metadata.tables} | {"earlier": "deliveries"}
+
+
+def _used_on_sqlite(connection: Connection, lines: list[str]) -> tuple[set[str], list[str]]:
+    by, through = set(), []
+    named = _named_indexes(connection)
+    for line in lines:
+        found = re.match(r"(SCAN|SEARCH) (\w+)(?:.* USING (?:COVERING )?(INTEGER PRIMARY KEY|INDEX (\w+)))?", line)
+        if found is None or found[2] not in ALIASES:
+            continue
+        if found[3] is not None:
+            table = ALIASES[found[2]]
+            rowid = f"pk_{table}" if len(metadata.tables[table].primary_key) == 1 else "rowid"
+            by.add(rowid if found[4] is None else named.get(found[4], found[4]))
+        if found[1] == "SCAN" and found[4] not in UNDER_WAY_ONLY:
+            through.append(ALIASES[found[2]])
+    return by, through
+
+
+def _named_indexes(connection: Connection) -> dict[str, str]:
+    """Return our name for each index that SQLite has named itself, for a constraint."""
+    names = {}
+    for table in metadata.tables.values():
+        for _, index, _, origin, *_ in connection.exec_driver_sql(f"PRAGMA index_list({table.name})"):
+            if origin in ("u", "pk"):
+                columns = [row[2] for row in connection.exec_driver_sql(f"PRAGMA index_info({index})")]
+                names[index] = f"pk_{table.name}" if origin == "pk" else f"uq_{table.name}_{'_'.join(columns)}"
+    return names
+
+
+@contextmanager
+def filled(url: str) -> Iterator[Connection]:
+    """Lend a connection to a database with a history and a backlog, whose statistics are gathered."""
+    engine = engine_for(spelt_for_sqlalchemy(url), PATIENCE)
+    try:
+        with engine.begin() as connection:
+            fill(connection, Keyring([ENCRYPTION_KEY]), HISTORY)
+            for change in (UNDER_WAY, TO_LOOK_FOR):
+                connection.execute(sa.text(change))
+            connection.execute(sa.text("ANALYZE"))
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def wrong(connection: Connection) -> list[str]:
+    """Say which statements are not carried out as docs/design.md says."""
+    said = documented(connection.dialect.name)
+    problems = []
+    for name, statement in statements(connection.engine).items():
+        by, through = used(connection, name, statement)
+        if through:
+            problems.append(f"{name} goes through all of {through}")
+        if name not in said:
+            problems.append(f"{name} has no row in docs/design.md; it is carried out by {sorted(by)}")
+        elif by != said[name]:
+            problems.append(f"{name} is carried out by {sorted(by)}, and docs/design.md says {sorted(said[name])}")
+    return problems
+
+
+def test_every_statement_is_carried_out_by_the_index_that_is_documented(url: str) -> None:
+    with filled(url) as connection:
+        assert wrong(connection) == []
+
+
+def test_the_table_names_only_what_there_is(url: str) -> None:
+    engine = engine_for(spelt_for_sqlalchemy(url), PATIENCE)
+    try:
+        there = set(statements(engine)) | {"sending.newest"}  # SQLite's alone
+    finally:
+        engine.dispose()
+    assert documented("sqlite").keys() == there
+
+
+@pytest.mark.parametrize(
+    ("index", "hit"),
+    [
+        ("ix_deliveries_waiting", "sending.take"),
+        ("ix_deliveries_fingerprint", "acceptance.accept"),
+        ("ix_attempts_window", "sending.taken_slots"),
+        ("ix_deliveries_untold", "telling.untold"),
+    ],
+)
+def test_a_missing_index_is_noticed(url: str, index: str, hit: str) -> None:
+    with filled(url) as connection:
+        connection.exec_driver_sql(f"DROP INDEX {index}")
+        assert any(problem.startswith(f"{hit} ") for problem in wrong(connection))
