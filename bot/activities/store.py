@@ -168,13 +168,12 @@ class Outbox:
                 next_in[tenant_id] = math.inf
                 continue
             moment, free = window.at, window.free
-            room = min(free, share, at_most - len(claimed))
+            room = min(free, share)
             taken = self._take(connection, name, tenant_id, moment, room)
             claimed += [Claimed(delivery, window.tenant, moment, since) for delivery in taken]
             if len(taken) == room < free:
-                # More may be waiting, and have a slot: now, or when others' calls have ended.
-                next_in[tenant_id] = 0.0 if room < share else math.inf
-                held_back |= {tenant_id} if room == share else set()
+                next_in[tenant_id] = math.inf  # more may be waiting, and have a slot: when other calls have ended
+                held_back.add(tenant_id)
                 continue
             next_at = self._next_at(connection, tenant_id, moment, room=free - len(taken), free_at=window.free_at)
             next_in[tenant_id] = math.inf if next_at is None else max(next_at - moment, 0.0)

@@ -22,7 +22,7 @@ from bot.tenants.tenant import Tenant
 _log = structlog.get_logger(__name__)
 
 CLAIMED_AT_ONCE = 25
-"""Deliveries in one claim: one tenant's full window. What is accepted meanwhile goes between two claims."""
+"""Deliveries in one claim, or one tenant's window more. What is accepted meanwhile goes between two claims."""
 
 BURST = 10
 BURST_WITHIN = 0.1
