@@ -52,17 +52,19 @@ class Tells(Protocol):
 
 
 class Burst:
-    """Acceptances that come thick and fast. Pure, but for what it remembers; moments by time.monotonic()."""
+    """Acceptances that come thick and fast. Moments are by time.monotonic()."""
 
     def __init__(self) -> None:
         self._last: deque[float] = deque(maxlen=BURST)
-        self._since = -math.inf
+        self._since = self._on_at = -math.inf
 
     def count(self, moment: float) -> None:
         """Note an acceptance."""
-        if not self._is_on(moment):
-            self._since = moment
         self._last.append(moment)
+        if self._is_on(moment):
+            if moment > self._on_at + BURST_FIRST:  # and not the same one, after it drew breath
+                self._since = moment
+            self._on_at = moment
 
     def lasts(self, moment: float) -> float:
         """Return for how many seconds sending should still give way."""
