@@ -50,6 +50,15 @@ def _now_once() -> sa.ScalarSelect[float]:
     return sa.select(now()).scalar_subquery()
 
 
+def _seconds_until_first(moment: sa.Column[float], which: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Ask in how many seconds the first of these moments is; NULL if there is none.
+
+    By order, and not by min(): of a million rows PostgreSQL takes a third for likely to be counted, and makes a great
+    plan for it (two workers, compiled: 50 ms) when the index holds next to nothing.
+    """
+    return sa.select(sa.select(moment).where(which).order_by(moment).limit(1).scalar_subquery() - now())
+
+
 class _Compiler:
     """Compiles for one engine."""
 
@@ -181,7 +190,7 @@ class LookingStatements:
         )
         look = sa.select(*COLUMNS).where(IS_TO_LOOK_FOR, _d.look_at <= _now_once()).order_by(_d.look_at)
         self.due = prepare.locking(look.limit(sa.bindparam("at_most", type_=sa.Integer)), skip_locked=True)
-        self.next_due = prepare(sa.select(sa.func.min(_d.look_at) - now()).where(IS_TO_LOOK_FOR))
+        self.next_due = prepare(_seconds_until_first(_d.look_at, IS_TO_LOOK_FOR))
         self.postpone = prepare(deliveries.update().where(_THIS).values(look_at=now() + after))
         self.begin = prepare(deliveries.update().where(_THIS).values(look_at=now() + after, looks=_d.looks + 1))
         self.end = prepare(deliveries.update().where(_THIS).values(look_at=None))
@@ -201,7 +210,7 @@ class TellingStatements:
         due = untold.where(unleased).limit(sa.bindparam("at_most", type_=sa.Integer))
         self.untold = prepare(due)
         self.unanswered = prepare(due.where(_d.settled_at.is_not(None)))
-        self.next_untold = prepare(sa.select(sa.func.min(_d.tell_at) - now()).where(_d.tell_at > _now_once()))
+        self.next_untold = prepare(_seconds_until_first(_d.tell_at, _d.tell_at > _now_once()))
         look = sa.select(*COLUMNS, now().label("now"), unleased, _d.tell_lease_until).where(_THIS)
         self.look = prepare.locking(look, skip_locked=True)
         until = now() + sa.bindparam("lease", type_=sa.Double)
