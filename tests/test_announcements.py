@@ -1,5 +1,6 @@
 """What one process accepts, the others hear at once; and what happens when they cannot."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,20 @@ async def test_behind_a_proxy_that_pools_transactions_everything_works_but_the_l
             assert proxy.transactions > 40
     assert len(leadsquared.ledger.activities) == 20
     assert len({call.body["Text"] for call in leadsquared.ledger.calls}) == 20
+
+
+async def test_a_burst_shares_round_trips_through_a_proxy_that_pools_transactions(
+    start: Start, environment: dict[str, str], url: str, leadsquared: LeadSquaredStandIn
+) -> None:
+    with pooling_proxy(url) as proxy:
+        async with start(environment | {"DATABASE_URL": proxy.url, "POLL_INTERVAL": "0.5"}) as bot:
+            before = proxy.transactions
+            said = await asyncio.gather(*(bot.type(f"{143 + number % 3} number {number}") for number in range(75)))
+            assert said == [None] * 75
+            assert proxy.transactions - before < 75, "they shared commits"
+            await until(lambda: len(leadsquared.ledger.calls) >= 25)
+    texts = [call.body["Text"] for call in leadsquared.ledger.calls]
+    assert len(set(texts)) == len(texts)
 
 
 async def test_a_claim_whose_commit_was_lost_is_sent_all_the_same_and_once(
