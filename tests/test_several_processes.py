@@ -18,6 +18,7 @@ from test_limit import assert_within_the_limit, numbered
 
 from bot.activities.store import PASSED_BY
 from bot.db import LAST, SHARING, Database
+from bot.schema import migrate_database
 
 
 @pytest.fixture
@@ -129,6 +130,7 @@ async def test_units_that_share_a_commit_run_in_their_order(postgresql: str) -> 
 
 
 async def test_what_a_person_waits_for_goes_first(shared_database: str) -> None:
+    migrate_database(_driver(shared_database))
     one = Database(_driver(shared_database))
     begun, all_queued = threading.Event(), threading.Event()
     ran: list[str] = []
