@@ -42,8 +42,9 @@ VALUES: dict[str, Any] = {
     "_message_ts": "1710000009.000100", "_anchor_ts": "1710000007.000200", "_fingerprint": b"0123456789abcdef",
     "_state": "accepted", "_route": "thread", "_seq": 7777, "_tenant_id": 21, "_attempts": 1, "_number": 1,
     "_delivery_seq": 30_000, "_claimed_by": "a claim", "_outcome": "recorded", "_due_at": NOW, "_tell_at": NOW,
-    "_tell_lease_until": NOW, "_resume_at": NOW, "enterprise": "E0FILLED10", "team": "T0FILLED7", "channel": "C01", "despite": 0, "moment": NOW,
+    "_resume_at": NOW, "enterprise": "E0FILLED10", "team": "T0FILLED7", "channel": "C01", "despite": 0, "moment": NOW,
     "room": 25, "at_most": 20, "lease": 30.0, "ago": 0.1, "occupied_for": 5.0, "after": 5.0, "seconds": 1.0,
+    "_tell_lease_until": NOW,
 }  # fmt: skip
 OF_TENANTS = {"_id": 21}
 
