@@ -37,10 +37,11 @@ from benchmarks.databases import postgresql_database, sqlite_file
 from benchmarks.leadsquared import Distance, account
 from benchmarks.processes import ROOT, BenchmarkError, Server, environment, free_port, serving
 from benchmarks.window import WINDOW, most_in_a_window, possible_share, share_of_windows, sustained_share
-from bot.db import Database, deliveries
+from bot.db import Database
 from bot.encryption import Keyring
 from bot.playground.leadsquared import Behaviour
 from bot.schema import migrate_database
+from bot.tables import deliveries
 from bot.tenants.directory import Directory, Scope
 from bot.tenants.tenant import Tenant
 

@@ -6,7 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import sqlalchemy as sa
 import structlog
+from sqlalchemy.engine import Connection
+
+from bot.tables import attempts, clocks, deliveries
 
 _log = structlog.get_logger(__name__)
 
@@ -30,19 +34,29 @@ class SteadyClock:
     ) -> None:
         self._wall = wall
         self._steady = steady or _including_sleep
-        self.boot = (boot or _boot)()
-        """The machine's start, from which all its processes count; None where the system has no name for it."""
+        self._boot = (boot or _name_of_boot)()
         self._ahead = wall() - self._steady()
 
     def now(self) -> float:
         return self._steady() + self._ahead
 
-    def ahead_of_steady(self, newest: float) -> float:
-        """Return by how much the time of a machine that has just started is ahead of the steady one.
+    def agreed_ahead(self, connection: Connection) -> float:
+        """Return by how much time is ahead of the steady clock, as the first process since the machine's start has found.
 
-        It goes on from `newest`, the newest moment that is written down, if the machine's clock says an earlier one.
+        The first reads the machine's clock, and goes on from the newest moment in the database if that one is behind it.
         """
-        return max(self._wall(), newest) - self._steady()
+        kept: float | None = connection.scalar(sa.select(clocks.c.ahead).where(clocks.c.boot == self._boot))
+        if kept is not None:
+            return kept
+        # By SQLite's order of rows: there is no index by time.
+        accepted = sa.select(deliveries.c.accepted_at).order_by(deliveries.c.seq.desc()).limit(1)
+        started = sa.select(attempts.c.started_at).order_by(sa.text("rowid DESC")).limit(1)
+        newest = max(connection.scalar(moment) or 0.0 for moment in (accepted, started))
+        ahead = max(self._wall(), newest) - self._steady()
+        if self._boot is not None:
+            connection.execute(sa.delete(clocks))
+            connection.execute(sa.insert(clocks).values(boot=self._boot, ahead=ahead))
+        return ahead
 
     def go_on(self, ahead: float) -> None:
         """Go by what the processes of this machine have agreed on."""
@@ -59,7 +73,7 @@ def _including_sleep() -> float:
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
-def _boot() -> str | None:
+def _name_of_boot() -> str | None:
     try:
         if sys.platform == "darwin":
             asked = ("/usr/sbin/sysctl", "-n", "kern.bootsessionuuid")

@@ -1,4 +1,4 @@
-"""Tables, and the one writer through which a process talks to its database."""
+"""The one writer through which a process talks to its database."""
 
 import asyncio
 import contextlib
@@ -14,10 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import GenericFunction
 
 from bot.backoff import Backoff
 from bot.clock import SteadyClock
@@ -50,176 +47,6 @@ TAKES = 0.5
 
 LONG = 0.5
 """Seconds of trying in vain from which on whoever waits in the queue is told, instead of being tried for as long again."""
-
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-    }
-)
-
-# Moments are seconds since the epoch, UTC, by the database's clock: one clock for all processes.
-Moment = sa.Double
-# SQLite numbers rows by itself only in a column of exactly this type.
-Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-
-tenants = sa.Table(
-    "tenants",
-    metadata,
-    sa.Column("id", Number, primary_key=True, autoincrement=True),
-    sa.Column("name", sa.Text, nullable=False, unique=True),
-    sa.Column("api_url", sa.Text, nullable=False),
-    sa.Column("org_id", sa.Text, nullable=False),
-    sa.Column("access_key", sa.LargeBinary, nullable=False),  # encrypted
-    sa.Column("secret_key", sa.LargeBinary, nullable=False),  # encrypted
-    sa.Column("calls_per_window", sa.Integer, nullable=False),
-    sa.Column("resume_at", Moment),  # after LeadSquared said "over the limit": no call before this
-    sa.Column("created_at", Moment, nullable=False),
-    sa.Column("updated_at", Moment, nullable=False),
-    sqlite_autoincrement=True,  # a removed tenant's number is never given to another, whose deliveries it would inherit
-)
-
-workspaces = sa.Table(
-    "workspaces",
-    metadata,
-    sa.Column("id", Number, primary_key=True, autoincrement=True),
-    # Empty where the mapping does not ask: '' and not NULL, so that the unique constraint sees it.
-    sa.Column("enterprise_id", sa.Text, nullable=False, server_default=""),
-    sa.Column("team_id", sa.Text, nullable=False, server_default=""),
-    sa.Column("channel_id", sa.Text, nullable=False, server_default=""),
-    sa.Column("tenant_id", Number, sa.ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False, index=True),
-    sa.UniqueConstraint("team_id", "channel_id", "enterprise_id"),
-)
-
-deliveries = sa.Table(
-    "deliveries",
-    metadata,
-    sa.Column("seq", Number, primary_key=True, autoincrement=True),  # the order of acceptance
-    sa.Column("id", sa.Text, nullable=False, unique=True),
-    sa.Column("enterprise_id", sa.Text),
-    sa.Column("team_id", sa.Text, nullable=False),
-    sa.Column("channel_id", sa.Text, nullable=False),
-    sa.Column("user_id", sa.Text, nullable=False),
-    sa.Column("key", sa.Text, nullable=False),  # against doubles: what Slack gives once, such as a trigger_id
-    sa.Column("tenant_id", Number, nullable=False),  # no foreign key: a tenant may go, its audit trail stays
-    sa.Column("tenant_name", sa.Text, nullable=False),
-    sa.Column("ticket_id", sa.Text, nullable=False),
-    sa.Column("text", sa.LargeBinary, nullable=False),  # encrypted
-    sa.Column("response_url", sa.LargeBinary),  # encrypted
-    sa.Column("thread_ts", sa.Text),
-    sa.Column("message_ts", sa.Text),  # the message that was recorded, where it came from one
-    sa.Column("through_ts", sa.Text),  # where the whole thread was recorded: the last of its messages that is among it
-    sa.Column("fingerprint", sa.LargeBinary),  # keyed: the same words by the same person on the same ticket
-    sa.Column("retry_of", sa.Text),
-    # What became of it.
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("accepted_at", Moment, nullable=False),
-    sa.Column("due_at", Moment, nullable=False),
-    sa.Column("lease_until", Moment),
-    sa.Column("claimed_by", sa.Text),  # the claim under which it is, or was, being sent
-    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("first_attempt_at", Moment),
-    sa.Column("waiting", sa.Text),
-    sa.Column("settled_at", Moment),
-    sa.Column("activity_id", sa.Text),
-    sa.Column("problem", sa.Text),
-    sa.Column("detail", sa.LargeBinary),  # encrypted: LeadSquared may quote the customer
-    sa.Column("resolution", sa.Text),
-    sa.Column("resolved_by", sa.Text),
-    # Where nothing is known: whether its text was found on the ticket.
-    sa.Column("look_at", Moment),
-    sa.Column("looks", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("finding", sa.Text),
-    # What was told in Slack.
-    sa.Column("route", sa.Text, nullable=False),
-    sa.Column("anchor_ts", sa.Text),
-    sa.Column("anchor_mark", sa.Text),
-    sa.Column("noted", sa.Text),
-    sa.Column("finding_told", sa.Text),
-    sa.Column("replied_at", Moment),
-    sa.Column("tell_at", Moment),
-    sa.Column("tell_lease_until", Moment),
-    sa.Column("tell_attempts", sa.Integer, nullable=False, server_default="0"),
-    sa.UniqueConstraint("team_id", "key"),
-    sa.Index("ix_deliveries_fingerprint", "fingerprint"),
-)
-# Written out, not bound: SQLite takes a partial index only for a condition that it can read in the statement.
-IS_OPEN = deliveries.c.state.in_((sa.literal_column("'accepted'"), sa.literal_column("'sending'")))
-IS_ACCEPTED = deliveries.c.state == sa.literal_column("'accepted'")
-IS_SENDING = deliveries.c.state == sa.literal_column("'sending'")
-IS_UNTOLD = deliveries.c.tell_at.is_not(None)
-IS_TO_LOOK_FOR = deliveries.c.look_at.is_not(None)
-IS_ON_TICKET = deliveries.c.activity_id.is_not(None)
-IS_IN_THREAD = deliveries.c.thread_ts.is_not(None)
-IS_ANCHORED = deliveries.c.anchor_ts.is_not(None)
-
-
-def _partial_index(name: str, where: sa.ColumnElement[bool], *columns: sa.Column[Any]) -> sa.Index:
-    return sa.Index(name, *columns, sqlite_where=where, postgresql_where=where)
-
-
-_partial_index("ix_deliveries_open", IS_OPEN, deliveries.c.tenant_id, deliveries.c.ticket_id, deliveries.c.seq)
-_partial_index("ix_deliveries_waiting", IS_ACCEPTED, deliveries.c.tenant_id, deliveries.c.seq)
-_partial_index("ix_deliveries_sending", IS_SENDING, deliveries.c.lease_until)
-_partial_index("ix_deliveries_untold", IS_UNTOLD, deliveries.c.tell_at)
-_partial_index("ix_deliveries_look", IS_TO_LOOK_FOR, deliveries.c.look_at)
-_partial_index("ix_deliveries_on_ticket", IS_ON_TICKET, deliveries.c.tenant_id, deliveries.c.ticket_id)
-_partial_index(
-    "ix_deliveries_thread",
-    IS_IN_THREAD,
-    deliveries.c.team_id,
-    deliveries.c.channel_id,
-    deliveries.c.thread_ts,
-    deliveries.c.seq,
-)
-_partial_index(
-    "ix_deliveries_anchor",
-    IS_ANCHORED,
-    deliveries.c.team_id,
-    deliveries.c.channel_id,
-    deliveries.c.anchor_ts,
-)
-
-attempts = sa.Table(
-    "attempts",
-    metadata,
-    sa.Column("delivery_seq", Number, primary_key=True, autoincrement=False),
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("tenant_id", Number, nullable=False),
-    sa.Column("started_at", Moment, nullable=False),
-    sa.Column("answered_at", Moment),
-    sa.Column("occupied_until", Moment, nullable=False),  # the slot of the tenant's window that this attempt holds
-    sa.Column("outcome", sa.Text),
-    sa.Index("ix_attempts_window", "tenant_id", "occupied_until"),
-)
-
-clocks = sa.Table(
-    "clocks",
-    metadata,
-    # SQLite's only: PostgreSQL has a clock of its own. One row, of the machine's last start.
-    sa.Column("boot", sa.Text, primary_key=True),
-    sa.Column("ahead", sa.Double, nullable=False),  # seconds by which the time is ahead of those since that start
-)
-
-
-class now(GenericFunction[float]):  # noqa: N801 - named like the SQL function that it stands for
-    """The database's own clock, as seconds since the epoch."""
-
-    type = sa.Double()
-    inherit_cache = True
-    name = "bot_now"
-
-
-@compiles(now, "postgresql")
-def _now_on_postgresql(_element: now, _compiler: Any, **_: Any) -> str:  # noqa: ANN401 - SQLAlchemy's compiler
-    return "extract(epoch from clock_timestamp())::double precision"
-
-
-def insert(connection: Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    """INSERT with ON CONFLICT, which both dialects spell alike and SQLAlchemy keeps apart."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 class Prepared:
@@ -472,7 +299,7 @@ class Database:
         if self._agreed or self.engine.dialect.name != "sqlite":
             return
         with connection.begin():
-            ahead = _agreed_ahead(connection, self._clock)
+            ahead = self._clock.agreed_ahead(connection)
         self._clock.go_on(ahead)
         self._agreed = True
 
@@ -505,21 +332,6 @@ class Database:
             unavailable.__cause__ = error
             return unavailable
         return error
-
-
-def _agreed_ahead(connection: Connection, clock: SteadyClock) -> float:
-    """Return by how much time is ahead of the machine's steady clock, as its first process since its start has found."""
-    kept: float | None = connection.scalar(sa.select(clocks.c.ahead).where(clocks.c.boot == clock.boot))
-    if kept is not None:
-        return kept
-    # By SQLite's order of rows: there is no index by time.
-    accepted = sa.select(deliveries.c.accepted_at).order_by(deliveries.c.seq.desc()).limit(1)
-    started = sa.select(attempts.c.started_at).order_by(sa.text("rowid DESC")).limit(1)
-    ahead = clock.ahead_of_steady(newest=max(connection.scalar(moment) or 0.0 for moment in (accepted, started)))
-    if clock.boot is not None:
-        connection.execute(sa.delete(clocks))
-        connection.execute(sa.insert(clocks).values(boot=clock.boot, ahead=ahead))
-    return ahead
 
 
 class _ConnectionLostError(DatabaseUnavailableError):

@@ -12,8 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from bot.db import Database, deliveries, tenants
+from bot.db import Database
 from bot.encryption import Keyring, UndecipherableError, encrypted_at
+from bot.tables import deliveries, tenants
 
 BATCH = 50
 """Rows in one transaction: a bot beside it waits for its turn no longer than for one of its own."""

@@ -18,9 +18,10 @@ from psycopg import sql
 from bot.activities import acceptance, store
 from bot.activities.acceptance import Acceptance
 from bot.activities.store import Outbox
-from bot.db import CommitUnknownError, Database, attempts, deliveries, now, tenants
+from bot.db import CommitUnknownError, Database
 from bot.encryption import Keyring
 from bot.schema import migrate_database
+from bot.tables import attempts, deliveries, now, tenants
 from bot.tenants.directory import Directory, Scope
 from bot.tenants.tenant import Tenant
 

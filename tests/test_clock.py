@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from bot.clock import SteadyClock
-from bot.db import Database, attempts, now
+from bot.db import Database
 from bot.schema import migrate_database
+from bot.tables import attempts, now
 
 NOON = 1_700_000_000.0
 HOUR = 3600.0
@@ -113,5 +114,5 @@ async def test_time_does_not_run_backwards_from_one_start_of_the_machine_to_the_
 
 def test_this_machine_has_a_steady_clock_with_one_name_for_its_start() -> None:
     first, second = SteadyClock(), SteadyClock()
-    assert first.boot == second.boot
+    assert first._boot == second._boot
     assert 0 <= second.now() - first.now() < HOUR

@@ -1,4 +1,4 @@
-"""The tables in bot/db.py, the migrations, and the revision that the code expects are one and the same."""
+"""The tables in bot/tables.py, the migrations, and the revision that the code expects are one and the same."""
 
 import asyncio
 import re
@@ -19,9 +19,9 @@ from alembic.script import ScriptDirectory
 from conftest import ENCRYPTION_KEY
 from postgres import Ended, database, run_beside, until
 
-from bot.db import metadata
 from bot.engines import PATIENCE, engine_for
 from bot.schema import HEAD, migrate_database, revision_of
+from bot.tables import metadata
 
 ENGINES = ["sqlite", "postgresql"]
 LOCK = 7_316_021_143

@@ -10,19 +10,19 @@ from sqlalchemy.engine import Engine
 from bot.activities.delivery import Resolution, State
 from bot.activities.policy import DOUBLE_WITHIN, WINDOW
 from bot.activities.telling import ANCHOR_AFTER
-from bot.db import (
+from bot.db import Prepared
+from bot.leadsquared.outcome import Problem
+from bot.tables import (
     IS_ACCEPTED,
     IS_ON_TICKET,
     IS_OPEN,
     IS_SENDING,
     IS_TO_LOOK_FOR,
-    Prepared,
     attempts,
     deliveries,
     now,
     tenants,
 )
-from bot.leadsquared.outcome import Problem
 from bot.tenants.directory import FIND_TENANT
 
 COLUMNS = tuple(deliveries.c)

@@ -7,8 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from bot.db import Database, insert, now, tenants, workspaces
+from bot.db import Database
 from bot.encryption import Keyring
+from bot.tables import insert, now, tenants, workspaces
 from bot.tenants.tenant import ENVIRONMENT, Tenant
 
 

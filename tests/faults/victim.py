@@ -108,7 +108,7 @@ def _die_before_commit(words: str) -> None:
 
     from bot.activities.acceptance import Acceptance  # noqa: PLC0415
     from bot.activities.rows import reference  # noqa: PLC0415
-    from bot.db import deliveries  # noqa: PLC0415
+    from bot.tables import deliveries  # noqa: PLC0415
 
     accepting: set[str] = set()
 
