@@ -38,6 +38,28 @@ async def test_what_is_there_and_what_is_not_found_is_said(start: Start, environ
         assert HANGS in anchor
 
 
+async def test_what_was_found_is_sent_again_only_by_who_says_so_twice(
+    start: Start, environment: dict[str, str]
+) -> None:
+    async with start(environment | ON) as bot:
+        await bot.type(f"{HANGS} there after all")
+        await bot.slack.until(lambda: said(bot, THERE))
+        await bot.at_rest()
+        (answer,) = [one for one in bot.slack.workspace.messages if "Send again" in one.buttons()]
+        bot.leadsquared.tickets[HANGS] = Behaviour.FINE
+
+        await bot.slack.click(answer, "Send again", person="U0ANNA")
+        await bot.slack.until(lambda: said(bot, "Nothing was sent again yet"))
+        await bot.at_rest()
+        (activity,) = bot.leadsquared.on(HANGS)
+        (question,) = [one for one in bot.slack.workspace.messages if "Nothing was sent again yet" in one.text]
+        assert f"Id {activity.id}" in question.text
+
+        await bot.slack.click(question, "Send again all the same", person="U0ANNA")
+        await bot.slack.until(lambda: len(bot.leadsquared.on(HANGS)) == 2)
+        await bot.at_rest()
+
+
 async def test_what_shows_later_is_told_later(
     start: Start, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""The buttons under an answer: Send again, Edit and send again, It is there."""
+"""The buttons under an answer: Send again (asked about where it was found on the ticket), Edit and send again, It is there."""
 
 import contextlib
 from collections.abc import Awaitable
@@ -8,7 +8,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot.activities.acceptance import Acceptance, Accepted, Refused, Unmapped
-from bot.activities.delivery import Delivery
+from bot.activities.delivery import Delivery, Finding
 from bot.activities.worker import Tells
 from bot.db import DatabaseUnavailableError
 from bot.slack import views
@@ -39,19 +39,33 @@ class Buttons:
 
     def register(self, bolt: AsyncApp) -> None:
         bolt.action(Button.SEND_AGAIN.value)(self.send_again)
+        bolt.action(Button.SEND_AGAIN_ALL_THE_SAME.value)(self.send_again_all_the_same)
         bolt.action(Button.EDIT_AND_SEND_AGAIN.value)(self.edit)
         bolt.action(Button.CONFIRM.value)(self.confirm)
 
     async def send_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Accept the same activity anew, once: the outbox decides who was first."""
+        """Accept the same activity anew, once: the outbox decides who was first. What is on the ticket is asked about."""
         click = BlockActions.model_validate(body)
         old = await self._pressable(click)
-        if old is not None and old.text is None:
-            self._responder.say(click.response_url, views.undecipherable())
-        elif old is not None and old.text is not None:
-            submission = again(click, old, old.ticket_id, old.text, click.response_url)
-            await self._decide(click, old, self._acceptance.send_again(old.id, submission))
+        if old is not None and old.resendable and old.finding is Finding.PRESENT:
+            self._responder.say(click.response_url, views.found_there(old))
+        elif old is not None:
+            await self._send_again(click, old)
         await ack()
+
+    async def send_again_all_the_same(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Accept the same activity anew, although it was found on the ticket."""
+        click = BlockActions.model_validate(body)
+        if (old := await self._pressable(click)) is not None:
+            await self._send_again(click, old)
+        await ack()
+
+    async def _send_again(self, click: BlockActions, old: Delivery) -> None:
+        if old.text is None:
+            self._responder.say(click.response_url, views.undecipherable())
+            return
+        submission = again(click, old, old.ticket_id, old.text, click.response_url)
+        await self._decide(click, old, self._acceptance.send_again(old.id, submission))
 
     async def confirm(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Close an unknown delivery: a person has seen the activity on the ticket."""

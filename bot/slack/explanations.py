@@ -13,12 +13,14 @@ class Button(StrEnum):
     """A button's action_id."""
 
     SEND_AGAIN = "send_again"
+    SEND_AGAIN_ALL_THE_SAME = "send_again_all_the_same"
     EDIT_AND_SEND_AGAIN = "edit_and_send_again"
     CONFIRM = "confirm_recorded"
 
 
 LABELS = {
     Button.SEND_AGAIN: "Send again",
+    Button.SEND_AGAIN_ALL_THE_SAME: "Send again all the same",
     Button.EDIT_AND_SEND_AGAIN: "Edit and send again",
     Button.CONFIRM: "It is there",
 }
@@ -158,7 +160,7 @@ def explain(delivery: Delivery) -> str:
     """Return the words for a delivery that was rejected or is unknown, in mrkdwn."""
     assert delivery.problem is not None  # noqa: S101 - `rejected` and `unknown` are only ever written with a problem
     from_environment = delivery.tenant_name == ENVIRONMENT
-    update = f"`python -m bot tenants update {_shown(delivery.tenant_name)}`"
+    update = f"python -m bot tenants update {_shown(delivery.tenant_name)}"
     return EXPLANATIONS[delivery.problem].words.format(
         ticket=ticket(delivery),
         says=_says(delivery.detail),
@@ -166,10 +168,10 @@ def explain(delivery: Delivery) -> str:
         host=f" at {_shown(delivery.detail)}" if delivery.detail else "",
         keys="`LEADSQUARED_ACCESS_KEY` and `LEADSQUARED_SECRET_KEY` in the bot's environment"
         if from_environment
-        else update,
+        else f"`{update}`",
         address="`LEADSQUARED_API_URL` and `LEADSQUARED_ORG_ID` in the bot's environment"
         if from_environment
-        else update,
+        else f"`{update} --api-url … --org-id …`",
         tenant=_shown(delivery.tenant_name),
         team=delivery.team_id,
     )

@@ -76,6 +76,16 @@ def finding(delivery: Delivery, *, with_text: bool = False) -> Message:
     return _message(words, [_reference(delivery)])
 
 
+def found_there(delivery: Delivery) -> Message:
+    """The question before what was found on the ticket is sent again."""
+    words = (
+        f"*Nothing was sent again yet*: {ticket(delivery)} has a portal activity with exactly these words, "
+        f"Id {activity_id(delivery)}. Sending it again would double it. If that one is another, send it; else press "
+        f"*{LABELS[Button.CONFIRM]}* under the answer, and this is closed."
+    )
+    return _message(words, [{"type": "actions", "elements": [_button(Button.SEND_AGAIN_ALL_THE_SAME, delivery)]}])
+
+
 def activity_id(delivery: Delivery) -> str:
     """The Id that LeadSquared gave, safe to show: what a server sends is no more to be trusted than what a person wrote."""
     return shorten(delivery.activity_id or "", at_most=100)
