@@ -1,6 +1,7 @@
 """What other processes accept, heard at once: PostgreSQL's LISTEN and NOTIFY."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import psycopg
@@ -73,10 +74,11 @@ class Announcements:
             writing.execute(sa.select(sa.func.pg_notify(CHANNEL, words)))
 
         await self._database.run(say)
-        async for said in connection.notifies(timeout=HEARD_WITHIN):
-            if said.payload == words:
-                return True
-            self._take(said.payload)
+        async with contextlib.aclosing(connection.notifies(timeout=HEARD_WITHIN)) as notifies:
+            async for said in notifies:
+                if said.payload == words:
+                    return True
+                self._take(said.payload)
         return False
 
     async def _listen(self, connection: psycopg.AsyncConnection) -> None:

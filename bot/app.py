@@ -65,6 +65,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         leadsquared = await stack.enter_async_context(leadsquared_client(settings))
         installation = SingleInstallation(_secret(settings.slack_bot_token))
         acceptance = Acceptance(database, keys)
+        begin_within = settings.lease - settings.call_deadline
         look_after = LOOK_AFTER if settings.leadsquared_look_after_unknown else ()
         outbox = Outbox(database, keys, lease=settings.lease, look_after=look_after)
         teller = Teller(
@@ -79,11 +80,13 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             teller,
             retry_for=settings.retry_for,
             poll_interval=settings.poll_interval,
-            begin_within=settings.lease - settings.call_deadline,
+            begin_within=begin_within,
         )
         looker = None
         if settings.leadsquared_look_after_unknown:
-            looker = Looker(outbox, leadsquared, teller, poll_interval=settings.poll_interval)
+            looker = Looker(
+                outbox, leadsquared, teller, poll_interval=settings.poll_interval, begin_within=begin_within
+            )
         announcements = None if settings.on_sqlite else Announcements(database, worker.hear, worker.look_again)
         background = Background()
         responder = Responder(slack, background)

@@ -29,11 +29,11 @@ class SteadyClock:
     def __init__(
         self,
         wall: Callable[[], float] = time.time,
-        steady: Callable[[], float] | None = None,
+        by: Callable[[], float] | None = None,
         boot: Callable[[], str | None] | None = None,
     ) -> None:
         self._wall = wall
-        self._steady = steady or _including_sleep
+        self._steady = by or steady
         self._boot = (boot or _name_of_boot)()
         self._ahead = wall() - self._steady()
 
@@ -66,8 +66,8 @@ class SteadyClock:
             _log.warning("clock_differs_from_the_machines", seconds=round(differs, 1))
 
 
-def _including_sleep() -> float:
-    """Return steady seconds that pass while the machine sleeps, too: a laptop's lid is closed for hours."""
+def steady() -> float:
+    """Return seconds that nobody can set, and that pass while the machine sleeps, too: a laptop's lid is closed for hours."""
     # On Linux CLOCK_MONOTONIC stops then; on macOS it does not; Windows has neither, and time.monotonic() goes on.
     clock: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
     return time.monotonic() if clock is None else time.clock_gettime(clock)

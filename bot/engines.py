@@ -72,12 +72,18 @@ def _postgresql(url: sa.URL, patience: Patience) -> Engine:
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
         connection.autocommit = True  # the driver's own BEGIN takes no company
+        # Behind a transaction-pooling proxy a session may be one on which somebody listened once. The driver would keep
+        # each announcement for a reader that this connection never has.
+        connection.add_notify_handler(_ignore)
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _ignore(_announcement: object) -> None: ...
 
 
 def _sqlite(url: sa.URL, patience: Patience, clock: SteadyClock) -> Engine:

@@ -1,6 +1,7 @@
 """A stand-in for a proxy that pools transactions: a session of the server's is lent for one transaction only.
 
-Like PgBouncer in that mode it refuses start-up parameters that it does not know, and notifications reach nobody.
+Like PgBouncer in that mode it refuses start-up parameters that it does not know; notifications reach whoever has the
+session just then.
 """
 
 import asyncio

@@ -161,6 +161,7 @@ def stepped_store(engine: str, folder: Path, *, lease: float) -> Iterator[Store]
         # How long a person waits for the database is another test's question; here a slow machine changes nothing.
         patch.setattr(acceptance, "ANSWER_WITHIN", PATIENCE)
         patch.setattr(store, "time", SimpleNamespace(monotonic=clock.now))
+        patch.setattr(store, "steady", clock.now)
         migrate_database(url)
         lent = Store(url, clock, lease=lease)
         stack.callback(lent.close)

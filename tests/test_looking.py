@@ -1,9 +1,12 @@
 """After an unknown outcome, with the setting on: is the text on the ticket? It is said, and never posted by itself."""
 
+import asyncio
+
 import pytest
 from conftest import ACCOUNT, Bot, Start, ticket_that
 
 from bot.activities.looker import same_words
+from bot.clock import steady
 from bot.leadsquared.outcome import CannotLook, Conversation
 from bot.leadsquared.reading import read_conversations
 from bot.playground.leadsquared import Behaviour
@@ -73,6 +76,22 @@ async def test_what_shows_later_is_told_later(
         await bot.slack.until(lambda: said(bot, THERE))
         await bot.at_rest()
         assert len(said(bot, NOT_SO_FAR)) == 1
+
+
+async def test_a_process_that_stood_still_does_not_look_under_an_old_slot(
+    start: Start, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.app.LOOK_AFTER", (0.1, 600.0))
+    monkeypatch.setattr("bot.activities.looker.steady", lambda: steady() + 3600)
+    async with start(environment | ON) as bot:
+        await bot.type(f"{HANGS} hello")
+        answer = await bot.answered()
+        id_ = answer.buttons()["It is there"]["value"]
+        async with asyncio.timeout(20):
+            while not (await bot.delivery(id_)).looks:
+                await asyncio.sleep(0.05)
+        await bot.at_rest()
+        assert bot.leadsquared.ledger.lookups == []
 
 
 async def test_the_same_words_recorded_before_are_not_taken_for_it(start: Start, environment: dict[str, str]) -> None:

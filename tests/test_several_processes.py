@@ -11,14 +11,19 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy as sa
-from conftest import Bot, Start
+from conftest import ENCRYPTION_KEY, TEAM, Bot, Start
 from postgres import database, until
 from sqlalchemy.engine import Connection
 from test_limit import assert_within_the_limit, numbered
 
-from bot.activities.store import PASSED_BY
+from bot.activities.acceptance import Acceptance
+from bot.activities.store import PASSED_BY, Outbox
+from bot.activities.submission import Submission
 from bot.db import LAST, SHARING, Database
+from bot.encryption import Keyring
 from bot.schema import migrate_database
+from bot.tenants.directory import Directory, Scope
+from bot.tenants.tenant import Tenant
 
 
 @pytest.fixture
@@ -229,3 +234,61 @@ def _update(
         connection.execute(more, {"id": second})
 
     return run
+
+
+async def test_a_ticket_has_one_call_at_a_time_although_an_earlier_acceptance_is_committed_later(
+    postgresql: str,
+) -> None:
+    url = _driver(postgresql)
+    migrate_database(url)
+    keyring = Keyring([ENCRYPTION_KEY])
+    slow, quick = Database(url), Database(url)
+    first, second = (Outbox(database, keyring, lease=30.0) for database in (slow, quick))
+    asked = [Submission(None, TEAM, "C0SUPPORT", "U0ANNA", f"key {n}", "143", f"number {n}") for n in range(2)]
+    begun, both_queued, commit = threading.Event(), threading.Event(), threading.Event()
+
+    def first_unit(_: Connection) -> None:
+        begun.set()
+        both_queued.wait(10)
+
+    async def is_stored_uncommitted() -> None:
+        count = sa.text("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'")
+        async with asyncio.timeout(10):
+            while not await quick.run(lambda connection: connection.scalar(count)):
+                await asyncio.sleep(0.01)
+
+    try:
+        directory = Directory(slow, keyring)
+        await directory.add(Tenant("acme", "https://a.leadsquared.com", "1", "k" * 20, "s" * 20, 25))
+        await directory.map("acme", Scope(team_id=TEAM))
+        before = asyncio.create_task(slow.run(first_unit))
+        await until(begun.is_set)
+        earlier = asyncio.create_task(Acceptance(slow, keyring).accept(asked[0]))
+        beside = asyncio.create_task(slow.run(lambda _: commit.wait(10), answer_within=10.0, order=1))
+        await asyncio.sleep(0)  # both are queued now, and share a commit
+        both_queued.set()
+        await before
+        await is_stored_uncommitted()
+
+        await Acceptance(quick, keyring).accept(asked[1])
+        assert [claimed.delivery.text for claimed in (await second.claim()).claimed] == ["number 1"]
+        commit.set()
+        await asyncio.gather(earlier, beside)
+        assert (await first.claim()).claimed == (), "the later one is on its way"
+    finally:
+        commit.set()
+        await slow.close()
+        await quick.close()
+
+
+async def test_what_somebody_once_listened_to_is_not_kept_for_ever(postgresql: str) -> None:
+    """A proxy may lend a session on which another client listened."""
+    one = Database(_driver(postgresql))
+    try:
+        await one.run(lambda connection: connection.execute(sa.text("LISTEN anything")))
+        for _ in range(3):
+            await one.run(lambda connection: connection.execute(sa.text("NOTIFY anything")))
+        driver: Any = one._connection and one._connection.connection.driver_connection
+        assert not driver._notifies_backlog
+    finally:
+        await one.close()

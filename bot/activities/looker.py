@@ -9,6 +9,7 @@ import structlog
 
 from bot.activities.store import Look, Outbox
 from bot.activities.worker import Tells
+from bot.clock import steady
 from bot.db import DatabaseUnavailableError
 from bot.leadsquared.outcome import CannotLook, Conversation
 from bot.tenants.tenant import Tenant
@@ -29,13 +30,19 @@ class Ticket(Protocol):
 
 
 class Looker:
-    """Looks for what is due. One `run` per process; which delivery is looked for when stands in the database."""
+    """Looks for what is due. One `run` per process; which delivery is looked for when stands in the database.
 
-    def __init__(self, outbox: Outbox, ticket: Ticket, teller: Tells, *, poll_interval: float) -> None:
+    Seconds: no look is begun later than `begin_within` after its claim.
+    """
+
+    def __init__(
+        self, outbox: Outbox, ticket: Ticket, teller: Tells, *, poll_interval: float, begin_within: float
+    ) -> None:
         self._outbox = outbox
         self._ticket = ticket
         self._teller = teller
         self._poll_interval = poll_interval
+        self._begin_within = begin_within
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -51,7 +58,13 @@ class Looker:
 
     async def _look(self, look: Look) -> None:
         with structlog.contextvars.bound_contextvars(delivery=look.delivery.id, tenant=look.tenant.name):
-            shown = await self._ticket.portal_conversations(look.tenant, look.delivery.ticket_id)
+            # A call that is begun later may outlast the slot that it holds.
+            late = steady() > look.since + self._begin_within
+            shown = (
+                CannotLook("begun too late")
+                if late
+                else await self._ticket.portal_conversations(look.tenant, look.delivery.ticket_id)
+            )
             if isinstance(shown, CannotLook):
                 _log.warning("cannot_look", reason=shown.reason)
                 await self._outbox.looked_in_vain(look)

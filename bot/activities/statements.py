@@ -322,9 +322,14 @@ def _newest(of: sa.FromClause, ways: Iterable[Iterable[sa.ColumnElement[bool]]])
 
 
 def _heads() -> sa.Select[Any]:
-    """The first open delivery of each ticket, if it is due: an earlier one of the same ticket goes first."""
+    """The first open delivery of each ticket, if it is due: an earlier one of the same ticket goes first.
+
+    So does a later one that is being sent: another process had committed and claimed it before the earlier one was
+    committed.
+    """
     earlier = deliveries.alias("earlier")
     open_ = earlier.c.state.in_((sa.literal_column("'accepted'"), sa.literal_column("'sending'")))
+    is_sent = earlier.c.state == sa.literal_column("'sending'")
     same_ticket = (earlier.c.tenant_id == _d.tenant_id, earlier.c.ticket_id == _d.ticket_id)
     return (
         sa.select(_d.seq)
@@ -332,7 +337,7 @@ def _heads() -> sa.Select[Any]:
             _d.tenant_id == _bind(_d.tenant_id),
             IS_ACCEPTED,
             _d.due_at <= sa.bindparam("moment", type_=sa.Double),
-            ~sa.exists().where(*same_ticket, earlier.c.seq < _d.seq, open_),
+            ~sa.exists().where(*same_ticket, open_, sa.or_(earlier.c.seq < _d.seq, is_sent)),
         )
         .order_by(_d.seq)
     )

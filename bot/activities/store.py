@@ -16,6 +16,7 @@ from bot.activities.policy import WINDOW, Decision, Repeat, may_begin
 from bot.activities.rows import Rows
 from bot.activities.statements import LookingStatements, SendingStatements, TellingStatements
 from bot.activities.telling import Step, Tell, Wait, mark, next_telling, reason_for_waiting
+from bot.clock import steady
 from bot.db import LAST, CommitUnknownError, Database
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import NotSent, Outcome, Problem
@@ -33,7 +34,7 @@ LOOK_PAST = 500
 class Claimed:
     """A delivery that this process is to send now.
 
-    `at` is the moment of the claim by the database's clock, `since` one before it by time.monotonic().
+    `at` is the moment of the claim by the database's clock, `since` one before it by `steady`.
     """
 
     delivery: Delivery
@@ -76,11 +77,12 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A delivery of unknown outcome that this process is to look for now, the so-many-th time."""
+    """A delivery of unknown outcome that this process is to look for now, the so-many-th time. `since` as in `Claimed`."""
 
     delivery: Delivery
     tenant: Tenant
     number: int
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Outbox:
         `in_flight` are this process's calls by tenant, among which each has its share. A claimed delivery is `sending` under
         a lease, its attempt is written down, and its slot is taken.
         """
-        name, since = secrets.token_hex(8), time.monotonic()
+        name, since = secrets.token_hex(8), steady()
         try:
             return await self._database.run(
                 lambda connection: self._claim(connection, name, since, tenant_ids, at_most, in_flight), order=LAST
@@ -295,16 +297,17 @@ class Outbox:
 
         Each look holds a slot of its tenant's window, as any call does.
         """
+        since = steady()
 
         def write(connection: Connection) -> tuple[list[Look], float]:
             rows = self._looking.due(connection, at_most=at_most).fetchall()
-            looks = [look for row in rows if (look := self._begin_look(connection, self._rows.delivery(row)))]
+            looks = [look for row in rows if (look := self._begin_look(connection, self._rows.delivery(row), since))]
             next_in = self._looking.next_due(connection).fetchone()[0]
             return looks, math.inf if next_in is None else next_in
 
         return await self._database.run(write, order=LAST)
 
-    def _begin_look(self, connection: Connection, delivery: Delivery) -> Look | None:
+    def _begin_look(self, connection: Connection, delivery: Delivery, since: float) -> Look | None:
         this = {"_seq": delivery.seq}
         wanted = delivery.resolution is None and delivery.finding is not Finding.PRESENT and delivery.text is not None
         if not wanted or delivery.looks >= len(self._look_after):
@@ -322,7 +325,7 @@ class Outbox:
         self._looking.begin(connection, **this, after=max(next_in, self._lease))
         attempt = {"_delivery_seq": delivery.seq, "_number": -number, "_tenant_id": delivery.tenant_id}
         self._sending.begin_attempt(connection, **attempt, lease=self._lease)
-        return Look(delivery, window.tenant, number)
+        return Look(delivery, window.tenant, number, since)
 
     async def looked(self, look: Look, ids: Sequence[str]) -> Finding | None:
         """Write down what a look showed: the ids of what has the delivery's words on its ticket, the newest last.

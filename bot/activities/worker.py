@@ -15,6 +15,7 @@ from bot.activities.delivery import Waiting
 from bot.activities.policy import AT_ONCE, WINDOW, Decision, Repeat, decide, give_up_at, may_begin
 from bot.activities.store import Claim, Claimed, Outbox
 from bot.activities.telling import ANCHOR_AFTER
+from bot.clock import steady
 from bot.db import DatabaseUnavailableError
 from bot.leadsquared.outcome import NotSent, Outcome, Problem, Rejected, Unknown
 from bot.tenants.tenant import Tenant
@@ -214,14 +215,14 @@ class Worker:
         try:
             with structlog.contextvars.bound_contextvars(delivery=delivery.id, tenant=claimed.tenant.name):
                 started = time.monotonic()
-                if started > claimed.since + self._begin_within:
+                if steady() > claimed.since + self._begin_within:
                     # The process stood still meanwhile. A call begun now could outlive the lease, and another process
                     # may have told by then that the outcome is unknown.
                     outcome: Outcome = NotSent("")
                     decision: Decision = Repeat(claimed.at, delivery.waiting or Waiting.TURN)
                 else:
                     outcome = await self._post(claimed)
-                    decision = self._decide(claimed, outcome, now=claimed.at + time.monotonic() - claimed.since)
+                    decision = self._decide(claimed, outcome, now=claimed.at + steady() - claimed.since)
                 await self._settle(claimed, outcome, decision, seconds=time.monotonic() - started)
         except Exception:  # noqa: BLE001 - logged with its delivery; the lease's end tells the person
             _log.exception("sending_failed", delivery=delivery.id)

@@ -280,7 +280,7 @@ def _is_at_home(who: Interaction, metadata: Metadata) -> bool:
 
     In a shared channel Slack names the submitting person's workspace, and not the form's.
     """
-    return metadata.team == who.team_id and not who.is_foreign
+    return metadata.team == who.team_id and not who.is_surely_foreign
 
 
 def sealed(keyring: Keyring, response_url: str | None) -> str | None:

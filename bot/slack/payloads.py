@@ -175,6 +175,11 @@ class Interaction(Payload):
         """Whether the person belongs to another organisation (a channel shared by Slack Connect)."""
         return self.user.team_id is not None and self.user.team_id not in (self.team_id, self.enterprise_id)
 
+    @property
+    def is_surely_foreign(self) -> bool:
+        """Whether the person can be no member. In an organisation Slack may name another of a member's own workspaces."""
+        return self.enterprise_id is None and self.is_foreign
+
 
 class MessageShortcut(Interaction):
     """A message shortcut was used. `message` is the whole message, in one of Slack's many shapes."""

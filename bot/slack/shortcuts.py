@@ -58,7 +58,7 @@ class Shortcuts:
     async def record(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Acknowledge, and open the form before anything is looked up: the trigger_id is good for 3 seconds."""
         used = MessageShortcut.model_validate(body)
-        if used.is_foreign:
+        if used.is_surely_foreign:
             self._responder.say(used.response_url, views.elsewhere())
         else:
             self._background.start(self._open(used))
