@@ -249,14 +249,15 @@ class Promise(RuleBasedStateMachine):
         changed = replace(again, ticket_id=edited[0], text=edited[1], key=self._key())
         may = old.resendable and (button != "confirm" or old.state is State.UNKNOWN)
         double = self._double_of(changed) if may and button == "edit" else None
+        shown = self._delivery(acceptance, old)
         answer: object
         match button:
             case "again":
-                answer = self.store.run(acceptance.send_again(old.id, again))
+                answer = self.store.run(acceptance.send_again(shown, again))
             case "edit":
-                answer = self.store.run(acceptance.send_edited(old.id, changed))
+                answer = self.store.run(acceptance.send_edited(shown, changed))
             case _:
-                answer = self.store.run(acceptance.confirm(team, old.id, user))
+                answer = self.store.run(acceptance.confirm(team, shown, user))
         if not may:
             assert isinstance(answer, Refused), "one click counts"
             assert answer.delivery is not None
@@ -267,14 +268,20 @@ class Promise(RuleBasedStateMachine):
         elif self._stored(answer, again if button == "again" else changed, double, old) is not None:
             old.resolution, old.resolved_by = Resolution.SENT_AGAIN, user
 
+    def _delivery(self, acceptance: Acceptance, known: Known) -> Delivery:
+        found = self.store.run(acceptance.find(known.submission.team_id, known.id))
+        assert found is not None
+        return found
+
     def _click_from_another_workspace(self, acceptance: Acceptance, known: Known) -> None:
         foreign = next(team for team in self.tenants if team != known.submission.team_id)
         submission = replace(known.submission, team_id=foreign, key=self._key())
+        shown = self._delivery(acceptance, known)
         answers = self.store.all_at_once(
             acceptance.find(foreign, known.id),
-            acceptance.confirm(foreign, known.id, "U0ANNA"),
-            acceptance.send_again(known.id, submission),
-            acceptance.send_edited(known.id, submission),
+            acceptance.confirm(foreign, shown, "U0ANNA"),
+            acceptance.send_again(shown, submission),
+            acceptance.send_edited(shown, submission),
         )
         assert answers == [None, Refused(None), Refused(None), Refused(None)], "it is not theirs"
 

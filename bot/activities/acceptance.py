@@ -118,30 +118,32 @@ class Acceptance:
 
         return await self._promptly(read)
 
-    async def send_again(self, old_id: str, submission: Submission) -> Accepted | Unmapped | Refused:
+    async def send_again(self, shown: Delivery, submission: Submission) -> Accepted | Unmapped | Refused:
         """Accept a delivery anew, in its old place in Slack, and mark the old one as sent again.
 
         Once: whoever clicks first.
         """
         row = self._rows.given(submission)
-        again = await self._promptly(lambda connection: self._send_again(connection, old_id, row, DESPITE_ALL))
+        again = await self._promptly(
+            lambda connection: self._send_again(connection, shown.id, row, DESPITE_ALL), order=shown.seq
+        )
         return Unmapped() if isinstance(again, Double) else again  # despite all, nothing is a double
 
     async def send_edited(
-        self, old_id: str, submission: Submission, *, despite: str | None = None
+        self, shown: Delivery, submission: Submission, *, despite: str | None = None
     ) -> Accepted | Unmapped | Refused | Double:
         """Accept a delivery anew as a person has changed it: like `send_again`, and asked about like any acceptance."""
         row = self._rows.given(submission)
 
         def write(connection: Connection) -> Accepted | Unmapped | Refused | Double:
-            return self._send_again(connection, old_id, row, self._shown(connection, row, despite))
+            return self._send_again(connection, shown.id, row, self._shown(connection, row, despite))
 
-        return await self._promptly(write)
+        return await self._promptly(write, order=shown.seq)
 
     def _send_again(
         self, connection: Connection, old_id: str, row: dict[str, Any], despite: int
     ) -> Accepted | Unmapped | Refused | Double:
-        old = self._find(connection, row["_team_id"], old_id)
+        old = self._lock(connection, row["_team_id"], old_id)
         if old is None or not old.resendable:
             return Refused(old)
         alone = old.route is Route.DIRECT_MESSAGE and row["_response_url"] is not None
@@ -164,17 +166,17 @@ class Acceptance:
         shown = None if despite is None else self._find(connection, row["_team_id"], despite)
         return shown.seq if shown is not None and shown.ticket_id == row["_ticket_id"] else 0
 
-    async def confirm(self, team_id: str, id_: str, user_id: str) -> Delivery | Refused:
+    async def confirm(self, team_id: str, shown: Delivery, user_id: str) -> Delivery | Refused:
         """Close an unknown delivery because a person saw it on the ticket."""
 
         def write(connection: Connection) -> Delivery | Refused:
-            old = self._find(connection, team_id, id_)
+            old = self._lock(connection, team_id, shown.id)
             if old is None or old.state is not State.UNKNOWN or old.resolution is not None:
                 return Refused(old)
             self._resolve(connection, old, Resolution.CONFIRMED, user_id)
             return old
 
-        return await self._promptly(write)
+        return await self._promptly(write, order=shown.seq)
 
     async def find(self, team_id: str, id_: str) -> Delivery | None:
         """Return a workspace's own delivery; another workspace's is not there."""
@@ -189,10 +191,12 @@ class Acceptance:
 
         await self._promptly(write)
 
-    async def _promptly(self, do: Callable[..., T], *, first: Callable[[Connection], Any] | None = None) -> T:
+    async def _promptly(
+        self, do: Callable[..., T], *, first: Callable[[Connection], Any] | None = None, order: float = 0.0
+    ) -> T:
         # Each of these is repeatable: the key, the resolution or the state decides what a second run still changes.
         return await self._database.run(
-            do, first=first, within=ANSWER_WITHIN - TAKES, answer_within=ANSWER_WITHIN, repeatable=True
+            do, first=first, within=ANSWER_WITHIN - TAKES, answer_within=ANSWER_WITHIN, repeatable=True, order=order
         )
 
     def _insert(self, connection: Connection, row: dict[str, Any], *, despite: int) -> Accepted | Unmapped | Double:
@@ -232,6 +236,11 @@ class Acceptance:
 
     def _find(self, connection: Connection, team_id: str, id_: str) -> Delivery | None:
         row = self._accepting.find(connection, _id=id_, _team_id=team_id).fetchone()
+        return None if row is None else self._rows.delivery(row)
+
+    def _lock(self, connection: Connection, team_id: str, id_: str) -> Delivery | None:
+        """Find a delivery that is then changed: two clicks at once follow each other."""
+        row = self._accepting.lock(connection, _id=id_, _team_id=team_id).fetchone()
         return None if row is None else self._rows.delivery(row)
 
     def _resolve(self, connection: Connection, old: Delivery, resolution: Resolution, user_id: str) -> None:

@@ -26,6 +26,9 @@ from bot.tenants.tenant import Tenant
 PASSED_BY = 0.05
 """Seconds after which a tenant is asked for again of which another process held a row."""
 
+TENANTS = 2.0**52
+"""In the order of a commit tenants come after deliveries. Far from there, whole numbers are exact."""
+
 LOOK_PAST = 500
 """How many rows of quiet conversations a look for tellings may pass over."""
 
@@ -243,8 +246,6 @@ class Outbox:
         def write(connection: Connection) -> bool:
             ago = time.monotonic() - answered  # measured before the database's now: never too long ago
             self._sending.end_attempt(connection, **attempt, ago=ago, occupied_for=occupied_for)
-            if decision.hold_tenant_until is not None:
-                self._sending.hold_tenant(connection, _id=delivery.tenant_id, _resume_at=decision.hold_tenant_until)
             if isinstance(decision, Repeat):
                 change = self._sending.repeat(connection, **mine, _due_at=decision.at, _waiting=decision.waiting)
             else:
@@ -259,7 +260,16 @@ class Outbox:
                 self._plan_look(connection, delivery.seq, decision.state)
             return bool(change.rowcount == 1)
 
+        if decision.hold_tenant_until is not None:
+            await self._hold(delivery.tenant_id, decision.hold_tenant_until)
         return await self._database.run(write, repeatable=True, order=delivery.seq)
+
+    async def _hold(self, tenant_id: int, until: float) -> None:
+        """Let no call of a tenant begin before then. After all deliveries and by number: so nobody waits in a circle."""
+        await self._database.run(
+            lambda connection: self._sending.hold_tenant(connection, _id=tenant_id, _resume_at=until),
+            order=TENANTS + tenant_id,
+        )
 
     async def expire(self, *, sparing: Collection[int] = ()) -> list[str]:
         """Settle as unknown what was being sent by a process that died, and return the ids.

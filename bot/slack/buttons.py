@@ -65,13 +65,13 @@ class Buttons:
             self._responder.say(click.response_url, views.undecipherable())
             return
         submission = again(click, old, old.ticket_id, old.text, click.response_url)
-        await self._decide(click, old, self._acceptance.send_again(old.id, submission))
+        await self._decide(click, old, self._acceptance.send_again(old, submission))
 
     async def confirm(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Close an unknown delivery: a person has seen the activity on the ticket."""
         click = BlockActions.model_validate(body)
         if (old := await self._pressable(click)) is not None:
-            await self._decide(click, old, self._acceptance.confirm(click.team_id, old.id, click.user.id))
+            await self._decide(click, old, self._acceptance.confirm(click.team_id, old, click.user.id))
         await ack()
 
     async def edit(self, ack: AsyncAck, body: dict[str, Any]) -> None:

@@ -213,7 +213,7 @@ class Forms:
         if words is None:
             return _notice(views.undecipherable())
         submission = again(submitted, old, ticket_id, words, old.response_url)
-        match await self._acceptance.send_edited(old.id, submission, despite=metadata.shown):
+        match await self._acceptance.send_edited(old, submission, despite=metadata.shown):
             case Unmapped():
                 return _once_more(metadata, typed, self._unmapped(submitted.team_id).text)
             case Refused(delivery):
