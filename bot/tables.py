@@ -108,7 +108,7 @@ IS_ACCEPTED = deliveries.c.state == sa.literal_column("'accepted'")
 IS_SENDING = deliveries.c.state == sa.literal_column("'sending'")
 IS_UNTOLD = deliveries.c.tell_at.is_not(None)
 IS_TO_LOOK_FOR = deliveries.c.look_at.is_not(None)
-IS_ON_TICKET = deliveries.c.activity_id.is_not(None)
+MAY_BE_ON_TICKET = sa.or_(deliveries.c.activity_id.is_not(None), deliveries.c.state == sa.literal_column("'unknown'"))
 IS_IN_THREAD = deliveries.c.thread_ts.is_not(None)
 IS_ANCHORED = deliveries.c.anchor_ts.is_not(None)
 
@@ -122,7 +122,7 @@ _partial_index("ix_deliveries_waiting", IS_ACCEPTED, deliveries.c.tenant_id, del
 _partial_index("ix_deliveries_sending", IS_SENDING, deliveries.c.lease_until)
 _partial_index("ix_deliveries_untold", IS_UNTOLD, deliveries.c.tell_at)
 _partial_index("ix_deliveries_look", IS_TO_LOOK_FOR, deliveries.c.look_at)
-_partial_index("ix_deliveries_on_ticket", IS_ON_TICKET, deliveries.c.tenant_id, deliveries.c.ticket_id)
+_partial_index("ix_deliveries_on_ticket", MAY_BE_ON_TICKET, deliveries.c.tenant_id, deliveries.c.ticket_id)
 _partial_index(
     "ix_deliveries_thread",
     IS_IN_THREAD,

@@ -105,6 +105,28 @@ async def test_the_same_words_recorded_before_are_not_taken_for_it(start: Start,
         assert not said(bot, THERE)
 
 
+@pytest.mark.parametrize("decides", [True, False])
+async def test_what_another_of_the_same_words_may_have_brought_is_not_taken_for_it(
+    start: Start, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, decides: bool
+) -> None:
+    monkeypatch.setattr("bot.app.LOOK_AFTER", (0.1, 600.0) if decides else (2.0, 600.0))
+    async with start(environment | ON) as bot:
+        bot.leadsquared.hides = decides
+        await bot.type(f"{HANGS} called again")  # is on the ticket, and nobody knows
+        answer = await bot.answered()
+        if decides:
+            await bot.slack.until(lambda: said(bot, NOT_SO_FAR))
+            await bot.slack.click(answer, "It is there", person="U0ANNA")
+            await bot.at_rest()
+        bot.leadsquared.hides = False
+        bot.leadsquared.tickets[HANGS] = Behaviour.DROP
+        await bot.type(f"{HANGS} called again", person="U0BEN")  # never arrives
+        await bot.slack.until(lambda: len(said(bot, NOT_SO_FAR)) == 1 + decides)
+        await bot.at_rest()
+        assert len(said(bot, THERE)) == (0 if decides else 1)
+        assert len(bot.leadsquared.on(HANGS)) == 1
+
+
 async def test_it_is_off_by_default(bot: Bot) -> None:
     await bot.type(f"{HANGS} hello")
     answer = await bot.answered()

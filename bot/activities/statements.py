@@ -14,10 +14,10 @@ from bot.db import Prepared
 from bot.leadsquared.outcome import Problem
 from bot.tables import (
     IS_ACCEPTED,
-    IS_ON_TICKET,
     IS_OPEN,
     IS_SENDING,
     IS_TO_LOOK_FOR,
+    MAY_BE_ON_TICKET,
     attempts,
     deliveries,
     now,
@@ -196,7 +196,9 @@ class LookingStatements:
         self.begin = prepare(deliveries.update().where(_THIS).values(look_at=now() + after, looks=_d.looks + 1))
         self.end = prepare(deliveries.update().where(_THIS).values(look_at=None))
         same_ticket = (_d.tenant_id == _bind(_d.tenant_id), _d.ticket_id == _bind(_d.ticket_id))
-        self.on_ticket = prepare(sa.select(_d.activity_id, _d.text).where(IS_ON_TICKET, *same_ticket))
+        self.on_ticket = prepare(
+            sa.select(_d.seq, _d.activity_id, _d.resolution, _d.text).where(MAY_BE_ON_TICKET, *same_ticket)
+        )
         found = {"finding": _bind(_d.finding), "activity_id": _bind(_d.activity_id), "tell_at": now()}
         self.found = prepare(deliveries.update().where(_THIS, *unresolved).values(**found))
 

@@ -340,7 +340,9 @@ class Outbox:
     async def looked(self, look: Look, ids: Sequence[str]) -> Finding | None:
         """Write down what a look showed: the ids of what has the delivery's words on its ticket, the newest last.
 
-        What other deliveries of the same words brought there is theirs. Returns None when a person has decided meanwhile.
+        What other deliveries of the same words brought there is theirs, and so is what one may have brought of which nobody
+        knows either: which is which cannot be told, and the earlier one has the earlier activity. Returns None when a
+        person has decided meanwhile.
         """
 
         def write(connection: Connection) -> Finding | None:
@@ -348,8 +350,13 @@ class Outbox:
             self._end_look(connection, look, "looked")
             ticket = {"_tenant_id": delivery.tenant_id, "_ticket_id": delivery.ticket_id}
             known = self._looking.on_ticket(connection, **ticket).fetchall()
-            theirs = {id_ for id_, _ in known}
-            same = sum(self._rows.has_text(text, delivery.text or "") for _, text in known)
+            others = [
+                (id_, text)
+                for seq, id_, resolution, text in known
+                if id_ or resolution or seq < delivery.seq  # a later one of which nothing is known comes after this
+            ]
+            theirs = {id_ for id_, _ in others}
+            same = sum(self._rows.has_text(text, delivery.text or "") for _, text in others)
             left = [id_ for id_ in ids if id_ not in theirs]
             finding = Finding.PRESENT if left and len(ids) > same else Finding.ABSENT
             found = {"_finding": finding, "_activity_id": left[-1] if finding is Finding.PRESENT else None}

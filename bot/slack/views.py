@@ -64,7 +64,7 @@ def finding(delivery: Delivery, *, with_text: bool = False) -> Message:
     if delivery.finding is Finding.PRESENT:
         words = (
             f"✅ It is there: {ticket(delivery)} has a portal activity with exactly these words, Id {activity_id(delivery)}. "
-            "There is nothing to do; sending it again would double it."
+            "If that is this one, there is nothing to do: sending it again would double it."
         )
     else:
         words = (

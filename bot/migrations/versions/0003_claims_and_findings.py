@@ -30,8 +30,8 @@ def upgrade() -> None:
         "deliveries",
         ["tenant_id", "ticket_id"],
         unique=False,
-        sqlite_where=sa.text("activity_id IS NOT NULL"),
-        postgresql_where=sa.text("activity_id IS NOT NULL"),
+        sqlite_where=sa.text("activity_id IS NOT NULL OR state = 'unknown'"),
+        postgresql_where=sa.text("activity_id IS NOT NULL OR state = 'unknown'"),
     )
 
 
