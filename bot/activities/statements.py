@@ -153,7 +153,8 @@ class SendingStatements:
         longest = sa.case((tenants.c.resume_at > until, tenants.c.resume_at), else_=until)
         this_tenant = tenants.c.id == _bind(tenants.c.id)
         self.hold_tenant = prepare(tenants.update().where(this_tenant).values(resume_at=longest))
-        mine = (_THIS, _d.attempts == _bind(_d.attempts), IS_SENDING)
+        # By its id, too: a database that was made anew, or restored, gives the same numbers to others.
+        mine = (_THIS, _d.id == _bind(_d.id), _d.attempts == _bind(_d.attempts), IS_SENDING)
         freed = {"lease_until": None, "tell_at": now()}
         self.repeat = prepare(
             deliveries.update()
@@ -162,7 +163,9 @@ class SendingStatements:
         )
         outcome = {column.name: _bind(column) for column in (_d.state, _d.activity_id, _d.problem, _d.detail)}
         self.settle = prepare(deliveries.update().where(*mine).values(**outcome, settled_at=now(), **freed))
-        self.lost = prepare(sa.select(_d.seq, _d.attempts).where(IS_SENDING, _d.claimed_by == _bind(_d.claimed_by)))
+        self.lost = prepare(
+            sa.select(_d.seq, _d.id, _d.attempts).where(IS_SENDING, _d.claimed_by == _bind(_d.claimed_by))
+        )
         self.give_back = prepare(deliveries.update().where(*mine).values(state=State.ACCEPTED, due_at=now(), **freed))
         ended = {"settled_at": now(), "tell_at": now()}
         self.end_waiting = prepare(

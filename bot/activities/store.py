@@ -241,7 +241,7 @@ class Outbox:
         # A call that was never made has not used its slot.
         occupied_for = 0.0 if isinstance(outcome, NotSent) else WINDOW
         attempt = {"_seq": delivery.seq, "_number": delivery.attempts, "_outcome": type(outcome).__name__.lower()}
-        mine = {"_seq": delivery.seq, "_attempts": delivery.attempts}
+        mine = {"_seq": delivery.seq, "_id": delivery.id, "_attempts": delivery.attempts}
 
         def write(connection: Connection) -> bool:
             ago = time.monotonic() - answered  # measured before the database's now: never too long ago
@@ -295,10 +295,10 @@ class Outbox:
 
     def _give_back(self, connection: Connection, name: str) -> None:
         """Let what was claimed be claimed anew: nobody heard of that claim, so nothing of it was sent."""
-        for seq, attempts in self._sending.lost(connection, _claimed_by=name).fetchall():
+        for seq, id_, attempts in self._sending.lost(connection, _claimed_by=name).fetchall():
             attempt = {"_seq": seq, "_number": attempts, "_outcome": "not_begun"}
             self._sending.end_attempt(connection, **attempt, ago=0.0, occupied_for=0.0)
-            self._sending.give_back(connection, _seq=seq, _attempts=attempts)
+            self._sending.give_back(connection, _seq=seq, _id=id_, _attempts=attempts)
 
     # -- looking for what is not known to be there
 

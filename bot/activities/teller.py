@@ -57,7 +57,9 @@ Telling = Told | Elsewhere | Later
 class Replies(Protocol):
     """How a step is told in Slack. It never raises for what a network or Slack can do."""
 
-    async def tell(self, delivery: Delivery, step: Step, *, give_up_at: float) -> Telling: ...
+    async def tell(self, delivery: Delivery, step: Step, *, age: float, give_up_at: float) -> Telling:
+        """Tell a step of a delivery that was accepted `age` seconds ago, and is tried until `give_up_at` by the wall's clock."""
+        ...
 
     def quiet(self) -> dict[tuple[str, str], float]:
         """Name the conversations, as (team_id, channel_id), in which Slack wants no message for so many seconds."""
@@ -156,7 +158,8 @@ class Teller:
     async def _tell(self, due: Due) -> Due | None:
         delivery, step = due.delivery, due.step
         try:
-            telling = await self._replies.tell(delivery, step, give_up_at=self._give_up_at(due))
+            age = due.at - delivery.accepted_at
+            telling = await self._replies.tell(delivery, step, age=age, give_up_at=self._give_up_at(due))
         except Exception as error:  # noqa: BLE001 - whatever it was, the answer is still owed
             _log.exception("reply_failed")
             telling = Later(type(error).__name__)

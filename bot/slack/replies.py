@@ -1,7 +1,6 @@
 """Where and how an outcome is told: anchor message, thread, response_url, direct message."""
 
 import asyncio
-import time
 from typing import Any
 
 import structlog
@@ -29,7 +28,7 @@ class SlackReplies:
         self._installations = installations
         self._quiet_until: dict[tuple[str, str], float] = {}  # by the event loop's clock, per conversation
 
-    async def tell(self, delivery: Delivery, step: Step, *, give_up_at: float) -> Telling:
+    async def tell(self, delivery: Delivery, step: Step, *, age: float, give_up_at: float) -> Telling:
         """Send one message, or change the anchor. What Slack refuses for good goes elsewhere; what it refuses now, later."""
         if step is Step.MARK:
             return await self._mark(delivery)
@@ -38,7 +37,7 @@ class SlackReplies:
             case Route.THREAD:
                 return self._next_route(delivery, await self._post(delivery, delivery.channel_id, message, step))
             case Route.RESPONSE_URL:
-                return self._next_route(delivery, await self._respond(delivery, message))
+                return self._next_route(delivery, await self._respond(delivery, message, age))
             case Route.DIRECT_MESSAGE:
                 return _last_route(await self._post(delivery, delivery.user_id, message, step))
 
@@ -88,13 +87,13 @@ class SlackReplies:
             self._quiet_until[place] = asyncio.get_running_loop().time() + result.after
         return result
 
-    async def _respond(self, delivery: Delivery, message: Message) -> Result:
+    async def _respond(self, delivery: Delivery, message: Message, age: float) -> Result:
         if delivery.response_url is None:
             return Never("no_response_url")
         payload = {"response_type": "ephemeral", "replace_original": False, **message.payload()}
         result = await self._web.respond(delivery.response_url, payload)
-        expired = time.time() > delivery.accepted_at + RESPONSE_URL_LASTS
-        return Never("response_url_expired") if expired and isinstance(result, NotNow) else result
+        expired = age > RESPONSE_URL_LASTS and isinstance(result, NotNow)
+        return Never("response_url_expired") if expired else result
 
     @staticmethod
     def _next_route(delivery: Delivery, result: Result) -> Telling:

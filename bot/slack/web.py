@@ -15,6 +15,9 @@ from bot.slack.installations import Identity
 
 TIMEOUT = 10
 
+LONGEST_WAIT = 300.0
+"""Seconds for which Slack's Retry-After is followed."""
+
 # Slack's own words for "not now": https://docs.slack.dev/reference/methods/chat.postMessage#errors
 _PASSING = frozenset(
     {
@@ -163,4 +166,5 @@ def _refusal(error: SlackApiError) -> Result:
 
 def _seconds(value: str | None) -> float | None:
     # At least a second: "0" would have everything that waits ask again at once, and again.
-    return max(float(value), 1.0) if value is not None and value.strip().isdigit() else None
+    # A wait of hours would outlast the day for which an answer is tried; asking once more costs nothing.
+    return min(max(float(value), 1.0), LONGEST_WAIT) if value is not None and value.strip().isdecimal() else None
