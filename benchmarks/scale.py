@@ -78,7 +78,7 @@ class Subject:
         claim = await self.work.timed("claim", self._outbox.claim([accepted.tenant_id]))
         if len(claim.claimed) != 1:
             raise BenchmarkError(f"claimed {len(claim.claimed)} instead of one")
-        await self.work.timed("look for work", self._outbox.claim())
+        await self.work.timed("look for work", self._outbox.waiting_tenants(within=5.0))
         outcome = Recorded(str(number))
         decision = decide(outcome, attempts=1, give_up=0.0, now=0.0, random=lambda: 0.0)
         await self.work.timed("settle", self._outbox.settle(claim.claimed[0], outcome, decision))

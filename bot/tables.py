@@ -119,6 +119,7 @@ def _partial_index(name: str, where: sa.ColumnElement[bool], *columns: sa.Column
 
 _partial_index("ix_deliveries_open", IS_OPEN, deliveries.c.tenant_id, deliveries.c.ticket_id, deliveries.c.seq)
 _partial_index("ix_deliveries_waiting", IS_ACCEPTED, deliveries.c.tenant_id, deliveries.c.seq)
+_partial_index("ix_deliveries_due", IS_ACCEPTED, deliveries.c.due_at, deliveries.c.tenant_id)
 _partial_index("ix_deliveries_sending", IS_SENDING, deliveries.c.lease_until)
 _partial_index("ix_deliveries_untold", IS_UNTOLD, deliveries.c.tell_at)
 _partial_index("ix_deliveries_look", IS_TO_LOOK_FOR, deliveries.c.look_at)

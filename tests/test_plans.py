@@ -45,7 +45,7 @@ VALUES: dict[str, Any] = {
     "_delivery_seq": 30_000, "_claimed_by": "a claim", "_outcome": "recorded", "_due_at": NOW, "_tell_at": NOW,
     "_resume_at": NOW, "enterprise": "E0FILLED10", "team": "T0FILLED7", "channel": "C01", "despite": 0, "moment": NOW,
     "room": 25, "at_most": 20, "lease": 30.0, "ago": 0.1, "occupied_for": 5.0, "after": 5.0, "seconds": 1.0,
-    "_tell_lease_until": NOW,
+    "_tell_lease_until": NOW, "within": 5.0,
 }  # fmt: skip
 OF_TENANTS = {"_id": 21}
 
@@ -120,7 +120,7 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _nodes(below)
 
 
-UNDER_WAY_ONLY = {f"ix_deliveries_{what}" for what in ("open", "waiting", "sending", "untold", "look")}
+UNDER_WAY_ONLY = {f"ix_deliveries_{what}" for what in ("open", "waiting", "due", "sending", "untold", "look")}
 """Partial indexes without the history: they may be gone through."""
 
 ALIASES = {table: table for table in metadata.tables} | {"earlier": "deliveries"}

@@ -29,6 +29,9 @@ from bot.leadsquared.outcome import NotSent, Outcome, Problem, RateLimited, Reco
 T = TypeVar("T")
 
 LEASE = 30.0
+SOON = 5.0
+"""Seconds that a look for tenants that have something to send looks ahead."""
+
 RETRY_FOR = 900.0
 SMALL_WINDOWS = {"T0HOME": 3, "T0AWAY": 2}
 """Calls per window of each workspace's tenant: few, so that a few deliveries fill them."""
@@ -317,13 +320,17 @@ class Promise(RuleBasedStateMachine):
         moment = self.clock.now()
         may = self._all_that_may_be_sent(moment)
         with self.store.deaf(), pytest.raises(CommitUnknownError):
-            self.store.run(process.outbox.claim())
+            self.store.run(process.outbox.claim(sorted(self.tenants.values())))
         process.lost += [self._claimed(known, moment, heard_of=False) for known in may]
 
     def _claim(self, process: Process, tenant_ids: list[int] | None, at_most: int = 100) -> Claim:
         moment = self.clock.now()
         may: list[Known] = []
-        for tenant_id in sorted(self.tenants.values() if tenant_ids is None else tenant_ids):
+        if tenant_ids is None:
+            waiting = self.store.run(process.outbox.waiting_tenants(within=SOON))
+            assert waiting == self._waiting(moment), "who has something to send soon is known"
+            tenant_ids = sorted(self.tenants.values())
+        for tenant_id in tenant_ids:
             may += self._may_be_sent(tenant_id, moment) if len(may) < at_most else []
         claim = self.store.run(process.outbox.claim(tenant_ids, at_most=at_most))
         self._take_in(process, claim, may, moment)
@@ -350,15 +357,26 @@ class Promise(RuleBasedStateMachine):
     def _all_that_may_be_sent(self, moment: float) -> list[Known]:
         return [known for tenant_id in sorted(self.tenants.values()) for known in self._may_be_sent(tenant_id, moment)]
 
+    def _waiting(self, moment: float) -> dict[int, float]:
+        """Return in how many seconds each tenant has something soon, whatever its limit leaves."""
+        waiting: dict[int, float] = {}
+        for known in self._first_of_each_ticket():
+            if known.state is State.ACCEPTED and known.due_at <= moment + SOON:
+                waiting[known.tenant_id] = min(known.due_at - moment, waiting.get(known.tenant_id, math.inf))
+        return waiting
+
+    def _first_of_each_ticket(self) -> list[Known]:
+        first: dict[tuple[int, str], Known] = {}
+        for known in self._opened:
+            first.setdefault(known.ticket, known)
+        return list(first.values())
+
     def _may_be_sent(self, tenant_id: int, moment: float) -> list[Known]:
         """Return what the limit and the order leave to be sent now."""
         if self.held[tenant_id] > moment:
             return []
         taken = sum(post.known.tenant_id == tenant_id and post.slot_until > moment for post in self.posts)
-        first: dict[tuple[int, str], Known] = {}
-        for known in self._opened:
-            first.setdefault(known.ticket, known)
-        mine = [known for known in first.values() if known.tenant_id == tenant_id]
+        mine = [known for known in self._first_of_each_ticket() if known.tenant_id == tenant_id]
         due = [known for known in mine if known.state is State.ACCEPTED and known.due_at <= moment]
         return due[: self._limit(tenant_id) - taken]
 
@@ -386,7 +404,7 @@ class Promise(RuleBasedStateMachine):
         claims: list[Claim] = []
 
         async def claim() -> None:
-            claims.append(await other.outbox.claim())
+            claims.append(await other.outbox.claim(sorted(self.tenants.values())))
 
         call, moment = _one_of(data, process.calls), self.clock.now()
         with self.store.repeating(claim):
@@ -737,13 +755,13 @@ def test_the_promise_holds_whatever_happens(store: Store) -> None:
 
 
 def test_an_answer_is_told_although_the_step_before_it_is_given_up_meanwhile(store: Store) -> None:
-    store.add_tenant("T0HOME", 25)
+    tenant_id = store.add_tenant("T0HOME", 25)
     outbox = store.outboxes[0]
     asked = Submission(None, "T0HOME", "C0SUPPORT", "U0ANNA", "trigger-1", "143", "called back", thread_ts="5.0")
     store.run(store.acceptances[0].accept(asked))
     store.clock.go_on(10 * TICKS)
     (note,), _ = store.run(outbox.claim_tellings(at_most=1))
-    (claimed,) = store.run(outbox.claim()).claimed
+    (claimed,) = store.run(outbox.claim([tenant_id])).claimed
     recorded = Recorded("1")
     assert store.run(outbox.settle(claimed, recorded, Settle(State.RECORDED, activity_id="1")))
     assert note.step is Step.NOTE
@@ -759,11 +777,11 @@ def test_an_answer_is_told_although_the_step_before_it_is_given_up_meanwhile(sto
 def test_who_comes_late_with_a_message_leaves_the_telling_to_the_process_that_took_it_over(
     store: Store, late: str
 ) -> None:
-    store.add_tenant("T0HOME", 25)
+    tenant_id = store.add_tenant("T0HOME", 25)
     slow, quick = store.outboxes
     asked = Submission(None, "T0HOME", "C0SUPPORT", "U0ANNA", "trigger-1", "143", "called back", thread_ts="5.0")
     store.run(store.acceptances[0].accept(asked))
-    (claimed,) = store.run(slow.claim()).claimed
+    (claimed,) = store.run(slow.claim([tenant_id])).claimed
     store.run(slow.settle(claimed, Recorded("1"), Settle(State.RECORDED, activity_id="1")))
     (told_slowly,), _ = store.run(slow.claim_tellings(at_most=1))
     store.clock.go_on(int(LEASE * TICKS) + 1)
@@ -787,11 +805,11 @@ def test_a_shorter_hold_does_not_end_a_longer_one(store: Store) -> None:
     for number in range(2):
         asked = Submission(None, "T0HOME", "C0SUPPORT", "U0ANNA", f"trigger-{number}", f"14{number}", "called back")
         store.run(store.acceptances[0].accept(asked))
-    first, second = store.run(outbox.claim()).claimed
+    first, second = store.run(outbox.claim([tenant_id])).claimed
     moment = store.clock.now()
     for claimed, seconds in ((first, 60.0), (second, 6.0)):
         repeat = Repeat(moment + seconds, Waiting.RATE_LIMITED, hold_tenant_until=moment + seconds)
         assert store.run(outbox.settle(claimed, RateLimited(seconds), repeat))
     store.clock.go_on(59 * TICKS)
-    claim = store.run(outbox.claim())
+    claim = store.run(outbox.claim([tenant_id]))
     assert (claim.claimed, claim.next_in[tenant_id]) == ((), 1.0)

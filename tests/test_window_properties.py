@@ -82,7 +82,7 @@ def send_all(store: Store, tenant_id: int, ways: Sequence[Way]) -> list[Call]:
     calls: list[Call] = []
     answers: list[tuple[int, int, Claimed, Outcome]] = []
     for outbox in itertools.cycle(store.outboxes):
-        claim = store.run(outbox.claim())
+        claim = store.run(outbox.claim([tenant_id]))
         for claimed in claim.claimed:
             way = next(left)
             calls.append(called(clock.ticks, way))

@@ -35,6 +35,9 @@ GIVEN = (
 CHANNEL = "portal_activity_accepted"
 """Where PostgreSQL announces acceptances: the process that accepted, and the tenant's number."""
 
+SOONEST = 100_000
+"""Tickets that a look for tenants with something to send takes in at most."""
+
 DESPITE_ALL = 2**62
 """For `despite`: whatever was recorded before, this is wanted."""
 
@@ -106,7 +109,7 @@ class SendingStatements:
 
     def __init__(self, engine: Engine) -> None:
         prepare = _Compiler(engine)
-        self.waiting_tenants = prepare(sa.select(_d.tenant_id).where(IS_ACCEPTED).distinct())
+        self.waiting_tenants = prepare(_waiting_tenants())
         # Whoever holds a tenant's row counts its window alone; another process passes by and comes back.
         tenant = sa.select(*tenants.c, now().label("now")).where(tenants.c.id == _bind(tenants.c.id))
         self.lock_tenant = prepare.locking(tenant, skip_locked=True)
@@ -118,8 +121,10 @@ class SendingStatements:
         )
         self.any_waiting = prepare(sa.select(_d.seq).where(*_WAITS).limit(1))
         passed_by = sa.false() if prepare.on_sqlite else _heads().exists()
+        # Not the bare column: PostgreSQL would look for it along all tenants' moments.
+        due_at = _d.due_at + sa.literal_column("0.0")
         self.next_due = prepare(
-            sa.select(sa.func.min(_d.due_at), passed_by).where(*_WAITS, _d.due_at > sa.bindparam("moment"))
+            sa.select(sa.func.min(due_at), passed_by).where(*_WAITS, due_at > sa.bindparam("moment", type_=sa.Double))
         )
         self.take = prepare(_take(skip_locked=not prepare.on_sqlite))
         lease_and_window = now() + sa.bindparam("lease", type_=sa.Double) + WINDOW
@@ -347,6 +352,26 @@ def _heads() -> sa.Select[Any]:
         )
         .order_by(_d.seq)
     )
+
+
+def _waiting_tenants() -> sa.Select[Any]:
+    """In how many seconds each tenant has something to send that is the first open one of its ticket, if it is soon.
+
+    The limit keeps both databases to the index: what is due first, first. Without it SQLite takes an order that suits the
+    grouping and PostgreSQL joins all that is open with itself.
+    """
+    earlier = deliveries.alias("earlier")
+    open_ = earlier.c.state.in_((sa.literal_column("'accepted'"), sa.literal_column("'sending'")))
+    same_ticket = (earlier.c.tenant_id == _d.tenant_id, earlier.c.ticket_id == _d.ticket_id)
+    first = sa.select(earlier.c.seq).where(*same_ticket, open_).order_by(earlier.c.seq).limit(1).scalar_subquery()
+    soon = (
+        sa.select(_d.tenant_id, _d.due_at)
+        .where(IS_ACCEPTED, _d.due_at <= _now_once() + sa.bindparam("within", type_=sa.Double), _d.seq == first)
+        .order_by(_d.due_at)
+        .limit(sa.literal_column(str(SOONEST)))
+        .subquery()
+    )
+    return sa.select(soon.c.tenant_id, sa.func.min(soon.c.due_at) - _now_once()).group_by(soon.c.tenant_id)
 
 
 def _unfinished() -> sa.Select[Any]:

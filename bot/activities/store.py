@@ -29,6 +29,9 @@ PASSED_BY = 0.05
 TENANTS = 2.0**52
 """In the order of a commit tenants come after deliveries. Far from there, whole numbers are exact."""
 
+VISITED_AT_ONCE = 25
+"""Tenants that one claim visits at most, each with a few statements. What is accepted meanwhile goes between two claims."""
+
 LOOK_PAST = 500
 """How many rows of quiet conversations a look for tellings may pass over."""
 
@@ -52,6 +55,7 @@ class Claim:
 
     They count from `counted_at`, by time.monotonic(): the commit, and the way to whoever reads it, take their time.
 
+    `visited` are the tenants that were looked at; the others are to be asked for again.
     `full` are the tenants whose window was full, with more waiting: a new acceptance need not ask before that time.
     `held_back` are those that had more waiting and a free slot, but calls enough in flight.
     `ended` is what was settled without sending, by id: its tenant, or the tenant's keys, are gone.
@@ -60,6 +64,7 @@ class Claim:
     claimed: tuple[Claimed, ...]
     next_in: dict[int, float]
     counted_at: float
+    visited: frozenset[int]
     full: frozenset[int]
     held_back: frozenset[int]
     ended: dict[Problem, list[str]]
@@ -117,17 +122,25 @@ class Outbox:
 
     # -- sending
 
+    async def waiting_tenants(self, *, within: float) -> dict[int, float]:
+        """Return in how many seconds each tenant has something to send, where that is `within` so many; 0.0 or less: now."""
+        rows = await self._database.run(
+            lambda connection: self._sending.waiting_tenants(connection, within=within).fetchall(), order=LAST
+        )
+        return dict(rows)
+
     async def claim(
         self,
-        tenant_ids: Collection[int] | None = None,
+        tenant_ids: Sequence[int],
         *,
         at_most: int = 100,
         in_flight: Mapping[int, int] = MappingProxyType({}),
     ) -> Claim:
-        """Take what may be sent now, in order per ticket and within each tenant's window; None asks for every tenant.
+        """Take what these tenants may send now, in order per ticket and within each one's window.
 
-        `in_flight` are this process's calls by tenant, among which each has its share. A claimed delivery is `sending` under
-        a lease, its attempt is written down, and its slot is taken.
+        The first tenant goes first, and who goes beyond VISITED_AT_ONCE is not visited. No tenant's lock is waited for, so
+        two processes may go in different orders. `in_flight` are this process's calls by tenant, among which each has its
+        share. A claimed delivery is `sending` under a lease, its attempt is written down, and its slot is taken.
         """
         name, since = secrets.token_hex(8), steady()
         try:
@@ -143,20 +156,19 @@ class Outbox:
         connection: Connection,
         name: str,
         since: float,
-        tenant_ids: Collection[int] | None,
+        tenant_ids: Sequence[int],
         at_most: int,
         in_flight: Mapping[int, int],
     ) -> Claim:
-        if tenant_ids is None:
-            tenant_ids = [tenant_id for (tenant_id,) in self._sending.waiting_tenants(connection).fetchall()]
         claimed: list[Claimed] = []
         next_in: dict[int, float] = {}
+        visited: set[int] = set()
         full: set[int] = set()
         held_back: set[int] = set()
         of_all = sum(in_flight.values())
         ended: dict[Problem, list[str]] = defaultdict(list)
-        for tenant_id in sorted(tenant_ids):
-            if len(claimed) >= at_most:
+        for tenant_id in tenant_ids:
+            if len(claimed) >= at_most or len(visited) >= VISITED_AT_ONCE:
                 next_in[tenant_id] = 0.0
                 continue
             share = may_begin(in_flight.get(tenant_id, 0), of_all + len(claimed))
@@ -168,6 +180,7 @@ class Outbox:
             if window is None:
                 next_in[tenant_id] = PASSED_BY
                 continue
+            visited.add(tenant_id)
             if isinstance(window, Problem):
                 ended[window] += self._end_waiting(connection, tenant_id, window)
                 next_in[tenant_id] = math.inf
@@ -184,7 +197,10 @@ class Outbox:
             next_in[tenant_id] = math.inf if next_at is None else max(next_at - moment, 0.0)
             if free <= len(taken) and next_at is not None:
                 full.add(tenant_id)
-        return Claim(tuple(claimed), next_in, time.monotonic(), frozenset(full), frozenset(held_back), ended)
+        counted_at = time.monotonic()
+        return Claim(
+            tuple(claimed), next_in, counted_at, frozenset(visited), frozenset(full), frozenset(held_back), ended
+        )
 
     def _window(self, connection: Connection, tenant_id: int) -> _Window | Problem | None:
         """Lock a tenant and count its slots.

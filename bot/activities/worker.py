@@ -2,18 +2,19 @@
 
 import asyncio
 import contextlib
+import heapq
 import math
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import structlog
 
 from bot.activities.delivery import Waiting
 from bot.activities.policy import AT_ONCE, WINDOW, Decision, Repeat, decide, give_up_at, may_begin
-from bot.activities.store import Claim, Claimed, Outbox
+from bot.activities.store import VISITED_AT_ONCE, Claim, Claimed, Outbox
 from bot.activities.telling import ANCHOR_AFTER
 from bot.clock import steady
 from bot.db import DatabaseUnavailableError
@@ -102,7 +103,8 @@ class Worker:
         self._changed = asyncio.Event()
         self._stopping = False
         self._in_flight: dict[int, asyncio.Task[None]] = {}
-        self._look_at: dict[int, float] = {}  # by time.monotonic(), per tenant
+        self._look_at: dict[int, float] = {}  # by time.monotonic(), per tenant, as is:
+        self._looked_at: dict[int, float] = {}
         self._full: set[int] = set()
         self._calls: Counter[int] = Counter()  # in flight, per tenant
         self._held_back: set[int] = set()  # they have calls enough in flight, while all together are many
@@ -172,26 +174,31 @@ class Worker:
             self._look_at.clear()
             self._full.clear()  # each with the look that was to follow
             self._held_back.clear()
-            self._start(await self._claim(None))
-            return
-        due = [tenant_id for tenant_id, at in self._look_at.items() if at <= moment]
+            waiting = await self._outbox.waiting_tenants(within=self._poll_interval)
+            self._plan(waiting, time.monotonic())
+        due = self._due(time.monotonic())
         if due:
             for tenant_id in due:
                 del self._look_at[tenant_id]
-            self._start(await self._claim(due))
+            at_most = min(AT_ONCE - len(self._in_flight), CLAIMED_AT_ONCE)
+            self._start(await self._outbox.claim(due, at_most=at_most, in_flight=dict(self._calls)))
 
-    async def _claim(self, tenant_ids: Collection[int] | None) -> Claim:
-        at_most = min(AT_ONCE - len(self._in_flight), CLAIMED_AT_ONCE)
-        return await self._outbox.claim(tenant_ids, at_most=at_most, in_flight=dict(self._calls))
+    def _due(self, moment: float) -> list[int]:
+        """Return whom one claim is to visit: first who was looked at longest ago, so that nobody is always the last."""
+        due = [tenant_id for tenant_id, at in self._look_at.items() if at <= moment]
+        return heapq.nsmallest(VISITED_AT_ONCE, due, key=lambda tenant_id: self._looked_at.get(tenant_id, 0.0))
+
+    def _plan(self, next_in: Mapping[int, float], counted_at: float) -> None:
+        for tenant_id, seconds in next_in.items():
+            # Woken while the database was asked: that look is still to come.
+            at = min(self._look_at.get(tenant_id, math.inf), counted_at + seconds)
+            if at < math.inf:
+                self._look_at[tenant_id] = at
 
     def _start(self, claim: Claim) -> None:
-        for tenant_id, seconds in claim.next_in.items():
-            self._full.discard(tenant_id)
-            # Woken while the claim ran: that look is still to come.
-            at = claim.counted_at + seconds
-            self._look_at[tenant_id] = min(self._look_at.get(tenant_id, at), at)
-            if self._look_at[tenant_id] == float("inf"):
-                del self._look_at[tenant_id]
+        self._plan(claim.next_in, claim.counted_at)
+        self._looked_at |= dict.fromkeys(claim.visited, claim.counted_at)
+        self._full -= claim.next_in.keys()
         self._full |= claim.full
         self._held_back |= claim.held_back
         for claimed in claim.claimed:
