@@ -6,6 +6,7 @@ import math
 import queue
 import random
 import secrets
+import sqlite3
 import threading
 import time
 from collections import deque
@@ -44,6 +45,9 @@ HEAD_START = 2.5
 
 TAKES = 0.5
 """Seconds kept, of those that a person waits, for what was begun, with all that shares its commit."""
+
+AT_ONCE = 0.01
+"""Seconds that are no wait any more: SQLite's pauses are no finer."""
 
 LONG = 0.5
 """Seconds of trying in vain from which on whoever waits in the queue is told, instead of being tried for as long again."""
@@ -94,6 +98,11 @@ class _Work:
     def hurried(self) -> bool:
         return self.answer_by < math.inf
 
+    @property
+    def since(self) -> float:
+        """The moment by which it has its place among what waits."""
+        return self.queued_at - HEAD_START if self.hurried else self.queued_at
+
 
 @dataclass(frozen=True, slots=True)
 class _Done:
@@ -125,6 +134,7 @@ class Database:
         self._connect_at, self._backoff = 0.0, Backoff(FIRST_PAUSE, LONGEST_PAUSE)  # by time.monotonic()
         self._away_at = 0.0  # by time.monotonic(): when the database was last tried in vain for long
         self._hurried: deque[_Work] = deque()
+        self._passing: deque[_Work] = deque()  # it passes locked rows by
         self._others: deque[_Work] = deque()
         self._bell: queue.SimpleQueue[bool] = (
             queue.SimpleQueue()
@@ -145,7 +155,8 @@ class Database:
         """Run a unit of work in a transaction and return its result once it is committed.
 
         Units that share a commit run in their `order`, which is the number of the row that they may wait for. So two
-        processes take rows in the same order, and never wait for each other.
+        processes take rows in the same order, and never wait for each other. What comes LAST takes its time, and shares
+        no commit with what a person waits for.
 
         `first` executes a unit's first statement, whose cursor `do` then gets beside the connection. To PostgreSQL those of
         all units that share a commit are sent before the first answer is read, so they cost one round trip together.
@@ -161,7 +172,7 @@ class Database:
         moment = time.monotonic()
         answer_by = math.inf if answer_within is None else moment + answer_within
         work = _Work(do, first, moment, moment + within, answer_by, order, repeatable, loop, loop.create_future())
-        (self._hurried if work.hurried else self._others).append(work)
+        (self._hurried if work.hurried else self._passing if order == LAST else self._others).append(work)
         self._bell.put(True)  # noqa: FBT003 - see there
         try:
             async with asyncio.timeout(answer_within):
@@ -176,26 +187,33 @@ class Database:
         await asyncio.to_thread(self._thread.join)
         self.engine.dispose()
 
-    def _next(self) -> _Work:
-        hurried, others = self._hurried, self._others
-        if hurried and (not others or hurried[0].queued_at - HEAD_START < others[0].queued_at):
-            return hurried.popleft()
-        return others.popleft()
+    def _queues(self, batch: list[_Work]) -> list[deque[_Work]]:
+        """Return the queues in which a unit waits that may share these ones' commit."""
+        hurried = any(work.hurried for work in batch)
+        passing = not hurried and any(work.order == LAST for work in batch)
+        queues = [*([] if passing else [self._hurried]), self._others, *([] if hurried else [self._passing])]
+        return [queue for queue in queues if queue]
+
+    def _next(self, batch: list[_Work]) -> _Work:
+        return min(self._queues(batch), key=lambda queue: queue[0].since).popleft()
 
     def _serve(self) -> None:
         more = self._bell.get()
         while more:
-            batch = [self._next()]
-            while more and len(batch) < SHARING and not self._bell.empty():
+            batch: list[_Work] = []
+            batch.append(self._next(batch))
+            while more and len(batch) < SHARING and not self._bell.empty() and self._queues(batch):
                 more = self._bell.get()
-                batch += [self._next()] if more else []
+                batch += [self._next(batch)] if more else []
             batch.sort(key=lambda work: work.order)
             moment = time.monotonic()
             late = [work for work in batch if self._is_late(work, moment)]
             _deliver([_Done(work, error=DatabaseUnavailableError("too busy to begin")) for work in late])
             done = self._survive([work for work in batch if not self._is_late(work, moment)])
-            if time.monotonic() > moment + LONG and any(
-                isinstance(one.error, DatabaseUnavailableError) for one in done
+            if (
+                time.monotonic() > moment + LONG
+                and done
+                and all(isinstance(one.error, DatabaseUnavailableError) for one in done)
             ):
                 self._away_at = time.monotonic()
             _deliver(done)
@@ -218,11 +236,22 @@ class Database:
         """Run units in one transaction; when one of them spoils it, each in a transaction of its own."""
         if not batch:
             return []
-        used = self._used
+        used, begun = self._used, time.monotonic()
         results, error = self._try(batch)
         if used and isinstance(error, _ConnectionLostError):
             # The server restarted, or closed what was idle, and nothing was committed: once more, on a new connection.
             results, error = self._try(batch)
+        given_up: list[_Done] = []
+        while batch and error is not None and _is_busy(error):
+            # The first of the waiting people waits no longer. That does not end the others' try.
+            over = max(time.monotonic() + AT_ONCE, min(self._waits_until(work, begun) for work in batch))
+            given_up += [_Done(work, error=error) for work in batch if self._waits_until(work, begun) <= over]
+            _deliver(given_up)  # now: who waits for it does not wait for the others
+            batch = [work for work in batch if self._waits_until(work, begun) > over]
+            results, error = self._try(batch, begun) if batch else ([], None)
+        return given_up + self._done(batch, results, error)
+
+    def _done(self, batch: list[_Work], results: list[Any], error: Exception | None) -> list[_Done]:
         if error is None:
             return [_Done(work, result) for work, result in zip(batch, results, strict=True)]
         if isinstance(error, CommitUnknownError) or _is_conflict(error):
@@ -247,11 +276,12 @@ class Database:
                 break
         return _Done(work, error=error)
 
-    def _try(self, batch: list[_Work]) -> tuple[list[Any], Exception | None]:
+    def _try(self, batch: list[_Work], begun: float | None = None) -> tuple[list[Any], Exception | None]:
         committing = False
+        waiting_since = time.monotonic() if begun is None else begun
         try:
             connection = self._connected()
-            self._wait_for_lock_until(min(work.answer_by for work in batch), connection)
+            self._wait_for_lock_until(min(self._waits_until(work, waiting_since) for work in batch), connection)
             with connection.begin() as transaction:
                 results = self._run_all(batch, transaction.connection)
                 committing = True
@@ -267,10 +297,13 @@ class Database:
         self._used = True
         return results, None
 
-    def _wait_for_lock_until(self, answer_by: float, connection: Connection) -> None:
+    def _waits_until(self, work: _Work, begun: float) -> float:
+        return min(begun + self._busy, work.answer_by - TAKES)
+
+    def _wait_for_lock_until(self, until: float, connection: Connection) -> None:
         """Let SQLite wait for another process's lock no longer than the first of the waiting people does."""
         if self._busy:
-            seconds = min(self._busy, max(answer_by - TAKES - time.monotonic(), 0.0))
+            seconds = max(until - time.monotonic(), 0.0)
             driver: Any = connection.connection.driver_connection
             driver.execute(f"PRAGMA busy_timeout={round(seconds * 1000)}")
 
@@ -342,6 +375,13 @@ def _is_conflict(error: Exception) -> bool:
     """Say whether another transaction was in the way: deadlock, lock or statement time-out, serialization (PostgreSQL)."""
     cause = getattr(error.__cause__, "orig", None) or error.__cause__
     return getattr(cause, "sqlstate", None) in ("40P01", "55P03", "40001", "57014")
+
+
+def _is_busy(error: Exception) -> bool:
+    """Say whether another process held SQLite's lock for as long as the first of those who wait may wait for it."""
+    cause = getattr(error.__cause__, "orig", None) or error.__cause__
+    code = getattr(cause, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY and not isinstance(error, CommitUnknownError)
 
 
 def _deliver(done: list[_Done]) -> None:

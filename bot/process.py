@@ -149,9 +149,11 @@ class Process:
 
     async def _database_answers(self) -> bool:
         try:
-            async with asyncio.timeout(READY_WITHIN):
-                await self._parts.database.run(lambda connection: connection.execute(sa.text("SELECT 1")).scalar())
-        except (DatabaseUnavailableError, TimeoutError):
+            # Somebody waits: else people would go first, for longer than that.
+            await self._parts.database.run(
+                lambda connection: connection.execute(sa.text("SELECT 1")).scalar(), answer_within=READY_WITHIN
+            )
+        except DatabaseUnavailableError:
             return False
         return True
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from conftest import Bot
+from postgres import until
 from sqlalchemy.engine import Connection
 
-from bot.db import LONG, Database, DatabaseUnavailableError
+from bot.db import LONG, TAKES, CommitUnknownError, Database, DatabaseUnavailableError
 from bot.schema import migrate_database
 
 
@@ -125,6 +126,50 @@ async def test_whoever_waited_for_a_long_try_in_vain_is_told_without_another(tmp
         assert ran == ["worker", "later"]
     finally:
         await database.close()
+
+
+async def test_who_has_waited_for_a_lock_long_enough_does_not_end_the_others_try(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'any.db'}"
+    migrate_database(url)
+    database = Database(url)
+    ran = []
+
+    async def ask(name: str, answer_within: float | None) -> None:
+        await database.run(lambda _: ran.append(name), answer_within=answer_within)
+
+    try:
+        await database.run(lambda _: None)
+        with locked(tmp_path / "any.db"):
+            first = asyncio.create_task(ask("first", TAKES + 0.2))
+            await until(lambda: database._bell.empty() and not database._hurried)
+            units = {
+                name: asyncio.create_task(ask(name, answer_within))
+                for name, answer_within in (("hurried", TAKES + 0.3), ("patient", 20.0), ("worker", None))
+            }
+            for impatient in (first, units["hurried"]):
+                with pytest.raises(DatabaseUnavailableError) as told:
+                    await impatient
+                assert not isinstance(told.value, CommitUnknownError), "it is known that nothing was written"
+        await asyncio.gather(units["patient"], units["worker"])
+        assert sorted(ran) == ["patient", "worker"]
+        await ask("next", 20.0)
+    finally:
+        await database.close()
+
+
+async def test_a_bot_that_many_people_use_is_ready(bot: Bot) -> None:
+    done = False
+
+    async def person() -> None:
+        while not done:
+            await bot.parts.database.run(lambda _: time.sleep(0.004), answer_within=20.0)
+
+    people = [asyncio.create_task(person()) for _ in range(60)]
+    try:
+        assert (await bot.process.ready())["database"]
+    finally:
+        done = True
+        await asyncio.gather(*people)
 
 
 async def _moment() -> None:

@@ -160,6 +160,38 @@ async def test_what_a_person_waits_for_goes_first(shared_database: str) -> None:
         await one.close()
 
 
+async def test_what_a_person_waits_for_does_not_share_a_commit_with_a_claim(shared_database: str) -> None:
+    migrate_database(_driver(shared_database))
+    one = Database(_driver(shared_database))
+    begun, all_queued = threading.Event(), threading.Event()
+    transactions: list[tuple[str, object]] = []
+
+    def first_unit(_: Connection) -> None:
+        begun.set()
+        all_queued.wait(10)
+
+    def unit(name: str) -> Callable[[Connection], None]:
+        return lambda connection: transactions.append((name, connection.get_transaction()))
+
+    try:
+        first = asyncio.create_task(one.run(first_unit))
+        await until(begun.is_set)
+        units = [
+            asyncio.create_task(one.run(unit("claim"), order=LAST)),
+            asyncio.create_task(one.run(unit("settle"), order=7)),
+            asyncio.create_task(one.run(unit("person"), answer_within=10.0)),
+        ]
+        await asyncio.sleep(0)  # all are queued now
+        all_queued.set()
+        await asyncio.gather(first, *units)
+        (person, settle, claim) = transactions
+        assert [person[0], settle[0], claim[0]] == ["person", "settle", "claim"]
+        assert person[1] is settle[1], "a claim does not keep others from sharing"
+        assert person[1] is not claim[1]
+    finally:
+        await one.close()
+
+
 async def test_a_spoilt_unit_does_not_spoil_the_first_statements_sent_with_it(postgresql: str) -> None:
     one = Database(_driver(postgresql))
     begun, all_queued = threading.Event(), threading.Event()
