@@ -31,6 +31,9 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 """Seconds at most between tries to connect to a server that is away: whoever waits meanwhile is told so at once."""
 
+LOCK_TIMEOUT = "55P03"
+"""PostgreSQL's code for a row that another process held for too long."""
+
 SHUTTING_DOWN = ("57P01", "57P02", "57P03")
 """PostgreSQL's codes for a session that its server ends; the socket may still look open at that moment."""
 
@@ -45,6 +48,9 @@ HEAD_START = 2.5
 
 TAKES = 0.5
 """Seconds kept, of those that a person waits, for what was begun, with all that shares its commit."""
+
+APART_FOR = 5.0
+"""Seconds for which people's units share no commit with others', after these waited in vain for another process's row."""
 
 AT_ONCE = 0.01
 """Seconds that are no wait any more: SQLite's pauses are no finer."""
@@ -133,6 +139,7 @@ class Database:
         self._used = False  # it has carried a transaction: when it is lost, the server may well be there
         self._connect_at, self._backoff = 0.0, Backoff(FIRST_PAUSE, LONGEST_PAUSE)  # by time.monotonic()
         self._away_at = 0.0  # by time.monotonic(): when the database was last tried in vain for long
+        self._apart_until = 0.0  # by time.monotonic()
         self._hurried: deque[_Work] = deque()
         self._passing: deque[_Work] = deque()  # it passes locked rows by
         self._others: deque[_Work] = deque()
@@ -189,10 +196,20 @@ class Database:
 
     def _queues(self, batch: list[_Work]) -> list[deque[_Work]]:
         """Return the queues in which a unit waits that may share these ones' commit."""
-        hurried = any(work.hurried for work in batch)
-        passing = not hurried and any(work.order == LAST for work in batch)
-        queues = [*([] if passing else [self._hurried]), self._others, *([] if hurried else [self._passing])]
-        return [queue for queue in queues if queue]
+        if not batch:
+            may = [self._hurried, self._others, self._passing]
+        elif any(work.hurried for work in batch):
+            may = [self._hurried] if self._is_apart else [self._hurried, self._others]
+        elif self._is_apart or any(work.order == LAST for work in batch):
+            may = [self._others, self._passing]
+        else:
+            may = [self._hurried, self._others, self._passing]
+        return [queue for queue in may if queue]
+
+    @property
+    def _is_apart(self) -> bool:
+        """Whether somebody held a row for long just now: then people do not share what may wait for it."""
+        return time.monotonic() < self._apart_until
 
     def _next(self, batch: list[_Work]) -> _Work:
         return min(self._queues(batch), key=lambda queue: queue[0].since).popleft()
@@ -213,7 +230,7 @@ class Database:
             if (
                 time.monotonic() > moment + LONG
                 and done
-                and all(isinstance(one.error, DatabaseUnavailableError) for one in done)
+                and all(isinstance(one.error, DatabaseUnavailableError) and not _is_conflict(one.error) for one in done)
             ):
                 self._away_at = time.monotonic()
             _deliver(done)
@@ -255,17 +272,29 @@ class Database:
         if error is None:
             return [_Done(work, result) for work, result in zip(batch, results, strict=True)]
         if isinstance(error, CommitUnknownError) or _is_conflict(error):
-            return [self._again(work, error) for work in batch]
+            if getattr(_cause(error), "sqlstate", None) == LOCK_TIMEOUT:
+                self._apart_until = time.monotonic() + APART_FOR
+            return [self._again(work, error) for work in sorted(batch, key=lambda work: not work.hurried)]
         if len(batch) > 1 and not isinstance(error, DatabaseUnavailableError):
             return [done for work in batch for done in self._run_batch([work])]
         return [_Done(work, error=error) for work in batch]
 
     def _again(self, work: _Work, error: Exception) -> _Done:
-        """Try anew what another transaction was in the way of, or once more what may be repeated after a lost commit."""
+        """Try anew what another transaction was in the way of, or once more what may be repeated after a lost commit.
+
+        It is told at once: whoever waits for it does not wait for the others.
+        """
+        done = self._tried_again(work, error)
+        _deliver([done])
+        return done
+
+    def _tried_again(self, work: _Work, error: Exception) -> _Done:
         if isinstance(error, CommitUnknownError):
             results, second = self._try([work]) if work.repeatable else ([], error)
             return _Done(work, results[0]) if second is None else _Done(work, error=error)
         for tries in range(CONFLICT_TRIES):
+            if self._hurried and not work.hurried:
+                break  # whoever asked comes again; people wait 3 s
             if tries:  # apart from the other side, which may be trying again at this very moment too
                 time.sleep(random.random() * CONFLICT_PAUSE)  # noqa: S311 - jitter
             results, second = self._try([work])
@@ -371,16 +400,19 @@ class _ConnectionLostError(DatabaseUnavailableError):
     """Nothing was written, for the connection broke."""
 
 
+def _cause(error: Exception) -> BaseException | None:
+    """Return what the driver raised."""
+    return getattr(error.__cause__, "orig", None) or error.__cause__
+
+
 def _is_conflict(error: Exception) -> bool:
     """Say whether another transaction was in the way: deadlock, lock or statement time-out, serialization (PostgreSQL)."""
-    cause = getattr(error.__cause__, "orig", None) or error.__cause__
-    return getattr(cause, "sqlstate", None) in ("40P01", "55P03", "40001", "57014")
+    return getattr(_cause(error), "sqlstate", None) in ("40P01", LOCK_TIMEOUT, "40001", "57014")
 
 
 def _is_busy(error: Exception) -> bool:
     """Say whether another process held SQLite's lock for as long as the first of those who wait may wait for it."""
-    cause = getattr(error.__cause__, "orig", None) or error.__cause__
-    code = getattr(cause, "sqlite_errorcode", None)
+    code = getattr(_cause(error), "sqlite_errorcode", None)
     return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY and not isinstance(error, CommitUnknownError)
 
 

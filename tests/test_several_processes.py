@@ -19,7 +19,7 @@ from test_limit import assert_within_the_limit, numbered
 from bot.activities.acceptance import Acceptance
 from bot.activities.store import PASSED_BY, Outbox
 from bot.activities.submission import Submission
-from bot.db import LAST, SHARING, Database
+from bot.db import LAST, SHARING, Database, DatabaseUnavailableError
 from bot.encryption import Keyring
 from bot.schema import migrate_database
 from bot.tenants.directory import Directory, Scope
@@ -294,6 +294,8 @@ async def test_a_ticket_has_one_call_at_a_time_although_an_earlier_acceptance_is
         directory = Directory(slow, keyring)
         await directory.add(Tenant("acme", "https://a.leadsquared.com", "1", "k" * 20, "s" * 20, 25))
         await directory.map("acme", Scope(team_id=TEAM))
+        tenant_id = (await directory.get("acme", keys=False)).id
+        assert tenant_id is not None
         before = asyncio.create_task(slow.run(first_unit))
         await until(begun.is_set)
         earlier = asyncio.create_task(Acceptance(slow, keyring).accept(asked[0]))
@@ -304,10 +306,10 @@ async def test_a_ticket_has_one_call_at_a_time_although_an_earlier_acceptance_is
         await is_stored_uncommitted()
 
         await Acceptance(quick, keyring).accept(asked[1])
-        assert [claimed.delivery.text for claimed in (await second.claim()).claimed] == ["number 1"]
+        assert [claimed.delivery.text for claimed in (await second.claim([tenant_id])).claimed] == ["number 1"]
         commit.set()
         await asyncio.gather(earlier, beside)
-        assert (await first.claim()).claimed == (), "the later one is on its way"
+        assert (await first.claim([tenant_id])).claimed == (), "the later one is on its way"
     finally:
         commit.set()
         await slow.close()
@@ -325,3 +327,36 @@ async def test_what_somebody_once_listened_to_is_not_kept_for_ever(postgresql: s
         assert not driver._notifies_backlog
     finally:
         await one.close()
+
+
+async def test_who_waits_for_a_locked_row_makes_way_for_people(postgresql: str) -> None:
+    url = _driver(postgresql)
+    migrate_database(url)
+    one = Database(url)
+    change = sa.text("UPDATE things SET changed = changed + 1")
+    with psycopg.connect(postgresql) as foreign:
+        foreign.execute("CREATE TABLE things AS SELECT 0 AS changed")
+        foreign.commit()
+        foreign.execute("SELECT * FROM things FOR UPDATE")
+
+        async def settles() -> None:
+            while True:
+                try:
+                    await one.run(lambda connection: connection.execute(change), order=7)
+                except DatabaseUnavailableError:
+                    await asyncio.sleep(0.5)
+                else:
+                    return
+
+        try:
+            waiting = [asyncio.create_task(settles()) for _ in range(4)]
+            for _ in range(12):
+                assert (
+                    await one.run(lambda connection: connection.scalar(sa.select(1)), within=1.5, answer_within=2.0)
+                    == 1
+                )
+                await asyncio.sleep(0.2)
+            foreign.rollback()
+            await asyncio.wait_for(asyncio.gather(*waiting), 10)
+        finally:
+            await one.close()
