@@ -195,7 +195,7 @@ app.command("map", hidden=True)(map_)
 
 @keys_app.command("rotate")
 def rotate() -> None:
-    """Encrypt all that is stored anew with the newest of ENCRYPTION_KEYS, while the bot runs; it can be repeated."""
+    """Encrypt all that is stored anew with the first of ENCRYPTION_KEYS, while the bot runs; it can be repeated."""
     from bot.keys import generated_secret
     from bot.rotation import by_hand, problems_of, renew_all, summary
 
@@ -203,7 +203,7 @@ def rotate() -> None:
     if not settings.encryption_keys:
         _exit([by_hand(generated_secret(settings))])
     rotation = _with_database(settings, renew_all)
-    print("\n".join(summary(rotation)))
+    print("\n".join(summary(rotation, len(settings.encryption_keys))))
     problems = problems_of(rotation, generated_secret(settings))
     for problem in problems:
         print(problem, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""All that is stored, encrypted anew with the newest of ENCRYPTION_KEYS, while the bot goes on."""
+"""All that is stored, encrypted anew with the first of ENCRYPTION_KEYS, while the bot goes on."""
 
 import asyncio
 import time
@@ -48,7 +48,7 @@ class Unreadable:
 class Pass:
     """What one look at everything found, in values: a tenant has two, an activity up to three.
 
-    `outdated` were encrypted with an earlier secret; `renewed` of these are encrypted anew, the others changed meanwhile.
+    `outdated` were not encrypted with the first secret; `renewed` of these are encrypted anew, the others changed meanwhile.
     """
 
     values: int = 0
@@ -59,7 +59,7 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What became of it. `late` were encrypted with an earlier secret after this had begun."""
+    """What became of it. `late` were encrypted with another secret than the first after this had begun."""
 
     values: int
     renewed: int
@@ -111,9 +111,9 @@ ENCRYPTED = (
 
 
 async def renew_all(database: Database, keyring: Keyring) -> Rotation:
-    """Encrypt what is stored with the newest secret, then look whether anything was not.
+    """Encrypt what is stored with the first secret, then look whether anything was not.
 
-    It can be stopped at any moment and begun anew: what is encrypted with the newest secret already is left alone.
+    It can be stopped at any moment and begun anew: what is encrypted with the first secret already is left alone.
     """
     first = await _look(database, keyring)
     second = await _look(database, keyring) if first.outdated else Pass(first.values, unreadable=first.unreadable)
@@ -167,29 +167,41 @@ def by_hand(generated: Path | None) -> str:
     old = f"the text of {generated}" if generated is not None else "the old one"
     return (
         "ENCRYPTION_KEYS: not set; there is nothing to rotate to. Set it to a new secret, a comma, and "
-        f"{old}; restart every process of the bot; then run this again (README.md: Change the secret)"
+        f"{old}; restart the bot; then run this again. With several processes of the bot, first the other way round, the new "
+        "one last, and restart them all (README.md: Change the secret)"
     )
 
 
-def summary(rotation: Rotation) -> list[str]:
-    """Say what was done, and what follows from it."""
+def summary(rotation: Rotation, secrets: int) -> list[str]:
+    """Say what was done, and what follows from it. `secrets` is how many stand in ENCRYPTION_KEYS."""
+    if not rotation.values:
+        return ["Nothing that is stored is encrypted: there was nothing to do, and no secret was put to the test."]
     readable = rotation.values - rotation.unreadable.tenants - rotation.unreadable.activities
-    done = f"Encrypted anew with the newest secret: {rotation.renewed:,} of {rotation.values:,} values."
+    done = f"Encrypted anew with the first of ENCRYPTION_KEYS: {rotation.renewed:,} of {rotation.values:,} values."
     if rotation.late:
         return [done]
-    kept = f"All {readable:,} values that can be read are encrypted with the newest secret"
+    kept = f"All {readable:,} values that can be read are encrypted with the first of ENCRYPTION_KEYS"
     if readable < rotation.values:
         return [done, f"{kept}; but see below before a secret is removed."]
-    return [done, f"{kept}: the older ones may be removed from ENCRYPTION_KEYS now, in every process."]
+    if secrets == 1:
+        return [done, f"{kept}, which is the only one."]
+    if rotation.renewed:
+        return [done, f"{kept}: those after it may be removed now, in every process."]
+    return [
+        done,
+        f"{kept} already, and the others were needed for none of them. Is the first one your new secret? Then remove the "
+        "others, in every process. Is it the old one? Then keep it, put the new one in front of it in every process, restart "
+        "them, and run this again.",
+    ]
 
 
 def problems_of(rotation: Rotation, generated: Path | None) -> list[str]:
-    """Say why the older secrets must stay, a line each; nothing when they may go."""
+    """Say why the other secrets must stay, a line each; nothing when they may go."""
     problems = []
     if rotation.late:
         problems.append(
-            f"ENCRYPTION_KEYS: {rotation.late:,} values were encrypted with an older secret while this ran: a process of the bot "
-            "does not have the newest one in front yet; give it the same ENCRYPTION_KEYS, restart it, and run this again"
+            f"ENCRYPTION_KEYS: {rotation.late:,} values were encrypted with another secret than the first while this ran: a "
+            "process of the bot does not have that one in front yet; give it the same ENCRYPTION_KEYS, restart it, and run this again"
         )
     unreadable = rotation.unreadable
     counts = {"keys of tenants": unreadable.tenants, "values of activities": unreadable.activities}

@@ -193,13 +193,14 @@ async def test_secrets_are_changed_under_load_and_the_rotation_is_killed_twice(
                 await killed_at(reached, stored, cwd=tmp_path, variables=both)
             ended = await run_beside("keys", "rotate", cwd=tmp_path, variables=both)
         assert (ended.status, ended.err) == (0, "")
-        assert "may be removed from ENCRYPTION_KEYS now" in ended.out
+        assert "those after it may be removed now" in ended.out
         await support.answered()
         await stopped(web, worker)
     assert [value for value in stored.all() if not reads(NEW, value)] == []
     again = await run_beside("keys", "rotate", cwd=tmp_path, variables=new)
     assert (again.status, again.err) == (0, "")
-    assert f"newest secret: 0 of {len(stored.all()):,} values" in again.out
+    assert f"the first of ENCRYPTION_KEYS: 0 of {len(stored.all()):,} values" in again.out
+    assert "the only one" in again.out
 
     with serving("run", cwd=tmp_path, variables=new) as web:
         await serve(web, slack)
@@ -249,7 +250,7 @@ async def test_a_process_that_still_writes_with_the_old_secret_is_noticed(
         assert await slack.command("143 late", channel="C0SUPPORT", person="U0ANNA") is None
         assert await rotation.ended() == 1
 
-    assert "with an older secret while this ran" in rotation.log
+    assert "with another secret than the first while this ran" in rotation.log
     assert "may be removed" not in rotation.log
     assert [value for value in stored.all() if not reads(NEW, value)] == [], "encrypted anew all the same"
 
@@ -305,7 +306,7 @@ def test_what_cannot_be_read_stays_as_it_is_until_its_secret_is_added_back(
 
     ended = rotated(url, NEW, OLD, cwd=tmp_path)
     assert ended.status == 1
-    assert "Encrypted anew with the newest secret: 2 of 9 values" in ended.out
+    assert "Encrypted anew with the first of ENCRYPTION_KEYS: 2 of 9 values" in ended.out
     (problem,) = ended.problems
     for words in (
         "2 keys of tenants",
@@ -321,8 +322,34 @@ def test_what_cannot_be_read_stays_as_it_is_until_its_secret_is_added_back(
 
     mended = rotated(url, NEW, OLD, LOST, cwd=tmp_path)
     assert (mended.status, mended.err) == (0, "")
-    assert "may be removed from ENCRYPTION_KEYS now" in mended.out
+    assert "those after it may be removed now" in mended.out
     assert all(reads(NEW, value) for value in stored.all())
+
+
+# -- what follows from it, in words
+
+
+def test_before_the_secrets_change_places_nobody_is_told_that_one_may_go(
+    url: str, stored: Stored, tmp_path: Path
+) -> None:
+    stored.put([settled(1, Keyring([OLD]))])
+    before = stored.all()
+    ended = rotated(url, OLD, NEW, cwd=tmp_path)
+
+    assert (ended.status, ended.err) == (0, "")
+    assert "encrypted with the first of ENCRYPTION_KEYS already" in ended.out
+    assert "put the new one in front of it" in ended.out
+    assert "newest" not in ended.out
+    assert "may be removed" not in ended.out
+    assert stored.all() == before
+
+
+def test_where_nothing_is_stored_no_secret_is_said_to_be_needless(url: str, stored: Stored, tmp_path: Path) -> None:
+    assert stored.all() == []
+    ended = rotated(url, NEW, OLD, cwd=tmp_path)
+    assert (ended.status, ended.err) == (0, "")
+    assert "Nothing that is stored is encrypted" in ended.out
+    assert "remove" not in ended.out
 
 
 def test_a_damaged_value_is_told_apart_from_one_whose_secret_is_missing(
@@ -355,6 +382,7 @@ def test_the_generated_secret_is_left_by_hand_and_the_refusal_says_how(tmp_path:
     assert (refused.status, refused.out) == (2, "")
     (problem,) = refused.problems
     assert f"the text of {tmp_path / KEY_FILE}" in problem
+    assert "With several processes of the bot, first the other way round" in problem
     assert generated not in refused.said
     assert stored.all() == before
 
