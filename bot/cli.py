@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -239,11 +240,21 @@ def _serve(*, surface: bool) -> None:
     except UnusableSecretError as error:
         _exit([str(error)])
     except CannotListenError as error:
-        port = DEFAULT_PORT if settings.port is None else settings.port
-        if error.cause.errno in (errno.EADDRINUSE, errno.EACCES):
-            reason = os.strerror(error.cause.errno)
-            _exit([f"PORT: the bot cannot listen on {settings.bind_host}:{port} ({reason}); choose another PORT"])
-        _exit([f"HOST: the bot cannot listen on {settings.bind_host} ({error}); name an address of this machine"])
+        _exit([_cannot_listen(settings, error.cause)])
+
+
+def _cannot_listen(settings: Settings, cause: OSError) -> str:
+    port = DEFAULT_PORT if settings.port is None else settings.port
+    if cause.errno in (errno.EADDRINUSE, errno.EACCES):
+        reason = os.strerror(cause.errno)
+        return f"PORT: the bot cannot listen on {settings.bind_host}:{port} ({reason}); choose another PORT"
+    if isinstance(cause, socket.gaierror):
+        reason = "no such name is known"
+    elif cause.errno == errno.EADDRNOTAVAIL:
+        reason = "this machine has no such address"
+    else:
+        reason = os.strerror(cause.errno) if cause.errno else str(cause)
+    return f"HOST: the bot cannot listen on {settings.bind_host} ({reason}); name an address of this machine, such as 127.0.0.1"
 
 
 def _migrate(settings: Settings) -> bool:

@@ -187,12 +187,10 @@ def summary(rotation: Rotation, secrets: int) -> list[str]:
         return [done, f"{kept}, which is the only one."]
     if rotation.renewed:
         return [done, f"{kept}: those after it may be removed now, in every process."]
-    return [
-        done,
-        f"{kept} already, and the others were needed for none of them. Is the first one your new secret? Then remove the "
-        "others, in every process. Is it the old one? Then keep it, put the new one in front of it in every process, restart "
-        "them, and run this again.",
-    ]
+    idle = f"{kept} already, and the others were needed for none of them."
+    new = "Is the first one your new secret? Then remove the others, in every process."
+    old = "Is it the old one? Then keep it, put the new one in front of it in every process, restart them, and run this again."
+    return [done, f"{idle} {new} {old}"]
 
 
 def problems_of(rotation: Rotation, generated: Path | None) -> list[str]:

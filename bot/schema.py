@@ -1,5 +1,6 @@
 """Whether the database has the schema that this code expects, and how it gets it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -90,7 +91,21 @@ def _newer(found: str) -> SchemaError:
 
 def _unusable(engine: Engine, error: sa.exc.DBAPIError) -> SchemaError:
     reason = " ".join(str(error.orig).split())
-    place = engine.url.render_as_string(hide_password=True)
-    return SchemaError(
-        f"DATABASE_URL: {place} cannot be used ({reason}); check the address, that the server runs, and who may write"
-    )
+    # As an admin writes it, not as SQLAlchemy does.
+    place = engine.url.render_as_string(hide_password=True).replace("postgresql+psycopg://", "postgres://", 1)
+    return SchemaError(f"DATABASE_URL: {place} cannot be used ({reason}); {_mend(engine.url, reason)}")
+
+
+def _mend(url: sa.URL, reason: str) -> str:
+    """Say what to do about a driver's reason. It has no code while a connection is being made; so its words are looked at."""
+    if url.get_backend_name() == "sqlite":
+        return "check the path, and who may write there"
+    if re.search(r'database "[^"]*" does not exist', reason):
+        return (
+            f"make the database: createdb -h {url.host or 'HOST'} -U ADMIN -O {url.username or 'USER'} {url.database}"
+        )
+    if "permission denied" in reason:
+        return f"let {url.username or 'the user'} make tables there, best as the database's owner"
+    if re.search(r'role "[^"]*" does not exist|authentication failed|no password supplied|pg_hba', reason):
+        return "check the user and the password in it, and whom the server lets in"
+    return "check the address, and that the server runs there"

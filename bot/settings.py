@@ -1,7 +1,7 @@
 """Every environment variable, read once into one frozen object."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -16,7 +16,7 @@ from bot.tenants.tenant import check_key, check_org_id
 DEFAULT_PORT = 3000
 LEASE_MARGIN = 5.0
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+Port = Annotated[int | None, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     encryption_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
 
     host: str | None = None
-    port: Port | None = None
+    port: Port = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
 
@@ -138,8 +138,13 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _database(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not _is_database_url(value.get_secret_value()):
+        if value is None:
+            return None
+        if not _is_database_url(value.get_secret_value()):
             raise ValueError("use postgres://user:password@host/name, or sqlite:///path/to/file.db")
+        if not make_url(value.get_secret_value()).database:
+            # The driver would take the user's name for it, and with no user either, the system account's.
+            raise ValueError("names no database; write its name at the end: postgres://user:password@host/name")
         return value
 
     @model_validator(mode="after")
@@ -227,7 +232,25 @@ def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Set
 def _line(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     name = ".".join(str(part) for part in problem["loc"][:1]).upper()
     message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] != "value_error" and name.lower() in Settings.model_fields:
+        message = f"must be {_allowed(name.lower())}"
     return f"{name}: {message}" if name else message
+
+
+def _allowed(name: str) -> str:
+    """Say in words what a setting may be."""
+    field = Settings.model_fields[name]
+    if field.annotation is bool:
+        return "true or false"
+    if get_origin(field.annotation) is Literal:
+        *others, last = get_args(field.annotation)
+        return f"{', '.join(others)} or {last}"
+    kind = "a number" if field.annotation is float else "a whole number"
+    lowest, above, highest = (
+        next((getattr(bound, which) for bound in field.metadata if hasattr(bound, which)), None)
+        for which in ("ge", "gt", "le")
+    )
+    return f"{kind} {f'from {lowest:g}' if above is None else f'above {above:g}, up'} to {highest:g}"
 
 
 def _contradictions(settings: Settings) -> list[str]:

@@ -1,7 +1,6 @@
 """The files beside the code say what the code says."""
 
 import importlib
-import json
 import re
 import shlex
 import tomllib
@@ -11,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from faults import server
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from postgres import BOT, ROOT, Task, run_all
@@ -22,7 +22,6 @@ from bot.slack.modals import CALLBACK
 from bot.slack.views import COMMAND
 
 MANIFEST = ROOT / "manifest.yml"
-SCHEMA = ROOT.parent / "shared" / "slack-manifest.schema.json"
 REQUIREMENTS = ["requirements.txt", "requirements-dev.txt"]
 
 
@@ -47,10 +46,106 @@ def manifest(variant: str) -> dict[str, Any]:
     return read
 
 
-@pytest.mark.skipif(not SCHEMA.exists(), reason="Slack's manifest schema is not beside this repository")
+def of(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    """An object that holds these and nothing else."""
+    return {"type": "object", "additionalProperties": False, "required": list(required), "properties": properties}
+
+
+def words(least: int, most: int, **more: Any) -> dict[str, Any]:
+    return {"type": "string", "minLength": least, "maxLength": most, **more}
+
+
+def several(item: dict[str, Any], most: int) -> dict[str, Any]:
+    return {"type": "array", "items": item, "minItems": 1, "maxItems": most, "uniqueItems": True}
+
+
+FLAG = {"type": "boolean"}
+ADDRESS = words(9, 3000, pattern="^https://")
+# As far as this app goes: https://docs.slack.dev/reference/app-manifest
+SLACK_TAKES = of(
+    ("display_information",),
+    display_information=of(
+        ("name",),
+        name=words(1, 35),
+        description=words(1, 140),
+        background_color=words(4, 7, pattern="^#([0-9a-fA-F]{3}){1,2}$"),
+    ),
+    features=of(
+        app_home=of(home_tab_enabled=FLAG, messages_tab_enabled=FLAG, messages_tab_read_only_enabled=FLAG),
+        bot_user=of(("display_name",), display_name=words(1, 80), always_online=FLAG),
+        shortcuts=several(
+            of(
+                ("name", "type", "callback_id", "description"),
+                name=words(1, 24),
+                type={"enum": ["message", "global"]},
+                callback_id=words(1, 255),
+                description=words(1, 150),
+            ),
+            10,
+        ),
+        slash_commands=several(
+            of(
+                ("command", "description"),
+                command=words(2, 32, pattern="^/"),
+                url=ADDRESS,
+                description=words(1, 2000),
+                usage_hint=words(1, 1000),
+                should_escape=FLAG,
+            ),
+            50,
+        ),
+    ),
+    oauth_config=of(scopes=of(bot=several(words(1, 50), 255))),
+    settings=of(
+        interactivity=of(("is_enabled",), is_enabled=FLAG, request_url=ADDRESS),
+        org_deploy_enabled=FLAG,
+        socket_mode_enabled=FLAG,
+        token_rotation_enabled=FLAG,
+    ),
+)
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_manifest_is_valid_by_slacks_schema(variant: str) -> None:
-    jsonschema.validate(manifest(variant), json.loads(SCHEMA.read_text()))
+def test_the_manifest_has_the_shape_and_the_lengths_that_slack_takes(variant: str) -> None:
+    jsonschema.validate(manifest(variant), SLACK_TAKES)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("name: Record in LeadSquared", "name: Record it in LeadSquared"),
+        ("type: message", "type: messages"),
+        ("should_escape: true", "should_escape: maybe"),
+        ("callback_id:", "callback:"),
+        ("command: /portal-activity", "command: portal-activity"),
+        ("# url: https:", "url: http:"),
+    ],
+)
+def test_a_manifest_that_slack_would_not_take_is_found(right: str, wrong: str) -> None:
+    assert right in for_socket_mode()
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(for_socket_mode().replace(right, wrong, 1)), SLACK_TAKES)
+
+
+# -- .ci/run
+
+
+def test_ci_says_that_it_is_ci_before_it_tests() -> None:
+    assert "export CI=1" in (ROOT / ".ci" / "run").read_text().partition("make test\n")[0]
+
+
+@pytest.mark.parametrize(("ci", "ends"), [(True, pytest.fail.Exception), (False, pytest.skip.Exception)])
+def test_what_is_not_there_fails_in_ci_and_is_skipped_elsewhere(
+    ci: bool,  # noqa: FBT001 - a parameter of the table
+    ends: type[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    if ci:
+        monkeypatch.setenv("CI", "1")
+    monkeypatch.setattr(server, "_programs", lambda: None)
+    with pytest.raises(ends, match="initdb"), server.own_server():
+        pass
 
 
 def test_the_manifest_asks_for_the_scopes_that_check_looks_for_and_no_more() -> None:

@@ -54,21 +54,24 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
         ("ENCRYPTION_KEYS", f"{' ' * 40}short{' ' * 40}", "at least 32 characters"),
         ("LEADSQUARED_ALLOWED_HOSTS", "https://crm.example.com", "not a host name or a pattern"),
         ("LEADSQUARED_ALLOWED_HOSTS", "*.leadsquared.com,*", "not a host name or a pattern"),
-        ("PORT", "abc", "integer"),
-        ("PORT", "65536", "less than or equal to 65535"),
-        ("PORT", "-1", "greater than or equal to 0"),
-        ("LOG_LEVEL", "loud", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
-        ("LOG_FORMAT", "xml", "'console' or 'json'"),
-        ("RETRY_FOR", "0", "greater than 0"),
-        ("RETRY_FOR", "nan", "less than or equal to 86400"),
-        ("LEADSQUARED_READ_TIMEOUT", "inf", "less than or equal to 86400"),
-        ("LEADSQUARED_CONNECT_TIMEOUT", "-1", "greater than 0"),
-        ("LEASE", "4", "greater than or equal to 5"),
+        ("PORT", "abc", "must be a whole number from 0 to 65535"),
+        ("PORT", "65536", "must be a whole number from 0 to 65535"),
+        ("PORT", "-1", "must be a whole number from 0 to 65535"),
+        ("LOG_LEVEL", "loud", "must be DEBUG, INFO, WARNING or ERROR"),
+        ("LOG_FORMAT", "xml", "must be console or json"),
+        ("RETRY_FOR", "0", "must be a number above 0, up to 86400"),
+        ("RETRY_FOR", "nan", "must be a number above 0, up to 86400"),
+        ("LEADSQUARED_READ_TIMEOUT", "inf", "up to 86400"),
+        ("LEADSQUARED_LOOK_AFTER_UNKNOWN", "perhaps", "must be true or false"),
+        ("SLACK_SOCKET_CONNECTIONS", "2.5", "must be a whole number from 1 to 10"),
+        ("SLACK_SOCKET_CONNECTIONS", "11", "must be a whole number from 1 to 10"),
+        ("LEADSQUARED_CONNECT_TIMEOUT", "soon", "must be a number above 0, up to 86400"),
+        ("LEASE", "4", "must be a number from 5 to 3600"),
         ("DATABASE_URL", "sqlite:///:memory:", "sqlite:///path/to/file.db"),
         ("DATABASE_URL", "sqlite://", "sqlite:///path/to/file.db"),
         ("LEASE", "24", "must be 25 or more"),
-        ("SHUTDOWN_GRACE", "2", "greater than or equal to 3"),
-        ("POLL_INTERVAL", "0", "greater than or equal to 0.1"),
+        ("SHUTDOWN_GRACE", "2", "must be a number from 3 to 300"),
+        ("POLL_INTERVAL", "0", "must be a number from 0.1 to 300"),
     ],
 )
 def test_each_wrong_setting_is_a_line_with_the_variables_name_and_the_mend(name: str, value: str, mend: str) -> None:
@@ -177,6 +180,20 @@ def test_the_database_is_spelt_as_sqlalchemy_wants_it(url: str, as_sqlalchemy_sp
 def test_a_database_without_slashes_is_refused_here_and_not_with_a_traceback_later(url: str) -> None:
     lines = problems_of(DATABASE_URL=url, ENCRYPTION_KEYS=KEY)
     assert lines[0].startswith("DATABASE_URL: ")
+
+
+@pytest.mark.parametrize(
+    "url", ["postgres://", "postgres:///", "postgresql://db.example", "postgres://bot:hunter2@db.example:5432/"]
+)
+def test_an_address_that_names_no_database_is_refused_and_not_left_to_the_driver(url: str) -> None:
+    (line,) = problems_of(DATABASE_URL=url, ENCRYPTION_KEYS=KEY)
+    assert line == "DATABASE_URL: names no database; write its name at the end: postgres://user:password@host/name"
+
+
+def test_no_setting_is_refused_in_the_librarys_words() -> None:
+    lines = problems_of(**{name.upper(): "\x01" for name in Settings.model_fields})
+    assert len(lines) > 10
+    assert [line for line in lines if "nput should" in line or not line.partition(":")[0].isupper()] == []
 
 
 def test_the_sqlite_file_lies_in_the_data_folder() -> None:

@@ -1,6 +1,7 @@
 """How processes start, what keeps them from it, and how they stop."""
 
 import asyncio
+import secrets
 import socket
 import sqlite3
 import stat
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
 import pytest
 from aiohttp import web
 from conftest import ACCOUNT, ENCRYPTION_KEY, workspace
 from postgres import BOT, Ended, Serving, Task, database, run, run_all, serving, until
+from psycopg import sql
 
 from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
 from bot.playground.slack import BOT_TOKEN, SIGNING_SECRET, SlackStandIn
@@ -55,16 +58,16 @@ EVERY_VARIABLE_WRONG = {
     "SLACK_APP_TOKEN": ("xoxb-secret-of-a-bot", "must start with xapp-"),
     "SLACK_API_URL": ("slack.com/api", "https://slack.com/api/"),
     "LEADSQUARED_ALLOWED_HOSTS": ("*.leadsquared.com, not a host", "not a host name"),
-    "LEADSQUARED_CONNECT_TIMEOUT": ("0", "greater than 0"),
-    "LEADSQUARED_READ_TIMEOUT": ("soon", "number"),
+    "LEADSQUARED_CONNECT_TIMEOUT": ("0", "must be a number above 0"),
+    "LEADSQUARED_READ_TIMEOUT": ("soon", "must be a number above 0"),
     "DATABASE_URL": (f"mysql://bot:{PASSWORD}@db/bot", "postgres://"),
     "ENCRYPTION_KEYS": (f"{ENCRYPTION_KEY},secret-too-short", "at least 32 characters"),
     "PORT": ("70000", "65535"),
     "LOG_LEVEL": ("LOUD", "DEBUG"),
     "LOG_FORMAT": ("xml", "json"),
-    "RETRY_FOR": ("-1", "greater than 0"),
-    "LEASE": ("1", "greater than or equal to 5"),
-    "SHUTDOWN_GRACE": ("0", "greater than or equal to 3"),
+    "RETRY_FOR": ("-1", "must be a number above 0"),
+    "LEASE": ("1", "must be a number from 5 to 3600"),
+    "SHUTDOWN_GRACE": ("0", "must be a number from 3 to 300"),
     "POLL_INTERVAL": ("0", "0.1"),
 }
 
@@ -109,7 +112,7 @@ WRONG = {
     ),
     "PostgreSQL that is not there": Wrong(
         SLACK | KEYS | {"DATABASE_URL": f"postgres://bot:{PASSWORD}@127.0.0.1:1/bot"},
-        [("DATABASE_URL: ", "check the address, that the server runs")],
+        [("DATABASE_URL: ", "check the address, and that the server runs")],
     ),
     "an address with a wrong port": Wrong(
         SLACK | KEYS | {"DATABASE_URL": f"postgres://bot:{PASSWORD}@127.0.0.1:port/bot"},
@@ -129,7 +132,12 @@ WRONG = {
         [("DATABASE_URL: ", "file is not a database")],
         files={"bad.db": b"These are not the bytes of a database. " * 100},
     ),
-    "a host that is not this machine's": Wrong(SLACK | {"HOST": "192.0.2.1"}, [("HOST: ", "192.0.2.1")]),
+    "a host that is not this machine's": Wrong(
+        SLACK | {"HOST": "192.0.2.1"}, [("HOST: ", "192.0.2.1 (this machine has no such address)")]
+    ),
+    "a host that has no address": Wrong(
+        SLACK | {"HOST": "no.such.host.invalid"}, [("HOST: ", "no such name is known")]
+    ),
 }
 
 
@@ -206,6 +214,41 @@ def test_a_database_of_a_newer_release_is_refused_in_one_line(tmp_path: Path) ->
     assert line.startswith("DATABASE_URL: ")
     assert "9999" in line
     assert "newer" in line
+
+
+def test_a_postgresql_database_that_is_not_there_is_told_as_it_was_written_and_with_the_command_that_makes_it(
+    postgres: str, tmp_path: Path
+) -> None:
+    url = f"{postgres.replace('postgresql://', 'postgres://')}_not"
+    ended = run("migrate", cwd=tmp_path, variables=KEYS | {"DATABASE_URL": url})
+
+    assert (ended.status, ended.out) == (2, "")
+    (line,) = ended.problems
+    assert line.startswith(f"DATABASE_URL: {url} cannot be used (")
+    name = url.rpartition("/")[2]
+    assert line.endswith(f"make the database: createdb -h 127.0.0.1 -U ADMIN -O postgres {name}")
+
+
+def test_a_postgresql_user_that_is_not_let_in_or_may_make_no_tables_is_told_so(postgres: str, tmp_path: Path) -> None:
+    with psycopg.connect(postgres, autocommit=True) as administrator:
+        who = f"somebody_{secrets.token_hex(4)}"
+        administrator.execute(sql.SQL("CREATE USER {}").format(sql.Identifier(who)))
+        try:
+            administrator.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+            tables, nobody = (
+                run(
+                    "migrate",
+                    cwd=tmp_path,
+                    variables=KEYS | {"DATABASE_URL": postgres.replace("postgres@", f"{name}@")},
+                )
+                for name in (who, f"no{who}")
+            )
+        finally:
+            administrator.execute(sql.SQL("DROP USER {}").format(sql.Identifier(who)))
+
+    assert (tables.status, nobody.status) == (2, 2)
+    assert f"let {who} make tables there" in tables.err
+    assert "check the user and the password" in nobody.err
 
 
 # Root may write where the mode forbids it; without these two of its rights (bits 1 and 2) it is a person like any other.
