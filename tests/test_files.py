@@ -113,7 +113,7 @@ def test_the_manifest_has_the_shape_and_the_lengths_that_slack_takes(variant: st
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ("name: Record in LeadSquared", "name: Record it in LeadSquared"),
+        ("name: Record in LeadSquared", "name: Record this in LeadSquared"),
         ("type: message", "type: messages"),
         ("should_escape: true", "should_escape: maybe"),
         ("callback_id:", "callback:"),

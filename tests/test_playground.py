@@ -1,10 +1,15 @@
 """`python -m bot playground` with its standard input from a pipe."""
 
+import os
+import pty
 import re
+import signal
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
-from postgres import Ended, Task, run_all
+from postgres import BOT, Ended, Task, run_all, surroundings, until
 
 from bot.playground.terminal import TICKETS
 
@@ -37,6 +42,7 @@ BUSY = {
     "/portal-activity 429 busy": ["Waiting for LeadSquared's limit", "by itself", "✅ Recorded on ticket 429"],
 }
 AWAY = {
+    "/portal-activity 504 silent": ["Not known whether recorded"],
     ":channel offline": ["#offline"],
     "/portal-activity 143 away": [
         "LeadSquared cannot be reached",
@@ -44,6 +50,7 @@ AWAY = {
         "Not recorded",
         "could not be reached at 127.0.0.1",
         ": Send again",
+        "It is there: ticket 504 has a portal activity",  # meanwhile
     ],
 }
 PRESSES: dict[str, list[str]] = {
@@ -59,6 +66,7 @@ PRESSES: dict[str, list[str]] = {
     ":submit ": ["✅ Recorded on ticket 144, activity Id 1", "Sent again by @You"],
     ":ticket 144": ["Ticket 144 in LeadSquared: 1 portal activity", "Id 1: right at last"],
     ":ticket 400": ["Ticket 400 in LeadSquared: no portal activities"],
+    ":press 99": ["Which button? There are 1 to 5"],
     "/portal-activity help": ["only you see this", "records what a customer did"],
     "/portal-activity": ["┌ Record in LeadSquared", "Ticket:", "[Record]"],
     ":fill Ticket 145": ["Ticket: 145"],
@@ -152,8 +160,14 @@ ANSWERS: dict[str, list[str]] = {
 NONSENSE = {
     "hello": [":help"],
     "/other 143 hello": ["/other is not a valid command"],
-    ":press 99": ["Which button?"],
+    ":press 99": ["Which button? None has been shown yet."],
     ":press x": ["Which button?"],
+    ":press 3 as Zed": ["Nobody here is called Zed. There are You and Ben"],
+    ":ticket": ["Which ticket? Name it"],
+    ":ticket 987654": ["LeadSquared has no ticket 987654"],
+    ":leadsquared": ["Type :leadsquared off or :leadsquared on"],
+    ":leadsquared of": ["Type :leadsquared off or :leadsquared on"],
+    ":slack": ["Type :slack off or :slack on"],
     ":submit": ["There is no open form"],
     ":fill Text x": ["There is no open form"],
     ":channel nowhere": ["support, customers, private"],
@@ -256,3 +270,26 @@ def test_a_button_that_was_pressed_already_is_told_to_be_gone(played: dict[str, 
 def test_a_script_may_switch_slack_off_and_on_again(played: dict[str, Ended]) -> None:
     assert "Slack is off" in played["slack away"].out
     assert "Recorded on ticket 143, activity Id 1" in played["slack away"].out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+async def test_a_signal_ends_it_and_nothing_stays_behind(number: int, tmp_path: Path) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    person, terminal = pty.openpty()
+    with subprocess.Popen(
+        [*BOT, "playground"],
+        cwd=tmp_path,
+        env=surroundings({"TMPDIR": str(folder)}),
+        stdin=terminal,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as process:
+        await until(lambda: list(folder.glob("*/*.db")))
+        process.send_signal(number)
+        await until(lambda: process.poll() is not None)
+        assert process.stderr is not None
+        assert (process.returncode, process.stderr.read()) == (0, b"")
+    os.close(person)
+    os.close(terminal)
+    assert list(folder.iterdir()) == []

@@ -59,6 +59,15 @@ class Screen:
             return self._buttons[-1]
         return self._buttons[int(number) - 1] if number.isdigit() and 0 < int(number) <= len(self._buttons) else None
 
+    def buttons(self) -> str:
+        """Say which numbers there are."""
+        last = len(self._buttons)
+        if not last:
+            return "None has been shown yet."
+        return (
+            f"There {'is only 1' if last == 1 else f'are 1 to {last}'}; the number stands in front of it: :press {last}"
+        )
+
     def messages(self, channel: str) -> None:
         """List what everybody sees in a conversation, threads below their first message, each with its number."""
         numbers = {id(message): number for number, message in enumerate(self._numbered(channel), 1)}

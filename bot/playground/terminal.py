@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -20,7 +21,7 @@ from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 from bot.playground.modals import inputs
 from bot.playground.scenes import CHANNELS, COLLEAGUE, GROUPS, NOTES, PEOPLE, TEAM, YOU, furnish
 from bot.playground.slack import APP_TOKEN, BOT_TOKEN, SlackStandIn
-from bot.playground.workspace import Channel, Workspace
+from bot.playground.workspace import Channel, Person, Workspace
 from bot.process import Process
 from bot.schema import migrate_database
 from bot.settings import Settings, load_settings
@@ -43,7 +44,10 @@ TICKETS = {
     "500": (Behaviour.FAILED, "the call fails inside LeadSquared, with its reason"),
     "502": (Behaviour.SERVER_ERROR, "a server's error page: not known whether recorded"),
     "503": (Behaviour.DROP, "the connection breaks before the answer: not known whether recorded"),
-    "504": (Behaviour.HANG, "no answer: not known whether recorded, yet it is there"),
+    "504": (
+        Behaviour.HANG,
+        "no answer: not known whether recorded, yet it is there; some seconds later the bot sees it",
+    ),
 }
 HELP = """\
 Type what you would type in Slack:
@@ -125,15 +129,20 @@ class Playground:
 
     async def _press(self, words: str) -> None:
         number, _, who = f" {words}".partition(" as ")
+        person = _named(who.strip() or YOU.name)
+        if person is None:
+            print(
+                f"Nobody here is called {who.strip()}. There are {YOU.name} and {COLLEAGUE.name}: :press 1 as {COLLEAGUE.name}"
+            )
+            return
         found = self.show.button(number.strip())
         if found is None:
-            print("Which button? Its number stands in front of it: :press 1")
+            print(f"Which button? {self.show.buttons()}")
             return
         message, label = found
         if label not in message.buttons():
             print("That button is gone: somebody has decided already.")
             return
-        person = COLLEAGUE if who.strip().lower() == COLLEAGUE.name.lower() else YOU
         await self.slack.click(message, label, person=person.id)
 
     def _messages(self, _words: str) -> None:
@@ -184,9 +193,17 @@ class Playground:
         print(f"There are: {_channels()}")
 
     def _ticket(self, number: str) -> None:
-        self.show.ticket(number, self.leadsquared.on(number))
+        if not number:
+            print("Which ticket? Name it: :ticket 143")
+        elif number not in self.leadsquared.tickets or self.leadsquared.tickets[number] is Behaviour.NOT_FOUND:
+            print(f"LeadSquared has no ticket {number}. :help lists those that there are.")
+        else:
+            self.show.ticket(number, self.leadsquared.on(number))
 
     async def _switch_leadsquared(self, position: str) -> None:
+        if position not in ("on", "off"):
+            print("Type :leadsquared off or :leadsquared on")
+            return
         self.away = position == "off"
         if self.away:
             await self.leadsquared.stop()
@@ -195,6 +212,9 @@ class Playground:
         print(f"LeadSquared is {'off: its connections are refused' if position == 'off' else 'on'}.")
 
     def _switch_slack(self, position: str) -> None:
+        if position not in ("on", "off"):
+            print("Type :slack off or :slack on")
+            return
         self.slack.down = self.away = position == "off"
         print(f"Slack is {'off: it answers every call of the bot with an error' if self.slack.down else 'on'}.")
 
@@ -206,12 +226,19 @@ class Playground:
         print(HELP.format(channels=_channels(), tickets=tickets))
 
 
+def _named(name: str) -> Person | None:
+    return next((person for person in (YOU, COLLEAGUE) if person.name.lower() == name.lower()), None)
+
+
 def _is_loading(modal: dict[str, Any] | None) -> bool:
     return modal is None or "Reading the message" in str(modal["blocks"])
 
 
 async def play() -> int:
     """Run the playground on standard input; return the exit status."""
+    # A terminal that is closed, or a kill, ends it as Ctrl-C does: so that its folder goes, too.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, os.kill, os.getpid(), signal.SIGINT)
     interactive = sys.stdin.isatty()
     lines = iter(()) if interactive else iter(await asyncio.to_thread(sys.stdin.read().splitlines))
     async with _open(_read_line if interactive else _echoed(lines)) as playground:
@@ -334,6 +361,7 @@ def _settings(slack: SlackStandIn, leadsquared: LeadSquaredStandIn, folder: Path
         leadsquared_secret_key=ACCOUNT.secret_key,
         leadsquared_connect_timeout=2,
         leadsquared_read_timeout=2,
+        leadsquared_look_after_unknown=True,  # off elsewhere; here one may see what it does
         data_dir=folder,
         retry_for=13,
         shutdown_grace=3,
