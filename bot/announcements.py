@@ -52,7 +52,7 @@ class Announcements:
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
                     self._missed()
                     if await self._hears_itself(connection):
-                        _log.info("listening")
+                        _log.info("listening_for_announcements")
                         backoff.reset()
                         await self._listen(connection)
                     else:

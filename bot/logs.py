@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 import traceback
 from typing import Any
 
@@ -10,6 +11,13 @@ from structlog.typing import EventDict, WrappedLogger
 
 # Libraries that log addresses, headers or bodies below this level; what they say from here on goes through `_foreign`.
 _QUIET = ("slack_sdk", "httpx", "httpcore", "aiohttp", "asyncio", "sqlalchemy", "alembic")
+
+
+SOCKET_LOGGER = "slack_bolt.socket"
+"""What the client of each websocket says of it. Whether it stands is told by `sockets.py`."""
+
+SAID_AGAIN_AFTER = 30.0
+"""Seconds until a loop's trouble with the database is logged again, while it stays the same."""
 
 
 def configure_logging(level: str, format_: str) -> None:
@@ -28,7 +36,7 @@ def configure_logging(level: str, format_: str) -> None:
         )
     )
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[_Once(), *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         cache_logger_on_first_use=False,
@@ -46,6 +54,7 @@ def configure_logging(level: str, format_: str) -> None:
     # Bolt's warnings are advice to whoever writes an app, given at every start.
     logging.getLogger("slack_bolt").setLevel(logging.ERROR)
     logging.getLogger("aiohttp.server").filters[:] = [_is_ours]
+    logging.getLogger(SOCKET_LOGGER).filters[:] = [_is_not_about_connecting]
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
 
@@ -57,6 +66,28 @@ def _is_ours(record: logging.LogRecord) -> bool:
     """
     kind = record.exc_info[0] if record.exc_info else None
     return kind is None or not (kind.__module__ == "aiohttp.http_exceptions" or kind.__name__ == "RequestPayloadError")
+
+
+def _is_not_about_connecting(record: logging.LogRecord) -> bool:
+    """Say whether an event of a websocket's client is another than that it could not connect: it says so at each of its tries."""
+    return record.funcName not in ("connect", "issue_new_wss_url")
+
+
+class _Once:
+    """Drops `database_unavailable` where the same part has said the same a moment ago: each loop tries twice a second."""
+
+    def __init__(self) -> None:
+        self._said: dict[tuple[str, str], float] = {}
+
+    def __call__(self, logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+        if event["event"] == "database_unavailable":
+            now = time.monotonic()
+            what = (logger.name, str(event.get("reason")))
+            self._said = {said: at for said, at in self._said.items() if now - at < SAID_AGAIN_AFTER}
+            if what in self._said:
+                raise structlog.DropEvent
+            self._said[what] = now
+        return event
 
 
 def _foreign(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

@@ -35,7 +35,7 @@ async def test_a_worker_is_woken_by_what_another_process_accepts(
     tmp_path: Path,
 ) -> None:
     with serving("worker", cwd=tmp_path, variables=variables | {"POLL_INTERVAL": NEVER}) as worker:
-        await worker.logged("listening")
+        await worker.logged("listening_for_announcements")
         await accept(web, "143", "announced")
         await slack.until(lambda: len(answers(slack)) == 1)
 
@@ -51,7 +51,7 @@ async def test_a_worker_listens_again_and_finds_what_it_did_not_hear(
         psycopg.connect(url, autocommit=True) as administrator,
         serving("worker", cwd=tmp_path, variables=variables | {"POLL_INTERVAL": NEVER}) as worker,
     ):
-        await worker.logged("listening")
+        await worker.logged("listening_for_announcements")
         ((pid,),) = administrator.execute(LISTENERS, ["%listening"]).fetchall()
         administrator.execute("SELECT pg_terminate_backend(%s)", [pid])
         await worker.logged("announcements_lost")

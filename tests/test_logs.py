@@ -187,3 +187,22 @@ async def test_what_went_wrong_can_be_found_by_the_reference_that_the_person_see
     assert (attempt["outcome"], attempt["problem"], attempt["tenant"]) == ("rejected", "failed", "environment")
     assert "told" in [event["event"] for event in about]
     assert TEAM in process.log, "whose bot it is"
+
+
+async def test_a_database_that_stays_away_is_logged_once_by_each_loop_and_not_at_each_try(
+    environment: dict[str, str], slack: SlackStandIn, tmp_path: Path
+) -> None:
+    with serving("run", cwd=tmp_path, variables=environment | {"POLL_INTERVAL": "0.1"}) as process:
+        slack.request_url = f"{await process.url()}/slack/events"
+        await process.logged("slack_identified")
+        with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for _ in range(7):  # each waits for the lock about as long as a loop does between two tries
+                refused = await slack.command(f"143 {WORDS}", channel="C0SUPPORT", person="U0ANNA")
+                assert refused is not None
+            await process.logged("database_unavailable")
+        process.signal()
+        assert await process.ended() == 0
+
+    said = [event["reason"] for event in process.events() if event["event"] == "database_unavailable"]
+    assert 1 <= len(said) <= 2 * len(set(said)), "the worker and the teller, once for each reason"

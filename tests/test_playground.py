@@ -277,7 +277,7 @@ async def test_a_signal_ends_it_and_nothing_stays_behind(number: int, tmp_path: 
     folder = tmp_path / "temporary"
     folder.mkdir()
     person, terminal = pty.openpty()
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: ASYNC220 - it is waited for by its effects
         [*BOT, "playground"],
         cwd=tmp_path,
         env=surroundings({"TMPDIR": str(folder)}),

@@ -3,10 +3,11 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from conftest import Bot, Start, ticket_that
-from postgres import until
+from postgres import serving, until
 
 from bot.playground.leadsquared import Behaviour
 from bot.playground.slack import APP_TOKEN
@@ -180,3 +181,25 @@ async def test_an_envelope_on_both_websockets_at_once_is_one_activity(socket_bot
     await socket_bot.at_rest()
 
     assert recorded(socket_bot) == ["once"]
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("http://no.such.host.invalid/api/", "the name no.such.host.invalid is not known"),
+        ("http://127.0.0.1:9/api/", "no connection to 127.0.0.1:9 ("),
+    ],
+)
+async def test_without_network_each_try_is_one_line_with_the_reason_in_words(
+    environment: dict[str, str], tmp_path: Path, address: str, reason: str
+) -> None:
+    variables = environment | {"SLACK_APP_TOKEN": APP_TOKEN, "SLACK_API_URL": address, "SLACK_SOCKET_CONNECTIONS": "1"}
+    with serving("run", cwd=tmp_path, variables=variables) as process:
+        await until(lambda: process.log.count('"socket_mode_not_connected"') >= 3)
+        process.signal()
+        assert await process.ended() == 0
+
+    tries = [event for event in process.events() if event["event"] == "socket_mode_not_connected"]
+    assert [reason in event["reason"] for event in tries] == [True] * len(tries)
+    assert ["mend" in event for event in tries] == [True] + [False] * (len(tries) - 1)
+    assert "library_warning" not in process.log

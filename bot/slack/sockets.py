@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 
+import aiohttp
 import structlog
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.adapter.socket_mode.async_internals import send_async_response
@@ -15,6 +16,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.backoff import Backoff
+from bot.logs import SOCKET_LOGGER
 from bot.slack.bolt import dispatch
 from bot.slack.payloads import MalformedRequestError, read_payload
 
@@ -65,18 +67,24 @@ class SocketMode:
 
     async def _hold(self, number: int) -> None:
         backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        mend = {"mend": "python -m bot check"}  # said the first time only
         while True:
             handler = self._handlers[number] = self._new_handler()
             try:
                 async with asyncio.timeout(CONNECT_WITHIN):
+                    # Asked for here: `connect` would go on asking by itself, and keep the reason to itself.
+                    handler.client.wss_uri = await handler.client.issue_new_wss_url()
                     await handler.connect_async()  # type: ignore[no-untyped-call]
             except SlackApiError as error:
-                _log.error("socket_mode_refused", connection=number, reason=error.response.get("error"))
+                _log.error("socket_mode_refused", connection=number, reason=error.response.get("error"), **mend)
+                mend = {}
             except Exception as error:  # noqa: BLE001 - whatever it is, the next try is with a new client
-                _log.warning("socket_mode_not_connected", connection=number, reason=type(error).__name__)
+                _log.warning("socket_mode_not_connected", connection=number, reason=_in_words(error), **mend)
+                mend = {}
             else:
                 _log.info("socket_mode_connected", connection=number)
                 backoff.reset()
+                mend = {"mend": "python -m bot check"}
                 await _until_missing(handler)
                 _log.warning("socket_mode_lost", connection=number)
             self._handlers[number] = None
@@ -84,9 +92,7 @@ class SocketMode:
             await asyncio.sleep(backoff.pause())
 
     def _new_handler(self) -> AsyncSocketModeHandler:
-        return _Handler(
-            self._bolt, self._token, logging.getLogger("slack_bolt.socket"), self._client, ping_interval=PING
-        )
+        return _Handler(self._bolt, self._token, logging.getLogger(SOCKET_LOGGER), self._client, ping_interval=PING)
 
 
 class _Handler(AsyncSocketModeHandler):
@@ -101,6 +107,20 @@ class _Handler(AsyncSocketModeHandler):
             _log.warning("request_refused", reason=f"The payload is malformed: {error}.")
             return
         await send_async_response(client, req, await dispatch(self.app, payload), began)
+
+
+def _in_words(error: Exception) -> str:
+    """Say why Slack was not reached: without its address, which may hold a ticket for the websocket."""
+    match error:
+        case TimeoutError():
+            return f"Slack did not answer within {CONNECT_WITHIN:g} s"
+        case aiohttp.ClientConnectorDNSError():
+            return f"the name {error.host} is not known: no network, or SLACK_API_URL is wrong"
+        case aiohttp.ClientConnectorError():
+            why = error.os_error.strerror or type(error.os_error).__name__
+            return f"no connection to {error.host}:{error.port} ({why})"
+        case _:
+            return type(error).__name__
 
 
 async def _until_missing(handler: AsyncSocketModeHandler) -> None:
