@@ -17,14 +17,14 @@ playground: $(VENV)/.runtime ## Try the bot here, without an account
 
 test: lint typecheck unit ## Lint, type-check, test
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev ## Lint only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-typecheck: $(VENV)/.dev
+typecheck: $(VENV)/.dev ## Type-check only
 	$(BIN)/mypy
 
-unit: $(VENV)/.dev
+unit: $(VENV)/.dev ## Test only
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered
 
 faults: $(VENV)/.dev ## Kill, starve and stop the bot for minutes, and audit what became of each command

@@ -12,6 +12,7 @@ A vulnerability that is accepted for a while stands in `.ci/accepted-advisories.
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -164,6 +165,18 @@ def _report(audited: Audited, accepted: Mapping[str, str]) -> int:
 def _last_words(said: str) -> str:
     """Return what a program that failed said last: of a traceback, the error."""
     lines = list(_spoken(said)) or ["pip-audit said nothing"]
+    if unreached := re.search(r"host='([^']+)'.*?(?:(resol)|(refused)|(timed out)|\Z)", lines[-1], re.IGNORECASE):
+        host, unknown, refused, late = unreached.groups()
+        why = (
+            "name not known"
+            if unknown
+            else "connection refused"
+            if refused
+            else "no answer in time"
+            if late
+            else "no connection"
+        )
+        return f"{host} cannot be reached ({why})"
     return lines[-1][:LONGEST_REASON]
 
 

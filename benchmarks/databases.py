@@ -14,6 +14,10 @@ SERVER = "127.0.0.1:5432"
 """PostgreSQL, with a user postgres without a password and a database `test` to start from."""
 
 
+class NoPostgreSQLError(BenchmarkError):
+    """There is no PostgreSQL to measure."""
+
+
 @contextmanager
 def sqlite_file(directory: Path) -> Iterator[str]:
     """Name a new file in a directory that is thrown away."""
@@ -27,7 +31,8 @@ def postgresql_database() -> Iterator[str]:
     try:
         administrator = psycopg.connect(f"postgresql://postgres@{SERVER}/test", autocommit=True, connect_timeout=3)
     except psycopg.OperationalError as error:
-        raise BenchmarkError(f"no PostgreSQL at {SERVER}: {error}") from None
+        why = " ".join(str(error).split())
+        raise NoPostgreSQLError(f"PostgreSQL was left out: none to be used at {SERVER} ({why})") from None
     with administrator:
         administrator.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         try:

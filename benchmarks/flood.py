@@ -33,7 +33,7 @@ import sqlalchemy as sa
 
 from benchmarks.burst import Answers, Burst, channel, ticket
 from benchmarks.commands import BOT_TOKEN, SIGNING_SECRET, TEAM
-from benchmarks.databases import postgresql_database, sqlite_file
+from benchmarks.databases import NoPostgreSQLError, postgresql_database, sqlite_file
 from benchmarks.leadsquared import Distance, account
 from benchmarks.processes import ROOT, BenchmarkError, Server, environment, free_port, serving
 from benchmarks.window import WINDOW, most_in_a_window, possible_share, share_of_windows, sustained_share
@@ -369,9 +369,12 @@ def main() -> None:
         directory = Path(name)
         with sqlite_file(directory) as url:
             problems += measure("One process, SQLite", url, size, directory, 1)
-        for processes, words in ((1, "One process"), (2, "Two processes")):
-            with postgresql_database() as url:
-                problems += measure(f"{words}, PostgreSQL", url, size, directory, processes)
+        try:
+            for processes, words in ((1, "One process"), (2, "Two processes")):
+                with postgresql_database() as url:
+                    problems += measure(f"{words}, PostgreSQL", url, size, directory, processes)
+        except NoPostgreSQLError as error:
+            print(f"{error}\n")
         with sqlite_file(directory) as url:
             problems += measure("One process, SQLite, no way back", url, replace(size, back=0.0), directory, 1)
     if problems:
@@ -379,4 +382,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BenchmarkError as failed:
+        sys.exit(str(failed))

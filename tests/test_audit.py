@@ -140,10 +140,19 @@ async def test_an_answer_that_cannot_be_relied_on_is_no_audit_and_no_failure(
     not_audited(await audit(tmp_path, service.url))
 
 
-async def test_a_service_that_cannot_be_reached_is_no_audit_and_no_failure(tmp_path: Path) -> None:
-    ended = await audit(tmp_path, "http://127.0.0.1:9/v1/query")
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1:9/v1/query", "127.0.0.1 cannot be reached (connection refused)"),
+        ("http://no.such.host.invalid/v1/query", "no.such.host.invalid cannot be reached (name not known)"),
+    ],
+)
+async def test_a_service_that_cannot_be_reached_is_no_audit_and_no_failure(
+    tmp_path: Path, url: str, reason: str
+) -> None:
+    ended = await audit(tmp_path, url)
     not_audited(ended)
-    assert "Connection refused" in ended.said
+    assert f"WAS NOT AUDITED: {reason}\n" in ended.said
 
 
 async def test_a_service_that_does_not_answer_is_given_up_in_time(service: Service, tmp_path: Path) -> None:
