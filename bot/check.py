@@ -163,7 +163,7 @@ async def _load(directory: Directory, name: str) -> Tenant | Finding:
     try:
         return await directory.get(name, keys=True)
     except UndecipherableError:
-        mend = f"add the earlier secret to ENCRYPTION_KEYS again, after the newest; or: python -m bot tenants update {name}"
+        mend = f"add the earlier secret to ENCRYPTION_KEYS again, at the end; or: python -m bot tenants update {name}"
         return Finding(f"Tenant {name}", ok=False, says="its keys cannot be decrypted", mend=mend)
 
 

@@ -302,9 +302,7 @@ def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
     except UnusableSecretError as error:
         _exit([str(error)])
     except UndecipherableError as error:
-        _exit(
-            [f"ENCRYPTION_KEYS: the stored keys cannot be read: {error}; add the earlier secret again after the newest"]
-        )
+        _exit([f"ENCRYPTION_KEYS: the stored keys cannot be read: {error}; add the earlier secret again, at the end"])
 
 
 def _or_exit(do: Callable[[], T]) -> T:

@@ -42,7 +42,9 @@ class Settings(BaseSettings):
     slack_bot_token: SecretStr | None = None
     slack_signing_secret: SecretStr | None = None
     slack_app_token: SecretStr | None = None
-    slack_socket_connections: Annotated[int, Field(ge=1, le=10)] = 2
+    slack_socket_connections: Annotated[
+        int, Field(ge=1, le=10, description="Slack allows an app about ten websockets, over all processes together")
+    ] = 2
     slack_api_url: str = "https://slack.com/api/"
 
     leadsquared_api_url: str | None = None
@@ -250,7 +252,8 @@ def _allowed(name: str) -> str:
         next((getattr(bound, which) for bound in field.metadata if hasattr(bound, which)), None)
         for which in ("ge", "gt", "le")
     )
-    return f"{kind} {f'from {lowest:g}' if above is None else f'above {above:g}, up'} to {highest:g}"
+    why = f"; {field.description}" if field.description else ""
+    return f"{kind} {f'from {lowest:g}' if above is None else f'above {above:g}, up'} to {highest:g}{why}"
 
 
 def _contradictions(settings: Settings) -> list[str]:

@@ -64,7 +64,7 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
         ("LEADSQUARED_READ_TIMEOUT", "inf", "up to 86400"),
         ("LEADSQUARED_LOOK_AFTER_UNKNOWN", "perhaps", "must be true or false"),
         ("SLACK_SOCKET_CONNECTIONS", "2.5", "must be a whole number from 1 to 10"),
-        ("SLACK_SOCKET_CONNECTIONS", "11", "must be a whole number from 1 to 10"),
+        ("SLACK_SOCKET_CONNECTIONS", "11", "from 1 to 10; Slack allows an app about ten websockets, over all"),
         ("LEADSQUARED_CONNECT_TIMEOUT", "soon", "must be a number above 0, up to 86400"),
         ("LEASE", "4", "must be a number from 5 to 3600"),
         ("DATABASE_URL", "sqlite:///:memory:", "sqlite:///path/to/file.db"),

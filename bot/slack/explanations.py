@@ -102,7 +102,7 @@ EXPLANATIONS = {
     ),
     Problem.UNDECIPHERABLE: Explanation(
         "*Not recorded* on {ticket}: the bot cannot decrypt what it needs to send this, because a secret is missing from "
-        "`ENCRYPTION_KEYS`. An admin adds the earlier secret there again, after the newest, and restarts the bot; then send it again.",
+        "`ENCRYPTION_KEYS`. An admin adds the earlier secret there again, at the end, and restarts the bot; then send it again.",
         _AGAIN,
     ),
     Problem.NO_ANSWER: Explanation(

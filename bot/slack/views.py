@@ -234,7 +234,7 @@ def elsewhere() -> Message:
 def undecipherable() -> Message:
     return Message(
         "Nothing was sent: the bot cannot decrypt the text, because a secret is missing from `ENCRYPTION_KEYS`. "
-        "An admin adds the earlier secret there again, after the newest, and restarts the bot; or write the activity anew."
+        "An admin adds the earlier secret there again, at the end, and restarts the bot; or write the activity anew."
     )
 
 
