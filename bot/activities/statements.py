@@ -158,8 +158,8 @@ class SendingStatements:
         longest = sa.case((tenants.c.resume_at > until, tenants.c.resume_at), else_=until)
         this_tenant = tenants.c.id == _bind(tenants.c.id)
         self.hold_tenant = prepare(tenants.update().where(this_tenant).values(resume_at=longest))
-        # By its id, too: a database that was made anew, or restored, gives the same numbers to others.
-        mine = (_THIS, _d.id == _bind(_d.id), _d.attempts == _bind(_d.attempts), IS_SENDING)
+        # By its id: a database that was made anew, or restored, gives the same numbers to others.
+        mine = (_d.id == _bind(_d.id), _d.attempts == _bind(_d.attempts), IS_SENDING)
         freed = {"lease_until": None, "tell_at": now()}
         self.repeat = prepare(
             deliveries.update()

@@ -257,7 +257,7 @@ class Outbox:
         # A call that was never made has not used its slot.
         occupied_for = 0.0 if isinstance(outcome, NotSent) else WINDOW
         attempt = {"_seq": delivery.seq, "_number": delivery.attempts, "_outcome": type(outcome).__name__.lower()}
-        mine = {"_seq": delivery.seq, "_id": delivery.id, "_attempts": delivery.attempts}
+        mine = {"_id": delivery.id, "_attempts": delivery.attempts}
 
         def write(connection: Connection) -> bool:
             ago = time.monotonic() - answered  # measured before the database's now: never too long ago
@@ -314,7 +314,7 @@ class Outbox:
         for seq, id_, attempts in self._sending.lost(connection, _claimed_by=name).fetchall():
             attempt = {"_seq": seq, "_number": attempts, "_outcome": "not_begun"}
             self._sending.end_attempt(connection, **attempt, ago=0.0, occupied_for=0.0)
-            self._sending.give_back(connection, _seq=seq, _id=id_, _attempts=attempts)
+            self._sending.give_back(connection, _id=id_, _attempts=attempts)
 
     # -- looking for what is not known to be there
 
