@@ -202,7 +202,16 @@ def kept_all_the_same(ledgers: Ledgers) -> Ledgers:
     return replace(ledgers, typed=[replace(ledgers.typed[0], at_once=AtOnce.UNSURE), *ledgers.typed[1:]])
 
 
-@pytest.mark.parametrize("change", [repeated_reply, cut_off_by_an_outage, kept_all_the_same])
+def accepted_at_the_same_moment(ledgers: Ledgers) -> Ledgers:
+    """By two processes, so that the later one was committed and sent first."""
+    first, second, *others = ledgers.posts
+    typed = [replace(one, began=1.0, ended=2.5) for one in ledgers.typed[:2]]
+    return replace(ledgers, posts=[second, first, *others], typed=[*typed, *ledgers.typed[2:]])
+
+
+@pytest.mark.parametrize(
+    "change", [repeated_reply, cut_off_by_an_outage, kept_all_the_same, accepted_at_the_same_moment]
+)
 def test_what_may_be_is_no_problem(change: Callable[[Ledgers], Ledgers]) -> None:
     assert audit(change(SOUND)) == []
 
