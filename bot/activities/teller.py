@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -56,6 +57,11 @@ Telling = Told | Elsewhere | Later
 
 class Replies(Protocol):
     """How a step is told in Slack. It never raises for what a network or Slack can do."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether anything can be told yet. Who makes it so wakes the teller."""
+        ...
 
     async def tell(self, delivery: Delivery, step: Step, *, age: float, give_up_at: float) -> Telling:
         """Tell a step of a delivery that was accepted `age` seconds ago, and is tried until `give_up_at` by the wall's clock."""
@@ -127,6 +133,8 @@ class Teller:
         return len(self._in_flight)
 
     async def _look(self) -> float:
+        if not self._replies.ready:
+            return math.inf  # a start is no failure, after which each next try would come later
         room = AT_ONCE - len(self._in_flight)
         self._crowded = False
         quiet = self._replies.quiet()

@@ -41,6 +41,11 @@ class SlackReplies:
             case Route.DIRECT_MESSAGE:
                 return _last_route(await self._post(delivery, delivery.user_id, message, step))
 
+    @property
+    def ready(self) -> bool:
+        """Whether it is known whose the tokens are."""
+        return self._installations.known
+
     def quiet(self) -> dict[tuple[str, str], float]:
         """Name the conversations that Slack's limit keeps quiet, and for how many seconds more."""
         moment = asyncio.get_running_loop().time()
