@@ -34,7 +34,7 @@ class SteadyClock:
     ) -> None:
         self._wall = wall
         self._steady = by or steady
-        self._boot = (boot or _name_of_boot)()
+        self._boot = boot or _name_of_boot
         self._ahead = wall() - self._steady()
 
     def now(self) -> float:
@@ -45,7 +45,8 @@ class SteadyClock:
 
         The first reads the machine's clock, and goes on from the newest moment in the database if that one is behind it.
         """
-        kept: float | None = connection.scalar(sa.select(clocks.c.ahead).where(clocks.c.boot == self._boot))
+        boot = self._boot()
+        kept: float | None = connection.scalar(sa.select(clocks.c.ahead).where(clocks.c.boot == boot))
         if kept is not None:
             return kept
         # By SQLite's order of rows: there is no index by time.
@@ -53,9 +54,9 @@ class SteadyClock:
         started = sa.select(attempts.c.started_at).order_by(sa.text("rowid DESC")).limit(1)
         newest = max(connection.scalar(moment) or 0.0 for moment in (accepted, started))
         ahead = max(self._wall(), newest) - self._steady()
-        if self._boot is not None:
+        if boot is not None:
             connection.execute(sa.delete(clocks))
-            connection.execute(sa.insert(clocks).values(boot=self._boot, ahead=ahead))
+            connection.execute(sa.insert(clocks).values(boot=boot, ahead=ahead))
         return ahead
 
     def go_on(self, ahead: float) -> None:

@@ -132,9 +132,10 @@ class Database:
     def __init__(self, url: str, *, patience: Patience = PATIENCE, clock: SteadyClock | None = None) -> None:
         self.process = secrets.token_hex(6)
         self._clock = clock or SteadyClock()  # for SQLite
-        self._agreed = False
         self.engine = engine_for(url, patience, self._clock)
-        self._busy = patience.busy if self.engine.dialect.name == "sqlite" else 0.0
+        on_sqlite = self.engine.dialect.name == "sqlite"
+        self._agreed = not on_sqlite  # on what time it is: PostgreSQL says it
+        self._busy = patience.busy if on_sqlite else 0.0
         self._connection: Connection | None = None
         self._used = False  # it has carried a transaction: when it is lost, the server may well be there
         self._connect_at, self._backoff = 0.0, Backoff(FIRST_PAUSE, LONGEST_PAUSE)  # by time.monotonic()
@@ -143,9 +144,8 @@ class Database:
         self._hurried: deque[_Work] = deque()
         self._passing: deque[_Work] = deque()  # it passes locked rows by
         self._others: deque[_Work] = deque()
-        self._bell: queue.SimpleQueue[bool] = (
-            queue.SimpleQueue()
-        )  # rings once for each unit; False: there will be no more
+        # Rings once for each unit; False: there will be no more.
+        self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="database", daemon=True)
         self._thread.start()
 
@@ -180,7 +180,7 @@ class Database:
         answer_by = math.inf if answer_within is None else moment + answer_within
         work = _Work(do, first, moment, moment + within, answer_by, order, repeatable, loop, loop.create_future())
         (self._hurried if work.hurried else self._passing if order == LAST else self._others).append(work)
-        self._bell.put(True)  # noqa: FBT003 - see there
+        self._bell.put(item=True)
         try:
             async with asyncio.timeout(answer_within):
                 result: T = await work.done
@@ -190,20 +190,17 @@ class Database:
 
     async def close(self) -> None:
         """Finish what is queued, then close the connection."""
-        self._bell.put(False)  # noqa: FBT003 - see there
+        self._bell.put(item=False)
         await asyncio.to_thread(self._thread.join)
         self.engine.dispose()
 
     def _queues(self, batch: list[_Work]) -> list[deque[_Work]]:
         """Return the queues in which a unit waits that may share these ones' commit."""
-        if not batch:
-            may = [self._hurried, self._others, self._passing]
-        elif any(work.hurried for work in batch):
+        may = [self._hurried, self._others, self._passing]
+        if any(work.hurried for work in batch):
             may = [self._hurried] if self._is_apart else [self._hurried, self._others]
-        elif self._is_apart or any(work.order == LAST for work in batch):
+        elif batch and (self._is_apart or any(work.order == LAST for work in batch)):
             may = [self._others, self._passing]
-        else:
-            may = [self._hurried, self._others, self._passing]
         return [queue for queue in may if queue]
 
     @property
@@ -217,8 +214,7 @@ class Database:
     def _serve(self) -> None:
         more = self._bell.get()
         while more:
-            batch: list[_Work] = []
-            batch.append(self._next(batch))
+            batch = [self._next([])]
             while more and len(batch) < SHARING and not self._bell.empty() and self._queues(batch):
                 more = self._bell.get()
                 batch += [self._next(batch)] if more else []
@@ -358,7 +354,7 @@ class Database:
 
     def _agree_on_time(self, connection: Connection) -> None:
         """Go by the time of the processes that had this file before."""
-        if self._agreed or self.engine.dialect.name != "sqlite":
+        if self._agreed:
             return
         with connection.begin():
             ahead = self._clock.agreed_ahead(connection)
@@ -376,9 +372,8 @@ class Database:
         """Say whether it is the connection that is gone; a file has none to lose."""
         connection = self._connection
         if connection is not None and connection.invalidated:
-            return (
-                True  # SQLAlchemy has seen it; asked for the driver's connection now, it would connect anew, and raise
-            )
+            # SQLAlchemy has seen it; asked for the driver's connection now, it would connect anew, and raise.
+            return True
         driver: Any = None if connection is None else connection.connection.driver_connection
         return bool(getattr(driver, "closed", False)) or getattr(error, "sqlstate", None) in SHUTTING_DOWN
 

@@ -166,16 +166,16 @@ class Process:
         pause = TRY_AGAIN
         while token is not None:
             identity = await self._parts.web.identify(token.get_secret_value())
+            installation = self._parts.installation
+            installation.identity = identity if isinstance(identity, Identity) else None
+            # A token that Slack refuses is nobody's: then what is to be told goes by the ways that need none.
+            installation.refused = isinstance(identity, Never)
+            self._parts.teller.wake()
             if isinstance(identity, Identity):
-                self._parts.installation.identity = identity
-                self._parts.teller.wake()
                 if self._surface:
                     await self._use_environment(tenant, identity.scope)
                 _log.info("slack_identified", team=identity.team_id, enterprise=identity.enterprise_id)
                 return
-            # A token that Slack refuses is nobody's: then what is to be told goes by the ways that need none.
-            self._parts.installation.refused = isinstance(identity, Never)
-            self._parts.teller.wake()
             _log.error(
                 "slack_not_identified", reason=getattr(identity, "error", None) or getattr(identity, "reason", None)
             )

@@ -4,7 +4,8 @@ import asyncio
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,25 @@ def shared_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'shared.db'}"
     url: str = request.getfixturevalue("postgresql")
     return url
+
+
+@asynccontextmanager
+async def held(one: Database) -> AsyncIterator[None]:
+    """Keep a database's thread busy, until all that is asked for in here has queued up."""
+    begun, all_queued = threading.Event(), threading.Event()
+
+    def unit(_: Connection) -> None:
+        begun.set()
+        all_queued.wait(10)
+
+    holding = asyncio.create_task(one.run(unit))
+    try:
+        await until(begun.is_set)
+        yield
+        await asyncio.sleep(0)  # what was made a task in here has queued up now
+    finally:
+        all_queued.set()
+        await holding
 
 
 async def test_two_bots_on_one_database_keep_the_limit_and_the_order_and_tell_once(
@@ -113,22 +133,15 @@ async def test_what_has_queued_up_shares_commits_and_not_all_of_it_one(postgresq
 
 async def test_units_that_share_a_commit_run_in_their_order(postgresql: str) -> None:
     one = Database(_driver(postgresql))
-    begun, all_queued, ran = threading.Event(), threading.Event(), []
-
-    def first_unit(_: Connection) -> None:
-        begun.set()
-        all_queued.wait(10)
+    ran: list[float] = []
 
     def unit(order: float) -> Callable[[Connection], None]:
         return lambda _: ran.append(order)
 
     try:
-        first = asyncio.create_task(one.run(first_unit))
-        await until(begun.is_set)
-        units = [asyncio.create_task(one.run(unit(order), order=order)) for order in (LAST, 7, 3, 0)]
-        await asyncio.sleep(0)  # all are queued now
-        all_queued.set()
-        await asyncio.gather(first, *units)
+        async with held(one):
+            units = [asyncio.create_task(one.run(unit(order), order=order)) for order in (LAST, 7, 3, 0)]
+        await asyncio.gather(*units)
         assert ran == [0, 3, 7, LAST]
     finally:
         await one.close()
@@ -137,24 +150,17 @@ async def test_units_that_share_a_commit_run_in_their_order(postgresql: str) -> 
 async def test_what_a_person_waits_for_goes_first(shared_database: str) -> None:
     migrate_database(_driver(shared_database))
     one = Database(_driver(shared_database))
-    begun, all_queued = threading.Event(), threading.Event()
     ran: list[str] = []
 
-    def first_unit(_: Connection) -> None:
-        begun.set()
-        all_queued.wait(10)
-
     try:
-        first = asyncio.create_task(one.run(first_unit))
-        await until(begun.is_set)
-        others = [asyncio.create_task(one.run(lambda _: ran.append("other"))) for _ in range(SHARING)]
-        await asyncio.sleep(0)
-        hurried = [
-            asyncio.create_task(one.run(lambda _: ran.append("hurried"), answer_within=10.0)) for _ in range(SHARING)
-        ]
-        await asyncio.sleep(0)  # all are queued now
-        all_queued.set()
-        await asyncio.gather(first, *others, *hurried)
+        async with held(one):
+            others = [asyncio.create_task(one.run(lambda _: ran.append("other"))) for _ in range(SHARING)]
+            await asyncio.sleep(0)
+            hurried = [
+                asyncio.create_task(one.run(lambda _: ran.append("hurried"), answer_within=10.0))
+                for _ in range(SHARING)
+            ]
+        await asyncio.gather(*others, *hurried)
         assert ran == ["hurried"] * SHARING + ["other"] * SHARING
     finally:
         await one.close()
@@ -163,27 +169,19 @@ async def test_what_a_person_waits_for_goes_first(shared_database: str) -> None:
 async def test_what_a_person_waits_for_does_not_share_a_commit_with_a_claim(shared_database: str) -> None:
     migrate_database(_driver(shared_database))
     one = Database(_driver(shared_database))
-    begun, all_queued = threading.Event(), threading.Event()
     transactions: list[tuple[str, object]] = []
-
-    def first_unit(_: Connection) -> None:
-        begun.set()
-        all_queued.wait(10)
 
     def unit(name: str) -> Callable[[Connection], None]:
         return lambda connection: transactions.append((name, connection.get_transaction()))
 
     try:
-        first = asyncio.create_task(one.run(first_unit))
-        await until(begun.is_set)
-        units = [
-            asyncio.create_task(one.run(unit("claim"), order=LAST)),
-            asyncio.create_task(one.run(unit("settle"), order=7)),
-            asyncio.create_task(one.run(unit("person"), answer_within=10.0)),
-        ]
-        await asyncio.sleep(0)  # all are queued now
-        all_queued.set()
-        await asyncio.gather(first, *units)
+        async with held(one):
+            units = [
+                asyncio.create_task(one.run(unit("claim"), order=LAST)),
+                asyncio.create_task(one.run(unit("settle"), order=7)),
+                asyncio.create_task(one.run(unit("person"), answer_within=10.0)),
+            ]
+        await asyncio.gather(*units)
         (person, settle, claim) = transactions
         assert [person[0], settle[0], claim[0]] == ["person", "settle", "claim"]
         assert person[1] is settle[1], "a claim does not keep others from sharing"
@@ -194,11 +192,6 @@ async def test_what_a_person_waits_for_does_not_share_a_commit_with_a_claim(shar
 
 async def test_a_spoilt_unit_does_not_spoil_the_first_statements_sent_with_it(postgresql: str) -> None:
     one = Database(_driver(postgresql))
-    begun, all_queued = threading.Event(), threading.Event()
-
-    def first_unit(_: Connection) -> None:
-        begun.set()
-        all_queued.wait(10)
 
     async def asked(statement: str) -> int:
         def send(connection: Connection) -> Any:
@@ -208,14 +201,10 @@ async def test_a_spoilt_unit_does_not_spoil_the_first_statements_sent_with_it(po
         return int(await one.run(lambda _, cursor: cursor.fetchone()[0], first=send))
 
     try:
-        first = asyncio.create_task(one.run(first_unit))
-        await until(begun.is_set)
-        statements = ("SELECT 1", "SELECT no_such_column", "SELECT 3")
-        units = [asyncio.create_task(asked(statement)) for statement in statements]
-        await asyncio.sleep(0)  # all are queued now
-        all_queued.set()
+        async with held(one):
+            statements = ("SELECT 1", "SELECT no_such_column", "SELECT 3")
+            units = [asyncio.create_task(asked(statement)) for statement in statements]
         one_, spoilt, three = await asyncio.gather(*units, return_exceptions=True)
-        await first
         assert (one_, three) == (1, 3)
         assert isinstance(spoilt, Exception)
         assert "no_such_column" in str(spoilt)
@@ -245,30 +234,6 @@ async def test_a_claim_passes_by_what_another_process_is_telling(
         assert list(claim.next_in.values()) == [math.inf]
 
 
-def _driver(url: str) -> str:
-    return url.replace("postgres://", "postgresql+psycopg://", 1)
-
-
-def _make_rows(connection: Connection) -> None:
-    connection.execute(sa.text("CREATE TABLE rows (id int PRIMARY KEY, n int)"))
-    connection.execute(sa.text("INSERT INTO rows VALUES (1, 0), (2, 0)"))
-
-
-def _update(
-    first: int, second: int, done: threading.Event, other_done: threading.Event
-) -> Callable[[Connection], None]:
-    """Lock two rows, the second only when the other transaction has its first: a deadlock the first time."""
-    more = sa.text("UPDATE rows SET n = n + 1 WHERE id = :id")
-
-    def run(connection: Connection) -> None:
-        connection.execute(more, {"id": first})
-        done.set()
-        other_done.wait(5)
-        connection.execute(more, {"id": second})
-
-    return run
-
-
 async def test_a_ticket_has_one_call_at_a_time_although_an_earlier_acceptance_is_committed_later(
     postgresql: str,
 ) -> None:
@@ -278,11 +243,7 @@ async def test_a_ticket_has_one_call_at_a_time_although_an_earlier_acceptance_is
     slow, quick = Database(url), Database(url)
     first, second = (Outbox(database, keyring, lease=30.0) for database in (slow, quick))
     asked = [Submission(None, TEAM, "C0SUPPORT", "U0ANNA", f"key {n}", "143", f"number {n}") for n in range(2)]
-    begun, both_queued, commit = threading.Event(), threading.Event(), threading.Event()
-
-    def first_unit(_: Connection) -> None:
-        begun.set()
-        both_queued.wait(10)
+    commit = threading.Event()
 
     async def is_stored_uncommitted() -> None:
         count = sa.text("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'")
@@ -296,13 +257,9 @@ async def test_a_ticket_has_one_call_at_a_time_although_an_earlier_acceptance_is
         await directory.map("acme", Scope(team_id=TEAM))
         tenant_id = (await directory.get("acme", keys=False)).id
         assert tenant_id is not None
-        before = asyncio.create_task(slow.run(first_unit))
-        await until(begun.is_set)
-        earlier = asyncio.create_task(Acceptance(slow, keyring).accept(asked[0]))
-        beside = asyncio.create_task(slow.run(lambda _: commit.wait(10), answer_within=10.0, order=1))
-        await asyncio.sleep(0)  # both are queued now, and share a commit
-        both_queued.set()
-        await before
+        async with held(slow):  # so that the two share a commit
+            earlier = asyncio.create_task(Acceptance(slow, keyring).accept(asked[0]))
+            beside = asyncio.create_task(slow.run(lambda _: commit.wait(10), answer_within=10.0, order=1))
         await is_stored_uncommitted()
 
         await Acceptance(quick, keyring).accept(asked[1])
@@ -360,3 +317,27 @@ async def test_who_waits_for_a_locked_row_makes_way_for_people(postgresql: str) 
             await asyncio.wait_for(asyncio.gather(*waiting), 10)
         finally:
             await one.close()
+
+
+def _driver(url: str) -> str:
+    return url.replace("postgres://", "postgresql+psycopg://", 1)
+
+
+def _make_rows(connection: Connection) -> None:
+    connection.execute(sa.text("CREATE TABLE rows (id int PRIMARY KEY, n int)"))
+    connection.execute(sa.text("INSERT INTO rows VALUES (1, 0), (2, 0)"))
+
+
+def _update(
+    first: int, second: int, done: threading.Event, other_done: threading.Event
+) -> Callable[[Connection], None]:
+    """Lock two rows, the second only when the other transaction has its first: a deadlock the first time."""
+    more = sa.text("UPDATE rows SET n = n + 1 WHERE id = :id")
+
+    def run(connection: Connection) -> None:
+        connection.execute(more, {"id": first})
+        done.set()
+        other_done.wait(5)
+        connection.execute(more, {"id": second})
+
+    return run

@@ -216,10 +216,10 @@ class Acceptance:
         despite: int,
     ) -> Accepted | Unmapped | Double:
         """Read what storing a row brought, or find out why it was not stored."""
-        asked = _conversation(row["_enterprise_id"], row["_team_id"], row["_channel_id"])
         stored = stored_by.fetchone()
         if stored is not None:
             return Accepted(row["_id"], stored[0])
+        asked = _conversation(row["_enterprise_id"], row["_team_id"], row["_channel_id"])
         before = self._accepting.accepted_before(connection, _team_id=row["_team_id"], _key=row["_key"]).fetchone()
         if before is not None:
             return Accepted(before[0], before[1], again=True)
@@ -235,12 +235,14 @@ class Acceptance:
         return None if row is None else Double(self._rows.delivery(row[:-1]), row[-1])
 
     def _find(self, connection: Connection, team_id: str, id_: str) -> Delivery | None:
-        row = self._accepting.find(connection, _id=id_, _team_id=team_id).fetchone()
-        return None if row is None else self._rows.delivery(row)
+        return self._found(self._accepting.find(connection, _id=id_, _team_id=team_id))
 
     def _lock(self, connection: Connection, team_id: str, id_: str) -> Delivery | None:
         """Find a delivery that is then changed: two clicks at once follow each other."""
-        row = self._accepting.lock(connection, _id=id_, _team_id=team_id).fetchone()
+        return self._found(self._accepting.lock(connection, _id=id_, _team_id=team_id))
+
+    def _found(self, by: Any) -> Delivery | None:  # noqa: ANN401 - the driver's cursor
+        row = by.fetchone()
         return None if row is None else self._rows.delivery(row)
 
     def _resolve(self, connection: Connection, old: Delivery, resolution: Resolution, user_id: str) -> None:

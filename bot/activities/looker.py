@@ -58,13 +58,7 @@ class Looker:
 
     async def _look(self, look: Look) -> None:
         with structlog.contextvars.bound_contextvars(delivery=look.delivery.id, tenant=look.tenant.name):
-            # A call that is begun later may outlast the slot that it holds.
-            late = steady() > look.since + self._begin_within
-            shown = (
-                CannotLook("begun too late")
-                if late
-                else await self._ticket.portal_conversations(look.tenant, look.delivery.ticket_id)
-            )
+            shown = await self._shown(look)
             if isinstance(shown, CannotLook):
                 _log.warning("cannot_look", reason=shown.reason)
                 await self._outbox.looked_in_vain(look)
@@ -73,6 +67,11 @@ class Looker:
             finding = await self._outbox.looked(look, ids)
             _log.info("looked", finding=None if finding is None else finding.value)
             self._teller.wake()
+
+    async def _shown(self, look: Look) -> Sequence[Conversation] | CannotLook:
+        if steady() > look.since + self._begin_within:
+            return CannotLook("begun too late")  # it could outlast the slot that it holds
+        return await self._ticket.portal_conversations(look.tenant, look.delivery.ticket_id)
 
 
 def same_words(text: str, shown: Sequence[Conversation]) -> list[str]:

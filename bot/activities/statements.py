@@ -137,6 +137,7 @@ class SendingStatements:
                 occupied_until=lease_and_window,
             )
         )
+        # That it is open goes without saying, but leads to the index that begins with the tenant.
         taken = (_d.tenant_id == _bind(_d.tenant_id), IS_SENDING, IS_OPEN, _d.claimed_by == _bind(_d.claimed_by))
         self.begin_attempts = prepare(
             attempts.insert().from_select(
@@ -339,19 +340,23 @@ def _heads() -> sa.Select[Any]:
     committed.
     """
     earlier = deliveries.alias("earlier")
-    open_ = earlier.c.state.in_((sa.literal_column("'accepted'"), sa.literal_column("'sending'")))
     is_sent = earlier.c.state == sa.literal_column("'sending'")
-    same_ticket = (earlier.c.tenant_id == _d.tenant_id, earlier.c.ticket_id == _d.ticket_id)
     return (
         sa.select(_d.seq)
         .where(
             _d.tenant_id == _bind(_d.tenant_id),
             IS_ACCEPTED,
             _d.due_at <= sa.bindparam("moment", type_=sa.Double),
-            ~sa.exists().where(*same_ticket, open_, sa.or_(earlier.c.seq < _d.seq, is_sent)),
+            ~sa.exists().where(*_open_on_its_ticket(earlier), sa.or_(earlier.c.seq < _d.seq, is_sent)),
         )
         .order_by(_d.seq)
     )
+
+
+def _open_on_its_ticket(of: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return what makes another delivery an open one on the same ticket."""
+    open_ = of.c.state.in_((sa.literal_column("'accepted'"), sa.literal_column("'sending'")))
+    return of.c.tenant_id == _d.tenant_id, of.c.ticket_id == _d.ticket_id, open_
 
 
 def _waiting_tenants() -> sa.Select[Any]:
@@ -361,9 +366,8 @@ def _waiting_tenants() -> sa.Select[Any]:
     grouping and PostgreSQL joins all that is open with itself.
     """
     earlier = deliveries.alias("earlier")
-    open_ = earlier.c.state.in_((sa.literal_column("'accepted'"), sa.literal_column("'sending'")))
-    same_ticket = (earlier.c.tenant_id == _d.tenant_id, earlier.c.ticket_id == _d.ticket_id)
-    first = sa.select(earlier.c.seq).where(*same_ticket, open_).order_by(earlier.c.seq).limit(1).scalar_subquery()
+    on_its_ticket = sa.select(earlier.c.seq).where(*_open_on_its_ticket(earlier))
+    first = on_its_ticket.order_by(earlier.c.seq).limit(1).scalar_subquery()
     soon = (
         sa.select(_d.tenant_id, _d.due_at)
         .where(IS_ACCEPTED, _d.due_at <= _now_once() + sa.bindparam("within", type_=sa.Double), _d.seq == first)
