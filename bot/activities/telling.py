@@ -6,7 +6,12 @@ from enum import StrEnum
 from bot.activities.delivery import Delivery, Finding, Resolution, Route, State, Waiting
 
 ANCHOR_AFTER = 2.0
-NOTE_AFTER = {Waiting.TURN: 5.0, Waiting.RATE_LIMITED: 5.0, Waiting.UNREACHABLE: 10.0}
+NOTE_AFTER = {
+    Waiting.TURN: 5.0,
+    Waiting.RATE_LIMITED: 5.0,
+    Waiting.UNREACHABLE: 10.0,
+    Waiting.UNDECIPHERABLE: 0.0,
+}
 _ORDER = list(Waiting)
 
 

@@ -100,6 +100,11 @@ EXPLANATIONS = {
         "An admin maps this workspace to a tenant (`python -m bot tenants map NAME --team {team}`), then send it again.",
         _AGAIN,
     ),
+    Problem.ACCOUNT_CHANGED: Explanation(
+        "*Not recorded* on {ticket}: this workspace was connected to another LeadSquared account before this could be sent. "
+        "Check that the ticket exists in today's account, then press *Send again*.",
+        (Button.SEND_AGAIN, Button.EDIT_AND_SEND_AGAIN),
+    ),
     Problem.UNDECIPHERABLE: Explanation(
         "*Not recorded* on {ticket}: the bot cannot decrypt what it needs to send this, because a secret is missing from "
         "`ENCRYPTION_KEYS`. An admin adds the earlier secret there again, at the end, and restarts the bot; then send it again.",
@@ -128,6 +133,9 @@ EXPLANATIONS = {
     ),
     Problem.INTERRUPTED: Explanation(
         f"*Not known whether recorded*: the bot was stopped while it was sending this. {_LOOK_FIRST}", _LOOK
+    ),
+    Problem.RESTORED: Explanation(
+        f"*Not known whether recorded*: the bot's database was restored from a backup. {_LOOK_FIRST}", _LOOK
     ),
 }
 

@@ -20,6 +20,8 @@ RECORD_AGAIN = "record_again"
 _QUOTE_AT_MOST = 500
 _EXAMPLE = f"`{COMMAND} 143 Customer uploaded the signed form`"
 
+_UNDECIPHERABLE = "Admin: add the earlier secret to `ENCRYPTION_KEYS`, at the end, and restart the bot."
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -106,10 +108,15 @@ def note(delivery: Delivery, reason: Waiting, *, give_up_at: float, with_text: b
             f"⏳ LeadSquared cannot be reached. The activity on {ticket(delivery)} is kept, and the bot is still trying "
             f"until {clock_time(give_up_at)}; there is nothing to do."
         ),
+        Waiting.UNDECIPHERABLE: (
+            f"⏳ Waiting for an admin: the bot can't decrypt the activity for {ticket(delivery)}. "
+            "It is kept and will be recorded automatically when the admin has fixed this; there is nothing to do."
+        ),
     }[reason]
     if with_text:
         words = f"{words}\n{quoted(delivery)}"
-    return _message(words, [_reference(delivery)])
+    small = [context(_UNDECIPHERABLE)] if reason is Waiting.UNDECIPHERABLE else []
+    return _message(words, [*small, _reference(delivery)])
 
 
 def clock_time(moment: float) -> str:
