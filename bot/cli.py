@@ -76,6 +76,26 @@ def migrate() -> None:
 
 
 @app.command()
+def restored() -> None:
+    """After a restore: settle what has no outcome yet as "may have been recorded", so that nothing is sent twice."""
+    from bot.activities.looker import LOOK_AFTER
+    from bot.activities.store import Outbox
+
+    settings = _settings()
+    look_after = LOOK_AFTER if settings.leadsquared_look_after_unknown else ()
+    settled = _with_database(
+        settings,
+        lambda database, keys: Outbox(database, keys, lease=settings.lease, look_after=look_after).settle_restored(),
+    )
+    print(
+        f"{settled:,} activities had no outcome in this backup. Each may have been recorded since, so none is sent "
+        "again automatically. Start the bot: it asks the people who recorded them to check their tickets."
+        if settled
+        else "Every activity in this database has an outcome. There is nothing to do."
+    )
+
+
+@app.command()
 def check() -> None:
     """Verify the whole configuration and say how to mend what is wrong."""
     from bot.check import check_all

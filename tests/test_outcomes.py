@@ -176,18 +176,6 @@ async def test_a_tenant_removed_between_acceptance_and_delivery_is_told(
     assert "python -m bot tenants map NAME --team T0HOME" in answer.text
 
 
-async def test_keys_that_cannot_be_decrypted_are_told(start: Start, environment: dict[str, str]) -> None:
-    async with start(environment) as bot:
-        bot.parts.worker.stop()
-        await bot.type("143 hello")
-    async with start(environment | {"ENCRYPTION_KEYS": "another-secret-that-is-long-enough-for-it"}) as bot:
-        answer = await bot.answered()
-        await bot.at_rest()
-
-    assert "ENCRYPTION_KEYS" in answer.text
-    assert bot.leadsquared.ledger.calls == []
-
-
 def reference_of(blocks: list[dict[str, object]]) -> str:
     found = re.search(r"Reference ([a-z2-7]{12})", str(blocks))
     assert found is not None

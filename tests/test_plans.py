@@ -45,7 +45,7 @@ VALUES: dict[str, Any] = {
     "_account_id": 21, "_delivery_seq": 30_000, "_claimed_by": "a claim", "_outcome": "recorded", "_due_at": NOW, "_tell_at": NOW,
     "_resume_at": NOW, "enterprise": "E0FILLED10", "team": "T0FILLED7", "channel": "C01", "despite": 0, "moment": NOW,
     "room": 25, "at_most": 20, "lease": 30.0, "ago": 0.1, "occupied_for": 5.0, "after": 5.0, "seconds": 1.0,
-    "_tell_lease_until": NOW, "within": 5.0,
+    "_tell_lease_until": NOW, "within": 5.0, "leave": 6.0,
 }  # fmt: skip
 OF_TENANTS = {"_id": 21}
 

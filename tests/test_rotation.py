@@ -20,7 +20,8 @@ from bot.engines import PATIENCE, engine_for
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 from bot.playground.slack import SlackStandIn
 from bot.playground.workspace import Posted
-from bot.rotation import ENCRYPTED, renew_all
+from bot.rotation import renew_all
+from bot.stored import ENCRYPTED
 from bot.tables import deliveries, metadata, tenants
 
 OLD = "the-old-secret-of-the-rotation-0123456789"
@@ -81,6 +82,7 @@ def settled(number: int, keyring: Keyring, **changes: Any) -> dict[str, Any]:
         "user_id": "U0ANNA",
         "key": f"history.{number}",
         "tenant_id": 1,
+        "account_id": 1,
         "tenant_name": "environment",
         "ticket_id": "143",
         "text": keyring.encrypt(f"words of {number}"),

@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
-from bot.activities.delivery import Resolution, State
+from bot.activities.delivery import Resolution, Route, State, Waiting
 from bot.activities.policy import DOUBLE_WITHIN, WINDOW
-from bot.activities.telling import ANCHOR_AFTER
+from bot.activities.telling import ANCHOR_AFTER, TELL_FOR
 from bot.db import Prepared
 from bot.leadsquared.outcome import Problem
 from bot.tables import (
@@ -189,6 +189,13 @@ class SendingStatements:
             .values(state=State.REJECTED, problem=_bind(_d.problem), **ended)
             .returning(_d.id)
         )
+        undecipherable = (IS_ACCEPTED, _d.waiting == sa.literal_column(f"'{Waiting.UNDECIPHERABLE}'"))
+        self.retry_undecipherable = prepare(deliveries.update().where(*undecipherable).values(due_at=now()))
+        self.count_open = prepare(sa.select(sa.func.count()).where(IS_OPEN))
+        self.newest_ago = prepare(sa.select(now() - _d.accepted_at).order_by(_d.seq.desc()).limit(1))
+        look_at = now() + sa.bindparam("after", type_=sa.Double)  # NULL: nobody looks for it
+        restored = {"state": State.UNKNOWN, "problem": Problem.RESTORED, "lease_until": None, "look_at": look_at}
+        self.settle_restored = prepare(deliveries.update().where(IS_OPEN).values(**restored, **ended))
         dead = (IS_LEASED, _d.lease_until < _now_once())
         of_dead = sa.select(_d.seq, _d.id, _d.attempts, _d.state).where(*dead)
         self.dead = prepare.locking(of_dead, skip_locked=True)
@@ -229,7 +236,7 @@ class TellingStatements:
         prepare = _Compiler(engine)
         untold = sa.select(_d.seq, _d.team_id, _d.channel_id).where(_d.tell_at <= _now_once()).order_by(_d.tell_at)
         unleased = sa.or_(_d.tell_lease_until.is_(None), _d.tell_lease_until < now())
-        due = untold.where(unleased).limit(sa.bindparam("at_most", type_=sa.Integer))
+        due = untold.where(unleased, _may_be_told()).limit(sa.bindparam("at_most", type_=sa.Integer))
         self.untold = prepare(due)
         self.unanswered = prepare(due.where(_d.settled_at.is_not(None)))
         self.next_untold = prepare(_seconds_until_first(_d.tell_at, _d.tell_at > _now_once()))
@@ -268,6 +275,19 @@ class TellingStatements:
         self.marked = prepare(deliveries.update().where(_THIS).values(anchor_mark=_bind(_d.anchor_mark), **again))
         self.unfinished = prepare(_unfinished())
         self.rerouted = prepare(deliveries.update().where(_THIS).values(route=_bind(_d.route), **again))
+
+
+def _may_be_told() -> sa.ColumnElement[bool]:
+    """What a process may tell: what it has a token for, and by response_url what no other process has told in time.
+
+    After a day any process may give it up.
+    """
+    team, enterprise = (sa.bindparam(name, type_=sa.Text) for name in ("team", "enterprise"))
+    everybody = sa.and_(team == sa.literal_column("''"), enterprise == sa.literal_column("''"))
+    by_url = sa.and_(_d.response_url.is_not(None), _d.route != sa.literal_column(f"'{Route.DIRECT_MESSAGE}'"))
+    left_alone = sa.and_(by_url, _d.tell_at < _now_once() - sa.bindparam("leave", type_=sa.Double))
+    too_old = _d.accepted_at < _now_once() - TELL_FOR
+    return sa.or_(everybody, _d.team_id == team, _d.enterprise_id == enterprise, left_alone, too_old)
 
 
 def _accept(insert: Any) -> Any:  # noqa: ANN401 - either dialect's insert()

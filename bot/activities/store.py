@@ -20,7 +20,7 @@ from bot.clock import steady
 from bot.db import LAST, Database
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import NotBegun, NotSent, Outcome, Problem, Undecipherable
-from bot.tenants.directory import read_tenant
+from bot.tenants.directory import EVERYBODY, Scope, read_tenant
 from bot.tenants.tenant import Tenant
 
 PASSED_BY = 0.05
@@ -31,6 +31,9 @@ ACCOUNTS = 2.0**52
 
 VISITED_AT_ONCE = 25
 """Tenants that one claim visits at most, each with a few statements. What is accepted meanwhile goes between two claims."""
+
+OUTDATED = 3600.0
+"""Seconds after the newest acceptance from which on a database with something waiting may be a restored backup."""
 
 LOOK_PAST = 500
 """How many rows of quiet conversations a look for tellings may pass over."""
@@ -83,6 +86,19 @@ class Due:
     step: Step
     at: float
     lease_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many deliveries have no outcome yet, and how many seconds ago the newest one of all was accepted."""
+
+    waiting: int
+    newest_ago: float | None
+
+    @property
+    def looks_restored(self) -> bool:
+        """Whether this may be a backup from which another database went on: it is old, and something waits in it."""
+        return self.waiting > 0 and (self.newest_ago or 0.0) > OUTDATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,7 +439,9 @@ class Outbox:
 
     async def claim_tellings(
         self,
+        scope: Scope = EVERYBODY,
         *,
+        leave: float = 0.0,
         at_most: int,
         sparing: Collection[int] = (),
         quiet: Collection[tuple[str, str]] = (),
@@ -431,6 +449,8 @@ class Outbox:
     ) -> tuple[list[Due], float]:
         """Take what is due to be told, and say in how many seconds the next will be (infinite: nothing is planned).
 
+        `scope` is the part of Slack that this process has a token for. Others' deliveries are left to the processes
+        that have theirs, for `leave` seconds. Then they are told by response_url, which needs no token.
         `sparing` are the deliveries, by seq, that this process is telling already, however long that takes; `quiet` the
         conversations, as (team_id, channel_id), in which Slack wants no message just now. `settled_only` leaves out what
         has no outcome yet.
@@ -440,7 +460,7 @@ class Outbox:
         look_at = at_most + len(spared) + (LOOK_PAST if silent else 0)
 
         def write(connection: Connection) -> tuple[list[Due], float]:
-            rows = untold(connection, at_most=look_at).fetchall()
+            rows = untold(connection, **_part(scope), leave=leave, at_most=look_at).fetchall()
             due = [seq for seq, team, channel in rows if seq not in spared and (team, channel) not in silent]
             found = [step for seq in due[:at_most] if (step := self._begin_telling(connection, seq)) is not None]
             if len(due) >= at_most:
@@ -532,11 +552,43 @@ class Outbox:
         )
         return None
 
+    # -- at a start
+
+    async def retry_undecipherable(self) -> None:
+        """Try at once what waited for a secret: this start may have brought it."""
+        await self._database.run(self._sending.retry_undecipherable, order=LAST)
+
+    async def backlog(self) -> Backlog:
+        """Count what has no outcome yet, and say how old the newest acceptance is."""
+
+        def read(connection: Connection) -> Backlog:
+            waiting = self._sending.count_open(connection).fetchone()[0]
+            newest = self._sending.newest_ago(connection).fetchone()
+            return Backlog(waiting, None if newest is None else newest[0])
+
+        return await self._database.run(read, order=LAST)
+
+    async def settle_restored(self) -> int:
+        """Settle as unknown all that has no outcome yet: this database is a backup, and others went on from there.
+
+        Returns how many there were. Their people are told by the next process that runs.
+        """
+
+        def write(connection: Connection) -> int:
+            after = self._look_after[0] if self._look_after else None
+            return int(self._sending.settle_restored(connection, after=after).rowcount)
+
+        return await self._database.run(write)
+
     # -- looking
 
     async def unfinished(self) -> int:
         """Count the deliveries that are not settled, or not told."""
         return await self._database.run(lambda connection: int(self._telling.unfinished(connection).fetchone()[0]))
+
+
+def _part(scope: Scope) -> dict[str, str]:
+    return {"team": scope.team_id, "enterprise": scope.enterprise_id}
 
 
 def _may_look(window: _Window, delivery: Delivery) -> bool:

@@ -12,6 +12,9 @@ NOTE_AFTER = {
     Waiting.UNREACHABLE: 10.0,
     Waiting.UNDECIPHERABLE: 0.0,
 }
+TELL_FOR = 24 * 3600.0
+"""Seconds after acceptance until which an answer that Slack refuses is tried."""
+
 _ORDER = list(Waiting)
 
 

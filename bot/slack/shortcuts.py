@@ -83,6 +83,8 @@ class Shortcuts:
     async def _why_not_opened(self, used: MessageShortcut) -> views.Message:
         if self._modals.starting:
             return views.starting()
+        if self._modals.refusal is not None:
+            return views.token_refused(self._modals.refusal)
         if self._modals.speaks_in(used.enterprise_id, used.team_id):
             return views.modal_failed()
         try:

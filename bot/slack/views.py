@@ -181,6 +181,15 @@ def starting() -> Message:
     )
 
 
+def token_refused(error: str) -> Message:
+    """What is said where nothing can be done because Slack rejects the bot's token; `error` is Slack's word."""
+    words = (
+        "Slack rejects the bot's token, so nothing was recorded. Ask an admin of the bot to fix this, then try again."
+    )
+    admin = f"Admin: Slack says `{shorten(error, at_most=60)}`. Copy the Bot User OAuth Token to `SLACK_BOT_TOKEN`."
+    return _message(words, [context(admin)])
+
+
 def unavailable(error: DatabaseUnavailableError) -> Message:
     """What the database's trouble means for the person: surely nothing was kept, or nobody can say."""
     return maybe_accepted() if isinstance(error, CommitUnknownError) else not_accepted()

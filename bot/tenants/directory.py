@@ -31,6 +31,9 @@ class Scope:
         return ", ".join(f"{kind} {value}" for kind, value in named.items() if value)
 
 
+EVERYBODY = Scope()
+"""All of Slack."""
+
 _NOT_ASKED = sa.literal_column("''", sa.Text)
 
 
