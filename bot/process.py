@@ -12,6 +12,7 @@ import sqlalchemy as sa
 import structlog
 from aiohttp import web
 
+from bot.activities.backlog import find_backlog, retry_undecipherable
 from bot.app import Parts, build
 from bot.db import DatabaseUnavailableError
 from bot.settings import DEFAULT_PORT, Settings
@@ -117,8 +118,8 @@ class Process:
         parts = self._parts
         try:
             examined = await examine(parts.database, parts.keyring)
-            await parts.outbox.retry_undecipherable()
-            backlog = await parts.outbox.backlog()
+            await retry_undecipherable(parts.database)
+            backlog = await find_backlog(parts.database)
         except DatabaseUnavailableError as error:
             # The start goes on: people read that nothing was kept, and what cannot be decrypted waits.
             _log.warning("database_unavailable", reason=str(error))
@@ -127,7 +128,7 @@ class Process:
             self._unreadable = unreadable(examined)
             _log.error("values_cannot_be_decrypted", unreadable=examined.unreadable, examined=examined.values)
         if backlog.looks_restored:
-            age = round(backlog.newest_ago or 0.0)
+            age = round(backlog.newest_ago)
             _log.warning("database_looks_restored", waiting=backlog.waiting, newest_seconds_ago=age)
 
     async def _work(self) -> None:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
-from bot.activities.delivery import Resolution, Route, State, Waiting
+from bot.activities.delivery import Resolution, Route, State
 from bot.activities.policy import DOUBLE_WITHIN, WINDOW
 from bot.activities.telling import ANCHOR_AFTER, TELL_FOR
 from bot.db import Prepared
@@ -189,13 +189,6 @@ class SendingStatements:
             .values(state=State.REJECTED, problem=_bind(_d.problem), **ended)
             .returning(_d.id)
         )
-        undecipherable = (IS_ACCEPTED, _d.waiting == sa.literal_column(f"'{Waiting.UNDECIPHERABLE}'"))
-        self.retry_undecipherable = prepare(deliveries.update().where(*undecipherable).values(due_at=now()))
-        self.count_open = prepare(sa.select(sa.func.count()).where(IS_OPEN))
-        self.newest_ago = prepare(sa.select(now() - _d.accepted_at).order_by(_d.seq.desc()).limit(1))
-        look_at = now() + sa.bindparam("after", type_=sa.Double)  # NULL: nobody looks for it
-        restored = {"state": State.UNKNOWN, "problem": Problem.RESTORED, "lease_until": None, "look_at": look_at}
-        self.settle_restored = prepare(deliveries.update().where(IS_OPEN).values(**restored, **ended))
         dead = (IS_LEASED, _d.lease_until < _now_once())
         of_dead = sa.select(_d.seq, _d.id, _d.attempts, _d.state).where(*dead)
         self.dead = prepare.locking(of_dead, skip_locked=True)

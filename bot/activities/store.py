@@ -32,9 +32,6 @@ ACCOUNTS = 2.0**52
 VISITED_AT_ONCE = 25
 """Tenants that one claim visits at most, each with a few statements. What is accepted meanwhile goes between two claims."""
 
-OUTDATED = 3600.0
-"""Seconds after the newest acceptance from which on a database with something waiting may be a restored backup."""
-
 LOOK_PAST = 500
 """How many rows of quiet conversations a look for tellings may pass over."""
 
@@ -86,19 +83,6 @@ class Due:
     step: Step
     at: float
     lease_until: float
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """How many deliveries have no outcome yet, and how many seconds ago the newest one of all was accepted."""
-
-    waiting: int
-    newest_ago: float | None
-
-    @property
-    def looks_restored(self) -> bool:
-        """Whether this may be a backup from which another database went on: it is old, and something waits in it."""
-        return self.waiting > 0 and (self.newest_ago or 0.0) > OUTDATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -551,34 +535,6 @@ class Outbox:
             connection, _seq=delivery.seq, _tell_at=next_.until if isinstance(next_, Wait) else None
         )
         return None
-
-    # -- at a start
-
-    async def retry_undecipherable(self) -> None:
-        """Try at once what waited for a secret: this start may have brought it."""
-        await self._database.run(self._sending.retry_undecipherable, order=LAST)
-
-    async def backlog(self) -> Backlog:
-        """Count what has no outcome yet, and say how old the newest acceptance is."""
-
-        def read(connection: Connection) -> Backlog:
-            waiting = self._sending.count_open(connection).fetchone()[0]
-            newest = self._sending.newest_ago(connection).fetchone()
-            return Backlog(waiting, None if newest is None else newest[0])
-
-        return await self._database.run(read, order=LAST)
-
-    async def settle_restored(self) -> int:
-        """Settle as unknown all that has no outcome yet: this database is a backup, and others went on from there.
-
-        Returns how many there were. Their people are told by the next process that runs.
-        """
-
-        def write(connection: Connection) -> int:
-            after = self._look_after[0] if self._look_after else None
-            return int(self._sending.settle_restored(connection, after=after).rowcount)
-
-        return await self._database.run(write)
 
     # -- looking
 
