@@ -14,6 +14,7 @@ AGAIN, EDIT, THERE = "Send again", "Edit and send again", "It is there"
     ("behaviour", "says", "buttons"),
     [
         (Behaviour.BAD_REQUEST, ["Not recorded", "Text is not valid for this ticket"], [EDIT]),
+        (Behaviour.GARBLED, ["Not recorded", "The text is not valid here"], [AGAIN]),
         (Behaviour.REFUSED, ["Not recorded", "The ticket is closed"], [EDIT]),
         (Behaviour.NOT_FOUND, ["Not recorded", "no ticket", "LEADSQUARED_ORG_ID"], [EDIT]),
         (

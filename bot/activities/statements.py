@@ -101,8 +101,10 @@ class AcceptanceStatements:
         self.find_tenant = prepare(FIND_TENANT)
         self.double = prepare(_double())
         self.last_ticket = prepare(_last_ticket())
-        this = sa.select(*COLUMNS).where(_d.id == _bind(_d.id), _d.team_id == _bind(_d.team_id))
-        self.find, self.lock = prepare(this), prepare.locking(this)
+        of_team = _d.team_id == _bind(_d.team_id)
+        this = sa.select(*COLUMNS).where(_d.id == _bind(_d.id))
+        self.lock = prepare.locking(this.where(of_team))
+        self.find = prepare(this.where(of_team | (_d.enterprise_id == _bind(_d.enterprise_id))))
         resolution = {"resolution": _bind(_d.resolution), "resolved_by": _bind(_d.resolved_by), "tell_at": now()}
         self.resolve = prepare(deliveries.update().where(_THIS).values(**resolution))
         self.renew = prepare(deliveries.update().where(_THIS).values(response_url=_bind(_d.response_url)))

@@ -1,13 +1,10 @@
 """How an answer is read: a pure function from (status, headers, body) to an Outcome."""
 
 import re
-from codecs import BOM_UTF8
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-
-from pydantic import ValidationError
 
 from bot.leadsquared.models import Answer, Conversations
 from bot.leadsquared.outcome import CannotLook, Conversation, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
@@ -57,8 +54,8 @@ def read_conversations(status: int, body: bytes | None) -> list[Conversation] | 
     if not 200 <= status < 300:
         return CannotLook(f"status {status}")
     try:
-        answer = Conversations.model_validate_json((body or b"").removeprefix(BOM_UTF8))
-    except ValidationError:
+        answer = Conversations.read(body or b"")
+    except ValueError:
         return CannotLook("unreadable answer")
     if answer.total > len(answer.conversation_list):
         return CannotLook("not all were shown")
@@ -75,8 +72,8 @@ def _phrase(status: int) -> str:
 def _parse(body: bytes) -> Answer | None:
     """Return the body when it is a JSON object, else None (HTML, a list, bytes cut short, nothing)."""
     try:
-        return Answer.model_validate_json(body.removeprefix(BOM_UTF8))
-    except ValidationError:
+        return Answer.read(body)
+    except ValueError:
         return None
 
 

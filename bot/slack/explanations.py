@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from bot.activities.delivery import Delivery, State
 from bot.leadsquared.outcome import Problem
-from bot.slack.text import shorten
+from bot.slack.text import one_line, shorten
 from bot.tenants.tenant import ENVIRONMENT
 
 
@@ -211,4 +211,4 @@ def _says(detail: str | None) -> str:
 
 def _shown(words: str) -> str:
     # A backtick would pair with those of the commands beside it, and Slack knows no escape for it.
-    return shorten(" ".join(words.replace("`", "'").split()), at_most=_SAYS_AT_MOST)
+    return shorten(one_line(words.replace("`", "'")), at_most=_SAYS_AT_MOST)

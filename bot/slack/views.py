@@ -11,7 +11,7 @@ from bot.activities.policy import DOUBLE_WITHIN
 from bot.activities.telling import mark
 from bot.db import CommitUnknownError, DatabaseUnavailableError
 from bot.slack.explanations import LABELS, Button, explain, offered, ticket
-from bot.slack.text import escape, quote, shorten
+from bot.slack.text import escape, legible, one_line, quote, shorten
 
 Block = dict[str, Any]
 
@@ -162,7 +162,7 @@ def no_text(ticket_id: str) -> Message:
 
 def malformed_ticket(word: str, why: str) -> Message:
     return Message(
-        f"Nothing was recorded: “{shorten(word, at_most=60)}” is not a ticket; {why}. For example: {_EXAMPLE}"
+        f"Nothing was recorded: “{shorten(one_line(word), at_most=60)}” is not a ticket; {why}. For example: {_EXAMPLE}"
     )
 
 
@@ -329,7 +329,7 @@ def quoted(delivery: Delivery) -> str:
     if delivery.text is None:
         return "> (the text cannot be decrypted)"
     shown = quote(delivery.text, at_most=_QUOTE_AT_MOST)
-    if len(escape(delivery.text)) <= _QUOTE_AT_MOST:
+    if len(escape(legible(delivery.text))) <= _QUOTE_AT_MOST:
         return shown
     return f"{shown}\n_{len(delivery.text):,} characters in all; LeadSquared gets them all._"
 
