@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
@@ -30,6 +31,15 @@ GOES_OUT = "http11.send_request_headers.started"
 """httpcore's word for the moment when the connection stands and nothing of the request has been written.
 
 https://www.encode.io/httpcore/extensions/#trace; tests/test_begin.py holds it.
+"""
+
+GONE_OUT = "http11.send_request_headers.complete"
+"""And for the moment when its first bytes are the kernel's."""
+
+BEGINNING_AT_ONCE = 4
+"""Calls between the commit of their beginning and their first byte.
+
+A crash leaves no more than these unknown without having sent them. They share a commit, which takes a few ms.
 """
 
 Begin = Callable[[], Awaitable[bool]]
@@ -63,6 +73,7 @@ class LeadSquared:
     ) -> None:
         self._allowed_hosts = allowed_hosts
         self._deadline = deadline
+        self._beginning = asyncio.Semaphore(BEGINNING_AT_ONCE)
         certificates = httpx.create_ssl_context(trust_env=False)
         self._clients = [
             httpx.AsyncClient(
@@ -102,18 +113,21 @@ class LeadSquared:
             request = self._request(address, tenant, ticket_id, text)
         except (UnicodeEncodeError, httpx.InvalidURL):
             return Rejected(Problem.ADDRESS_REFUSED, "The request cannot be written for this address or these keys")
-        begun = False
+        begun, turn = False, AsyncExitStack()
 
         async def trace(event: str, _info: object) -> None:
             nonlocal begun
             if event == GOES_OUT:
+                await turn.enter_async_context(self._beginning)
                 begun = await begin()
                 if not begun:
                     raise _NotBegunError
+            elif event == GONE_OUT:
+                await turn.aclose()
 
         request.extensions["trace"] = trace
         try:
-            async with asyncio.timeout(self._deadline):
+            async with turn, asyncio.timeout(self._deadline):
                 return await self._exchange(self._client_of(tenant), request)
         except _NotBegunError:
             return NotBegun()

@@ -4,8 +4,10 @@ import asyncio
 import random
 from itertools import product
 
-from postgres import Serving
+from postgres import Serving, until
 
+from bot.activities.delivery import State
+from bot.leadsquared.client import BEGINNING_AT_ONCE
 from faults.bench import Bench
 from faults.forms import KINDS, forms
 
@@ -15,6 +17,12 @@ LIVES = 1.2
 
 STARTS = 0.8
 """Seconds in which a process starts, more or less: some die before they serve."""
+
+BURST = 20
+"""Commands that are typed at the same moment."""
+
+OF_A_BURST = 0.4
+"""Seconds in which a burst is accepted and sent, more or less."""
 
 LOOK_EVERY = 10
 """Rounds after which people look at what is unknown, and send it again."""
@@ -79,3 +87,23 @@ async def end(bench: Bench, *, long: bool) -> None:
     await bench.rest()
     ledgers = bench.audit()
     assert ledgers.clicked or not long
+
+
+@forms("kind, rounds", short=product(KINDS, [3]), long=product(KINDS, [20]))
+async def test_a_process_that_dies_in_a_burst_leaves_unknown_only_what_may_have_gone_out(
+    bench: Bench, rounds: int
+) -> None:
+    for _ in range(rounds):
+        process = await bench.start()
+        burst = asyncio.create_task(bench.type_all(BURST))
+        await until(lambda: bench.database.unfinished() > 0)
+        await asyncio.sleep(random.random() * OF_A_BURST)
+        await bench.kill(process)
+        await burst
+        bench.database.end_leases()
+    await bench.start()
+    await bench.rest(within=60)
+    ledgers = bench.audit()
+    arrived = {post.text for post in ledgers.posts}
+    never_left = [row for row in ledgers.rows if row.state is State.UNKNOWN and row.text not in arrived]
+    assert len(never_left) <= BEGINNING_AT_ONCE * rounds, "each kill met a few between their beginning and first byte"
