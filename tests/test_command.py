@@ -221,3 +221,14 @@ async def test_no_line_of_what_was_typed_stands_outside_its_quotation(bot: Bot) 
     await bot.type("143 one\rtwo\u2028three\x85four\x0bfive\x07")
     await bot.at_rest()
     assert bot.anchor().text.split("\n")[1:6] == ["> one", "> two", "> three", "> four", "> five"]
+
+
+async def test_a_group_or_channel_by_id_only_becomes_its_name_or_stays_its_id(bot: Bot) -> None:
+    await bot.slack.command(
+        "143 ask <!subteam^S0HELP> and <!subteam^S0GONE> in <#C0OTHER> or <#C0PRIVATE|>",
+        channel="C0SUPPORT",
+        person="U0ANNA",
+    )
+    await bot.at_rest()
+    text = "ask @helpdesk and @S0GONE in #other or #C0PRIVATE"
+    assert [one.text for one in bot.leadsquared.on("143")] == [text]

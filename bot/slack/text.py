@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
 
+_TIMESTAMP = re.compile(r"-?[0-9]{1,15}(\.[0-9]*)?")
 _TOKEN = re.compile(r"<([^<>]+)>")
-_USER = re.compile(r"<@([UW][A-Z0-9]+)>")
+_MENTION = re.compile(r"<(?:@([UW][A-Z0-9]+)|#([CG][A-Z0-9]+)\|?|!subteam\^(S[A-Z0-9]+))>")
 _ENTITIES = (
     ("&lt;", "<"),
     ("&gt;", ">"),
@@ -24,8 +27,8 @@ _AUTOLINK = ("mailto:", "tel:", "http://", "https://")
 
 
 def bare_mentions(text: str) -> list[str]:
-    """Return the ids of people whom Slack names by id only, in order, each once."""
-    return list(dict.fromkeys(_USER.findall(text)))
+    """Return the ids of people, channels and groups that Slack names by id only, in order, each once."""
+    return list(dict.fromkeys(found[1] or found[2] or found[3] for found in _MENTION.finditer(text)))
 
 
 def to_plain(text: str, names: Mapping[str, str] | None = None) -> str:
@@ -70,9 +73,22 @@ def unescape(text: str) -> str:
 def link(target: str, label: str) -> str:
     """Write a link as words: its label and where it leads, or either where the other adds nothing."""
     address = target.removeprefix("mailto:").removeprefix("tel:")
-    if not label or label == address or _bare(label) == _bare(target):
+    same = _digits(label) == _digits(target) if target.startswith("tel:") else _bare(label) == _bare(target)
+    if not label or label == address or same:
         return label or address
     return f"{label} ({address})"
+
+
+def day_and_time(timestamp: Any) -> str:  # noqa: ANN401 - JSON
+    """Write a timestamp, a number or a text: never a wrong date; `[date]` where there is none."""
+    if isinstance(timestamp, str) and not _TIMESTAMP.fullmatch(timestamp):
+        return timestamp if timestamp.strip() else "[date]"
+    if isinstance(timestamp, bool) or not isinstance(timestamp, str | int | float):
+        return "[date]"
+    try:
+        return f"{datetime.fromtimestamp(float(timestamp), UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError, OSError):
+        return ""  # no calendar has it
 
 
 def sound(text: str) -> str:
@@ -136,11 +152,15 @@ def _token(inside: str, names: Mapping[str, str]) -> str:
 
 
 def _special(command: str, label: str, names: Mapping[str, str]) -> str:
-    if command.startswith("date^"):
-        return label
     kind, _, id_ = command.partition("^")
-    name = label or names.get(id_) or kind
+    if kind == "date":
+        return label or day_and_time(id_.partition("^")[0])
+    name = label or names.get(id_) or id_ or kind
     return name if name.startswith("@") else f"@{name}"
+
+
+def _digits(number: str) -> str:
+    return "".join(character for character in number if character.isdecimal())
 
 
 def _bare(address: str) -> str:
