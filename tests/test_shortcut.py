@@ -581,7 +581,7 @@ RICH = [
     [
         ({"text": "plain", "client_msg_id": "x"}, "plain"),
         ({"text": "was changed", "edited": {"user": "U0GUEST", "ts": "1790000001.000000"}}, "was changed"),
-        ({"text": "", "blocks": RICH}, "For @Ben and @helpdesk in #other on ticket 143 :tada:"),
+        ({"text": "", "blocks": RICH}, "For @Ben and @helpdesk in #other on ticket 143 🎉"),
         (
             {"text": "Here", "files": [{"name": "contract.pdf"}, {"title": "Photo"}]},
             "Here\n\n[file: contract.pdf]\n[file: Photo]",

@@ -12,7 +12,8 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot.activities.acceptance import Acceptance, Accepted, Double, Place, Refused, Unmapped
 from bot.activities.delivery import Delivery, Resolution
-from bot.activities.submission import MalformedTicketError, Submission, parse_ticket, with_link
+from bot.activities.submission import Submission, with_link
+from bot.activities.ticket import MalformedTicketError, parse_ticket, visible
 from bot.db import DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError
 from bot.slack import modals, views
@@ -129,14 +130,14 @@ class Forms:
     # -- submitting
 
     async def _submit(self, submitted: ViewSubmission, metadata: Metadata, typed: Typed) -> Answer:
-        if not typed.ticket:
+        if not visible(typed.ticket).strip():
             return _errors(
                 modals.TICKET_BLOCK, "Name the ticket: its number such as 143, its key #143, its GUID, or a link to it."
             )
         try:
-            ticket_id = parse_ticket(typed.ticket, self._link_hosts)
+            ticket_id = parse_ticket(visible(typed.ticket).strip(), self._link_hosts)
         except MalformedTicketError as error:
-            return _errors(modals.TICKET_BLOCK, f"Not a ticket: {error}.")
+            return _errors(modals.TICKET_BLOCK, views.why_no_ticket(typed.ticket, error))
         blocks = modals.text_blocks(whole=typed.text.whole)
         for block_id, words in zip(blocks, typed.text.fields, strict=False):
             if (length := units(words)) > modals.LONGEST_INPUT:

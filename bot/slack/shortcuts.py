@@ -9,7 +9,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot.activities.acceptance import Acceptance, Double, Place, Unmapped
-from bot.activities.submission import find_ticket
+from bot.activities.ticket import find_ticket
 from bot.db import DatabaseUnavailableError
 from bot.encryption import Keyring
 from bot.slack import modals, views

@@ -23,6 +23,8 @@ _KEPT = re.compile("\0([0-9]+)\0")
 _CUT_ENTITY = re.compile(r"&[a-z]*$")
 _LINE_BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _CONTROL = re.compile("[\0-\x08\x0e-\x1f\x7f-\x9f]")
+# Letters and marks of which nothing is seen: fillers of Hangul, an empty pattern of Braille, and selectors.
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 _AUTOLINK = ("mailto:", "tel:", "http://", "https://")
 
 
@@ -111,7 +113,7 @@ def one_line(text: str) -> str:
 
 def is_blank(text: str) -> bool:
     """Say whether there is nothing to be seen in a text: white space and invisible characters only."""
-    return not any(character.isprintable() and not character.isspace() for character in text)
+    return not any(one.isprintable() and not one.isspace() and not _BLANK.match(one) for one in text)
 
 
 def units(text: str) -> int:
