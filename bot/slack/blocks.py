@@ -64,7 +64,10 @@ _WORDS_FOR_IDS = {
     "usergroup": ("@", "usergroup_id"),
 }
 _MENTIONS = {"user_id": "@", "usergroup_id": "@", "channel_id": "#"}
-_NOT_WORDS = re.compile(r"type|style|color|format|icon\w*|size|width|height|ts|id|url|\w*_(ids?|ts|urls?|type)")
+_NOT_WORDS = re.compile(
+    r"type|style|color|format|icon\w*|size|width|height"
+    r"|ts|id|url|\w*_(ids?|ts|urls?|type)"
+)
 """Fields whose text is for Slack's programs."""
 
 
@@ -268,7 +271,7 @@ def _word(word: Json, names: Names) -> str:
         case "rich_text_section":  # within a list's item
             return _inline(word, names)
         case "canvas" | "file" as kind:
-            return _unknown(word, names) or f"[{kind}]"
+            return _unknown(word, names) or names.get(string(word.get("file_id"))) or f"[{kind}]"
         case "canvas_message_unfurl":
             return "[message]"
         case _:

@@ -11,7 +11,14 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot.activities.acceptance import Acceptance, Accepted, Double, Unmapped
 from bot.activities.submission import Submission, without_link
-from bot.activities.ticket import CLOSING, INVISIBLE, OPENING, MalformedTicketError, parse_ticket, visible
+from bot.activities.ticket import (
+    CLOSING,
+    INVISIBLE,
+    OPENING,
+    MalformedTicketError,
+    parse_ticket,
+    visible,
+)
 from bot.db import DatabaseUnavailableError
 from bot.slack import views
 from bot.slack.forms import Accepting, Forms
@@ -22,7 +29,7 @@ from bot.slack.text import bare_mentions, is_blank, to_plain
 
 _AROUND = (re.escape(marks.replace(mark, "")) for marks, mark in ((OPENING, "<"), (CLOSING, ">")))
 _OPENING, _CLOSING = (f"[{INVISIBLE}{marks}]*+" for marks in _AROUND)
-# What Slack encodes may hold spaces, and ends where the text begins; any other word ends at a space.
+# What Slack encodes may hold spaces and ends by itself; any other word ends at a space.
 _FIRST_WORD = re.compile(rf"[\s{INVISIBLE}]*+(?:{_OPENING}(<[^<>]+>){_CLOSING}|(\S+))?\s*")
 _CHANNEL_KEY = re.compile(r"<#[^|<>]*\|([0-9]+)>")  # #143, where a channel happens to be called 143
 _LINK = re.compile(r"<(https?://[^|<>]+)(?:\|[^<>]*)?>")
@@ -134,7 +141,8 @@ class Commands:
             asked = RecordAgain.model_validate_json(click.actions[0].value)
         except ValidationError:
             return views.already(None)
-        earlier = await self._acceptance.find(click.team_id, asked.delivery, enterprise_id=click.enterprise_id)
+        organisation = click.enterprise_id
+        earlier = await self._acceptance.find(click.team_id, asked.delivery, enterprise_id=organisation)
         if earlier is None or earlier.user_id != click.user.id or click.channel is None:
             return views.already(None)
         if not is_member(click, earlier.team_id, earlier.enterprise_id):

@@ -26,6 +26,7 @@ def plain(message: Json, names: Names) -> str:
 
     What cannot be written is not lost in silence: the text beside the blocks is added, or a mark.
     """
+    names = {**_titles(message), **names}
     blocks = objects(message.get("blocks"))
     if message.get("files"):  # they say more than a block that stands for one of them
         blocks = [block for block in blocks if block.get("type") != "file"]
@@ -131,15 +132,21 @@ def author(message: Json, names: Names) -> str:
 
 def _own_name(message: Json) -> str:
     """Return the name that a message brings along; Slack leaves it empty where there is none."""
-    bot, profile = message.get("bot_profile"), message.get("user_profile")
-    brought = [message.get("username")]
-    brought += [bot.get("name")] if isinstance(bot, dict) else []
-    brought += [profile.get("display_name"), profile.get("real_name")] if isinstance(profile, dict) else []
+    of_app, of_person = (
+        profile if isinstance(profile, dict) else {}
+        for profile in (message.get("bot_profile"), message.get("user_profile"))
+    )
+    brought = (
+        message.get("username"),
+        of_app.get("name"),
+        of_person.get("display_name"),
+        of_person.get("real_name"),
+    )
     return next((name for one in brought if (name := one_line(string(one)))), "")
 
 
 def _is_preview(attachment: Json, message: Json) -> bool:
-    """Say whether an attachment is a preview of a link: Slack's, or under a person's message an app's."""
+    """Say whether an attachment is a link's preview: Slack's, or an app's under a person's message."""
     if _is_shared(attachment):
         return False
     if attachment.get("is_app_unfurl") or attachment.get("app_unfurl_url"):
@@ -160,12 +167,21 @@ def _files(of: Json) -> list[str]:
     return [_file(file) for file in objects(of.get("files"))]
 
 
+def _titles(message: Json) -> dict[str, str]:
+    """Return by id what the files of a message are called, for words that point to one of them."""
+    return {string(file.get("id")): _title(file) for file in objects(message.get("files"))}
+
+
+def _title(file: Json) -> str:
+    return one_line(string(file.get("title"))) or one_line(string(file.get("name")))
+
+
 def _file(file: Json) -> str:
     """Write the name that Slack shows for a file, and under it the words that Slack shows of it."""
     if file.get("mode") == "tombstone":
         return "[file: deleted]"
-    name = one_line(string(file.get("title"))) or one_line(string(file.get("name"))) or "without a name"
-    return "\n".join(filter(None, (f"[file: {name}]", _shown_of(file).strip("\n"))))
+    parts = (f"[file: {_title(file) or 'without a name'}]", _shown_of(file).strip("\n"))
+    return "\n".join(filter(None, parts))
 
 
 def _shown_of(file: Json) -> str:
@@ -188,10 +204,11 @@ def _attachment(attachment: Json, names: Names) -> str:
         return as_read(string(attachment.get(name)), names)
 
     title, address = words("title"), string(attachment.get("title_link"))
-    fields = [
-        ": ".join(filter(None, (as_read(string(field.get(name)), names) for name in ("title", "value"))))
+    titles = [
+        [as_read(string(field.get(name)), names) for name in ("title", "value")]
         for field in objects(attachment.get("fields"))
     ]
+    fields = [": ".join(filter(None, pair)) for pair in titles]
     parts = [
         words("author_name"),
         link(address, title) if title and address else title,

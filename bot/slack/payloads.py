@@ -162,7 +162,7 @@ class Interaction(Payload):
 
     @property
     def team_id(self) -> str:
-        """The acting workspace; else the form's, the person's own, or the organisation as a whole."""
+        """The acting workspace; else the form's, the person's own, or the whole organisation."""
         named = (self.team and self.team.id, self.view and self.view.team_id, self.user.team_id)
         return next((team_id for team_id in named if team_id), self.enterprise_id or "")
 

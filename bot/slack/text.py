@@ -23,14 +23,17 @@ _KEPT = re.compile("\0([0-9]+)\0")
 _CUT_ENTITY = re.compile(r"&[a-z]*$")
 _LINE_BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _CONTROL = re.compile("[\0-\x08\x0e-\x1f\x7f-\x9f]")
-# Letters and marks of which nothing is seen: fillers of Hangul, an empty pattern of Braille, and selectors.
-_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+# Of these nothing is seen either: fillers of Hangul, an empty pattern of Braille, and selectors.
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]",
+)
 _AUTOLINK = ("mailto:", "tel:", "http://", "https://")
 
 
 def bare_mentions(text: str) -> list[str]:
-    """Return the ids of people, channels and groups that Slack names by id only, in order, each once."""
-    return list(dict.fromkeys(found[1] or found[2] or found[3] for found in _MENTION.finditer(text)))
+    """Return the ids of people, channels and groups that have no name beside them, each once."""
+    found = (one[1] or one[2] or one[3] for one in _MENTION.finditer(text))
+    return list(dict.fromkeys(found))
 
 
 def to_plain(text: str, names: Mapping[str, str] | None = None) -> str:
@@ -75,8 +78,8 @@ def unescape(text: str) -> str:
 def link(target: str, label: str) -> str:
     """Write a link as words: its label and where it leads, or either where the other adds nothing."""
     address = target.removeprefix("mailto:").removeprefix("tel:")
-    same = _digits(label) == _digits(target) if target.startswith("tel:") else _bare(label) == _bare(target)
-    if not label or label == address or same:
+    bare = _digits if target.startswith("tel:") else _bare
+    if not label or label == address or bare(label) == bare(target):
         return label or address
     return f"{label} ({address})"
 
@@ -102,7 +105,7 @@ def sound(text: str) -> str:
 
 
 def legible(text: str) -> str:
-    """Write every line break as a new line, and leave out control characters: nothing shows them."""
+    """Write every line break as a new line, and leave out control characters."""
     return _CONTROL.sub("", _LINE_BREAK.sub("\n", text))
 
 
@@ -113,7 +116,8 @@ def one_line(text: str) -> str:
 
 def is_blank(text: str) -> bool:
     """Say whether there is nothing to be seen in a text: white space and invisible characters only."""
-    return not any(one.isprintable() and not one.isspace() and not _BLANK.match(one) for one in text)
+    seen = _BLANK.sub("", text)
+    return not any(character.isprintable() and not character.isspace() for character in seen)
 
 
 def units(text: str) -> int:

@@ -143,7 +143,7 @@ def usage() -> Message:
 
 def no_ticket() -> Message:
     return Message(
-        f"Nothing was recorded: name the ticket, then the text. For example:\n{_EXAMPLE}\nMore: `{COMMAND} help`"
+        f"Nothing was recorded: name the ticket, then the text. For example:\n{_EXAMPLE}\nMore: `{COMMAND} help`",
     )
 
 
@@ -164,8 +164,8 @@ def malformed_ticket(word: str, why: str, *, number: bool = False) -> Message:
 def why_no_ticket(word: str, error: MalformedTicketError) -> str:
     """What stands by the form's field, which knows no marks, when it holds no ticket."""
     shown = cut(one_line(word), 60)
-    what = f"Not a ticket: “{shown}” can't be a ticket number; {error}" if error.number else f"Not a ticket: {error}"
-    return f"{what}. For example:\n143"
+    what = f"“{shown}” can't be a ticket number; " if error.number else ""
+    return f"Not a ticket: {what}{error}. For example:\n143"
 
 
 def unmapped(team_id: str) -> Message:
