@@ -93,6 +93,8 @@ def test_a_guid_is_found_where_it_is_called_a_ticket(text: str) -> None:
         "ticket " * 6000,
         "#" * 40_000,
         "http://" * 6000,
+        f"https://a{'*' * 40_000}b",
+        f"{'2 tickets ' * 4000}people",
     ],
 )
 def test_what_is_none_is_not_taken_for_one(text: str) -> None:

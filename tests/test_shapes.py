@@ -1,4 +1,4 @@
-"""Each shape that Slack's reference has, and one that nobody has yet: nothing is lost in silence.
+"""Each shape that Slack's reference has, and an invented one: nothing is lost in silence.
 
 https://docs.slack.dev/reference/block-kit
 """
@@ -371,6 +371,7 @@ def test_an_element_of_rich_text_gives_what_a_person_sees(kind: str) -> None:
         ),
         (message(rich(words("a "), {"type": "hologram"}, words(" b")), text=""), f"a {MARK} b"),
         (message(rich({"type": "hologram"})), "the fall-back"),
+        (message({"type": "hologram"}, text="This content can't be displayed."), MARK),
         (message({"type": "actions", "elements": [BUTTON]}, text=""), MARK),
         (
             message({"type": "actions", "elements": [BUTTON]}, text="", files=[{"title": "a.pdf"}]),
@@ -383,7 +384,7 @@ def test_an_element_of_rich_text_gives_what_a_person_sees(kind: str) -> None:
         (message(rich(), text="", files=[{"title": "a.pdf"}]), "[file: a.pdf]"),
     ],
 )
-def test_what_nobody_can_write_is_not_lost_in_silence(shown: Json, expected: str) -> None:
+def test_what_cannot_be_written_is_not_lost_in_silence(shown: Json, expected: str) -> None:
     assert plain(shown, NAMES) == expected
 
 

@@ -112,7 +112,7 @@ def test_a_host_of_ones_own_may_be_allowed_for_links() -> None:
         parse_ticket(link)
 
 
-def test_a_link_without_a_ticket_is_told_so() -> None:
+def test_the_refusal_of_a_link_without_a_ticket_says_so() -> None:
     with pytest.raises(MalformedTicketError, match="that link has no ticket in it"):
         parse_ticket(f"{HOST}/leads/143")
 
@@ -220,10 +220,17 @@ def test_what_is_no_ticket_is_refused(word: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["0", "#0", "00143", "-1", "+1", "1.0", "1" * 20, "(0)", "\uff11\uff14\uff13"])
-def test_what_is_a_number_and_no_ticket_is_told_apart(word: str) -> None:
+def test_a_number_that_no_ticket_has_is_refused_as_a_number(word: str) -> None:
     with pytest.raises(MalformedTicketError) as refused:
         parse_ticket(word)
     assert refused.value.number
+
+
+@pytest.mark.parametrize("mark", ["(", ")", "*", "\u200b", ".", "<"])
+def test_a_long_run_of_marks_is_read_at_once(mark: str) -> None:
+    words = take_apart(f"{mark * 40_000}x{mark * 40_000}x")
+    with pytest.raises(MalformedTicketError):
+        parse_ticket(words.ticket)
 
 
 @pytest.mark.parametrize("word", [f"{{{GUID}", f"{GUID}}}"])

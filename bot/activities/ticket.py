@@ -18,8 +18,6 @@ INVISIBLE = "\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
 """As in a character class of a regular expression: what comes along when one copies from a page."""
 
 _INVISIBLE = re.compile(f"[{INVISIBLE}]")
-_OPENING = re.compile(f"^[{re.escape(OPENING)}]+")
-_CLOSING = re.compile(f"(?<![/.])[{re.escape(CLOSING)}]+$")  # but not the dots of a path
 _NUMBER = re.compile(r"#?([1-9][0-9]{0,18})")
 _LIKE_A_NUMBER = re.compile(r"[#+-]?[\d.,]*\d")
 _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
@@ -46,7 +44,7 @@ _ID_FOLDERS = ("ticket", "tickets")
 
 
 class MalformedTicketError(ValueError):
-    """The word is no ticket reference; the message says why. `number`: it is a number all the same."""
+    """The word is no ticket reference; the message says why. `number`: it is a number that no ticket has."""
 
     def __init__(self, why: str, *, number: bool = False) -> None:
         super().__init__(why)
@@ -64,7 +62,7 @@ def parse_ticket(word: str, link_hosts: tuple[str, ...] = ("*.leadsquared.com",)
     The result is a number without leading zeros, or a GUID in lower case: nothing that could
     climb a path.
     """
-    bare = _CLOSING.sub("", _OPENING.sub("", visible(word)))
+    bare = _bare(visible(word))
     if "://" in bare:
         return _from_link(bare, link_hosts)
     ticket = _identifier(bare)
@@ -99,6 +97,13 @@ def _counts(named: re.Match[str]) -> bool:
     """Say whether "2 tickets 3 people" is meant: how many, and not which."""
     before = named.string[max(0, named.start() - 40) : named.start()]
     return bool((_COUNTED if named[1] else _ONE).search(before))
+
+
+def _bare(word: str) -> str:
+    """Return a word without what people write around it; the dots of a path are its own."""
+    opened = word.lstrip(OPENING)
+    bare = opened.rstrip(CLOSING)
+    return opened if bare.endswith("/") and opened[len(bare) :].startswith(".") else bare
 
 
 def _identifier(word: str) -> str | None:

@@ -29,7 +29,7 @@ from bot.slack.text import bare_mentions, is_blank, to_plain
 
 _AROUND = (re.escape(marks.replace(mark, "")) for marks, mark in ((OPENING, "<"), (CLOSING, ">")))
 _OPENING, _CLOSING = (f"[{INVISIBLE}{marks}]*+" for marks in _AROUND)
-# What Slack encodes may hold spaces and ends by itself; any other word ends at a space.
+# What Slack encodes may hold spaces and has an end of its own; any other word ends at a space.
 _FIRST_WORD = re.compile(rf"[\s{INVISIBLE}]*+(?:{_OPENING}(<[^<>]+>){_CLOSING}|(\S+))?\s*")
 _CHANNEL_KEY = re.compile(r"<#[^|<>]*\|([0-9]+)>")  # #143, where a channel happens to be called 143
 _LINK = re.compile(r"<(https?://[^|<>]+)(?:\|[^<>]*)?>")

@@ -18,7 +18,8 @@ _MENTIONING = ("user_id", "channel_id", "usergroup_id")
 _SLACKS_OWN = {"USLACKBOT": "Slackbot"}  # the author of "This message was deleted."
 _LIKE_AN_ENTRY = re.compile(r"\d\d\W\d\d\s+UTC")
 _MARK = "[a block that only Slack can show]"
-_NO_PREVIEW = "[no preview available]"  # what Slack writes beside an attachment of blocks
+_PLACEHOLDERS = ("[no preview available]", "This content can't be displayed.")
+"""What Slack writes beside blocks that have no other words."""
 
 
 def plain(message: Json, names: Names) -> str:
@@ -31,7 +32,7 @@ def plain(message: Json, names: Names) -> str:
     if message.get("files"):  # they say more than a block that stands for one of them
         blocks = [block for block in blocks if block.get("type") != "file"]
     text = as_read(string(message.get("text")), names)
-    body = _or_else(blocks_as_read(blocks, names), text)
+    body = _or_else(blocks_as_read(blocks, names), "" if text in _PLACEHOLDERS and blocks else text)
     attached = objects(message.get("attachments"))
     if not is_blank(body):
         attached = [one for one in attached if not _is_preview(one, message)]
@@ -169,7 +170,8 @@ def _files(of: Json) -> list[str]:
 
 def _titles(message: Json) -> dict[str, str]:
     """Return by id what the files of a message are called, for words that point to one of them."""
-    return {string(file.get("id")): _title(file) for file in objects(message.get("files"))}
+    files = objects(message.get("files"))
+    return {id_: _title(file) for file in files if (id_ := string(file.get("id")))}
 
 
 def _title(file: Json) -> str:
@@ -220,7 +222,8 @@ def _attachment(attachment: Json, names: Names) -> str:
         words("footer"),
     ]
     fall_back = words("fallback")
-    body = _or_else("\n".join(filter(None, parts)), "" if fall_back == _NO_PREVIEW else fall_back)
+    fall_back = "" if fall_back in _PLACEHOLDERS else fall_back
+    body = _or_else("\n".join(filter(None, parts)), fall_back)
     if _is_shared(attachment):
         body = quoted(body)
     return "\n".join(part for part in (words("pretext"), body) if part)

@@ -155,7 +155,7 @@ class Interaction(Payload):
 
     @model_validator(mode="after")
     def _names_a_workspace(self) -> Self:
-        # What is nobody's would be everybody's. An organisation alone will do.
+        # A payload of no workspace would match every workspace. An organisation alone will do.
         if not self.team_id:
             raise ValueError("an interaction that names no workspace")
         return self

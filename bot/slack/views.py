@@ -155,7 +155,7 @@ def no_text(ticket_id: str) -> Message:
 
 
 def malformed_ticket(word: str, why: str, *, number: bool = False) -> Message:
-    """The answer to a word that is no ticket; `number`: it is a number all the same."""
+    """The answer to a word that is no ticket; `number`: it is a number that no ticket has."""
     is_none = "can't be a ticket number" if number else "is not a ticket"
     shown = shorten(one_line(word), at_most=60)
     return Message(f"Nothing was recorded: “{shown}” {is_none}; {why}. For example:\n{_EXAMPLE}")
