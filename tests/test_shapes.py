@@ -276,7 +276,7 @@ WORDS: dict[str, tuple[Json, str]] = {
         "[message]",
     ),
     "channel": ({"type": "channel", "channel_id": "C1"}, "#general"),
-    "citation": ({"type": "citation", "text": "page 2", "url": "https://b.example"}, "page 2"),
+    "citation": ({"type": "citation", "text": "page 2", "url": "https://b.example"}, "page 2 (https://b.example)"),
     "color": ({"type": "color", "value": "#aabbcc"}, "#aabbcc"),
     "date": ({"type": "date", "timestamp": 1790000000, "format": "{date}"}, "2026-09-21 14:13 UTC"),
     "date as a text": (

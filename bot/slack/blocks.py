@@ -255,7 +255,9 @@ def _word(word: Json, names: Names) -> str:
     match string(word.get("type")):
         case "text":
             return text
-        case "link" | "attachment_mention":
+        case "link":
+            return link(string(word.get("url")), text)
+        case "attachment_mention" | "citation" | "work_object_mention" if text:
             return link(string(word.get("url")), text)
         case "emoji":
             return _emoji(word)

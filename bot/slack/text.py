@@ -79,7 +79,7 @@ def link(target: str, label: str) -> str:
     """Write a link as words: its label and where it leads, or either where the other adds nothing."""
     address = target.removeprefix("mailto:").removeprefix("tel:")
     bare = _digits if target.startswith("tel:") else _bare
-    if not label or label == address or bare(label) == bare(target):
+    if not (label and address) or label == address or bare(label) == bare(target):
         return label or address
     return f"{label} ({address})"
 
