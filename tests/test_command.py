@@ -221,3 +221,74 @@ async def test_no_line_of_what_was_typed_stands_outside_its_quotation(bot: Bot) 
     await bot.type("143 one\rtwo\u2028three\x85four\x0bfive\x07")
     await bot.at_rest()
     assert bot.anchor().text.split("\n")[1:6] == ["> one", "> two", "> three", "> four", "> five"]
+
+
+async def test_a_group_or_channel_by_id_only_becomes_its_name_or_stays_its_id(bot: Bot) -> None:
+    await bot.slack.command(
+        "143 ask <!subteam^S0HELP> and <!subteam^S0GONE> in <#C0OTHER> or <#C0PRIVATE|>",
+        channel="C0SUPPORT",
+        person="U0ANNA",
+    )
+    await bot.at_rest()
+    text = "ask @helpdesk and @S0GONE in #other or #C0PRIVATE"
+    assert [one.text for one in bot.leadsquared.on("143")] == [text]
+
+
+@pytest.mark.parametrize(
+    "ticket",
+    [
+        *(
+            "“143”",
+            "143:",
+            "143,",
+            "(143)",
+            "*143*",
+            "`143`",
+            "\uff03143",
+            "\u200b143",
+            "1\u20604\u00ad3",
+            "\ufeff 143",
+        ),
+        "https://acme.leadsquared.com/tickets/143]",
+        "https://acme.leadsquared.com/tickets/143…",
+    ],
+)
+async def test_a_ticket_is_taken_as_people_write_it(bot: Bot, ticket: str) -> None:
+    assert await bot.type(f"{ticket} hello") is None
+    await bot.at_rest()
+    assert [one.text for one in bot.leadsquared.on("143")] == ["hello"]
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\u3164", "\u2800 \u2060", "\u115f\u00ad\n"])
+async def test_a_text_of_which_nothing_is_seen_is_no_text(bot: Bot, text: str) -> None:
+    modal = await bot.ask_by_command(f"143 {text}")
+    assert bot.slack.modals.value(modal, "ticket") == "143"
+    answer = await bot.submit(modal, text=text)
+    assert "text" in answer["errors"]
+    assert await bot.parts.outbox.unfinished() == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("0 hello", "“0” can't be a ticket number"),
+        ("00143 hello", "“00143” can't be a ticket number"),
+        ("https://acme.leadsquared.com/leads/143 hello", "that link has no ticket in it"),
+        ("abc hello", "“abc” is not a ticket"),
+    ],
+)
+async def test_a_refusal_says_what_is_wrong_and_shows_an_example_on_its_own_line(
+    bot: Bot, typed: str, says: str
+) -> None:
+    answer = await bot.type(typed)
+    assert answer is not None
+    assert says in answer.text
+    assert "`/portal-activity 143 Customer uploaded the signed form`" in answer.text.split("\n")
+
+
+async def test_the_forms_refusal_says_what_is_wrong_too(bot: Bot) -> None:
+    modal = await bot.ask_by_command()
+    for ticket, says in (("0", "“0” can't be a ticket number"), ("abc", "Not a ticket"), ("\u200b", "Name the ticket")):
+        answer = await bot.submit(modal, ticket=ticket, text="hello")
+        assert says in answer["errors"]["ticket"]
+    assert await bot.submit(modal, ticket="\u200b(143)", text="hello") == {}

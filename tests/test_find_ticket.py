@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.activities.submission import find_ticket, parse_ticket
+from bot.activities.ticket import find_ticket, parse_ticket
 
 GUID = "0d9f1b6c-6a54-4b62-8e7e-9c9f5b0c1a2d"
 
@@ -33,6 +33,24 @@ GUID = "0d9f1b6c-6a54-4b62-8e7e-9c9f5b0c1a2d"
         "see <https://acme.leadsquared.com/app#/ticket/143?tab=2>",
         "Issue (https://acme.leadsquared.com/tickets/143) and #144",
         "not https://example.com/tickets/9#8 but #143",
+        "Ticket # 143",
+        "Ticket No: # 143",
+        "ticket *143*",
+        "ticket \uff03143",
+        "about \uff03143",
+        "ticket 1\u200b43 and \u2066#144\u2069",
+        "t\u00adicket\ufeff 143",
+        "order #12 is for ticket 143",
+        "order #12: https://acme.leadsquared.com/tickets/143",
+        "#12 https://acme.leadsquared.com/tickets/143, ticket 144",
+        "2 tickets 3 people, about #143",
+        "2 tickets 3 people, about ticket 143",
+        "2. Ticket 143",
+        "tickets 143 and 144 of 2 people",
+        "[https://acme.leadsquared.com/tickets/143]",
+        "https://acme.leadsquared.com/tickets/143…",
+        "https://acme.leadsquared.com/tickets/143。よろしく",
+        "“https://acme.leadsquared.com/tickets/143”",
     ],
 )
 def test_it_is_found_as_people_write_it(text: str) -> None:
@@ -57,6 +75,10 @@ def test_a_guid_is_found_where_it_is_called_a_ticket(text: str) -> None:
         "&#143;",
         "#0",
         "ticket 14:30",
+        "2 tickets 3 people",
+        "two tickets 3 people",
+        "2 open tickets 3 people",
+        "1 ticket 3 people",
         "ticket 1.5",
         "ticket 143-2",
         "https://example.com/tickets/143",
@@ -71,6 +93,8 @@ def test_a_guid_is_found_where_it_is_called_a_ticket(text: str) -> None:
         "ticket " * 6000,
         "#" * 40_000,
         "http://" * 6000,
+        f"https://a{'*' * 40_000}b",
+        f"{'2 tickets ' * 4000}people",
     ],
 )
 def test_what_is_none_is_not_taken_for_one(text: str) -> None:

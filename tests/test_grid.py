@@ -95,6 +95,19 @@ async def test_a_member_of_the_organisation_records_again(grid: Bot, who: str) -
 
 
 @pytest.mark.parametrize("who", MEMBERS)
+async def test_a_member_of_the_organisation_edits_and_sends_again(grid: Bot, who: str) -> None:
+    ticket, answer = await failed(grid, Behaviour.BAD_REQUEST)
+    grid.leadsquared.tickets[ticket] = Behaviour.FINE
+    changes = claim(MEMBERS[who])
+    await grid.slack.click(answer, "Edit and send again", person="U0BEN", **changes)
+    modal = grid.slack.modals.open[-1]
+    assert await grid.slack.submit(modal, {"text": "goodbye"}, person="U0BEN", **changes) == {}
+    await grid.answered(messages=2)
+    await grid.at_rest()
+    assert [one.text for one in grid.leadsquared.on(ticket)] == ["goodbye"]
+
+
+@pytest.mark.parametrize("who", MEMBERS)
 async def test_a_form_is_taken_from_a_member_of_the_organisation(grid: Bot, who: str) -> None:
     modal = await grid.ask_by_command("143")
     changes = claim(MEMBERS[who], "U0ANNA")

@@ -69,7 +69,7 @@ def blocks(*found: dict[str, Any], **more: Any) -> dict[str, Any]:
             "#general#C9",
         ),
         (rich(section({"type": "broadcast", "range": "here"})), "@here"),
-        (rich(section({"type": "emoji", "name": "tada", "unicode": "1f389"})), ":tada:"),
+        (rich(section({"type": "emoji", "name": "tada", "unicode": "1f389"})), "🎉"),
         (rich(section({"type": "emoji", "name": "wave", "skin_tone": 3})), ":wave::skin-tone-3:"),
         (
             rich(section({"type": "link", "url": "https://example.com/a", "text": "the form"})),

@@ -316,6 +316,32 @@ async def test_what_somebody_saw_on_the_ticket_is_remembered(bot: Bot) -> None:
     assert "<@U0BEN> saw it there" in words(modal)
 
 
+async def test_a_pasted_table_and_a_forwarded_message_are_recorded_with_their_words(bot: Bot) -> None:
+    cells = [[{"type": "raw_text", "text": words} for words in row] for row in (("a", "b"), ("c", "d"))]
+    pasted = {"fallback": "[no preview available]", "blocks": [{"type": "table", "rows": cells}]}
+    word = {"type": "rich_text_section", "elements": [{"type": "text", "text": "her words"}]}
+    blocks = [{"type": "rich_text", "elements": [word]}]
+    passed_on = {
+        "is_share": True,
+        "author_name": "Carla",
+        "text": "",
+        "message_blocks": [{"message": {"blocks": blocks}}],
+        "files": [{"name": "contract.pdf"}],
+    }
+    message = await said(bot, "look", attachments=[pasted, passed_on])
+    await recorded(bot, message, ticket="143", link=[])
+    text = "look\n\na | b\nc | d\n\n> Carla\n> her words\n> [file: contract.pdf]"
+    assert bot.leadsquared.on("143")[-1].text == text
+
+
+async def test_an_author_whose_profile_came_empty_is_asked_for(bot: Bot) -> None:
+    empty: dict[str, Any] = {"user_profile": {"display_name": "", "real_name": ""}}
+    first = await said(bot, "hello", person="U0BEN", **empty)
+    last = await said(bot, "there", thread_ts=first.ts)
+    modal = await chosen(bot, await bot.use(last), "thread")
+    assert bot.slack.modals.value(modal, "thread_text").startswith("Ben, ")
+
+
 # -- the whole thread
 
 
@@ -555,7 +581,7 @@ RICH = [
     [
         ({"text": "plain", "client_msg_id": "x"}, "plain"),
         ({"text": "was changed", "edited": {"user": "U0GUEST", "ts": "1790000001.000000"}}, "was changed"),
-        ({"text": "", "blocks": RICH}, "For @Ben and @helpdesk in #other on ticket 143 :tada:"),
+        ({"text": "", "blocks": RICH}, "For @Ben and @helpdesk in #other on ticket 143 🎉"),
         (
             {"text": "Here", "files": [{"name": "contract.pdf"}, {"title": "Photo"}]},
             "Here\n\n[file: contract.pdf]\n[file: Photo]",

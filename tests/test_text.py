@@ -72,11 +72,11 @@ def test_a_mention_by_id_becomes_the_name_that_is_known_and_a_label_goes_first()
         ("<@U2> <@W1> <@U2> <@U1>", ["U2", "W1", "U1"]),
         ("<@U1|anna>", []),
         ("&lt;@U1&gt;", []),
-        ("<#C1> <!channel> <!subteam^S1>", []),
+        ("<#C1> <#C2|> <#C3|c> <!channel> <!subteam^S1>", ["C1", "C2", "S1"]),
         ("<@u1> <@> <@U1 >", []),
     ],
 )
-def test_the_people_named_by_id_only_are_listed_in_order_each_once(encoded: str, ids: list[str]) -> None:
+def test_who_and_what_is_named_by_id_only_is_listed_in_order_each_once(encoded: str, ids: list[str]) -> None:
     assert bare_mentions(encoded) == ids
 
 

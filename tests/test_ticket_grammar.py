@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.activities.submission import MalformedTicketError, parse_ticket
+from bot.activities.ticket import MalformedTicketError, parse_ticket
 from bot.slack.commands import take_apart
 from bot.slack.text import to_plain
 
@@ -39,6 +39,12 @@ def ticket_named_by(command: str) -> str:
         (GUID.upper(), GUID),
         (f"{{{GUID}}}", GUID),
         (f"{{{GUID.upper()}}}", GUID),
+        *(
+            (word, "143")
+            for word in ("“143”", "143:", "143,", "(143)", "*143*", "`143`", "\uff03143", "«#143»", "143…")
+        ),
+        *((word, "143") for word in ("\u200b143\ufeff", "1\u00ad4\u20603", "\u202a143\u202c", "\u2066#143\u2069.")),
+        (f"({GUID})", GUID),
     ],
 )
 def test_a_ticket_is_a_number_its_key_or_its_guid(word: str, ticket: str) -> None:
@@ -50,6 +56,11 @@ def test_a_ticket_is_a_number_its_key_or_its_guid(word: str, ticket: str) -> Non
     [
         (f"{HOST}/tickets/143", "143"),
         (f"{HOST}/tickets/143/", "143"),
+        *((f"{HOST}/tickets/143{mark}", "143") for mark in ("]", ")", "…", "。", "”", ",", ":", ".", "\u200b", "*")),
+        (f"({HOST}/tickets/143)", "143"),
+        (f"{HOST}/tickets/14\u200b3", "143"),
+        (f"{HOST}/tickets/143%E2%80%8B", "143"),
+        (f"{HOST}/details?ticketId=143%E2%80%8B,", "143"),
         (f"{HOST}/Ticket/143/activities/77", "143"),
         (f"{HOST}/ticketdetails/{GUID.upper()}", GUID),
         (f"{HOST}:8443/tickets/143", "143"),
@@ -101,6 +112,11 @@ def test_a_host_of_ones_own_may_be_allowed_for_links() -> None:
         parse_ticket(link)
 
 
+def test_the_refusal_of_a_link_without_a_ticket_says_so() -> None:
+    with pytest.raises(MalformedTicketError, match="that link has no ticket in it"):
+        parse_ticket(f"{HOST}/leads/143")
+
+
 @pytest.mark.parametrize(
     ("command", "ticket", "rest"),
     [
@@ -117,6 +133,24 @@ def test_a_host_of_ones_own_may_be_allowed_for_links() -> None:
         (f"{HOST}/tickets/143 hello", "143", "hello"),
         ("143 <@U1|anna> &amp; <#C1|143>", "143", "<@U1|anna> &amp; <#C1|143>"),
         ("143", "143", ""),
+        *((f"{word} hello", "143", "hello") for word in ("“143”", "143:", "143,", "(143)", "*143*", "`143`")),
+        ("\u200b 143\u200b hello", "143", "hello"),
+        ("&lt;143&gt; hello", "143", "hello"),
+        ("(<#C1|143>): hello", "143", "hello"),
+        *(
+            (f"{before}<{HOST}/tickets/143{label}>{behind} (hello)", "143", "(hello)")
+            for before, behind in (
+                ("(", ")"),
+                ("[", "]"),
+                ("", ":"),
+                ("", ","),
+                ("“", "”,"),
+                ("*", "*"),
+                ("\u200b", "\ufeff"),
+            )
+            for label in ("", "|ticket of Anna")
+        ),
+        (f"<{HOST}/tickets/143>。hello", "143", "hello"),
     ],
 )
 def test_the_first_word_of_a_command_is_the_ticket_and_slacks_encoding_of_it_is_undone(
@@ -170,13 +204,11 @@ def test_a_command_without_words_names_no_ticket(command: str) -> None:
         "\uff11\uff14\uff13",
         "\u00b9",
         "\u2460",
-        "\u200b143",
         GUID[:-1],
         f"{GUID}0",
         GUID.replace("-", ""),
         GUID.replace("0", "\uff10"),
         f"{GUID}/..",
-        f"({GUID})",
         "abc",
         "://143",
         "143://143",
@@ -185,6 +217,20 @@ def test_a_command_without_words_names_no_ticket(command: str) -> None:
 def test_what_is_no_ticket_is_refused(word: str) -> None:
     with pytest.raises(MalformedTicketError):
         parse_ticket(word)
+
+
+@pytest.mark.parametrize("word", ["0", "#0", "00143", "-1", "+1", "1.0", "1" * 20, "(0)", "\uff11\uff14\uff13"])
+def test_a_number_that_no_ticket_has_is_refused_as_a_number(word: str) -> None:
+    with pytest.raises(MalformedTicketError) as refused:
+        parse_ticket(word)
+    assert refused.value.number
+
+
+@pytest.mark.parametrize("mark", ["(", ")", "*", "\u200b", ".", "<"])
+def test_a_long_run_of_marks_is_read_at_once(mark: str) -> None:
+    words = take_apart(f"{mark * 40_000}x{mark * 40_000}x")
+    with pytest.raises(MalformedTicketError):
+        parse_ticket(words.ticket)
 
 
 @pytest.mark.parametrize("word", [f"{{{GUID}", f"{GUID}}}"])

@@ -178,9 +178,19 @@ class Acceptance:
 
         return await self._promptly(write, order=shown.seq)
 
-    async def find(self, team_id: str, id_: str, *, enterprise_id: str | None = None) -> Delivery | None:
+    async def find(
+        self,
+        team_id: str,
+        id_: str,
+        *,
+        enterprise_id: str | None = None,
+    ) -> Delivery | None:
         """Return a workspace's own delivery, or its organisation's; another one's is not there."""
-        return await self._promptly(lambda connection: self._find(connection, team_id, id_, enterprise_id))
+
+        def read(connection: Connection) -> Delivery | None:
+            return self._find(connection, team_id, id_, enterprise_id)
+
+        return await self._promptly(read)
 
     async def renew_response_url(self, delivery: Delivery, response_url: str) -> None:
         """Keep a younger response_url for what follows this delivery."""

@@ -57,6 +57,7 @@ async def furnish(slack: SlackStandIn) -> None:
     await _plain_thread(scenes)
     await _shapes(scenes)
     await _threads(scenes)
+    await _blocks_and_files(scenes)
     for channel in ("C0PRIVATE", "C0ARCHIVE", "D0DIRECT"):
         first = await scenes.say("Is there any news of ticket 144?", channel=channel)
         await scenes.say("It is urgent, please.", channel=channel, thread_ts=first.ts)
@@ -136,6 +137,32 @@ async def _shapes(scenes: Scenes) -> None:
     await scenes.say("Please close #400, which LeadSquared does not let you write on.")
     steps = "\n".join(f"{number}. I pressed Send and saw the error once more." for number in range(1, 90))
     await scenes.say(f"All that I did, for ticket 143:\n{steps}")
+
+
+async def _blocks_and_files(scenes: Scenes) -> None:
+    def cell(words: str) -> dict[str, Any]:
+        return {"type": "raw_text", "text": words}
+
+    rows = [[cell("Invoice"), cell("Amount")], [cell("June, ticket 143"), cell("1,200")]]
+    pasted = {"id": 1, "fallback": "[no preview available]", "blocks": [{"type": "table", "rows": rows}]}
+    await scenes.say("These are the open ones:", attachments=[pasted])
+    passed_on = {
+        "is_share": True,
+        "author_name": COLLEAGUE.name,
+        "text": "",
+        "message_blocks": [{"message": {"blocks": [{"type": "rich_text", "elements": _rich_text()}]}}],
+        "files": [{"id": "F2", "name": "scan0001.pdf", "title": "The contract", "mode": "hosted"}],
+        "footer": "Direct Message",
+    }
+    await scenes.say("", attachments=[passed_on])
+    mail = {"id": "F3", "mode": "email", "title": "Ticket 144", "plain_text": "Is there any news?"}
+    await scenes.say("", by=None, subtype="bot_message", bot_id="B0MAIL", username="E-mail", files=[mail])
+    heard = {"status": "complete", "preview": {"content": "Please call me back.", "has_more": False}}
+    clip = {"id": "F4", "subtype": "slack_audio", "title": "audio_message.m4a", "transcription": heard}
+    await scenes.say("", files=[clip])
+    card = {"type": "card", "title": "Request 78", "body": {"type": "mrkdwn", "text": "*Ticket 145*, please"}}
+    container = {"type": "container", "title": "Two requests", "child_blocks": [card, {"type": "hologram"}]}
+    await scenes.say("Request 78", by=None, bot_id="B0FORMS", username="Acme Forms", blocks=[container])
 
 
 async def _threads(scenes: Scenes) -> None:

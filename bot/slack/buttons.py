@@ -71,7 +71,8 @@ class Buttons:
         """Close an unknown delivery: a person has seen the activity on the ticket."""
         click = BlockActions.model_validate(body)
         if (old := await self._pressable(click)) is not None:
-            await self._decide(click, old, self._acceptance.confirm(old.team_id, old, click.user.id))
+            confirmed = self._acceptance.confirm(old.team_id, old, click.user.id)
+            await self._decide(click, old, confirmed)
         await ack()
 
     async def edit(self, ack: AsyncAck, body: dict[str, Any]) -> None:

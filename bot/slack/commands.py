@@ -10,7 +10,15 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot.activities.acceptance import Acceptance, Accepted, Double, Unmapped
-from bot.activities.submission import MalformedTicketError, Submission, parse_ticket, without_link
+from bot.activities.submission import Submission, without_link
+from bot.activities.ticket import (
+    CLOSING,
+    INVISIBLE,
+    OPENING,
+    MalformedTicketError,
+    parse_ticket,
+    visible,
+)
 from bot.db import DatabaseUnavailableError
 from bot.slack import views
 from bot.slack.forms import Accepting, Forms
@@ -19,7 +27,10 @@ from bot.slack.payloads import BlockActions, Payload, SlashCommand, is_member
 from bot.slack.replies import Responder
 from bot.slack.text import bare_mentions, is_blank, to_plain
 
-_FIRST_WORD = re.compile(r"\s*(<[^<>]+>|\S+)?\s*")
+_AROUND = (re.escape(marks.replace(mark, "")) for marks, mark in ((OPENING, "<"), (CLOSING, ">")))
+_OPENING, _CLOSING = (f"[{INVISIBLE}{marks}]*+" for marks in _AROUND)
+# What Slack encodes may hold spaces and has an end of its own; any other word ends at a space.
+_FIRST_WORD = re.compile(rf"[\s{INVISIBLE}]*+(?:{_OPENING}(<[^<>]+>){_CLOSING}|(\S+))?\s*")
 _CHANNEL_KEY = re.compile(r"<#[^|<>]*\|([0-9]+)>")  # #143, where a channel happens to be called 143
 _LINK = re.compile(r"<(https?://[^|<>]+)(?:\|[^<>]*)?>")
 
@@ -35,12 +46,12 @@ class Words:
 def take_apart(text: str) -> Words:
     """Split a command's text into its first word and the rest; undo Slack's encoding of the first."""
     first = _FIRST_WORD.match(text)
-    word = first[1] or "" if first else ""
+    word = first[1] or first[2] or "" if first else ""
     rest = text[first.end() if first else 0 :].rstrip()
     if channel := _CHANNEL_KEY.fullmatch(word):
         return Words(channel[1], rest)
     link = _LINK.fullmatch(word)
-    return Words(to_plain(link[1] if link else word), rest)
+    return Words(visible(to_plain(link[1] if link else word)), rest)
 
 
 class RecordAgain(Payload):
@@ -92,7 +103,7 @@ class Commands:
         try:
             ticket_id = parse_ticket(words.ticket, self._link_hosts)
         except MalformedTicketError as error:
-            return views.malformed_ticket(words.ticket, str(error))
+            return views.malformed_ticket(words.ticket, str(error), number=error.number)
         mentioned = bare_mentions(words.rest)
         names = await self._names.names(command.enterprise_id, command.team_id, mentioned) if mentioned else {}
         text = to_plain(words.rest, names).strip()
@@ -130,7 +141,8 @@ class Commands:
             asked = RecordAgain.model_validate_json(click.actions[0].value)
         except ValidationError:
             return views.already(None)
-        earlier = await self._acceptance.find(click.team_id, asked.delivery, enterprise_id=click.enterprise_id)
+        organisation = click.enterprise_id
+        earlier = await self._acceptance.find(click.team_id, asked.delivery, enterprise_id=organisation)
         if earlier is None or earlier.user_id != click.user.id or click.channel is None:
             return views.already(None)
         if not is_member(click, earlier.team_id, earlier.enterprise_id):

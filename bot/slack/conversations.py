@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.activities.acceptance import Place
+from bot.slack.blocks import Json
 from bot.slack.installations import Installations
-from bot.slack.messages import Json, WholeThread, author_id, mentioned, plain, whole_thread
+from bot.slack.messages import WholeThread, author_id, mentioned, plain, whole_thread
 from bot.slack.names import SlackNames
 from bot.slack.payloads import is_ts
 from bot.slack.text import units

@@ -12,7 +12,8 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot.activities.acceptance import Acceptance, Accepted, Double, Place, Refused, Unmapped
 from bot.activities.delivery import Delivery, Resolution
-from bot.activities.submission import MalformedTicketError, Submission, parse_ticket, with_link
+from bot.activities.submission import Submission, with_link
+from bot.activities.ticket import MalformedTicketError, parse_ticket, visible
 from bot.db import DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError
 from bot.slack import modals, views
@@ -20,7 +21,14 @@ from bot.slack.background import Background
 from bot.slack.conversations import SlackConversations, Unreadable
 from bot.slack.explanations import unreadable
 from bot.slack.modals import Form, FormText, Metadata, Typed, modal
-from bot.slack.payloads import BlockActions, Interaction, SlashCommand, View, ViewSubmission, is_member
+from bot.slack.payloads import (
+    BlockActions,
+    Interaction,
+    SlashCommand,
+    View,
+    ViewSubmission,
+    is_member,
+)
 from bot.slack.replies import Responder
 from bot.slack.text import as_read, is_blank, units
 from bot.slack.views_api import SlackModals
@@ -121,22 +129,23 @@ class Forms:
     async def open_edit(self, click: BlockActions, old: Delivery) -> bool:
         """Open the form with what was sent, to be sent again."""
         form = modals.edit_form(old)
-        organisation = {"enterprise": old.enterprise_id or click.enterprise_id}
-        view = modal(replace(form, metadata=form.metadata.model_copy(update=organisation)))
-        within = (click.enterprise_id, click.team_id, click.trigger_id)
+        organisation = old.enterprise_id or click.enterprise_id
+        metadata = form.metadata.model_copy(update={"enterprise": organisation})
+        view = modal(replace(form, metadata=metadata))
+        within = (organisation, old.team_id, click.trigger_id)
         return await self._modals.open(*within, view, within=OPEN_WITHIN) is not None
 
     # -- submitting
 
     async def _submit(self, submitted: ViewSubmission, metadata: Metadata, typed: Typed) -> Answer:
-        if not typed.ticket:
+        if not visible(typed.ticket).strip():
             return _errors(
                 modals.TICKET_BLOCK, "Name the ticket: its number such as 143, its key #143, its GUID, or a link to it."
             )
         try:
-            ticket_id = parse_ticket(typed.ticket, self._link_hosts)
+            ticket_id = parse_ticket(visible(typed.ticket).strip(), self._link_hosts)
         except MalformedTicketError as error:
-            return _errors(modals.TICKET_BLOCK, f"Not a ticket: {error}.")
+            return _errors(modals.TICKET_BLOCK, views.why_no_ticket(typed.ticket, error))
         blocks = modals.text_blocks(whole=typed.text.whole)
         for block_id, words in zip(blocks, typed.text.fields, strict=False):
             if (length := units(words)) > modals.LONGEST_INPUT:
@@ -263,14 +272,16 @@ class Forms:
                 form = replace(form, choice=form.text.whole, notes=(*form.notes, note))
             case FormText() as text:
                 form = replace(form, text=text)
-        refusal = await self._modals.update(click, view.id, modal(form), hash_=view.hash)
+        within = (metadata.enterprise or click.enterprise_id, metadata.team)
+        refusal = await self._modals.update(*within, view.id, modal(form), hash_=view.hash)
         if refusal is not None:
             _log.warning("form_not_changed", reason=refusal)  # the submission goes by what was chosen
 
     async def _read(self, who: Interaction, metadata: Metadata, *, whole: bool) -> FormText | Unreadable:
         """Read the message, or its whole thread, anew: the form has no room to keep both."""
         enterprise = metadata.enterprise or who.enterprise_id
-        place = Place(enterprise, metadata.team, metadata.channel, metadata.thread or "", metadata.message or "")
+        thread_ts, message_ts = metadata.thread or "", metadata.message or ""
+        place = Place(enterprise, metadata.team, metadata.channel, thread_ts, message_ts)
         thread = await self._conversations.thread(place, who.api_app_id)
         if isinstance(thread, Unreadable):
             return thread
@@ -302,7 +313,12 @@ def again(who: Interaction, old: Delivery, ticket_id: str, text: str, response_u
     )
 
 
-async def show_resolved(acceptance: Acceptance, responder: Responder, old: Delivery, response_url: str | None) -> None:
+async def show_resolved(
+    acceptance: Acceptance,
+    responder: Responder,
+    old: Delivery,
+    response_url: str | None,
+) -> None:
     """Take an answer's buttons away and say who decided."""
     try:
         current = await acceptance.find(old.team_id, old.id)

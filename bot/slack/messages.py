@@ -1,41 +1,56 @@
 """A Slack message as plain text, the way a person reads it in Slack. Pure.
 
-Shapes: https://docs.slack.dev/reference/block-kit/blocks, https://docs.slack.dev/legacy/legacy-messaging (attachments).
+Shapes: https://docs.slack.dev/legacy/legacy-messaging (attachments), and see `blocks.py`.
 A message is JSON of Slack's that other apps had a hand in: what is not of the expected type is passed over.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from typing import Any
 
+from bot.slack.blocks import INDENT, UNSHOWN, Json, Names, blocks_as_read, quoted, string
 from bot.slack.payloads import objects
-from bot.slack.text import as_read, is_blank, legible, link, one_line, sound, unescape
+from bot.slack.text import as_read, bare_mentions, is_blank, legible, link, one_line, sound
 
-Json = Mapping[str, Any]
-Names = Mapping[str, str]
-"""Names by id: people (U, W), channels (C, G), groups of people (S)."""
-
-_MENTION = re.compile(r"<(?:@([UW][A-Z0-9]+)|#([CG][A-Z0-9]+)\|?|!subteam\^(S[A-Z0-9]+))>")
 _MENTIONING = ("user_id", "channel_id", "usergroup_id")
-_BULLETS = "•◦▪"
-_INDENT = "    "
 _SLACKS_OWN = {"USLACKBOT": "Slackbot"}  # the author of "This message was deleted."
 _LIKE_AN_ENTRY = re.compile(r"\d\d\W\d\d\s+UTC")
-_LAST_TIMESTAMP = 10_000_000_000
-_ROMAN = ((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))
+_MARK = "[a block that only Slack can show]"
+_PLACEHOLDERS = ("[no preview available]", "This content can't be displayed.")
+"""What Slack writes beside blocks that have no other words."""
 
 
 def plain(message: Json, names: Names) -> str:
-    """Return a message's words: its blocks, or its text; a bot's attachments; a line for each file."""
-    body = _blocks(message.get("blocks"), names)
-    if is_blank(body):
-        body = as_read(_string(message.get("text")), names)
-    attached = [] if not is_blank(body) and not _is_from_bot(message) else objects(message.get("attachments"))
-    shared = [one for one in objects(message.get("attachments")) if one not in attached and _is_shared(one)]
-    parts = [body, *(_attachment(one, names) for one in [*attached, *shared]), "\n".join(_files(message))]
-    return legible(sound("\n\n".join(part.strip("\n") for part in parts if not is_blank(part))))
+    """Return a message's words: its blocks, or its text; its attachments; its files.
+
+    What cannot be written is not lost in silence: the text beside the blocks is added, or a mark.
+    """
+    names = {**_titles(message), **names}
+    blocks = objects(message.get("blocks"))
+    if message.get("files"):  # they say more than a block that stands for one of them
+        blocks = [block for block in blocks if block.get("type") != "file"]
+    text = as_read(string(message.get("text")), names)
+    body = _or_else(blocks_as_read(blocks, names), "" if text in _PLACEHOLDERS and blocks else text)
+    attached = objects(message.get("attachments"))
+    if not is_blank(body):
+        attached = [one for one in attached if not _is_preview(one, message)]
+    parts = [body, *(_attachment(one, names) for one in attached), "\n".join(_files(message))]
+    words = "\n\n".join(part.strip("\n") for part in parts if not is_blank(part))
+    return legible(sound(words)) or (_MARK if blocks else "")
+
+
+def _or_else(body: str, fall_back: str) -> str:
+    """Return a body; with the fall-back, or a mark, where something in it could not be written."""
+    if is_blank(body.replace(UNSHOWN, "")):
+        return body.replace(UNSHOWN, _MARK) if is_blank(fall_back) else fall_back
+    if UNSHOWN not in body:
+        return body
+    if " ".join(fall_back.split()) in " ".join(body.split()):
+        return body.replace(UNSHOWN, _MARK)
+    written = [line for line in body.split("\n") if line.strip() != UNSHOWN]
+    return "\n".join([*written, fall_back]).replace(UNSHOWN, _MARK)
 
 
 def mentioned(message: Json) -> list[str]:
@@ -44,9 +59,8 @@ def mentioned(message: Json) -> list[str]:
 
 
 def author_id(message: Json) -> str | None:
-    """Return the id of whoever wrote a message, where the message does not say the name itself."""
-    named = any(name in message for name in ("username", "user_profile", "bot_profile"))
-    return None if named else _string(message.get("user")) or None
+    """Return the id of the author of a message, where the message does not say the name itself."""
+    return None if _own_name(message) else string(message.get("user")) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +116,8 @@ def _entry(message: Json, names: Names, zone: tzinfo) -> str:
     moment = datetime.fromtimestamp(float(message["ts"]), zone)
     head = f"{author(message, names)}, {moment:%Y-%m-%d %H:%M} {_offset(moment)}:"
     first, *further = plain(message, names).split("\n")
-    first = f"{_INDENT}{first}" if _LIKE_AN_ENTRY.search(first) else first
-    return "\n".join([head, first, *(f"{_INDENT}{line}".rstrip() for line in further)]).rstrip()
+    first = f"{INDENT}{first}" if _LIKE_AN_ENTRY.search(first) else first
+    return "\n".join([head, first, *(f"{INDENT}{line}".rstrip() for line in further)]).rstrip()
 
 
 def _offset(moment: datetime) -> str:
@@ -112,181 +126,119 @@ def _offset(moment: datetime) -> str:
 
 def author(message: Json, names: Names) -> str:
     """Return the name that Slack shows above a message, on one line."""
-    profile = message.get("user_profile")
-    profile = profile if isinstance(profile, dict) else {}
-    user = _string(message.get("user"))
-    bot = message.get("bot_profile")
-    return one_line(
-        _string(message.get("username"))
-        or (_string(bot.get("name")) if isinstance(bot, dict) else "")
-        or _string(profile.get("display_name"))
-        or _string(profile.get("real_name"))
-        or names.get(user)
-        or _SLACKS_OWN.get(user, user)
-        or "Somebody"
+    user = string(message.get("user"))
+    named = _own_name(message) or names.get(user) or _SLACKS_OWN.get(user, user)
+    return one_line(named) or "Somebody"
+
+
+def _own_name(message: Json) -> str:
+    """Return the name that a message brings along; Slack leaves it empty where there is none."""
+    of_app, of_person = (
+        profile if isinstance(profile, dict) else {}
+        for profile in (message.get("bot_profile"), message.get("user_profile"))
     )
+    brought = (
+        message.get("username"),
+        of_app.get("name"),
+        of_person.get("display_name"),
+        of_person.get("real_name"),
+    )
+    return next((name for one in brought if (name := one_line(string(one)))), "")
+
+
+def _is_preview(attachment: Json, message: Json) -> bool:
+    """Say whether an attachment is a link's preview: Slack's, or an app's under a person's message."""
+    if _is_shared(attachment):
+        return False
+    if attachment.get("is_app_unfurl") or attachment.get("app_unfurl_url"):
+        return not _is_from_bot(message)
+    return bool(attachment.get("from_url") or attachment.get("original_url"))
 
 
 def _is_from_bot(message: Json) -> bool:
-    return "bot_id" in message or message.get("subtype") == "bot_message"
+    return bool(message.get("bot_id")) or message.get("subtype") == "bot_message"
 
 
 def _is_shared(attachment: Json) -> bool:
-    """Say whether an attachment is a message that somebody passed on; a preview that Slack made of a link is not."""
+    """Say whether an attachment is a message that was passed on."""
     return bool(attachment.get("is_share") or attachment.get("is_msg_unfurl"))
 
 
-def _files(message: Json) -> Iterator[str]:
-    for file in objects(message.get("files")):
-        name = _string(file.get("name")) or _string(file.get("title")) or "without a name"
-        yield f"[file: {'deleted' if file.get('mode') == 'tombstone' else name}]"
+def _files(of: Json) -> list[str]:
+    return [_file(file) for file in objects(of.get("files"))]
+
+
+def _titles(message: Json) -> dict[str, str]:
+    """Return by id what the files of a message are called, for words that point to one of them."""
+    files = objects(message.get("files"))
+    return {id_: _title(file) for file in files if (id_ := string(file.get("id")))}
+
+
+def _title(file: Json) -> str:
+    return one_line(string(file.get("title"))) or one_line(string(file.get("name")))
+
+
+def _file(file: Json) -> str:
+    """Write the name that Slack shows for a file, and under it the words that Slack shows of it."""
+    if file.get("mode") == "tombstone":
+        return "[file: deleted]"
+    parts = (f"[file: {_title(file) or 'without a name'}]", _shown_of(file).strip("\n"))
+    return "\n".join(filter(None, parts))
+
+
+def _shown_of(file: Json) -> str:
+    heard = file.get("transcription")
+    spoken = heard.get("preview") if isinstance(heard, dict) else None
+    if isinstance(spoken, dict):
+        return _cut(string(spoken.get("content")), cut=spoken.get("has_more"))
+    whole = string(file.get("plain_text"))
+    shown = string(file.get("preview_plain_text")) or string(file.get("preview"))
+    cut = file.get("preview_is_truncated") or file.get("lines_more") or file.get("has_more")
+    return whole or _cut(shown, cut=cut)
+
+
+def _cut(text: str, *, cut: Any) -> str:  # noqa: ANN401 - JSON
+    return f"{text}\n[Slack shows no more of it here]" if text and cut else text
 
 
 def _attachment(attachment: Json, names: Names) -> str:
     def words(name: str) -> str:
-        return as_read(_string(attachment.get(name)), names)
+        return as_read(string(attachment.get(name)), names)
 
-    title, address = words("title"), _string(attachment.get("title_link"))
-    title = link(address, title) if title and address else title
-    fields = [
-        ": ".join(filter(None, (as_read(_string(field.get(name)), names) for name in ("title", "value"))))
+    title, address = words("title"), string(attachment.get("title_link"))
+    titles = [
+        [as_read(string(field.get(name)), names) for name in ("title", "value")]
         for field in objects(attachment.get("fields"))
     ]
-    blocks = _blocks(attachment.get("blocks"), names)
-    parts = [words("author_name"), title, words("text"), *fields, blocks, words("footer")]
-    body = "\n".join(part for part in parts if part) or words("fallback")
+    fields = [": ".join(filter(None, pair)) for pair in titles]
+    parts = [
+        words("author_name"),
+        link(address, title) if title and address else title,
+        _or_else(_forwarded(attachment, names), words("text")),
+        *fields,
+        blocks_as_read(attachment.get("blocks"), names),
+        *(_attachment(one, names) for one in objects(attachment.get("attachments"))),
+        *_files(attachment),
+        words("footer"),
+    ]
+    fall_back = words("fallback")
+    fall_back = "" if fall_back in _PLACEHOLDERS else fall_back
+    body = _or_else("\n".join(filter(None, parts)), fall_back)
     if _is_shared(attachment):
-        body = _quoted(body)
+        body = quoted(body)
     return "\n".join(part for part in (words("pretext"), body) if part)
 
 
-def _blocks(blocks: Any, names: Names) -> str:  # noqa: ANN401 - JSON
-    return "\n".join(text for block in objects(blocks) if (text := _block(block, names)))
-
-
-def _block(block: Json, names: Names) -> str:
-    match block.get("type"):
-        case "rich_text":
-            parts = [_rich(element, names) for element in objects(block.get("elements"))]
-            return "\n".join(part.removesuffix("\n") for part in parts)
-        case "context":
-            return " ".join(filter(None, (_piece(element, names) for element in objects(block.get("elements")))))
-        case "table":
-            return "\n".join(
-                " | ".join(_piece(cell, names) for cell in objects(row)) for row in _lists(block.get("rows"))
-            )
-        case "actions" | "input" | "divider":
-            return ""  # what one presses or fills in is not what was said
-        case "markdown":
-            return _string(block.get("text"))
-        case _:
-            pieces = [block.get("text"), *objects(block.get("fields")), block.get("title"), block.get("description")]
-            words = [_piece(piece, names) for piece in pieces if isinstance(piece, dict)]
-            return "\n".join(filter(None, [*words, _image(block)]))
-
-
-def _piece(piece: Json, names: Names) -> str:
-    """Return the words of a text object, an image, or a cell of a table."""
-    match piece.get("type"):
-        case "mrkdwn":
-            return as_read(_string(piece.get("text")), names)
-        case "image":
-            return _image(piece)
-        case "rich_text":
-            return _block(piece, names)
-        case _:
-            return unescape(_string(piece.get("text")))
-
-
-def _image(block: Json) -> str:
-    alt = _string(block.get("alt_text"))
-    return f"[image: {unescape(alt)}]" if block.get("type") == "image" and alt else ""
-
-
-def _rich(element: Json, names: Names) -> str:
-    match element.get("type"):
-        case "rich_text_list":
-            text = _list(element, names)
-        case "rich_text_quote":
-            return _quoted(_inline(element, names).removesuffix("\n"))
-        case _:
-            text = _inline(element, names)
-    return _quoted(text) if element.get("border") else text
-
-
-def _list(element: Json, names: Names) -> str:
-    level, offset = _count(element.get("indent")), _count(element.get("offset"))
-    ordered = element.get("style") == "ordered"
-    lines = []
-    for number, item in enumerate(objects(element.get("elements")), offset + 1):
-        mark = f"{_numeral(number, level)}." if ordered else _BULLETS[min(level, len(_BULLETS) - 1)]
-        words = _inline(item, names).removesuffix("\n").replace("\n", f"\n{_INDENT * (level + 1)}")
-        lines.append(f"{_INDENT * level}{mark} {words}")
-    return "\n".join(lines)
-
-
-def _numeral(number: int, level: int) -> str:
-    """Number as Slack does: 1, 2, 3; below that a, b, c; below that i, ii, iii; and round again."""
-    match level % 3:
-        case 1 if number <= 26:  # noqa: PLR2004 - the alphabet
-            return chr(ord("a") + number - 1)
-        case 2 if number < 40:  # noqa: PLR2004 - where the numerals below end
-            text = ""
-            for value, numeral in _ROMAN:
-                text += numeral * (number // value)
-                number %= value
-            return text
-        case _:
-            return str(number)
-
-
-def _inline(element: Json, names: Names) -> str:
-    return "".join(_word(word, names) for word in objects(element.get("elements")))
-
-
-def _word(word: Json, names: Names) -> str:
-    def name(key: str) -> str:
-        id_ = _string(word.get(key))
-        return names.get(id_, id_)
-
-    text = _string(word.get("text"))
-    match word.get("type"):
-        case "link":
-            text = link(_string(word.get("url")), text)
-        case "emoji":
-            tone = _count(word.get("skin_tone"))
-            text = f":{_string(word.get('name'))}:" + (f":skin-tone-{tone}:" if tone else "")
-        case "user":
-            text = f"@{name('user_id')}"
-        case "usergroup":
-            text = f"@{name('usergroup_id').removeprefix('@')}"
-        case "channel":
-            text = f"#{name('channel_id')}"
-        case "broadcast":
-            text = f"@{_string(word.get('range'))}"
-        case "team":
-            text = f"@{_string(word.get('team_id'))}"
-        case "color":
-            text = _string(word.get("value"))
-        case "date":
-            text = _string(word.get("fallback")) or _date(_count(word.get("timestamp")))
-    style = word.get("style")
-    struck = isinstance(style, dict) and style.get("strike") and not is_blank(text)
-    return f"~{text}~" if struck else text
-
-
-def _date(timestamp: int) -> str:
-    return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M} UTC" if timestamp < _LAST_TIMESTAMP else ""
-
-
-def _quoted(text: str) -> str:
-    return "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
+def _forwarded(attachment: Json, names: Names) -> str:
+    """Return the words of a message that was passed on, where they are in blocks of its own."""
+    inside = [one.get("message") for one in objects(attachment.get("message_blocks"))]
+    found = [blocks_as_read(one.get("blocks"), names) for one in inside if isinstance(one, dict)]
+    return "\n".join(filter(None, found))
 
 
 def _mentioned(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
     if isinstance(value, str):
-        for found in _MENTION.finditer(value):
-            yield found[1] or found[2] or found[3]
+        yield from bare_mentions(value)
     elif isinstance(value, dict):
         for name, inner in value.items():
             if name in _MENTIONING and isinstance(inner, str):
@@ -296,15 +248,3 @@ def _mentioned(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
     elif isinstance(value, list):
         for inner in value:
             yield from _mentioned(inner)
-
-
-def _string(value: Any) -> str:  # noqa: ANN401 - JSON
-    return legible(value) if isinstance(value, str) else ""
-
-
-def _count(value: Any) -> int:  # noqa: ANN401 - JSON
-    return value if isinstance(value, int) and value > 0 else 0
-
-
-def _lists(value: Any) -> list[Any]:  # noqa: ANN401 - JSON
-    return [one for one in value if isinstance(one, list)] if isinstance(value, list) else []

@@ -43,7 +43,8 @@ _TITLE = "Record in LeadSquared"
 class Metadata(Payload):
     """What the form carries to its submission, in `private_metadata`. `response_url` is encrypted.
 
-    `team` is the workspace in which it was opened, where all the rest belongs; `enterprise` its organisation.
+    `team` is the workspace in which it was opened, where all the rest belongs, and `enterprise` its
+    organisation.
     """
 
     model_config = ConfigDict(extra="forbid")

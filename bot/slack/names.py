@@ -90,8 +90,8 @@ def _known(data: dict[str, Any]) -> _Known | None:
         return _Known(name) if name else None
     user = data.get("user") or {}
     profile = user.get("profile") or {}
-    shown = profile.get("display_name") or profile.get("real_name") or user.get("real_name") or user.get("name")
-    name = one_line(str(shown or ""))
+    of_profile = profile.get("display_name") or profile.get("real_name")
+    name = one_line(str(of_profile or user.get("real_name") or user.get("name") or ""))
     return _Known(name, _zone(user)) if name else None
 
 

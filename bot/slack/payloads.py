@@ -155,14 +155,14 @@ class Interaction(Payload):
 
     @model_validator(mode="after")
     def _names_a_workspace(self) -> Self:
-        # What is nobody's would be everybody's. An organisation alone will do.
+        # A payload of no workspace would match every workspace. An organisation alone will do.
         if not self.team_id:
             raise ValueError("an interaction that names no workspace")
         return self
 
     @property
     def team_id(self) -> str:
-        """The acting workspace; else the form's, the person's own, or the organisation as a whole."""
+        """The acting workspace; else the form's, the person's own, or the whole organisation."""
         named = (self.team and self.team.id, self.view and self.view.team_id, self.user.team_id)
         return next((team_id for team_id in named if team_id), self.enterprise_id or "")
 

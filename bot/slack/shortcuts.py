@@ -9,7 +9,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot.activities.acceptance import Acceptance, Double, Place, Unmapped
-from bot.activities.submission import find_ticket
+from bot.activities.ticket import find_ticket
 from bot.db import DatabaseUnavailableError
 from bot.encryption import Keyring
 from bot.slack import modals, views
@@ -75,7 +75,7 @@ class Shortcuts:
         except Exception:  # noqa: BLE001 - logged; and the person reads that nothing was done
             _log.exception("form_not_filled_in")
             view = modals.notice_modal(views.broken())
-        refusal = await self._modals.update(used, view_id, view)
+        refusal = await self._modals.update(used.enterprise_id, used.team_id, view_id, view)
         if refusal not in (None, _CLOSED):
             _log.warning("form_not_shown", reason=refusal)
             self._responder.say(used.response_url, views.modal_failed())

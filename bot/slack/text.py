@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
 
+_TIMESTAMP = re.compile(r"-?[0-9]{1,15}(\.[0-9]*)?")
 _TOKEN = re.compile(r"<([^<>]+)>")
-_USER = re.compile(r"<@([UW][A-Z0-9]+)>")
+_MENTION = re.compile(r"<(?:@([UW][A-Z0-9]+)|#([CG][A-Z0-9]+)\|?|!subteam\^(S[A-Z0-9]+))>")
 _ENTITIES = (
     ("&lt;", "<"),
     ("&gt;", ">"),
@@ -20,12 +23,17 @@ _KEPT = re.compile("\0([0-9]+)\0")
 _CUT_ENTITY = re.compile(r"&[a-z]*$")
 _LINE_BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _CONTROL = re.compile("[\0-\x08\x0e-\x1f\x7f-\x9f]")
+# Of these nothing is seen either: fillers of Hangul, an empty pattern of Braille, and selectors.
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]",
+)
 _AUTOLINK = ("mailto:", "tel:", "http://", "https://")
 
 
 def bare_mentions(text: str) -> list[str]:
-    """Return the ids of people whom Slack names by id only, in order, each once."""
-    return list(dict.fromkeys(_USER.findall(text)))
+    """Return the ids of people, channels and groups that have no name beside them, each once."""
+    found = (one[1] or one[2] or one[3] for one in _MENTION.finditer(text))
+    return list(dict.fromkeys(found))
 
 
 def to_plain(text: str, names: Mapping[str, str] | None = None) -> str:
@@ -70,9 +78,22 @@ def unescape(text: str) -> str:
 def link(target: str, label: str) -> str:
     """Write a link as words: its label and where it leads, or either where the other adds nothing."""
     address = target.removeprefix("mailto:").removeprefix("tel:")
-    if not label or label == address or _bare(label) == _bare(target):
+    bare = _digits if target.startswith("tel:") else _bare
+    if not (label and address) or label == address or bare(label) == bare(target):
         return label or address
     return f"{label} ({address})"
+
+
+def day_and_time(timestamp: Any) -> str:  # noqa: ANN401 - JSON
+    """Write a timestamp, a number or a text: never a wrong date; `[date]` where there is none."""
+    if isinstance(timestamp, str) and not _TIMESTAMP.fullmatch(timestamp):
+        return timestamp if timestamp.strip() else "[date]"
+    if isinstance(timestamp, bool) or not isinstance(timestamp, str | int | float):
+        return "[date]"
+    try:
+        return f"{datetime.fromtimestamp(float(timestamp), UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError, OSError):
+        return ""  # no calendar has it
 
 
 def sound(text: str) -> str:
@@ -84,7 +105,7 @@ def sound(text: str) -> str:
 
 
 def legible(text: str) -> str:
-    """Write every line break as a new line, and leave out control characters: nothing shows them."""
+    """Write every line break as a new line, and leave out control characters."""
     return _CONTROL.sub("", _LINE_BREAK.sub("\n", text))
 
 
@@ -95,7 +116,8 @@ def one_line(text: str) -> str:
 
 def is_blank(text: str) -> bool:
     """Say whether there is nothing to be seen in a text: white space and invisible characters only."""
-    return not any(character.isprintable() and not character.isspace() for character in text)
+    seen = _BLANK.sub("", text)
+    return not any(character.isprintable() and not character.isspace() for character in seen)
 
 
 def units(text: str) -> int:
@@ -136,11 +158,15 @@ def _token(inside: str, names: Mapping[str, str]) -> str:
 
 
 def _special(command: str, label: str, names: Mapping[str, str]) -> str:
-    if command.startswith("date^"):
-        return label
     kind, _, id_ = command.partition("^")
-    name = label or names.get(id_) or kind
+    if kind == "date":
+        return label or day_and_time(id_.partition("^")[0])
+    name = label or names.get(id_) or id_ or kind
     return name if name.startswith("@") else f"@{name}"
+
+
+def _digits(number: str) -> str:
+    return "".join(character for character in number if character.isdecimal())
 
 
 def _bare(address: str) -> str:

@@ -9,9 +9,10 @@ from bot.activities.acceptance import Double
 from bot.activities.delivery import Delivery, Finding, Resolution, Route, State, Waiting
 from bot.activities.policy import DOUBLE_WITHIN
 from bot.activities.telling import mark
+from bot.activities.ticket import MalformedTicketError
 from bot.db import CommitUnknownError, DatabaseUnavailableError
 from bot.slack.explanations import LABELS, Button, explain, offered, ticket
-from bot.slack.text import escape, legible, one_line, quote, shorten
+from bot.slack.text import cut, escape, legible, one_line, quote, shorten
 
 Block = dict[str, Any]
 
@@ -149,21 +150,29 @@ def usage() -> Message:
 
 def no_ticket() -> Message:
     return Message(
-        f"Nothing was recorded: name the ticket, then the text. For example: {_EXAMPLE}\nMore: `{COMMAND} help`"
+        f"Nothing was recorded: name the ticket, then the text. For example:\n{_EXAMPLE}\nMore: `{COMMAND} help`",
     )
 
 
 def no_text(ticket_id: str) -> Message:
     return Message(
         f"Nothing was recorded: there is no text for ticket {ticket_id}. Write what the customer did after the ticket. "
-        f"For example: `{COMMAND} {ticket_id} Customer uploaded the signed form`"
+        f"For example:\n`{COMMAND} {ticket_id} Customer uploaded the signed form`"
     )
 
 
-def malformed_ticket(word: str, why: str) -> Message:
-    return Message(
-        f"Nothing was recorded: “{shorten(one_line(word), at_most=60)}” is not a ticket; {why}. For example: {_EXAMPLE}"
-    )
+def malformed_ticket(word: str, why: str, *, number: bool = False) -> Message:
+    """The answer to a word that is no ticket; `number`: it is a number that no ticket has."""
+    is_none = "can't be a ticket number" if number else "is not a ticket"
+    shown = shorten(one_line(word), at_most=60)
+    return Message(f"Nothing was recorded: “{shown}” {is_none}; {why}. For example:\n{_EXAMPLE}")
+
+
+def why_no_ticket(word: str, error: MalformedTicketError) -> str:
+    """What stands by the form's field, which knows no marks, when it holds no ticket."""
+    shown = cut(one_line(word), 60)
+    what = f"“{shown}” can't be a ticket number; " if error.number else ""
+    return f"Not a ticket: {what}{error}. For example:\n143"
 
 
 def unmapped(team_id: str) -> Message:

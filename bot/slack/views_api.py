@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 from bot.slack.installations import Installations
-from bot.slack.payloads import Interaction
 from bot.slack.web import Done, Never, NotNow, SlackWeb
 
 PAUSES = (0.5, 1.0)
@@ -44,14 +43,20 @@ class SlackModals:
         return str(shown.get("id")) if isinstance(shown, dict) else None
 
     async def update(
-        self, who: Interaction, view_id: str, view: dict[str, Any], *, hash_: str | None = None
+        self,
+        enterprise_id: str | None,
+        team_id: str,
+        view_id: str,
+        view: dict[str, Any],
+        *,
+        hash_: str | None = None,
     ) -> str | None:
         """Put a view in an open modal's place.
 
         Returns Slack's word when that is not to be: not_found when it was closed, hash_conflict when it has changed since
         `hash_` was its hash.
         """
-        token = self._installations.token_for(who.enterprise_id, who.team_id)
+        token = self._installations.token_for(enterprise_id, team_id)
         if token is None:
             return "no_bot_token"
         guard: dict[str, Any] = {} if hash_ is None else {"hash": hash_}
