@@ -47,6 +47,8 @@ Enterprise = Annotated[str, typer.Option("--enterprise", help="The Enterprise Gr
 Channel = Annotated[
     str, typer.Option("--channel", help="A channel's id, C…: its own mapping wins over its workspace's.")
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Remove without asking.")]
+Move = Annotated[bool, typer.Option("--move", help="Move a mapping that leads to another tenant.")]
 
 
 def main() -> None:
@@ -113,11 +115,12 @@ def add(
     api_url = api_url or _ask("API URL")
     org_id = org_id or _ask("Org id")
     access_key, secret_key = _keys(keys_file)
-    _administer(
+    others = _administer(
         settings,
         lambda directory: add_tenant(directory, settings, name, api_url, org_id, access_key, secret_key, limit),
     )
     print(f"Added {name}. Next: python -m bot tenants map {name} --team T…")
+    _say_same_account(name, others)
 
 
 @tenants_app.command("update")
@@ -135,11 +138,12 @@ def update(
     settings = _settings()
     wants_keys = keys or keys_file is not None or (api_url is None and org_id is None and limit is None)
     access_key, secret_key = _keys(keys_file) if wants_keys else (None, None)
-    _administer(
+    others = _administer(
         settings,
         lambda directory: update_tenant(directory, settings, name, api_url, org_id, access_key, secret_key, limit),
     )
     print(f"Updated {name}.")
+    _say_same_account(name, others)
 
 
 @tenants_app.command("list")
@@ -163,22 +167,40 @@ def show(name: Name) -> None:
 
 
 @tenants_app.command("remove")
-def remove(name: Name) -> None:
+def remove(name: Name, yes: Yes = False) -> None:  # noqa: FBT002 - a flag
     """Remove a tenant and its mappings; what waits for it is told as not recorded."""
-    from bot.tenants.administration import remove_tenant
+    from bot.tenants.administration import remove_tenant, what_goes_with
 
-    _administer(_settings(), lambda directory: remove_tenant(directory, name))
-    print(f"Removed {name}.")
+    settings = _settings()
+    if not yes:
+        found = _administer(settings, lambda directory: what_goes_with(directory, name))
+        _confirm(f"{found} would go with {name}.", f"Remove {name}?", "--yes")
+    gone = _administer(settings, lambda directory: remove_tenant(directory, name))
+    print(f"Removed {name} with {gone}.")
 
 
 @tenants_app.command("map")
-def map_(name: Name, team: Team = "", enterprise: Enterprise = "", channel: Channel = "") -> None:
+def map_(
+    name: Name,
+    team: Team = "",
+    enterprise: Enterprise = "",
+    channel: Channel = "",
+    move: Move = False,  # noqa: FBT002 - a flag
+) -> None:
     """Send a workspace's (or a channel's, or a whole organisation's) activities to a tenant."""
-    from bot.tenants.administration import scope_of
+    from bot.admin.unserved import token_misses
+    from bot.tenants.administration import mapped_before, scope_of
 
     scope = _or_exit(lambda: scope_of(enterprise, team, channel))
-    _administer(_settings(), lambda directory: directory.map(name, scope))
-    print(f"Mapped {scope} to {name}.")
+    settings = _settings()
+    before = _administer(settings, lambda directory: mapped_before(directory, name, scope))
+    moves = before not in (None, name)
+    if moves and not move:
+        _confirm(f"{scope} is mapped to {before}.", f"Move it to {name}?", "--move")
+    _administer(settings, lambda directory: directory.map(name, scope, instead_of=before))
+    print(f"Moved {scope} from {before} to {name}." if moves else f"Mapped {scope} to {name}.")
+    if warning := asyncio.run(token_misses(settings, scope)):
+        print(f"Warning: {warning}.", file=sys.stderr)
 
 
 @tenants_app.command("unmap")
@@ -269,11 +291,11 @@ def _require_migrated(settings: Settings) -> None:
     _or_exit(lambda: require_head(settings.sqlalchemy_url))
 
 
-def _administer(settings: Settings, do: Callable[..., Awaitable[None]]) -> None:
+def _administer(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
     """Run one administrator's task against the directory of tenants."""
     from bot.tenants.directory import Directory
 
-    _with_database(settings, lambda database, keyring: do(Directory(database, keyring)))
+    return _with_database(settings, lambda database, keyring: do(Directory(database, keyring)))
 
 
 def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
@@ -339,6 +361,20 @@ def _ask(what: str) -> str:
         _exit([f"Give the {what} as an option: --{what.lower().replace(' ', '-')}"])
     answer: str = typer.prompt(what)
     return answer
+
+
+def _confirm(fact: str, question: str, option: str) -> None:
+    """Ask at a terminal; without one, end with the option that stands for yes."""
+    if not sys.stdin.isatty():
+        _exit([f"{fact} Nothing was changed. {question} Then add {option}."])
+    if not typer.confirm(f"{fact} {question}"):
+        print("Nothing was changed.")
+        raise typer.Exit(1)
+
+
+def _say_same_account(name: str, others: list[str]) -> None:
+    if others:
+        print(f"The LeadSquared account of {name} has another name already: {', '.join(others)}.")
 
 
 def _exit(problems: list[str]) -> NoReturn:
