@@ -82,10 +82,10 @@ def check() -> None:
     """Verify the whole configuration and say how to mend what is wrong."""
     from bot.check import check_all
 
-    findings = asyncio.run(check_all(_settings()))
+    findings = asyncio.run(check_all(_settings(log_doubts=False)))
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
-        print(f"{'✓' if finding.ok else '✗'} {finding.what:<{width}}  {finding.says}")
+        print(f"{finding.mark} {finding.what:<{width}}  {finding.says}")
         if finding.mend:
             print(f"  {'':<{width}}  → {finding.mend}")
     if not all(finding.ok for finding in findings):
@@ -234,15 +234,21 @@ def rotate() -> None:
         raise typer.Exit(1)
 
 
-def _settings() -> Settings:
+def _settings(*, log_doubts: bool = True) -> Settings:
+    import structlog
+
+    from bot.admin.doubts import doubts, misspelt
     from bot.logs import configure_logging
 
     try:
         settings = load_settings()
         settings.make_data_dir()
     except ConfigurationError as error:
-        _exit(error.problems)
+        _exit([*error.problems, *misspelt()])
     configure_logging(settings.log_level, settings.log_format)
+    if log_doubts:
+        for doubt in doubts(settings):
+            structlog.get_logger(__name__).warning("settings_doubtful", says=doubt)
     return settings
 
 
