@@ -1,4 +1,4 @@
-"""python -m bot run | worker | migrate | check | tenants | keys | playground."""
+"""python -m bot run | worker | migrate | check | backup | tenants | keys | playground."""
 
 import asyncio
 import errno
@@ -90,6 +90,23 @@ def check() -> None:
             print(f"  {'':<{width}}  → {finding.mend}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="A file that is not there yet.")],
+) -> None:
+    """Copy the database into a new file, while the bot runs. README says how to restore it."""
+    from bot.admin.backup import back_up, reminder
+    from bot.admin.copies import BackupError
+    from bot.schema import SchemaError
+
+    settings = _settings()
+    try:
+        back_up(settings, file)
+    except (BackupError, SchemaError) as error:
+        _exit([str(error)])
+    print(f"Copied the database to {file}.\n{reminder(settings)}")
 
 
 @app.command()
