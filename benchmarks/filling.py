@@ -67,6 +67,7 @@ def fill(connection: Connection, keyring: Keyring, history: History) -> None:
         used = {name: value for name, value in values.items() if f":{name}" in statement}
         connection.execute(sa.text(statement), used)
 
+    insert("accounts", history.tenants, {"api_host": "'127.0.0.1:9'", "org_id": "'1' || n"})
     insert("tenants", history.tenants, _tenant())
     insert("workspaces", history.tenants, _workspace())
     insert("deliveries", history.deliveries, _delivery(words, history))
@@ -80,6 +81,7 @@ def _tenant() -> dict[str, str]:
         "name": "'filled-' || n",
         "api_url": "'http://127.0.0.1:9'",
         "org_id": "'1' || n",
+        "account_id": "n",
         "access_key": ":keys",
         "secret_key": ":keys",
         "calls_per_window": "25",
@@ -113,6 +115,7 @@ def _delivery(words: _Words, history: History) -> dict[str, str]:
         "key": "n || '.' || n || '.trigger'",
         "tenant_id": f"1 + n % {history.tenants}",
         "tenant_name": f"'filled-' || (1 + n % {history.tenants})",
+        "account_id": f"1 + n % {history.tenants}",
         "ticket_id": f"'' || (100000 + n / {history.tenants} % 20)",
         "text": words.blob.format(size=TEXT),
         "response_url": words.blob.format(size=RESPONSE_URL),
@@ -140,7 +143,7 @@ def _attempt(history: History) -> dict[str, str]:
     return {
         "delivery_seq": "n",
         "number": "1",
-        "tenant_id": f"1 + n % {history.tenants}",
+        "account_id": f"1 + n % {history.tenants}",
         "started_at": f"{accepted_at} + 0.01",
         "answered_at": f"{accepted_at} + 0.3",
         "occupied_until": f"{accepted_at} + 5.3",

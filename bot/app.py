@@ -14,6 +14,7 @@ from bot.activities.teller import Teller
 from bot.activities.worker import Worker
 from bot.announcements import Announcements
 from bot.db import Database
+from bot.encryption import Keyring
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.settings import Settings
@@ -43,6 +44,7 @@ class Parts:
     directory: Directory
     acceptance: Acceptance
     outbox: Outbox
+    keyring: Keyring
     worker: Worker
     teller: Teller
     looker: Looker | None  # None: what is unknown is left to people
@@ -61,9 +63,9 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         keys = keyring(settings)
         database = Database(settings.sqlalchemy_url)
         stack.push_async_callback(database.close)
-        slack = await stack.enter_async_context(SlackWeb(settings.slack_api_url))
-        leadsquared = await stack.enter_async_context(leadsquared_client(settings))
         installation = SingleInstallation(_secret(settings.slack_bot_token))
+        slack = await stack.enter_async_context(SlackWeb(settings.slack_api_url, installation.refuse))
+        leadsquared = await stack.enter_async_context(leadsquared_client(settings))
         acceptance = Acceptance(database, keys)
         begin_within = settings.lease - settings.call_deadline
         look_after = LOOK_AFTER if settings.leadsquared_look_after_unknown else ()
@@ -98,7 +100,9 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
 
         def unmapped(team_id: str) -> Message:
             # Until Slack has said whose the token is, the environment's tenant may not be mapped yet.
-            return views.unmapped(team_id) if installation.identity is not None else views.starting()
+            if installation.identity is not None:
+                return views.unmapped(team_id)
+            return views.starting() if installation.refusal is None else views.token_refused(installation.refusal)
 
         forms = Forms(acceptance, worker, responder, modals, conversations, keys, background, hosts, unmapped)
         features: list[Feature] = [
@@ -115,6 +119,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             directory,
             acceptance,
             outbox,
+            keys,
             worker,
             teller,
             looker,

@@ -78,6 +78,23 @@ def migrate() -> None:
 
 
 @app.command()
+def restored() -> None:
+    """After a restore: settle what has no outcome yet as "may have been recorded", so that nothing is sent twice."""
+    from bot.activities.backlog import settle_restored
+    from bot.activities.looker import LOOK_AFTER
+
+    settings = _settings()
+    look_after = LOOK_AFTER[0] if settings.leadsquared_look_after_unknown else None
+    settled = _with_database(settings, lambda database, _: settle_restored(database, look_after=look_after))
+    print(
+        f"{settled:,} activities had no outcome in this backup. Each may have been recorded since, so none is sent "
+        "again automatically. Start the bot: it asks the people who recorded them to check their tickets."
+        if settled
+        else "Every activity in this database has an outcome. There is nothing to do."
+    )
+
+
+@app.command()
 def check() -> None:
     """Verify the whole configuration and say how to mend what is wrong."""
     from bot.check import check_all

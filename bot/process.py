@@ -12,13 +12,15 @@ import sqlalchemy as sa
 import structlog
 from aiohttp import web
 
+from bot.activities.backlog import find_backlog, retry_undecipherable
 from bot.app import Parts, build
 from bot.db import DatabaseUnavailableError
 from bot.settings import DEFAULT_PORT, Settings
 from bot.slack.front import http_application
 from bot.slack.installations import Identity
 from bot.slack.sockets import SocketMode
-from bot.slack.web import Never
+from bot.slack.web import Never, NotNow
+from bot.stored import examine, unreadable
 from bot.tenants.directory import Scope
 from bot.tenants.tenant import ENVIRONMENT, Tenant
 
@@ -63,14 +65,16 @@ class Process:
         self._socket: SocketMode | None = None
         self._holding: asyncio.Task[None] | None = None
         self._site: web.TCPSite | None = None
+        self._unreadable: str | None = None
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None] | None = None) -> None:
         """Serve until `stop`; then take nothing new, finish what is in flight, and leave the rest for the next start."""
         async with AsyncExitStack() as stack:
+            await self._examine()
             if self._surface:
                 await self._open(stack)  # first: what cannot listen must not have claimed anything
             loops = [
-                asyncio.create_task(_keep_going("worker", self._parts.worker.run), name="worker"),
+                asyncio.create_task(self._work(), name="worker"),
                 asyncio.create_task(_keep_going("teller", self._parts.teller.run), name="teller"),
             ]
             beside = [asyncio.create_task(_keep_going("identify", self._identify))]
@@ -96,12 +100,42 @@ class Process:
         server = None if self._site is None else self._site._server  # noqa: SLF001 - aiohttp tells a chosen port nowhere else
         return None if server is None else server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
 
-    async def ready(self) -> dict[str, bool]:
-        """Say of each thing that serving depends on whether it is there."""
-        checks = {"database": await self._database_answers(), "slack": self._parts.installation.identity is not None}
+    async def ready(self) -> dict[str, bool | str]:
+        """Say of each thing that serving depends on whether it is there, and in words what else an admin should know."""
+        installation = self._parts.installation
+        is_known = installation.identity is not None and installation.refusal is None
+        checks: dict[str, bool | str] = {"database": await self._database_answers(), "slack": is_known}
         if self._socket is not None:
             checks["socket_mode"] = await self._socket.connected()
+        if installation.refusal is not None:
+            checks["slack_says"] = installation.refusal
+        if self._unreadable is not None:
+            checks["encryption"] = self._unreadable
         return checks
+
+    async def _examine(self) -> None:
+        """Look at what is stored before anything is sent; raise UnusableSecretError when the secret is another one."""
+        parts = self._parts
+        try:
+            examined = await examine(parts.database, parts.keyring)
+            await retry_undecipherable(parts.database)
+            backlog = await find_backlog(parts.database)
+        except DatabaseUnavailableError as error:
+            # The start goes on: people read that nothing was kept, and what cannot be decrypted waits.
+            _log.warning("database_unavailable", reason=str(error))
+            return
+        if examined.unreadable:
+            self._unreadable = unreadable(examined)
+            _log.error("values_cannot_be_decrypted", unreadable=examined.unreadable, examined=examined.values)
+        if backlog.looks_restored:
+            age = round(backlog.newest_ago)
+            _log.warning("database_looks_restored", waiting=backlog.waiting, newest_seconds_ago=age)
+
+    async def _work(self) -> None:
+        """Run the worker, once the environment's tenant is today's: what waits goes to the account it was accepted for."""
+        if self._surface:
+            await self._use_environment(environment_tenant(self._settings), None)
+        await _keep_going("worker", self._parts.worker.run)
 
     async def _open(self, stack: AsyncExitStack) -> None:
         settings = self._settings
@@ -158,29 +192,32 @@ class Process:
         return True
 
     async def _identify(self) -> None:
-        """Learn whose the bot token is, and map that workspace to the environment's tenant."""
-        tenant = environment_tenant(self._settings)
-        if self._surface:
-            await self._use_environment(tenant, None)
+        """Learn whose the bot token is, and again when Slack rejects it; map its workspace to the environment's tenant."""
         token = self._settings.slack_bot_token
+        installation = self._parts.installation
         pause = TRY_AGAIN
         while token is not None:
-            identity = await self._parts.web.identify(token.get_secret_value())
-            installation = self._parts.installation
-            installation.identity = identity if isinstance(identity, Identity) else None
-            # A token that Slack refuses is nobody's: then what is to be told goes by the ways that need none.
-            installation.refused = isinstance(identity, Never)
+            match await self._parts.web.identify(token.get_secret_value()):
+                case Identity() as identity:
+                    pause = TRY_AGAIN
+                    await self._learn(identity)
+                    await installation.refused.wait()
+                    _log.error("slack_token_refused", reason=installation.refusal)
+                case Never(error):
+                    installation.refuse(token.get_secret_value(), error)
+                    _log.error("slack_token_refused", reason=error)
+                case NotNow(reason):
+                    _log.warning("slack_not_identified", reason=reason)
             self._parts.teller.wake()
-            if isinstance(identity, Identity):
-                if self._surface:
-                    await self._use_environment(tenant, identity.scope)
-                _log.info("slack_identified", team=identity.team_id, enterprise=identity.enterprise_id)
-                return
-            _log.error(
-                "slack_not_identified", reason=getattr(identity, "error", None) or getattr(identity, "reason", None)
-            )
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _learn(self, identity: Identity) -> None:
+        self._parts.installation.learn(identity)
+        self._parts.teller.wake()
+        if self._surface:
+            await self._use_environment(environment_tenant(self._settings), identity.scope)
+        _log.info("slack_identified", team=identity.team_id, enterprise=identity.enterprise_id)
 
     async def _use_environment(self, tenant: Tenant | None, scope: Scope | None) -> None:
         while True:

@@ -9,15 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection
-
 from bot.db import Database
 from bot.encryption import Keyring, UndecipherableError, encrypted_at
+from bot.stored import BATCH, ENCRYPTED, Change, Encrypted
 from bot.tables import deliveries, tenants
-
-BATCH = 50
-"""Rows in one transaction: a bot beside it waits for its turn no longer than for one of its own."""
 
 PAUSE = 0.01
 """Seconds at least between two transactions; else as many as the last one took, so that half of the time is the bot's."""
@@ -32,7 +27,7 @@ class Unreadable:
     since: float | None = None
     until: float | None = None
 
-    def and_(self, token: bytes, of: "_Encrypted") -> "Unreadable":
+    def and_(self, token: bytes, of: "Encrypted") -> "Unreadable":
         """Count one more."""
         moments = [moment for moment in (self.since, self.until, encrypted_at(token)) if moment is not None]
         return replace(
@@ -67,49 +62,6 @@ class Rotation:
     unreadable: Unreadable
 
 
-@dataclass(frozen=True, slots=True)
-class _Encrypted:
-    """A table, the column that numbers its rows, and the columns that are encrypted."""
-
-    table: sa.Table
-    number: sa.Column[int]
-    columns: tuple[sa.Column[Any], ...]
-
-    def last(self, connection: Connection) -> int:
-        return connection.execute(sa.select(sa.func.max(self.number))).scalar() or 0
-
-    def rows(self, connection: Connection, after: int, last: int) -> Sequence[sa.Row[Any]]:
-        """Return the next rows: the number, then the encrypted values."""
-        between = (self.number > after, self.number <= last)
-        page = sa.select(self.number, *self.columns).where(*between).order_by(self.number).limit(BATCH)
-        return connection.execute(page).all()
-
-    def put(self, connection: Connection, changes: Sequence["_Change"]) -> int:
-        """Write each new value where the old one still stands: what somebody changed meanwhile is newer than both."""
-        written = 0
-        for change in changes:
-            still = (self.number == change.number, change.column == change.old)
-            written += connection.execute(
-                sa.update(self.table).where(*still).values({change.column: change.new})
-            ).rowcount
-        return written
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    number: int
-    column: sa.Column[Any]
-    old: bytes
-    new: bytes
-
-
-ENCRYPTED = (
-    _Encrypted(tenants, tenants.c.id, (tenants.c.access_key, tenants.c.secret_key)),
-    _Encrypted(deliveries, deliveries.c.seq, (deliveries.c.text, deliveries.c.response_url, deliveries.c.detail)),
-)
-"""All that is encrypted. A fingerprint is not: it cannot be renewed, and counts for two minutes only."""
-
-
 async def renew_all(database: Database, keyring: Keyring) -> Rotation:
     """Encrypt what is stored with the first secret, then look whether anything was not.
 
@@ -138,10 +90,10 @@ async def _look(database: Database, keyring: Keyring) -> Pass:
 
 
 def _outdated(
-    found: Pass, rows: Sequence[Sequence[Any]], encrypted: _Encrypted, keyring: Keyring
-) -> tuple[Pass, list[_Change]]:
+    found: Pass, rows: Sequence[Sequence[Any]], encrypted: Encrypted, keyring: Keyring
+) -> tuple[Pass, list[Change]]:
     """Return what is to be changed in these rows; and count."""
-    changes: list[_Change] = []
+    changes: list[Change] = []
     unreadable, values = found.unreadable, found.values
     for row in rows:
         number, tokens = row[0], row[1:]
@@ -154,7 +106,7 @@ def _outdated(
             except UndecipherableError:
                 unreadable = unreadable.and_(token, encrypted)
             else:
-                changes += [] if new is None else [_Change(number, column, token, new)]
+                changes += [] if new is None else [Change(number, column, token, new)]
     outdated = found.outdated + len(changes)
     return replace(found, values=values, outdated=outdated, unreadable=unreadable), changes
 

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 
 from bot.engines import MIGRATING, PATIENCE, Patience, engine_for
 
-HEAD = "0005"
+HEAD = "0001"
 """The newest revision in migrations/versions. Kept here so that a start need not load Alembic to see that all is well."""
 
 

@@ -22,6 +22,17 @@ Moment = sa.Double
 # SQLite numbers rows by itself only in a column of exactly this type.
 Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    # A LeadSquared account: its rate limit is shared by every tenant that names it. Never deleted.
+    sa.Column("id", Number, primary_key=True, autoincrement=True),
+    sa.Column("api_host", sa.Text, nullable=False),  # with its port, where the address has one
+    sa.Column("org_id", sa.Text, nullable=False),
+    sa.Column("resume_at", Moment),  # after LeadSquared's rate limit answered: no call before this
+    sa.UniqueConstraint("api_host", "org_id"),
+)
+
 tenants = sa.Table(
     "tenants",
     metadata,
@@ -32,7 +43,7 @@ tenants = sa.Table(
     sa.Column("access_key", sa.LargeBinary, nullable=False),  # encrypted
     sa.Column("secret_key", sa.LargeBinary, nullable=False),  # encrypted
     sa.Column("calls_per_window", sa.Integer, nullable=False),
-    sa.Column("resume_at", Moment),  # after LeadSquared said "over the limit": no call before this
+    sa.Column("account_id", Number, sa.ForeignKey("accounts.id"), nullable=False, index=True),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
     sqlite_autoincrement=True,  # a removed tenant's number is never given to another, whose deliveries it would inherit
@@ -62,6 +73,7 @@ deliveries = sa.Table(
     sa.Column("key", sa.Text, nullable=False),  # against doubles: what Slack gives once, such as a trigger_id
     sa.Column("tenant_id", Number, nullable=False),  # no foreign key: a tenant may go, its audit trail stays
     sa.Column("tenant_name", sa.Text, nullable=False),
+    sa.Column("account_id", Number, nullable=False),  # the account that it was accepted for, and may go to
     sa.Column("ticket_id", sa.Text, nullable=False),
     sa.Column("text", sa.LargeBinary, nullable=False),  # encrypted
     sa.Column("response_url", sa.LargeBinary),  # encrypted
@@ -75,7 +87,7 @@ deliveries = sa.Table(
     sa.Column("accepted_at", Moment, nullable=False),
     sa.Column("due_at", Moment, nullable=False),
     sa.Column("lease_until", Moment),
-    sa.Column("claimed_by", sa.Text),  # the claim under which it is, or was, being sent
+    sa.Column("claimed_by", sa.Text),  # the claim under which it is, or was, on its way
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("first_attempt_at", Moment),
     sa.Column("waiting", sa.Text),
@@ -103,9 +115,26 @@ deliveries = sa.Table(
     sa.Index("ix_deliveries_fingerprint", "fingerprint"),
 )
 # Written out, not bound: SQLite takes a partial index only for a condition that it can read in the statement.
-IS_OPEN = deliveries.c.state.in_((sa.literal_column("'accepted'"), sa.literal_column("'sending'")))
-IS_ACCEPTED = deliveries.c.state == sa.literal_column("'accepted'")
-IS_SENDING = deliveries.c.state == sa.literal_column("'sending'")
+_ACCEPTED: sa.ColumnClause[str] = sa.literal_column("'accepted'")
+_CLAIMED: sa.ColumnClause[str] = sa.literal_column("'claimed'")
+_SENDING: sa.ColumnClause[str] = sa.literal_column("'sending'")
+
+
+def is_open(of: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether a row has no outcome yet."""
+    return of.c.state.in_((_ACCEPTED, _CLAIMED, _SENDING))
+
+
+def is_leased(of: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether a process has a row under a lease: about to be sent, or being sent."""
+    return of.c.state.in_((_CLAIMED, _SENDING))
+
+
+IS_OPEN = is_open(deliveries)
+IS_LEASED = is_leased(deliveries)
+IS_ACCEPTED = deliveries.c.state == _ACCEPTED
+IS_CLAIMED = deliveries.c.state == _CLAIMED
+IS_SETTLED = deliveries.c.settled_at.is_not(None)
 IS_UNTOLD = deliveries.c.tell_at.is_not(None)
 IS_TO_LOOK_FOR = deliveries.c.look_at.is_not(None)
 MAY_BE_ON_TICKET = sa.or_(deliveries.c.activity_id.is_not(None), deliveries.c.state == sa.literal_column("'unknown'"))
@@ -120,10 +149,11 @@ def _partial_index(name: str, where: sa.ColumnElement[bool], *columns: sa.Column
 _partial_index("ix_deliveries_open", IS_OPEN, deliveries.c.tenant_id, deliveries.c.ticket_id, deliveries.c.seq)
 _partial_index("ix_deliveries_waiting", IS_ACCEPTED, deliveries.c.tenant_id, deliveries.c.seq)
 _partial_index("ix_deliveries_due", IS_ACCEPTED, deliveries.c.due_at, deliveries.c.tenant_id)
-_partial_index("ix_deliveries_sending", IS_SENDING, deliveries.c.lease_until)
+_partial_index("ix_deliveries_leased", IS_LEASED, deliveries.c.lease_until)
 _partial_index("ix_deliveries_untold", IS_UNTOLD, deliveries.c.tell_at)
+_partial_index("ix_deliveries_settled", IS_SETTLED, deliveries.c.settled_at)
 _partial_index("ix_deliveries_look", IS_TO_LOOK_FOR, deliveries.c.look_at)
-_partial_index("ix_deliveries_on_ticket", MAY_BE_ON_TICKET, deliveries.c.tenant_id, deliveries.c.ticket_id)
+_partial_index("ix_deliveries_on_ticket", MAY_BE_ON_TICKET, deliveries.c.account_id, deliveries.c.ticket_id)
 _partial_index(
     "ix_deliveries_thread",
     IS_IN_THREAD,
@@ -145,12 +175,12 @@ attempts = sa.Table(
     metadata,
     sa.Column("delivery_seq", Number, primary_key=True, autoincrement=False),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("tenant_id", Number, nullable=False),
+    sa.Column("account_id", Number, nullable=False),
     sa.Column("started_at", Moment, nullable=False),
     sa.Column("answered_at", Moment),
-    sa.Column("occupied_until", Moment, nullable=False),  # the slot of the tenant's window that this attempt holds
+    sa.Column("occupied_until", Moment, nullable=False),  # the slot of the account's window that this attempt holds
     sa.Column("outcome", sa.Text),
-    sa.Index("ix_attempts_window", "tenant_id", "occupied_until"),
+    sa.Index("ix_attempts_window", "account_id", "occupied_until"),
 )
 
 clocks = sa.Table(

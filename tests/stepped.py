@@ -21,7 +21,7 @@ from bot.activities.store import Outbox
 from bot.db import CommitUnknownError, Database
 from bot.encryption import Keyring
 from bot.schema import migrate_database
-from bot.tables import attempts, deliveries, now, tenants
+from bot.tables import accounts, attempts, deliveries, now
 from bot.tenants.directory import Directory, Scope
 from bot.tenants.tenant import Tenant
 
@@ -114,10 +114,10 @@ class Store:
             one.meanwhile = None
 
     def add_tenant(self, team_id: str, calls_per_window: int) -> int:
-        """Add a tenant named after its one workspace; return its id."""
+        """Add a tenant named after its one workspace, with an account of its own; return its id."""
         directory = Directory(self.databases[0], self._keyring)
         key = f"key-of-{team_id}"
-        self.run(directory.add(Tenant(team_id, "https://a.leadsquared.com", "1", key, key, calls_per_window)))
+        self.run(directory.add(Tenant(team_id, "https://a.leadsquared.com", team_id, key, key, calls_per_window)))
         self.run(directory.map(team_id, Scope(team_id=team_id)))
         tenant_id = self.run(directory.get(team_id, keys=False)).id
         assert tenant_id is not None
@@ -135,7 +135,7 @@ class Store:
             for table in (attempts, deliveries):
                 # PostgreSQL would go on reading past the rows that were deleted.
                 connection.execute(sa.delete(table) if self.is_sqlite else sa.text(f"TRUNCATE {table.name}"))
-            connection.execute(sa.update(tenants).values(resume_at=None))
+            connection.execute(sa.update(accounts).values(resume_at=None))
 
         self.run(self.databases[0].run(write))
         self.clock.go_on(-self.clock.ticks)

@@ -102,16 +102,17 @@ async def test_a_burst_shares_round_trips_through_a_proxy_that_pools_transaction
     assert len(set(texts)) == len(texts)
 
 
-async def test_a_claim_whose_commit_was_lost_is_sent_all_the_same_and_once(
+async def test_a_claim_whose_commit_was_lost_is_sent_once_when_its_lease_has_ended(
     start: Start, environment: dict[str, str], url: str, leadsquared: LeadSquaredStandIn
 ) -> None:
     with pooling_proxy(url) as proxy:
-        async with start(environment | {"DATABASE_URL": proxy.url, "POLL_INTERVAL": "0.5"}) as bot:
+        short = {"LEASE": "11", "LEADSQUARED_READ_TIMEOUT": "0.5", "LEADSQUARED_CONNECT_TIMEOUT": "0.5"}
+        async with start(environment | short | {"DATABASE_URL": proxy.url, "POLL_INTERVAL": "0.5"}) as bot:
             await bot.at_rest()
             proxy.loses = b"claimed_by="
             assert await bot.type("143 hello") is None
             answer = await bot.answered()
             await bot.at_rest()
             assert proxy.loses == b"", "it was lost"
-    assert "Recorded" in answer.text, "nothing was in flight, so nothing is unknown"
+    assert "Recorded" in answer.text, "nothing had begun, so nothing is unknown"
     assert len(leadsquared.ledger.calls) == 1

@@ -184,16 +184,21 @@ def test_a_secret_that_is_stored_openly_would_be_found_in_any_form(url: str, sec
 
 
 def with_tenant(url: str) -> None:
-    insert = (
-        "INSERT INTO tenants (name, api_url, org_id, access_key, secret_key, calls_per_window, created_at, updated_at)"
-        " VALUES ('acme', 'https://x', '1', '', '', 25, 0, 0)"
+    inserts = (
+        "INSERT INTO accounts (id, api_host, org_id) VALUES (9, 'x', '1')",
+        (
+            "INSERT INTO tenants (name, api_url, org_id, access_key, secret_key, calls_per_window, account_id, "
+            "created_at, updated_at) VALUES ('acme', 'https://x', '1', '', '', 25, 9, 0, 0)"
+        ),
     )
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
-            connection.execute(insert)
+            for insert in inserts:
+                connection.execute(insert)
     else:
         with psycopg.connect(url) as server:
-            server.execute(insert)
+            for insert in inserts:
+                server.execute(insert)
 
 
 def written(secret: str) -> dict[str, str]:

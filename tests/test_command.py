@@ -215,3 +215,9 @@ async def test_before_slack_has_said_whose_the_token_is_the_person_is_asked_to_t
     assert answer is not None
     assert "Not recorded, try again" in answer.text
     assert "just started" in answer.text
+
+
+async def test_no_line_of_what_was_typed_stands_outside_its_quotation(bot: Bot) -> None:
+    await bot.type("143 one\rtwo\u2028three\x85four\x0bfive\x07")
+    await bot.at_rest()
+    assert bot.anchor().text.split("\n")[1:6] == ["> one", "> two", "> three", "> four", "> five"]

@@ -17,7 +17,7 @@ from bot.activities.acceptance import Acceptance, Accepted
 from bot.activities.policy import AT_ONCE
 from bot.activities.store import VISITED_AT_ONCE, Outbox
 from bot.activities.submission import Submission
-from bot.activities.worker import Worker
+from bot.activities.worker import Begin, Worker
 from bot.db import Database, Prepared
 from bot.encryption import Keyring
 from bot.leadsquared.outcome import Outcome, Recorded
@@ -41,8 +41,8 @@ class Portal:
         self.begun: Counter[str] = Counter()
         self.hanging: list[asyncio.Future[None]] = []
 
-    async def add_portal_activity(self, tenant: Tenant, ticket_id: str, text: str) -> Outcome:
-        del text
+    async def add_portal_activity(self, tenant: Tenant, ticket_id: str, text: str, begin: Begin) -> Outcome:
+        del text, begin
         self.begun[tenant.name] += 1
         if self.hangs:
             answered = asyncio.get_running_loop().create_future()

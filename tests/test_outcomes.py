@@ -14,6 +14,7 @@ AGAIN, EDIT, THERE = "Send again", "Edit and send again", "It is there"
     ("behaviour", "says", "buttons"),
     [
         (Behaviour.BAD_REQUEST, ["Not recorded", "Text is not valid for this ticket"], [EDIT]),
+        (Behaviour.GARBLED, ["Not recorded", "The text is not valid here"], [AGAIN]),
         (Behaviour.REFUSED, ["Not recorded", "The ticket is closed"], [EDIT]),
         (Behaviour.NOT_FOUND, ["Not recorded", "no ticket", "LEADSQUARED_ORG_ID"], [EDIT]),
         (
@@ -174,18 +175,6 @@ async def test_a_tenant_removed_between_acceptance_and_delivery_is_told(
     assert "Not recorded" in answer.text
     assert "was removed" in answer.text
     assert "python -m bot tenants map NAME --team T0HOME" in answer.text
-
-
-async def test_keys_that_cannot_be_decrypted_are_told(start: Start, environment: dict[str, str]) -> None:
-    async with start(environment) as bot:
-        bot.parts.worker.stop()
-        await bot.type("143 hello")
-    async with start(environment | {"ENCRYPTION_KEYS": "another-secret-that-is-long-enough-for-it"}) as bot:
-        answer = await bot.answered()
-        await bot.at_rest()
-
-    assert "ENCRYPTION_KEYS" in answer.text
-    assert bot.leadsquared.ledger.calls == []
 
 
 def reference_of(blocks: list[dict[str, object]]) -> str:

@@ -42,10 +42,10 @@ VALUES: dict[str, Any] = {
     "_ticket_id": "100003", "_text": b"text", "_response_url": b"url", "_thread_ts": "1710000001.000100",
     "_message_ts": "1710000009.000100", "_anchor_ts": "1710000007.000200", "_fingerprint": b"0123456789abcdef",
     "_state": "accepted", "_route": "thread", "_seq": 7777, "_tenant_id": 21, "_attempts": 1, "_number": 1,
-    "_delivery_seq": 30_000, "_claimed_by": "a claim", "_outcome": "recorded", "_due_at": NOW, "_tell_at": NOW,
+    "_account_id": 21, "_delivery_seq": 30_000, "_claimed_by": "a claim", "_outcome": "recorded", "_due_at": NOW, "_tell_at": NOW,
     "_resume_at": NOW, "enterprise": "E0FILLED10", "team": "T0FILLED7", "channel": "C01", "despite": 0, "moment": NOW,
     "room": 25, "at_most": 20, "lease": 30.0, "ago": 0.1, "occupied_for": 5.0, "after": 5.0, "seconds": 1.0,
-    "_tell_lease_until": NOW, "within": 5.0,
+    "_tell_lease_until": NOW, "within": 5.0, "leave": 6.0,
 }  # fmt: skip
 OF_TENANTS = {"_id": 21}
 
@@ -110,7 +110,7 @@ def used(connection: Connection, name: str, statement: Prepared) -> tuple[set[st
 
 
 def _explained(connection: Connection, name: str, statement: Prepared) -> list[Any]:
-    values = VALUES | (OF_TENANTS if name.endswith(("_tenant", "tenant_exists")) and "find" not in name else {})
+    values = VALUES | (OF_TENANTS if name.endswith(("_account", "tenant_exists")) and "find" not in name else {})
     return list(statement(Explaining(connection), **values).fetchall())  # type: ignore[arg-type]
 
 
@@ -120,7 +120,7 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _nodes(below)
 
 
-UNDER_WAY_ONLY = {f"ix_deliveries_{what}" for what in ("open", "waiting", "due", "sending", "untold", "look")}
+UNDER_WAY_ONLY = {f"ix_deliveries_{what}" for what in ("open", "waiting", "due", "leased", "untold", "look")}
 """Partial indexes without the history: they may be gone through."""
 
 ALIASES = {table: table for table in metadata.tables} | {"earlier": "deliveries"}

@@ -60,7 +60,7 @@ def test_what_is_known_or_stays_unknown_is_settled_and_never_repeated(
 def test_a_rate_limit_holds_the_whole_tenant_for_its_window_or_as_long_as_it_asks_with_jitter(
     retry_after: float | None, random: float, after: float
 ) -> None:
-    repeat = Repeat(NOW + after, Waiting.RATE_LIMITED, hold_tenant_until=NOW + after)
+    repeat = Repeat(NOW + after, Waiting.RATE_LIMITED, hold_account_until=NOW + after)
     assert decided(RateLimited(retry_after), random=random) == repeat
 
 
@@ -72,7 +72,7 @@ def test_a_rate_limit_that_outlasts_the_time_for_repeating_is_not_recorded(
 ) -> None:
     decision = decided(RateLimited(retry_after), give_up=give_up)
     until = NOW + max(5.0, retry_after or 0.0)
-    assert decision == Settle(State.REJECTED, problem=Problem.RATE_LIMITED, hold_tenant_until=until)
+    assert decision == Settle(State.REJECTED, problem=Problem.RATE_LIMITED, hold_account_until=until)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_tries_to_reach_a_host_come_ever_later_up_to_half_a_minute(attempts: int
 def test_a_host_out_of_reach_does_not_hold_the_tenant() -> None:
     decision = decided(NotSent("a.leadsquared.com"))
     assert isinstance(decision, Repeat)
-    assert decision.hold_tenant_until is None
+    assert decision.hold_account_until is None
 
 
 def test_the_last_try_to_reach_a_host_is_made_at_the_very_end() -> None:
@@ -118,7 +118,7 @@ def test_a_repetition_lies_ahead_and_within_the_time_for_repeating(
         assert NOW <= decision.at <= NOW + left
     else:
         assert decision.state is State.REJECTED
-    assert (decision.hold_tenant_until is not None) is isinstance(outcome, RateLimited), "also when it is given up"
+    assert (decision.hold_account_until is not None) is isinstance(outcome, RateLimited), "also when it is given up"
 
 
 @PATIENT

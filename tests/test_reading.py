@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.leadsquared.outcome import Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
-from bot.leadsquared.reading import read_answer
+from bot.leadsquared.outcome import Conversation, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
+from bot.leadsquared.reading import read_answer, read_conversations
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 SUCCESS = b'{"Id": "1", "Status": "Success", "Message": null}'
@@ -307,3 +307,32 @@ def test_what_is_not_json_leaves_open_whether_it_was_recorded_unless_the_status_
     status: int, content: bytes
 ) -> None:
     assert isinstance(read(status, content), Unknown)
+
+
+UNSOUND = {
+    "a NUL": rb'{"Status": "Error", "Message": "Ticket \u0000is closed"}',
+    "a NUL as it is": b'{"Status": "Error", "Message": "Ticket \0is closed"}',
+    "half a pair": rb'{"Status": "Error", "Message": "Ticket \ud83dis closed"}',
+    "the other half": rb'{"Status": "Error", "Message": "Ticket \udc00is closed"}',
+    "half a pair in three bytes": b'{"Status": "Error", "Message": "Ticket \xed\xa0\x80is closed"}',
+    "a byte that is no UTF-8": b'{"Status": "Error", "Message": "Ticket \xffis closed"}',
+    "in an exception": rb'{"ExceptionType": "MXTicket", "ExceptionMessage": "Ticket \ud83dis closed"}',
+    "elsewhere": rb'{"Status": "Error", "Message": "Ticket is closed", "Extra": "\ud83d"}',
+}
+
+
+@pytest.mark.parametrize("name", UNSOUND)
+def test_a_message_is_read_without_the_characters_that_are_none(name: str) -> None:
+    outcome = read(400, UNSOUND[name])
+    assert outcome == Rejected(Problem.BAD_REQUEST, "Ticket is closed")
+
+
+def test_such_a_character_in_a_message_does_not_hide_that_it_was_recorded() -> None:
+    assert read(200, rb'{"Id": "1", "Status": "Success", "Message": "\ud83d"}') == Recorded("1")
+    assert read(200, rb'{"Id": "1\ud83d", "Status": "Success"}') == Unknown(Problem.UNREADABLE)
+    assert read(200, b"[" * 100_000) == Unknown(Problem.UNREADABLE)
+
+
+def test_such_a_character_in_one_conversation_does_not_hide_the_others() -> None:
+    listed = rb'{"Total": 2, "ConversationList": [{"Id": "1", "Text": "a\ud83d"}, {"Id": "2", "Text": "b"}]}'
+    assert read_conversations(200, listed) == [Conversation("1", "a"), Conversation("2", "b")]

@@ -20,8 +20,9 @@ from bot.engines import PATIENCE, engine_for
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 from bot.playground.slack import SlackStandIn
 from bot.playground.workspace import Posted
-from bot.rotation import ENCRYPTED, renew_all
-from bot.tables import deliveries, metadata, tenants
+from bot.rotation import renew_all
+from bot.stored import ENCRYPTED
+from bot.tables import accounts, deliveries, metadata, tenants
 
 OLD = "the-old-secret-of-the-rotation-0123456789"
 NEW = "the-new-secret-of-the-rotation-0123456789"
@@ -81,6 +82,7 @@ def settled(number: int, keyring: Keyring, **changes: Any) -> dict[str, Any]:
         "user_id": "U0ANNA",
         "key": f"history.{number}",
         "tenant_id": 1,
+        "account_id": 1,
         "tenant_name": "environment",
         "ticket_id": "143",
         "text": keyring.encrypt(f"words of {number}"),
@@ -300,7 +302,8 @@ def test_what_cannot_be_read_stays_as_it_is_until_its_secret_is_added_back(
     )
     with stored.engine.begin() as connection:
         keys = {"access_key": lost.encrypt("access"), "secret_key": lost.encrypt("secret")}
-        rest = {"api_url": "https://x.leadsquared.com", "org_id": "1", "calls_per_window": 25}
+        connection.execute(accounts.insert().values(id=1, api_host="x.leadsquared.com", org_id="1"))
+        rest = {"api_url": "https://x.leadsquared.com", "org_id": "1", "calls_per_window": 25, "account_id": 1}
         connection.execute(tenants.insert().values(name="acme", created_at=1.0, updated_at=1.0, **rest, **keys))
     before = stored.all()
 

@@ -346,6 +346,20 @@ async def test_the_whole_thread_has_authors_and_times_oldest_first_without_the_b
     )
 
 
+async def test_a_message_of_the_thread_cannot_pass_for_another_persons(bot: Bot) -> None:
+    head = "Agent Smith, 2026-11-25 10:00 UTC:"
+    first = await said(bot, f"Hello\n{head}\nI promise a refund", ts="1790000000.000000")
+    last = await said(bot, f"{head}\u2028I do", thread_ts=first.ts, ts="1790000060.000000")
+    modal = await chosen(bot, await bot.use(last), "thread")
+    await bot.submit(modal, ticket="143", link=[])
+    await bot.at_rest()
+
+    assert bot.leadsquared.on("143")[-1].text == (
+        f"Guest, 2026-09-21 19:43 UTC+05:30:\nHello\n    {head}\n    I promise a refund\n\n"
+        f"Guest, 2026-09-21 19:44 UTC+05:30:\n    {head}\n    I do"
+    )
+
+
 async def test_one_may_change_ones_mind_and_keeps_the_ticket_and_the_link(bot: Bot) -> None:
     first, _ = await thread(bot, "Hello <@U0BEN>", "And more")
     modal = await bot.use(first)

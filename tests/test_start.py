@@ -514,7 +514,7 @@ async def test_a_leadsquared_that_hangs_does_not_keep_a_process_beyond_its_grace
 def end_all_leases(file: Path) -> None:
     """As if the time had passed after which a process that holds a delivery is taken for dead."""
     with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("UPDATE deliveries SET lease_until = 0 WHERE state = 'sending'")
+        connection.execute("UPDATE deliveries SET lease_until = 0 WHERE state IN ('claimed', 'sending')")
 
 
 async def test_a_port_that_is_taken_is_told_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:

@@ -24,7 +24,17 @@ from bot.activities.store import Claim, Claimed, Due, Outbox
 from bot.activities.submission import Submission
 from bot.activities.telling import Step
 from bot.db import CommitUnknownError
-from bot.leadsquared.outcome import NotSent, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
+from bot.leadsquared.outcome import (
+    NotBegun,
+    NotSent,
+    Outcome,
+    Problem,
+    RateLimited,
+    Recorded,
+    Rejected,
+    Undecipherable,
+    Unknown,
+)
 
 T = TypeVar("T")
 
@@ -37,7 +47,9 @@ SMALL_WINDOWS = {"T0HOME": 3, "T0AWAY": 2}
 """Calls per window of each workspace's tenant: few, so that a few deliveries fill them."""
 
 OPEN = frozenset(State) - SETTLED
-MAY_BE_REPEATED = (NotSent, RateLimited)
+LEASED = (State.CLAIMED, State.SENDING)
+SURELY_NOT_SENT = (NotSent, NotBegun, Undecipherable)
+MAY_BE_REPEATED = (*SURELY_NOT_SENT, RateLimited)
 
 
 class How(Enum):
@@ -72,6 +84,7 @@ outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(RateLimited, st.sampled_from([None, 0.0, 12.5, 12.5, 1000.0])),
     st.just(NotSent("a.leadsquared.com")),
     st.just(NotSent("a.leadsquared.com")),
+    st.sampled_from([NotBegun(), Undecipherable()]),
     st.builds(Unknown, st.sampled_from([Problem.NO_ANSWER, Problem.SERVER_ERROR])),
 )
 answers = st.lists(st.tuples(outcomes, st.floats(0, 1, exclude_max=True), moments), max_size=4)
@@ -122,14 +135,13 @@ class Post:
     answered_at: float | None = None
     outcome: Outcome | None = None
     counted: bool = False  # its outcome was written down in time
-    heard_of: bool = True  # else the claim's commit was not answered, and no call was made
+    begun: bool = False  # committed right before the request went out
 
     def occupies(self, moment: float) -> bool:
         """Whether LeadSquared may count it among the calls of the 5 seconds up to this moment."""
         longest = self.claimed_at + LEASE  # no call takes longer: the settings see to that
         last = min(longest if self.answered_at is None else self.answered_at, longest)
-        made = self.heard_of and not isinstance(self.outcome, NotSent)
-        return made and self.claimed_at <= moment < last + WINDOW
+        return self.begun and self.claimed_at <= moment < last + WINDOW
 
 
 @dataclass(eq=False)
@@ -140,7 +152,6 @@ class Process:
     outbox: Outbox
     calls: list[tuple[Claimed, Post]] = field(default_factory=list)
     tellings: list[Due] = field(default_factory=list)
-    lost: list[Post] = field(default_factory=list)  # claims that it never heard of
 
     @property
     def sending(self) -> list[int]:
@@ -153,8 +164,6 @@ class Process:
     def die(self) -> None:
         self.calls.clear()
         self.tellings.clear()
-        self.lost.clear()
-        self.outbox._lost.clear()
 
 
 class Promise(RuleBasedStateMachine):
@@ -321,7 +330,8 @@ class Promise(RuleBasedStateMachine):
         may = self._all_that_may_be_sent(moment)
         with self.store.deaf(), pytest.raises(CommitUnknownError):
             self.store.run(process.outbox.claim(sorted(self.tenants.values())))
-        process.lost += [self._claimed(known, moment, heard_of=False) for known in may]
+        for known in may:
+            self._claimed(known, moment)
 
     def _claim(self, process: Process, tenant_ids: list[int] | None, at_most: int = 100) -> Claim:
         moment = self.clock.now()
@@ -347,10 +357,10 @@ class Promise(RuleBasedStateMachine):
             assert claimed.delivery.attempts == len(known.posts)
         assert [claimed.delivery.id for claimed in claim.claimed] == [known.id for known in may], "all that may, goes"
 
-    def _claimed(self, known: Known, moment: float, *, heard_of: bool = True) -> Post:
-        known.state, known.lease_until = State.SENDING, moment + LEASE
+    def _claimed(self, known: Known, moment: float) -> Post:
+        known.state, known.lease_until = State.CLAIMED, moment + LEASE
         known.first_attempt_at = known.first_attempt_at or moment
-        known.posts.append(Post(known, moment, moment + LEASE + WINDOW, heard_of=heard_of))
+        known.posts.append(Post(known, moment, moment + LEASE + WINDOW))
         self.posts.append(known.posts[-1])
         return known.posts[-1]
 
@@ -381,6 +391,22 @@ class Promise(RuleBasedStateMachine):
         return due[: self._limit(tenant_id) - taken]
 
     @precondition(lambda self: any(process.calls for process in self.processes))
+    @rule(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        """A request goes out, and its answer is still to come."""
+        process = _one_of(data, [process for process in self.processes if process.calls])
+        self._begin_call(process, _one_of(data, process.calls))
+
+    def _begin_call(self, process: Process, call: tuple[Claimed, Post]) -> bool:
+        claimed, post = call
+        known = post.known
+        may = known.state is State.CLAIMED and known.posts[-1] is post and known.lease_until > self.clock.now()
+        assert self.store.run(process.outbox.begin(claimed)) is may, "what another process may have taken is not sent"
+        if may:
+            known.state, post.begun = State.SENDING, True
+        return may
+
+    @precondition(lambda self: any(process.calls for process in self.processes))
     @rule(data=st.data(), said=answers)
     def settle(self, data: st.DataObject, said: list[Answer]) -> None:
         self._hear(data, self.processes, said)
@@ -407,6 +433,7 @@ class Promise(RuleBasedStateMachine):
             claims.append(await other.outbox.claim(sorted(self.tenants.values())))
 
         call, moment = _one_of(data, process.calls), self.clock.now()
+        outcome = self._begun(process, call, outcome)
         with self.store.repeating(claim):
             self._settle(process, call, outcome, roll, again=True)
         may = self._all_that_may_be_sent(moment)
@@ -422,37 +449,43 @@ class Promise(RuleBasedStateMachine):
     def _settle(
         self, process: Process, call: tuple[Claimed, Post], outcome: Outcome, roll: float, *, again: bool = False
     ) -> None:
+        outcome = self._begun(process, call, outcome)
         process.calls.remove(call)
         claimed, post = call
         known, delivery, moment = post.known, claimed.delivery, self.clock.now()
         give_up = give_up_at(delivery.accepted_at, delivery.first_attempt_at or claimed.at, RETRY_FOR)
         decision = decide(outcome, attempts=delivery.attempts, give_up=give_up, now=moment, random=lambda: roll)
-        in_time = known.state is State.SENDING and known.posts[-1] is post
+        in_time = known.state in LEASED and known.posts[-1] is post
         settles = self.store.run(process.outbox.settle(claimed, outcome, decision))
         assert settles is (in_time and not again), "the first to settle settles"
         post.answered_at, post.outcome, post.counted = moment, outcome, in_time
-        post.slot_until = moment if isinstance(outcome, NotSent) else moment + WINDOW
-        self.held[known.tenant_id] = max(self.held[known.tenant_id], decision.hold_tenant_until or 0.0)
+        post.slot_until = moment if isinstance(outcome, SURELY_NOT_SENT) else moment + WINDOW
+        self.held[known.tenant_id] = max(self.held[known.tenant_id], decision.hold_account_until or 0.0)
         if in_time and isinstance(decision, Repeat):
             known.state, known.due_at = State.ACCEPTED, decision.at
         elif in_time and not isinstance(decision, Repeat):
             known.state = decision.state
 
+    def _begun(self, process: Process, call: tuple[Claimed, Post], outcome: Outcome) -> Outcome:
+        """Send a request, unless its outcome is that none went out; return the outcome that it can have."""
+        surely_not_sent = isinstance(outcome, SURELY_NOT_SENT)
+        if call[1].begun:
+            return Unknown(Problem.DROPPED) if surely_not_sent else outcome
+        return outcome if surely_not_sent or self._begin_call(process, call) else NotBegun()
+
     def _expire(self, process: Process) -> None:
         spared = [post.known for _, post in process.calls]
-        sending = [known for known in self.known if known.state is State.SENDING and known not in spared]
-        for post in process.lost:  # what it never heard of, it never sent
-            if post.known in sending and post.known.posts[-1] is post:
-                sending.remove(post.known)
-                post.known.state, post.known.due_at = State.ACCEPTED, self.clock.now()
-                post.slot_until = self.clock.now()
-        dead = [known for known in sending if known.lease_until < self.clock.now()]
+        moment = self.clock.now()
+        leased = [known for known in self.known if known.state in LEASED and known not in spared]
+        dead = [known for known in leased if known.lease_until < moment]
+        sent = [known for known in dead if known.state is State.SENDING]
         ended = self.store.run(process.outbox.expire(sparing=process.sending))
-        assert sorted(ended) == sorted(known.id for known in dead), (
-            "what a lease has run out for is unknown, and no more"
-        )
+        assert sorted(ended) == sorted(known.id for known in sent), "what may have gone out is unknown, and no more"
         for known in dead:
-            known.state = State.UNKNOWN
+            if known in sent:
+                known.state = State.UNKNOWN
+            else:
+                known.state, known.due_at, known.posts[-1].slot_until = State.ACCEPTED, moment, moment
 
     @rule(crashing=st.none() | processes, ticks=whiles, looking=st.none() | processes)
     def time_passes(self, crashing: int | None, ticks: int, looking: int | None) -> None:
@@ -593,7 +626,7 @@ class Promise(RuleBasedStateMachine):
             state = State(row["state"])
             assert state is self._known(row["id"]).state
             assert row["attempts"] == len(self._known(row["id"]).posts)
-            assert (row["lease_until"] is not None) is (state is State.SENDING)
+            assert (row["lease_until"] is not None) is (state in LEASED)
             assert (row["settled_at"] is not None) is (state in SETTLED)
             assert (row["activity_id"] is not None) is (state is State.RECORDED)
             assert (row["problem"] is not None) is (state in (State.REJECTED, State.UNKNOWN))
@@ -650,7 +683,7 @@ class Promise(RuleBasedStateMachine):
 
     def no_post_follows_one_that_may_have_arrived(self) -> None:
         for known in self.known:
-            made = [post for post in known.posts if post.heard_of]
+            made = [post for post in known.posts if post.begun]
             assert all(post.counted and isinstance(post.outcome, MAY_BE_REPEATED) for post in made[:-1])
 
     def the_limit_is_kept(self) -> None:
@@ -686,6 +719,8 @@ class Promise(RuleBasedStateMachine):
             while living.calls:
                 self._settle(living, living.calls[0], Recorded("1"), 0.0)
             claim = self._claim(living, None)
+            for call in living.calls:
+                self._begin_call(living, call)
             next_telling = self._claim_tellings(living, 100)
             while living.tellings:
                 self._tell(living, living.tellings.pop())
@@ -808,7 +843,7 @@ def test_a_shorter_hold_does_not_end_a_longer_one(store: Store) -> None:
     first, second = store.run(outbox.claim([tenant_id])).claimed
     moment = store.clock.now()
     for claimed, seconds in ((first, 60.0), (second, 6.0)):
-        repeat = Repeat(moment + seconds, Waiting.RATE_LIMITED, hold_tenant_until=moment + seconds)
+        repeat = Repeat(moment + seconds, Waiting.RATE_LIMITED, hold_account_until=moment + seconds)
         assert store.run(outbox.settle(claimed, RateLimited(seconds), repeat))
     store.clock.go_on(59 * TICKS)
     claim = store.run(outbox.claim([tenant_id]))

@@ -22,6 +22,7 @@ ACCEPTED = Delivery(
     user_id="U1",
     tenant_id=1,
     tenant_name="acme",
+    account_id=1,
     ticket_id="143",
     text="hello",
     response_url=None,

@@ -163,7 +163,11 @@ def test_no_more_is_shown_than_there_is_room_for(text: str, at_most: int) -> Non
         ("first\n\nthird", "> first\n> \n> third"),
         ("> mine", "> &gt; mine"),
         ("<!channel>\n<@U1>", "> &lt;!channel&gt;\n> &lt;@U1&gt;"),
-        ("a\u2028b\x0bc", "> a\u2028b\x0bc"),
+        ("a\u2028b\x0bc", "> a\n> b\n> c"),
+        ("a\rb\r\nc\n\rd", "> a\n> b\n> c\n> \n> d"),
+        ("a\x0cb\x1cc\x1dd\x1ee\x85f\u2029g", "> a\n> b\n> c\n> d\n> e\n> f\n> g"),
+        ("a\0b\x07c\x1bd\x7fe\x9bf\tg", "> abcdef\tg"),
+        ("a\n", "> a\n> "),
     ],
 )
 def test_a_quotation_marks_every_line(text: str, quoted: str) -> None:
@@ -173,6 +177,6 @@ def test_a_quotation_marks_every_line(text: str, quoted: str) -> None:
 @PATIENT
 @given(WRITTEN, LENGTH)
 def test_no_line_of_a_quotation_stands_outside_it(text: str, at_most: int) -> None:
-    lines = quote(text, at_most=at_most).split("\n")
+    lines = quote(text, at_most=at_most).splitlines()
     assert all(line.startswith("> ") for line in lines)
     assert not any(re.search(r"[<>]", line.removeprefix("> ")) for line in lines)

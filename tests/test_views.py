@@ -31,6 +31,7 @@ RECORDED = Delivery(
     user_id="U0ANNA",
     tenant_id=1,
     tenant_name="acme",
+    account_id=1,
     ticket_id="143",
     text="Customer uploaded the signed form",
     response_url=None,
@@ -66,6 +67,7 @@ UNDECIDED = frozenset(
         Problem.UNREADABLE,
         Problem.REDIRECTED,
         Problem.INTERRUPTED,
+        Problem.RESTORED,
     }
 )
 
@@ -112,6 +114,7 @@ def test_there_are_words_for_every_problem_and_for_nothing_else() -> None:
         (Problem.UNREACHABLE, [AGAIN]),
         (Problem.RATE_LIMITED, [AGAIN]),
         (Problem.TENANT_REMOVED, [AGAIN]),
+        (Problem.ACCOUNT_CHANGED, [AGAIN, EDIT]),
         (Problem.UNDECIPHERABLE, [AGAIN]),
         *((problem, [AGAIN, THERE]) for problem in sorted(UNDECIDED)),
     ],
@@ -377,6 +380,7 @@ DELIVERIES = st.builds(
     text=st.none() | HOSTILE,
     detail=st.none() | HOSTILE,
     tenant_name=st.just(ENVIRONMENT) | SHORT.map(lambda name: name.replace("\n", " ")),
+    account_id=st.just(1),
     ticket_id=st.sampled_from(["143", "9" * 19, GUID]),
     resolution=st.none() | st.sampled_from(Resolution),
     resolved_by=st.just("U0BEN"),

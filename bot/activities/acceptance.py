@@ -178,9 +178,9 @@ class Acceptance:
 
         return await self._promptly(write, order=shown.seq)
 
-    async def find(self, team_id: str, id_: str) -> Delivery | None:
-        """Return a workspace's own delivery; another workspace's is not there."""
-        return await self._promptly(lambda connection: self._find(connection, team_id, id_))
+    async def find(self, team_id: str, id_: str, *, enterprise_id: str | None = None) -> Delivery | None:
+        """Return a workspace's own delivery, or its organisation's; another one's is not there."""
+        return await self._promptly(lambda connection: self._find(connection, team_id, id_, enterprise_id))
 
     async def renew_response_url(self, delivery: Delivery, response_url: str) -> None:
         """Keep a younger response_url for what follows this delivery."""
@@ -234,8 +234,11 @@ class Acceptance:
         row = self._accepting.double(connection, **asked, despite=despite).fetchone()
         return None if row is None else Double(self._rows.delivery(row[:-1]), row[-1])
 
-    def _find(self, connection: Connection, team_id: str, id_: str) -> Delivery | None:
-        return self._found(self._accepting.find(connection, _id=id_, _team_id=team_id))
+    def _find(
+        self, connection: Connection, team_id: str, id_: str, enterprise_id: str | None = None
+    ) -> Delivery | None:
+        asked = {"_id": id_, "_team_id": team_id, "_enterprise_id": enterprise_id}
+        return self._found(self._accepting.find(connection, **asked))
 
     def _lock(self, connection: Connection, team_id: str, id_: str) -> Delivery | None:
         """Find a delivery that is then changed: two clicks at once follow each other."""

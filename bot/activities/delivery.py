@@ -7,9 +7,13 @@ from bot.leadsquared.outcome import Problem
 
 
 class State(StrEnum):
-    """accepted -> sending -> recorded | rejected | unknown; sending -> accepted for what is safe to repeat."""
+    """accepted -> claimed -> sending -> recorded | rejected | unknown; back to accepted for what is safe to repeat.
+
+    CLAIMED: a process is about to send it, and nothing has gone out. SENDING: the request may have gone out.
+    """
 
     ACCEPTED = "accepted"
+    CLAIMED = "claimed"
     SENDING = "sending"
     RECORDED = "recorded"
     REJECTED = "rejected"
@@ -25,6 +29,7 @@ class Waiting(StrEnum):
     TURN = "turn"
     RATE_LIMITED = "rate_limited"
     UNREACHABLE = "unreachable"
+    UNDECIPHERABLE = "undecipherable"  # no secret of today decrypts it: waits for an admin
 
 
 class Resolution(StrEnum):
@@ -61,6 +66,7 @@ class Delivery:
     user_id: str
     tenant_id: int
     tenant_name: str
+    account_id: int  # the LeadSquared account that it was accepted for
     ticket_id: str
     text: str | None = field(repr=False)  # None: its secret is no longer among ENCRYPTION_KEYS
     response_url: str | None = field(repr=False)

@@ -4,10 +4,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bot.activities.delivery import State, Waiting
-from bot.leadsquared.outcome import NotSent, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
+from bot.leadsquared.outcome import (
+    NotBegun,
+    NotSent,
+    Outcome,
+    Problem,
+    RateLimited,
+    Recorded,
+    Rejected,
+    Undecipherable,
+    Unknown,
+)
 
 WINDOW = 5.0
-"""LeadSquared counts a tenant's calls in any 5 seconds."""
+"""LeadSquared counts an account's calls in any 5 seconds."""
 
 DOUBLE_WITHIN = 120.0
 """Seconds within which the same person's same words on the same ticket are taken for a slip, and asked about first."""
@@ -25,6 +35,9 @@ LONGEST_DELAY = 30.0
 RATE_LIMIT_JITTER = 1.0
 LATE_START_GRACE = 60.0
 
+SECRET_DELAY = 30.0
+"""Seconds between tries to decrypt: a secret comes back with a start, and a start tries at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settle:
@@ -34,7 +47,7 @@ class Settle:
     activity_id: str | None = None
     problem: Problem | None = None
     detail: str | None = None
-    hold_tenant_until: float | None = None  # no call of the tenant before that
+    hold_account_until: float | None = None  # no call of the account before that
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +56,7 @@ class Repeat:
 
     at: float
     waiting: Waiting
-    hold_tenant_until: float | None = None  # no other call of the tenant before that
+    hold_account_until: float | None = None  # no other call of the account before that
 
 
 Decision = Settle | Repeat
@@ -71,8 +84,14 @@ def decide(outcome: Outcome, *, attempts: int, give_up: float, now: float, rando
         case RateLimited(retry_after):
             at = now + max(WINDOW, retry_after or 0.0) + RATE_LIMIT_JITTER * random()
             if at > give_up:
-                return Settle(State.REJECTED, problem=Problem.RATE_LIMITED, hold_tenant_until=at)
-            return Repeat(at, Waiting.RATE_LIMITED, hold_tenant_until=at)
+                return Settle(State.REJECTED, problem=Problem.RATE_LIMITED, hold_account_until=at)
+            return Repeat(at, Waiting.RATE_LIMITED, hold_account_until=at)
+        case NotBegun():
+            return Repeat(now, Waiting.TURN)
+        case Undecipherable():
+            if now >= give_up:
+                return Settle(State.REJECTED, problem=Problem.UNDECIPHERABLE)
+            return Repeat(min(now + SECRET_DELAY, give_up), Waiting.UNDECIPHERABLE)
         case NotSent(host):
             if now >= give_up:
                 return Settle(State.REJECTED, problem=Problem.UNREACHABLE, detail=host)

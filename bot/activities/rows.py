@@ -54,6 +54,7 @@ class Rows:
             user_id=row["user_id"],
             tenant_id=row["tenant_id"],
             tenant_name=row["tenant_name"],
+            account_id=row["account_id"],
             ticket_id=row["ticket_id"],
             text=self._decrypted(row["text"]),
             response_url=self._decrypted(row["response_url"]),

@@ -7,19 +7,23 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
-from bot.activities.delivery import Resolution, State
+from bot.activities.delivery import Resolution, Route, State
 from bot.activities.policy import DOUBLE_WITHIN, WINDOW
-from bot.activities.telling import ANCHOR_AFTER
+from bot.activities.telling import ANCHOR_AFTER, TELL_FOR
 from bot.db import Prepared
 from bot.leadsquared.outcome import Problem
 from bot.tables import (
     IS_ACCEPTED,
+    IS_CLAIMED,
+    IS_LEASED,
     IS_OPEN,
-    IS_SENDING,
     IS_TO_LOOK_FOR,
     MAY_BE_ON_TICKET,
+    accounts,
     attempts,
     deliveries,
+    is_leased,
+    is_open,
     now,
     tenants,
 )
@@ -72,9 +76,9 @@ class _Compiler:
     def __call__(self, statement: sa.Executable) -> Prepared:
         return Prepared(statement, self._engine)
 
-    def locking(self, statement: sa.Select[Any], *, skip_locked: bool = False) -> Prepared:
+    def locking(self, statement: sa.Select[Any], *, skip_locked: bool = False, of: sa.Table | None = None) -> Prepared:
         # SQLite has one writer at a time anyway, and no such words.
-        return self(statement if self.on_sqlite else statement.with_for_update(skip_locked=skip_locked))
+        return self(statement if self.on_sqlite else statement.with_for_update(skip_locked=skip_locked, of=of))
 
 
 _THIS = _d.seq == _bind(_d.seq)
@@ -97,8 +101,10 @@ class AcceptanceStatements:
         self.find_tenant = prepare(FIND_TENANT)
         self.double = prepare(_double())
         self.last_ticket = prepare(_last_ticket())
-        this = sa.select(*COLUMNS).where(_d.id == _bind(_d.id), _d.team_id == _bind(_d.team_id))
-        self.find, self.lock = prepare(this), prepare.locking(this)
+        of_team = _d.team_id == _bind(_d.team_id)
+        this = sa.select(*COLUMNS).where(_d.id == _bind(_d.id))
+        self.lock = prepare.locking(this.where(of_team))
+        self.find = prepare(this.where(of_team | (_d.enterprise_id == _bind(_d.enterprise_id))))
         resolution = {"resolution": _bind(_d.resolution), "resolved_by": _bind(_d.resolved_by), "tell_at": now()}
         self.resolve = prepare(deliveries.update().where(_THIS).values(**resolution))
         self.renew = prepare(deliveries.update().where(_THIS).values(response_url=_bind(_d.response_url)))
@@ -110,13 +116,15 @@ class SendingStatements:
     def __init__(self, engine: Engine) -> None:
         prepare = _Compiler(engine)
         self.waiting_tenants = prepare(_waiting_tenants())
-        # Whoever holds a tenant's row counts its window alone; another process passes by and comes back.
-        tenant = sa.select(*tenants.c, now().label("now")).where(tenants.c.id == _bind(tenants.c.id))
-        self.lock_tenant = prepare.locking(tenant, skip_locked=True)
-        self.tenant_exists = prepare(sa.select(tenants.c.id).where(tenants.c.id == _bind(tenants.c.id)))
+        # One process at a time counts an account's window; another one passes the locked row by and comes back.
+        this_tenant = tenants.c.id == _bind(tenants.c.id)
+        of_account = sa.select(*tenants.c, accounts.c.resume_at, now().label("now")).join(accounts)
+        self.lock_account = prepare.locking(of_account.where(this_tenant), skip_locked=True, of=accounts)
+        self.tenant_exists = prepare(sa.select(tenants.c.id).where(this_tenant))
         self.taken_slots = prepare(
             sa.select(sa.func.count(), sa.func.min(attempts.c.occupied_until)).where(
-                attempts.c.tenant_id == _bind(attempts.c.tenant_id), attempts.c.occupied_until > sa.bindparam("moment")
+                attempts.c.account_id == _bind(attempts.c.account_id),
+                attempts.c.occupied_until > sa.bindparam("moment"),
             )
         )
         self.any_waiting = prepare(sa.select(_d.seq).where(*_WAITS).limit(1))
@@ -132,17 +140,17 @@ class SendingStatements:
             attempts.insert().values(
                 delivery_seq=_bind(attempts.c.delivery_seq),
                 number=_bind(attempts.c.number),
-                tenant_id=_bind(attempts.c.tenant_id),
+                account_id=_bind(attempts.c.account_id),
                 started_at=now(),
                 occupied_until=lease_and_window,
             )
         )
         # That it is open goes without saying, but leads to the index that begins with the tenant.
-        taken = (_d.tenant_id == _bind(_d.tenant_id), IS_SENDING, IS_OPEN, _d.claimed_by == _bind(_d.claimed_by))
+        taken = (_d.tenant_id == _bind(_d.tenant_id), IS_CLAIMED, IS_OPEN, _d.claimed_by == _bind(_d.claimed_by))
         self.begin_attempts = prepare(
             attempts.insert().from_select(
-                ["delivery_seq", "number", "tenant_id", "started_at", "occupied_until"],
-                sa.select(_d.seq, _d.attempts, _d.tenant_id, now(), lease_and_window).where(*taken),
+                ["delivery_seq", "number", "account_id", "started_at", "occupied_until"],
+                sa.select(_d.seq, _d.attempts, _d.account_id, now(), lease_and_window).where(*taken),
             )
         )
         answered = now() - sa.bindparam("ago", type_=sa.Double)
@@ -155,12 +163,16 @@ class SendingStatements:
                 outcome=_bind(attempts.c.outcome),
             )
         )
-        until = _bind(tenants.c.resume_at)
-        longest = sa.case((tenants.c.resume_at > until, tenants.c.resume_at), else_=until)
-        this_tenant = tenants.c.id == _bind(tenants.c.id)
-        self.hold_tenant = prepare(tenants.update().where(this_tenant).values(resume_at=longest))
+        until = _bind(accounts.c.resume_at)
+        longest = sa.case((accounts.c.resume_at > until, accounts.c.resume_at), else_=until)
+        this_account = accounts.c.id == _bind(accounts.c.id)
+        self.hold_account = prepare(accounts.update().where(this_account).values(resume_at=longest))
         # By its id: a database that was made anew, or restored, gives the same numbers to others.
-        mine = (_d.id == _bind(_d.id), _d.attempts == _bind(_d.attempts), IS_SENDING)
+        claim = (_d.id == _bind(_d.id), _d.attempts == _bind(_d.attempts))
+        self.begin = prepare(
+            deliveries.update().where(*claim, IS_CLAIMED, _d.lease_until > now()).values(state=State.SENDING)
+        )
+        mine = (*claim, IS_LEASED)
         freed = {"lease_until": None, "tell_at": now()}
         self.repeat = prepare(
             deliveries.update()
@@ -169,10 +181,9 @@ class SendingStatements:
         )
         outcome = {column.name: _bind(column) for column in (_d.state, _d.activity_id, _d.problem, _d.detail)}
         self.settle = prepare(deliveries.update().where(*mine).values(**outcome, settled_at=now(), **freed))
-        self.lost = prepare(
-            sa.select(_d.seq, _d.id, _d.attempts).where(IS_SENDING, _d.claimed_by == _bind(_d.claimed_by))
+        self.give_back = prepare(
+            deliveries.update().where(*claim, IS_CLAIMED).values(state=State.ACCEPTED, due_at=now(), **freed)
         )
-        self.give_back = prepare(deliveries.update().where(*mine).values(state=State.ACCEPTED, due_at=now(), **freed))
         ended = {"settled_at": now(), "tell_at": now()}
         self.end_waiting = prepare(
             deliveries.update()
@@ -180,8 +191,9 @@ class SendingStatements:
             .values(state=State.REJECTED, problem=_bind(_d.problem), **ended)
             .returning(_d.id)
         )
-        dead = (IS_SENDING, _d.lease_until < _now_once())
-        self.dead = prepare.locking(sa.select(_d.seq, _d.id).where(*dead), skip_locked=True)
+        dead = (IS_LEASED, _d.lease_until < _now_once())
+        of_dead = sa.select(_d.seq, _d.id, _d.attempts, _d.state).where(*dead)
+        self.dead = prepare.locking(of_dead, skip_locked=True)
         interrupted = {"state": State.UNKNOWN, "problem": Problem.INTERRUPTED, "lease_until": None, **ended}
         self.expire = prepare(deliveries.update().where(_THIS, *dead).values(**interrupted))
 
@@ -204,7 +216,7 @@ class LookingStatements:
         self.postpone = prepare(deliveries.update().where(_THIS).values(look_at=now() + after))
         self.begin = prepare(deliveries.update().where(_THIS).values(look_at=now() + after, looks=_d.looks + 1))
         self.end = prepare(deliveries.update().where(_THIS).values(look_at=None))
-        same_ticket = (_d.tenant_id == _bind(_d.tenant_id), _d.ticket_id == _bind(_d.ticket_id))
+        same_ticket = (_d.account_id == _bind(_d.account_id), _d.ticket_id == _bind(_d.ticket_id))
         self.on_ticket = prepare(
             sa.select(_d.seq, _d.activity_id, _d.resolution, _d.text).where(MAY_BE_ON_TICKET, *same_ticket)
         )
@@ -219,7 +231,7 @@ class TellingStatements:
         prepare = _Compiler(engine)
         untold = sa.select(_d.seq, _d.team_id, _d.channel_id).where(_d.tell_at <= _now_once()).order_by(_d.tell_at)
         unleased = sa.or_(_d.tell_lease_until.is_(None), _d.tell_lease_until < now())
-        due = untold.where(unleased).limit(sa.bindparam("at_most", type_=sa.Integer))
+        due = untold.where(unleased, _may_be_told()).limit(sa.bindparam("at_most", type_=sa.Integer))
         self.untold = prepare(due)
         self.unanswered = prepare(due.where(_d.settled_at.is_not(None)))
         self.next_untold = prepare(_seconds_until_first(_d.tell_at, _d.tell_at > _now_once()))
@@ -260,6 +272,19 @@ class TellingStatements:
         self.rerouted = prepare(deliveries.update().where(_THIS).values(route=_bind(_d.route), **again))
 
 
+def _may_be_told() -> sa.ColumnElement[bool]:
+    """What a process may tell: what it has a token for, and by response_url what no other process has told in time.
+
+    After a day any process may give it up.
+    """
+    team, enterprise = (sa.bindparam(name, type_=sa.Text) for name in ("team", "enterprise"))
+    everybody = sa.and_(team == sa.literal_column("''"), enterprise == sa.literal_column("''"))
+    by_url = sa.and_(_d.response_url.is_not(None), _d.route != sa.literal_column(f"'{Route.DIRECT_MESSAGE}'"))
+    left_alone = sa.and_(by_url, _d.tell_at < _now_once() - sa.bindparam("leave", type_=sa.Double))
+    too_old = _d.accepted_at < _now_once() - TELL_FOR
+    return sa.or_(everybody, _d.team_id == team, _d.enterprise_id == enterprise, left_alone, too_old)
+
+
 def _accept(insert: Any) -> Any:  # noqa: ANN401 - either dialect's insert()
     """One statement finds the tenant and stores the delivery.
 
@@ -268,9 +293,9 @@ def _accept(insert: Any) -> Any:  # noqa: ANN401 - either dialect's insert()
     tenant = FIND_TENANT.subquery()
     given = [_bind(_d[name]) for name in GIVEN]
     moments = [now(), now(), now() + ANCHOR_AFTER]
-    doubles = (~sa.exists().where(*of) for of in _doubles(deliveries.alias("earlier"), tenant.c.id))
-    row = sa.select(*given, tenant.c.id, tenant.c.name, *moments).where(*doubles)
-    columns = [*GIVEN, "tenant_id", "tenant_name", "accepted_at", "due_at", "tell_at"]
+    doubles = (~sa.exists().where(*of) for of in _doubles(deliveries.alias("earlier"), tenant.c.account_id))
+    row = sa.select(*given, tenant.c.id, tenant.c.name, tenant.c.account_id, *moments).where(*doubles)
+    columns = [*GIVEN, "tenant_id", "tenant_name", "account_id", "accepted_at", "due_at", "tell_at"]
     return (
         insert(deliveries)
         .from_select(columns, row, include_defaults=False)
@@ -286,13 +311,13 @@ def _announced(accept: Any, process: str) -> sa.Select[Any]:  # noqa: ANN401 - a
     return sa.select(stored.c.tenant_id, sa.func.pg_notify(sa.literal_column(f"'{CHANNEL}'"), words))
 
 
-def _doubles(of: sa.FromClause, tenant_id: sa.ColumnElement[Any]) -> tuple[tuple[sa.ColumnElement[bool], ...], ...]:
+def _doubles(of: sa.FromClause, account_id: sa.ColumnElement[Any]) -> tuple[tuple[sa.ColumnElement[bool], ...], ...]:
     """Return what makes an earlier delivery one that this would double: the same words just now, or the same message.
 
     What was rejected is surely not on the ticket, and is no reason to ask.
     """
     same_ticket = (
-        of.c.tenant_id == tenant_id,
+        of.c.account_id == account_id,
         of.c.ticket_id == _bind(_d.ticket_id),
         of.c.state != sa.literal_column("'rejected'"),
         of.c.seq > sa.bindparam("despite", type_=_d.seq.type),
@@ -310,7 +335,7 @@ def _in_thread(of: sa.FromClause, thread: sa.ColumnElement[Any]) -> tuple[sa.Col
 def _double() -> sa.Select[Any]:
     """The newest delivery that this one would double, and how many seconds ago it was accepted."""
     earlier = deliveries.alias("earlier")
-    newest = _newest(earlier, _doubles(earlier, _tenant_id()))
+    newest = _newest(earlier, _doubles(earlier, _account_id()))
     return sa.select(*COLUMNS, now() - _d.accepted_at).where(_d.seq == newest)
 
 
@@ -318,13 +343,13 @@ def _last_ticket() -> sa.Select[Any]:
     """The ticket that a thread was last recorded on: a message's, or one that the bot's own anchor began."""
     earlier = deliveries.alias("earlier")
     on_ticket = sa.or_(earlier.c.state == State.RECORDED, earlier.c.resolution == Resolution.CONFIRMED)
-    mine = (earlier.c.tenant_id == _tenant_id(), on_ticket)
+    mine = (earlier.c.account_id == _account_id(), on_ticket)
     threads = [(*_in_thread(earlier, ts), *mine) for ts in (earlier.c.thread_ts, earlier.c.anchor_ts)]
     return sa.select(_d.ticket_id).where(_d.seq == _newest(earlier, threads))
 
 
-def _tenant_id() -> sa.ScalarSelect[Any]:
-    return FIND_TENANT.with_only_columns(tenants.c.id).scalar_subquery()
+def _account_id() -> sa.ScalarSelect[Any]:
+    return FIND_TENANT.with_only_columns(tenants.c.account_id).scalar_subquery()
 
 
 def _newest(of: sa.FromClause, ways: Iterable[Iterable[sa.ColumnElement[bool]]]) -> sa.ScalarSelect[Any]:
@@ -336,18 +361,17 @@ def _newest(of: sa.FromClause, ways: Iterable[Iterable[sa.ColumnElement[bool]]])
 def _heads() -> sa.Select[Any]:
     """The first open delivery of each ticket, if it is due: an earlier one of the same ticket goes first.
 
-    So does a later one that is being sent: another process had committed and claimed it before the earlier one was
+    So does a later one that is claimed: another process had committed and claimed it before the earlier one was
     committed.
     """
     earlier = deliveries.alias("earlier")
-    is_sent = earlier.c.state == sa.literal_column("'sending'")
     return (
         sa.select(_d.seq)
         .where(
             _d.tenant_id == _bind(_d.tenant_id),
             IS_ACCEPTED,
             _d.due_at <= sa.bindparam("moment", type_=sa.Double),
-            ~sa.exists().where(*_open_on_its_ticket(earlier), sa.or_(earlier.c.seq < _d.seq, is_sent)),
+            ~sa.exists().where(*_open_on_its_ticket(earlier), sa.or_(earlier.c.seq < _d.seq, is_leased(earlier))),
         )
         .order_by(_d.seq)
     )
@@ -355,8 +379,7 @@ def _heads() -> sa.Select[Any]:
 
 def _open_on_its_ticket(of: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
     """Return what makes another delivery an open one on the same ticket."""
-    open_ = of.c.state.in_((sa.literal_column("'accepted'"), sa.literal_column("'sending'")))
-    return of.c.tenant_id == _d.tenant_id, of.c.ticket_id == _d.ticket_id, open_
+    return of.c.tenant_id == _d.tenant_id, of.c.ticket_id == _d.ticket_id, is_open(of)
 
 
 def _waiting_tenants() -> sa.Select[Any]:
@@ -395,7 +418,7 @@ def _take(*, skip_locked: bool) -> sa.Executable:
         deliveries.update()
         .where(_d.seq == found.c.seq, IS_ACCEPTED)
         .values(
-            state=State.SENDING,
+            state=State.CLAIMED,
             lease_until=now() + sa.bindparam("lease", type_=sa.Double),
             attempts=_d.attempts + 1,
             first_attempt_at=sa.func.coalesce(_d.first_attempt_at, now()),

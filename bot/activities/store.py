@@ -17,17 +17,17 @@ from bot.activities.rows import Rows
 from bot.activities.statements import LookingStatements, SendingStatements, TellingStatements
 from bot.activities.telling import Step, Tell, Wait, mark, next_telling, reason_for_waiting
 from bot.clock import steady
-from bot.db import LAST, CommitUnknownError, Database
+from bot.db import LAST, Database
 from bot.encryption import Keyring, UndecipherableError
-from bot.leadsquared.outcome import NotSent, Outcome, Problem
-from bot.tenants.directory import read_tenant
+from bot.leadsquared.outcome import NotBegun, NotSent, Outcome, Problem, Undecipherable
+from bot.tenants.directory import EVERYBODY, Scope, read_tenant
 from bot.tenants.tenant import Tenant
 
 PASSED_BY = 0.05
 """Seconds after which a tenant is asked for again of which another process held a row."""
 
-TENANTS = 2.0**52
-"""In the order of a commit tenants come after deliveries. Far from there, whole numbers are exact."""
+ACCOUNTS = 2.0**52
+"""In the order of a commit accounts come after deliveries. Far from there, whole numbers are exact."""
 
 VISITED_AT_ONCE = 25
 """Tenants that one claim visits at most, each with a few statements. What is accepted meanwhile goes between two claims."""
@@ -40,13 +40,15 @@ LOOK_PAST = 500
 class Claimed:
     """A delivery that this process is to send now.
 
-    `at` is the moment of the claim by the database's clock, `since` one before it by `steady`.
+    `at` is the moment of the claim by the database's clock, `since` one before it by `steady`. `has_keys`: the
+    tenant's keys could be decrypted; they are empty otherwise.
     """
 
     delivery: Delivery
     tenant: Tenant
     at: float
     since: float
+    has_keys: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Claim:
     `visited` are the tenants that were looked at; the others are to be asked for again.
     `full` are the tenants whose window was full, with more waiting: a new acceptance need not ask before that time.
     `held_back` are those that had more waiting and a free slot, but calls enough in flight.
-    `ended` is what was settled without sending, by id: its tenant, or the tenant's keys, are gone.
+    `ended` is what was settled without sending, by id: its tenant is gone, or names another account today.
     """
 
     claimed: tuple[Claimed, ...]
@@ -95,9 +97,13 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """A tenant that this transaction has locked, at that moment: how many calls it may make, and when the next slot is free."""
+    """A tenant whose account this transaction has locked, at that moment.
+
+    `free`: how many calls may begin; `free_at`: when the next slot is free.
+    """
 
     tenant: Tenant
+    has_keys: bool
     at: float
     free: int
     free_at: float | None
@@ -115,7 +121,6 @@ class Outbox:
         self._lease = lease
         self._look_after = look_after
         self._rows = Rows(keyring)
-        self._lost: set[str] = set()  # claims whose commit was never heard of
         self._sending = SendingStatements(database.engine)
         self._looking = LookingStatements(database.engine)
         self._telling = TellingStatements(database.engine)
@@ -140,16 +145,13 @@ class Outbox:
 
         The first tenant goes first, and who goes beyond VISITED_AT_ONCE is not visited. No tenant's lock is waited for, so
         two processes may go in different orders. `in_flight` are this process's calls by tenant, among which each has its
-        share. A claimed delivery is `sending` under a lease, its attempt is written down, and its slot is taken.
+        share. A claimed delivery has a lease, its attempt is written down, and its slot is taken. One that is not begun
+        when its lease ends is accepted again.
         """
         name, since = secrets.token_hex(8), steady()
-        try:
-            return await self._database.run(
-                lambda connection: self._claim(connection, name, since, tenant_ids, at_most, in_flight), order=LAST
-            )
-        except CommitUnknownError:
-            self._lost.add(name)
-            raise
+        return await self._database.run(
+            lambda connection: self._claim(connection, name, since, tenant_ids, at_most, in_flight), order=LAST
+        )
 
     def _claim(
         self,
@@ -188,7 +190,11 @@ class Outbox:
             moment, free = window.at, window.free
             room = min(free, share)
             taken = self._take(connection, name, tenant_id, moment, room)
-            claimed += [Claimed(delivery, window.tenant, moment, since) for delivery in taken]
+            for strange in [one for one in taken if one.account_id != window.tenant.account_id]:
+                self._refuse(connection, strange)
+                ended[Problem.ACCOUNT_CHANGED].append(strange.id)
+                taken.remove(strange)
+            claimed += [Claimed(delivery, window.tenant, moment, since, window.has_keys) for delivery in taken]
             if len(taken) == room < free:
                 next_in[tenant_id] = math.inf  # more may be waiting, and have a slot: when other calls have ended
                 held_back.add(tenant_id)
@@ -203,23 +209,24 @@ class Outbox:
         )
 
     def _window(self, connection: Connection, tenant_id: int) -> _Window | Problem | None:
-        """Lock a tenant and count its slots.
+        """Lock a tenant's account and count its slots.
 
-        Returns None when another process holds it; a Problem when it cannot be called any more.
+        Returns None when another process holds it; a Problem when the tenant is gone.
         """
-        row = self._sending.lock_tenant(connection, _id=tenant_id).fetchone()
+        row = self._sending.lock_account(connection, _id=tenant_id).fetchone()
         if row is None:
             gone = self._sending.tenant_exists(connection, _id=tenant_id).fetchone() is None
             return Problem.TENANT_REMOVED if gone else None
-        *fields, moment = row
+        *fields, resume_at, moment = row
         try:
-            tenant, resume_at = read_tenant(fields, self._keyring)
+            tenant, has_keys = read_tenant(fields, self._keyring), True
         except UndecipherableError:
-            return Problem.UNDECIPHERABLE
+            tenant, has_keys = read_tenant(fields, None), False
         if resume_at is not None and resume_at > moment:
-            return _Window(tenant, moment, 0, resume_at)
-        count, first_free = self._sending.taken_slots(connection, _tenant_id=tenant_id, moment=moment).fetchone()
-        return _Window(tenant, moment, max(tenant.calls_per_window - count, 0), first_free)
+            return _Window(tenant, has_keys, moment, 0, resume_at)
+        slots = self._sending.taken_slots(connection, _account_id=tenant.account_id, moment=moment)
+        count, first_free = slots.fetchone()
+        return _Window(tenant, has_keys, moment, max(tenant.calls_per_window - count, 0), first_free)
 
     def _take(self, connection: Connection, name: str, tenant_id: int, moment: float, room: int) -> list[Delivery]:
         if room == 0:
@@ -229,6 +236,17 @@ class Outbox:
         if rows:
             self._sending.begin_attempts(connection, **claim)
         return sorted((self._rows.delivery(row) for row in rows), key=lambda delivery: delivery.seq)
+
+    def _refuse(self, connection: Connection, delivery: Delivery) -> None:
+        """Settle what was accepted for another account than its tenant names today."""
+        self._end_unbegun(connection, delivery.seq, delivery.attempts)
+        refused = {"_state": State.REJECTED, "_problem": Problem.ACCOUNT_CHANGED, "_activity_id": None, "_detail": None}
+        self._sending.settle(connection, _id=delivery.id, _attempts=delivery.attempts, **refused)
+
+    def _end_unbegun(self, connection: Connection, seq: int, attempts: int) -> None:
+        """End an attempt whose call never began: its slot is free."""
+        attempt = {"_seq": seq, "_number": attempts, "_outcome": "not_begun"}
+        self._sending.end_attempt(connection, **attempt, ago=0.0, occupied_for=0.0)
 
     def _next_at(
         self, connection: Connection, tenant_id: int, moment: float, *, room: int, free_at: float | None
@@ -247,6 +265,14 @@ class Outbox:
             id_ for (id_,) in self._sending.end_waiting(connection, _tenant_id=tenant_id, _problem=problem).fetchall()
         ]
 
+    async def begin(self, claimed: Claimed) -> bool:
+        """Commit that a claimed delivery's request goes out now; False: the claim has ended, and nothing may go out."""
+        delivery = claimed.delivery
+        begun = {"_id": delivery.id, "_attempts": delivery.attempts}
+        return await self._database.run(
+            lambda connection: bool(self._sending.begin(connection, **begun).rowcount == 1), order=delivery.seq
+        )
+
     async def settle(self, claimed: Claimed, outcome: Outcome, decision: Decision) -> bool:
         """Write down what became of an attempt that was answered just now.
 
@@ -255,7 +281,7 @@ class Outbox:
         answered = time.monotonic()
         delivery = claimed.delivery
         # A call that was never made has not used its slot.
-        occupied_for = 0.0 if isinstance(outcome, NotSent) else WINDOW
+        occupied_for = 0.0 if isinstance(outcome, NotSent | NotBegun | Undecipherable) else WINDOW
         attempt = {"_seq": delivery.seq, "_number": delivery.attempts, "_outcome": type(outcome).__name__.lower()}
         mine = {"_id": delivery.id, "_attempts": delivery.attempts}
 
@@ -276,45 +302,45 @@ class Outbox:
                 self._plan_look(connection, delivery.seq, decision.state)
             return bool(change.rowcount == 1)
 
-        if decision.hold_tenant_until is not None:
-            await self._hold(delivery.tenant_id, decision.hold_tenant_until)
+        if decision.hold_account_until is not None:
+            await self._hold(delivery.account_id, decision.hold_account_until)
         return await self._database.run(write, repeatable=True, order=delivery.seq)
 
-    async def _hold(self, tenant_id: int, until: float) -> None:
-        """Let no call of a tenant begin before then. After all deliveries and by number: so nobody waits in a circle."""
+    async def _hold(self, account_id: int, until: float) -> None:
+        """Let no call of an account begin before then.
+
+        Accounts come after all deliveries and by number, so two processes cannot deadlock.
+        """
         await self._database.run(
-            lambda connection: self._sending.hold_tenant(connection, _id=tenant_id, _resume_at=until),
-            order=TENANTS + tenant_id,
+            lambda connection: self._sending.hold_account(connection, _id=account_id, _resume_at=until),
+            order=ACCOUNTS + account_id,
         )
 
     async def expire(self, *, sparing: Collection[int] = ()) -> list[str]:
-        """Settle as unknown what was being sent by a process that died, and return the ids.
+        """End the leases of processes that died: what had begun is unknown, and the rest is accepted again.
 
-        `sparing` are this process's own, by seq: their outcome is still to come.
+        Returns the ids of what is unknown. `sparing` are this process's own, by seq: their outcome is still to come.
         """
         spared = frozenset(sparing)
 
         def write(connection: Connection) -> list[str]:
-            for name in self._lost:
-                self._give_back(connection, name)
-            dead = [(seq, id_) for seq, id_ in self._sending.dead(connection).fetchall() if seq not in spared]
-            ended = [(seq, id_) for seq, id_ in dead if self._sending.expire(connection, _seq=seq).rowcount == 1]
-            for seq, _ in ended:
-                self._plan_look(connection, seq, State.UNKNOWN)
-            return [id_ for _, id_ in ended]
+            unknown = []
+            for seq, id_, attempts, state in self._sending.dead(connection).fetchall():
+                if seq in spared:
+                    continue
+                if state == State.CLAIMED:
+                    self._end_unbegun(connection, seq, attempts)
+                    self._sending.give_back(connection, _id=id_, _attempts=attempts)
+                elif self._sending.expire(connection, _seq=seq).rowcount == 1:
+                    self._plan_look(connection, seq, State.UNKNOWN)
+                    unknown.append(id_)
+            return unknown
 
         return await self._database.run(write, order=LAST)
 
     def _plan_look(self, connection: Connection, seq: int, state: State) -> None:
         if self._look_after and state is State.UNKNOWN:
             self._looking.plan_first(connection, _seq=seq, after=self._look_after[0])
-
-    def _give_back(self, connection: Connection, name: str) -> None:
-        """Let what was claimed be claimed anew: nobody heard of that claim, so nothing of it was sent."""
-        for seq, id_, attempts in self._sending.lost(connection, _claimed_by=name).fetchall():
-            attempt = {"_seq": seq, "_number": attempts, "_outcome": "not_begun"}
-            self._sending.end_attempt(connection, **attempt, ago=0.0, occupied_for=0.0)
-            self._sending.give_back(connection, _id=id_, _attempts=attempts)
 
     # -- looking for what is not known to be there
 
@@ -340,7 +366,7 @@ class Outbox:
             self._looking.end(connection, **this)
             return None
         window = self._window(connection, delivery.tenant_id)
-        if isinstance(window, Problem):
+        if isinstance(window, Problem) or (window is not None and not _may_look(window, delivery)):
             self._looking.end(connection, **this)
             return None
         if window is None or window.free == 0:
@@ -349,7 +375,7 @@ class Outbox:
         number = delivery.looks + 1
         next_in = self._look_after[number] if number < len(self._look_after) else self._lease
         self._looking.begin(connection, **this, after=max(next_in, self._lease))
-        attempt = {"_delivery_seq": delivery.seq, "_number": -number, "_tenant_id": delivery.tenant_id}
+        attempt = {"_delivery_seq": delivery.seq, "_number": -number, "_account_id": delivery.account_id}
         self._sending.begin_attempt(connection, **attempt, lease=self._lease)
         return Look(delivery, window.tenant, number, since)
 
@@ -364,7 +390,7 @@ class Outbox:
         def write(connection: Connection) -> Finding | None:
             delivery = look.delivery
             self._end_look(connection, look, "looked")
-            ticket = {"_tenant_id": delivery.tenant_id, "_ticket_id": delivery.ticket_id}
+            ticket = {"_account_id": delivery.account_id, "_ticket_id": delivery.ticket_id}
             known = self._looking.on_ticket(connection, **ticket).fetchall()
             others = [
                 (id_, text)
@@ -397,7 +423,9 @@ class Outbox:
 
     async def claim_tellings(
         self,
+        scope: Scope = EVERYBODY,
         *,
+        leave: float = 0.0,
         at_most: int,
         sparing: Collection[int] = (),
         quiet: Collection[tuple[str, str]] = (),
@@ -405,6 +433,8 @@ class Outbox:
     ) -> tuple[list[Due], float]:
         """Take what is due to be told, and say in how many seconds the next will be (infinite: nothing is planned).
 
+        `scope` is the part of Slack that this process has a token for. Others' deliveries are left to the processes
+        that have theirs, for `leave` seconds. Then they are told by response_url, which needs no token.
         `sparing` are the deliveries, by seq, that this process is telling already, however long that takes; `quiet` the
         conversations, as (team_id, channel_id), in which Slack wants no message just now. `settled_only` leaves out what
         has no outcome yet.
@@ -414,7 +444,7 @@ class Outbox:
         look_at = at_most + len(spared) + (LOOK_PAST if silent else 0)
 
         def write(connection: Connection) -> tuple[list[Due], float]:
-            rows = untold(connection, at_most=look_at).fetchall()
+            rows = untold(connection, **_part(scope), leave=leave, at_most=look_at).fetchall()
             due = [seq for seq, team, channel in rows if seq not in spared and (team, channel) not in silent]
             found = [step for seq in due[:at_most] if (step := self._begin_telling(connection, seq)) is not None]
             if len(due) >= at_most:
@@ -511,3 +541,12 @@ class Outbox:
     async def unfinished(self) -> int:
         """Count the deliveries that are not settled, or not told."""
         return await self._database.run(lambda connection: int(self._telling.unfinished(connection).fetchone()[0]))
+
+
+def _part(scope: Scope) -> dict[str, str]:
+    return {"team": scope.team_id, "enterprise": scope.enterprise_id}
+
+
+def _may_look(window: _Window, delivery: Delivery) -> bool:
+    """Whether today's tenant can be asked about a delivery: it has its keys, and names the same account."""
+    return window.has_keys and window.tenant.account_id == delivery.account_id

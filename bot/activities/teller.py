@@ -13,9 +13,10 @@ import structlog
 from bot.activities.delivery import Delivery, Route
 from bot.activities.policy import give_up_at
 from bot.activities.store import Due, Outbox
-from bot.activities.telling import Step
+from bot.activities.telling import TELL_FOR, Step
 from bot.backoff import jittered
 from bot.db import DatabaseUnavailableError
+from bot.tenants.directory import Scope
 
 T = TypeVar("T")
 
@@ -24,9 +25,11 @@ _log = structlog.get_logger(__name__)
 AT_ONCE = 20
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 300.0
-TELL_FOR = 24 * 3600.0
 RETRY_DATABASE = 0.5
 SOON = 0.05
+
+LEAVE = 1.0
+"""Seconds, beside a poll, in which the process that has a workspace's token tells what is due there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,8 @@ class Replies(Protocol):
     """How a step is told in Slack. It never raises for what a network or Slack can do."""
 
     @property
-    def ready(self) -> bool:
-        """Whether anything can be told yet. Who makes it so wakes the teller."""
+    def scope(self) -> Scope | None:
+        """The part of Slack that this process can tell anything; None: it is not known yet. Its change wakes the teller."""
         ...
 
     async def tell(self, delivery: Delivery, step: Step, *, age: float, give_up_at: float) -> Telling:
@@ -133,12 +136,15 @@ class Teller:
         return len(self._in_flight)
 
     async def _look(self) -> float:
-        if not self._replies.ready:
+        scope = self._replies.scope
+        if scope is None:
             return math.inf  # a start is no failure, after which each next try would come later
         room = AT_ONCE - len(self._in_flight)
         self._crowded = False
         quiet = self._replies.quiet()
         found, next_in = await self._outbox.claim_tellings(
+            scope,
+            leave=self._poll_interval + LEAVE,
             at_most=room,
             sparing=self._in_flight.keys(),
             quiet=quiet,

@@ -6,7 +6,15 @@ from enum import StrEnum
 from bot.activities.delivery import Delivery, Finding, Resolution, Route, State, Waiting
 
 ANCHOR_AFTER = 2.0
-NOTE_AFTER = {Waiting.TURN: 5.0, Waiting.RATE_LIMITED: 5.0, Waiting.UNREACHABLE: 10.0}
+NOTE_AFTER = {
+    Waiting.TURN: 5.0,
+    Waiting.RATE_LIMITED: 5.0,
+    Waiting.UNREACHABLE: 10.0,
+    Waiting.UNDECIPHERABLE: 0.0,
+}
+TELL_FOR = 24 * 3600.0
+"""Seconds after acceptance until which an answer that Slack refuses is tried."""
+
 _ORDER = list(Waiting)
 
 

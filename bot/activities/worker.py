@@ -7,18 +7,17 @@ import math
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Protocol
 
 import structlog
 
-from bot.activities.delivery import Waiting
 from bot.activities.policy import AT_ONCE, WINDOW, Decision, Repeat, decide, give_up_at, may_begin
 from bot.activities.store import VISITED_AT_ONCE, Claim, Claimed, Outbox
 from bot.activities.telling import ANCHOR_AFTER
 from bot.clock import steady
 from bot.db import DatabaseUnavailableError
-from bot.leadsquared.outcome import NotSent, Outcome, Problem, Rejected, Unknown
+from bot.leadsquared.outcome import Outcome, Problem, Undecipherable, Unknown
 from bot.tenants.tenant import Tenant
 
 _log = structlog.get_logger(__name__)
@@ -39,10 +38,17 @@ RETRY_DATABASE = 0.5
 """Seconds between tries to write down an outcome that the database did not take."""
 
 
-class Portal(Protocol):
-    """The one call that the core needs of LeadSquared. It never raises for what a network or a server can do."""
+Begin = Callable[[], Awaitable[bool]]
 
-    async def add_portal_activity(self, tenant: Tenant, ticket_id: str, text: str) -> Outcome: ...
+
+class Portal(Protocol):
+    """The one call that the core needs of LeadSquared. It never raises for what a network or a server can do.
+
+    `begin` is awaited when the connection stands, right before the request goes out. Nothing goes out unless it
+    returns True; the outcome is NotBegun then.
+    """
+
+    async def add_portal_activity(self, tenant: Tenant, ticket_id: str, text: str, begin: Begin) -> Outcome: ...
 
 
 class Tells(Protocol):
@@ -100,6 +106,7 @@ class Worker:
         self._retry_for = retry_for
         self._poll_interval = poll_interval
         self._begin_within = begin_within
+        self._started = steady()
         self._changed = asyncio.Event()
         self._stopping = False
         self._in_flight: dict[int, asyncio.Task[None]] = {}
@@ -222,14 +229,8 @@ class Worker:
         try:
             with structlog.contextvars.bound_contextvars(delivery=delivery.id, tenant=claimed.tenant.name):
                 started = time.monotonic()
-                if steady() > claimed.since + self._begin_within:
-                    # The process stood still meanwhile. A call begun now could outlive the lease, and another process
-                    # may have told by then that the outcome is unknown.
-                    outcome: Outcome = NotSent("")
-                    decision: Decision = Repeat(claimed.at, delivery.waiting or Waiting.TURN)
-                else:
-                    outcome = await self._post(claimed)
-                    decision = self._decide(claimed, outcome, now=claimed.at + steady() - claimed.since)
+                outcome = await self._post(claimed)
+                decision = self._decide(claimed, outcome, now=claimed.at + steady() - claimed.since)
                 await self._settle(claimed, outcome, decision, seconds=time.monotonic() - started)
         except Exception:  # noqa: BLE001 - logged with its delivery; the lease's end tells the person
             _log.exception("sending_failed", delivery=delivery.id)
@@ -239,18 +240,38 @@ class Worker:
 
     async def _post(self, claimed: Claimed) -> Outcome:
         text = claimed.delivery.text
-        if text is None:
-            return Rejected(Problem.UNDECIPHERABLE)
+        if text is None or not claimed.has_keys:
+            return Undecipherable()
+
+        async def begin() -> bool:
+            return await self._begin(claimed)
+
         try:
-            return await self._portal.add_portal_activity(claimed.tenant, claimed.delivery.ticket_id, text)
+            return await self._portal.add_portal_activity(claimed.tenant, claimed.delivery.ticket_id, text, begin)
         except Exception:  # noqa: BLE001 - a bug here must not leave a person without an answer
             # Nobody's expected case, and the request may have gone out: the person is told just that.
             _log.exception("post_failed")
             return Unknown(Problem.INTERRUPTED)
 
+    async def _begin(self, claimed: Claimed) -> bool:
+        """Commit that the request goes out, unless the lease could end before the call does.
+
+        A process that stood still may find its claim ended by another one.
+        """
+        try:
+            begun = await self._outbox.begin(claimed)
+        except DatabaseUnavailableError as error:
+            _log.warning("database_unavailable", reason=str(error))
+            return False
+        return begun and steady() <= claimed.since + self._begin_within
+
     def _decide(self, claimed: Claimed, outcome: Outcome, *, now: float) -> Decision:
         delivery = claimed.delivery
-        give_up = give_up_at(delivery.accepted_at, delivery.first_attempt_at or claimed.at, self._retry_for)
+        since = delivery.accepted_at
+        if isinstance(outcome, Undecipherable):
+            # A secret comes back with a start, so a start gives what is kept the whole time again.
+            since = max(since, now - (steady() - self._started))
+        give_up = give_up_at(since, delivery.first_attempt_at or claimed.at, self._retry_for)
         return decide(outcome, attempts=delivery.attempts, give_up=give_up, now=now, random=random.random)
 
     async def _settle(self, claimed: Claimed, outcome: Outcome, decision: Decision, *, seconds: float) -> None:

@@ -36,6 +36,19 @@ def _segment(text: str) -> str:
     return encoded if encoded.strip(".") else encoded.replace(".", "%2E")
 
 
+def api_host(api_url: str) -> str:
+    """Return the host that an API address names, with its port where that is not the scheme's own.
+
+    With the org ID it names an account, so it never raises: an address that cannot be read names itself.
+    """
+    try:
+        url = httpx.URL(api_url.strip())
+        host = url.host.lower().removesuffix(".")
+    except (httpx.InvalidURL, ValueError):
+        return api_url
+    return host if url.port is None else f"{host}:{url.port}"
+
+
 def parse_address(text: str, allowed_hosts: tuple[str, ...]) -> Address:
     """Check a tenant's API address, or raise InvalidAddressError.
 

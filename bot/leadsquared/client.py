@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -10,7 +10,16 @@ import httpx
 
 from bot.leadsquared.address import Address, InvalidAddressError, parse_address
 from bot.leadsquared.models import ConversationFilter, PortalActivity, Wire
-from bot.leadsquared.outcome import CannotLook, Conversation, NotSent, Outcome, Problem, Rejected, Unknown
+from bot.leadsquared.outcome import (
+    CannotLook,
+    Conversation,
+    NotBegun,
+    NotSent,
+    Outcome,
+    Problem,
+    Rejected,
+    Unknown,
+)
 from bot.leadsquared.reading import read_answer, read_conversations, read_keys
 from bot.tenants.tenant import Tenant
 
@@ -19,6 +28,14 @@ _LONGEST_ANSWER = 256 * 1024
 
 _Answer = tuple[int, bytes | None]
 """A status, and the body unless it is too long."""
+
+GOES_OUT = "http11.send_request_headers.started"
+"""httpcore's word for the moment when the connection stands and nothing of the request has been written.
+
+https://www.encode.io/httpcore/extensions/#trace; tests/test_begin.py holds it.
+"""
+
+Begin = Callable[[], Awaitable[bool]]
 
 POOLS = 16
 """Connection pools of a process. httpx looks at every connection of a pool, at both ends of every request."""
@@ -32,6 +49,10 @@ A number that no account has reached may be answered with 404, which proves noth
 
 KEPT = 16
 """Idle connections that a pool keeps."""
+
+
+class _NotBegunError(Exception):
+    """The request may not go out."""
 
 
 class LeadSquared:
@@ -77,8 +98,12 @@ class LeadSquared:
     def _client_of(self, tenant: Tenant) -> httpx.AsyncClient:
         return self._clients[(tenant.id or 0) % POOLS]
 
-    async def add_portal_activity(self, tenant: Tenant, ticket_id: str, text: str) -> Outcome:
-        """POST one portal activity. Never raises for what a network or a server can do."""
+    async def add_portal_activity(self, tenant: Tenant, ticket_id: str, text: str, begin: Begin) -> Outcome:
+        """POST one portal activity. Never raises for what a network or a server can do.
+
+        `begin` is awaited right before the request goes out; unless it returns True, nothing does. So what fails
+        before that was surely not sent.
+        """
         try:
             address = parse_address(tenant.api_url, self._allowed_hosts)
         except InvalidAddressError as error:
@@ -87,13 +112,25 @@ class LeadSquared:
             request = self._request(address, tenant, ticket_id, text)
         except (UnicodeEncodeError, httpx.InvalidURL):
             return Rejected(Problem.ADDRESS_REFUSED, "The request cannot be written for this address or these keys")
+        begun = False
+
+        async def trace(event: str, _info: object) -> None:
+            nonlocal begun
+            if event == GOES_OUT:
+                begun = await begin()
+                if not begun:
+                    raise _NotBegunError
+
+        request.extensions["trace"] = trace
         try:
             async with asyncio.timeout(self._deadline):
                 return await self._exchange(self._client_of(tenant), request)
+        except _NotBegunError:
+            return NotBegun()
         except TimeoutError:
-            return Unknown(Problem.NO_ANSWER)
+            return Unknown(Problem.NO_ANSWER) if begun else NotSent(address.host)
         except httpx.RequestError as error:
-            return read_failure(error, address.host)
+            return read_failure(error, address.host, begun=begun)
 
     def _request(self, address: Address, tenant: Tenant, ticket_id: str, text: str) -> httpx.Request:
         return self._post(tenant, address.portal_activity(tenant.org_id, ticket_id), PortalActivity(text=text))
@@ -146,7 +183,7 @@ class LeadSquared:
         except TimeoutError:
             return Unknown(Problem.NO_ANSWER)
         except httpx.RequestError as error:
-            return read_failure(error, address.host)
+            return read_failure(error, address.host, begun=True)
         return None
 
     async def _exchange(self, client: httpx.AsyncClient, request: httpx.Request) -> Outcome:
@@ -168,8 +205,8 @@ class LeadSquared:
         return response.status_code, response.headers, bytes(body)
 
 
-def read_failure(error: httpx.RequestError, host: str) -> Rejected | NotSent | Unknown:
-    """Decide what a failed exchange means. Only what failed before the connection stood was surely not sent."""
+def read_failure(error: httpx.RequestError, host: str, *, begun: bool) -> Rejected | NotSent | Unknown:
+    """Decide what a failed exchange means. Only what failed before the request went out was surely not sent."""
     match error:
         case httpx.ConnectError() if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
             return Rejected(Problem.TLS, _tls_reason(error))
@@ -177,6 +214,8 @@ def read_failure(error: httpx.RequestError, host: str) -> Rejected | NotSent | U
             return NotSent(host)
         case httpx.UnsupportedProtocol() | httpx.LocalProtocolError():
             return Rejected(Problem.ADDRESS_REFUSED, "The request cannot be written for this address or these keys")
+        case _ if not begun:
+            return NotSent(host)
         case httpx.ReadTimeout() | httpx.WriteTimeout():
             return Unknown(Problem.NO_ANSWER)
         case httpx.DecodingError():

@@ -1,13 +1,31 @@
 """LeadSquared's wire shapes, as documented; LeadSquared's words outside, snake_case inside."""
 
-from typing import Annotated, Any
+import json
+import re
+from codecs import BOM_UTF8
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+_UNSOUND = re.compile("[\0\ud800-\udfff]")
 
 
 class Wire(BaseModel):
     # Inputs are customers' words and LeadSquared's answers: an error about one must not carry it along.
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """Read a body of JSON; raise ValueError for anything else.
+
+        A character that is none must not cost the whole answer, so pydantic's own reading is not
+        used: half a surrogate pair, a byte that is not UTF-8, a control character in a text.
+        """
+        text = body.removeprefix(BOM_UTF8).decode("utf-8", "surrogateescape")
+        try:
+            return cls.model_validate(json.loads(text, strict=False))
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
 
 
 class PortalActivity(Wire):
@@ -30,7 +48,13 @@ def _words(value: Any) -> str | None:  # noqa: ANN401 - whatever JSON holds
     return value.strip() or None if isinstance(value, str) else None
 
 
+def _shown(value: Any) -> str | None:  # noqa: ANN401 - whatever JSON holds
+    return _words(_UNSOUND.sub("", value)) if isinstance(value, str) else None
+
+
 Words = Annotated[str | None, BeforeValidator(_words)]
+Shown = Annotated[str | None, BeforeValidator(_shown)]
+"""Words for people, without what cannot be stored or sent on."""
 
 
 class ConversationFilter(Wire):
@@ -47,7 +71,7 @@ class ListedConversation(Wire):
     """One entry of the answer; an entry without an id or a text is read as such, and is nobody's."""
 
     id: Annotated[str | None, BeforeValidator(_identifier)] = Field(default=None, alias="Id")
-    text: Words = Field(default=None, alias="Text")
+    text: Shown = Field(default=None, alias="Text")
 
 
 class Conversations(Wire):
@@ -62,9 +86,9 @@ class Answer(Wire):
 
     id: Annotated[str | None, BeforeValidator(_identifier)] = Field(default=None, alias="Id")
     status: Words = Field(default=None, alias="Status")
-    message: Words = Field(default=None, alias="Message")
+    message: Shown = Field(default=None, alias="Message")
     exception_type: Words = Field(default=None, alias="ExceptionType")
-    exception_message: Words = Field(default=None, alias="ExceptionMessage")
+    exception_message: Shown = Field(default=None, alias="ExceptionMessage")
 
     @property
     def says(self) -> str | None:

@@ -20,6 +20,7 @@ class Problem(StrEnum):
     UNREACHABLE = "unreachable"
     RATE_LIMITED = "rate_limited"
     TENANT_REMOVED = "tenant_removed"
+    ACCOUNT_CHANGED = "account_changed"
     UNDECIPHERABLE = "undecipherable"
     # It may or may not be there.
     NO_ANSWER = "no_answer"
@@ -28,6 +29,7 @@ class Problem(StrEnum):
     UNREADABLE = "unreadable"
     REDIRECTED = "redirected"
     INTERRUPTED = "interrupted"
+    RESTORED = "restored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,16 @@ class NotSent:
 
 
 @dataclass(frozen=True, slots=True)
+class NotBegun:
+    """Surely not recorded: the claim had ended, or its beginning could not be committed, so nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undecipherable:
+    """Surely not recorded: no secret of today's decrypts the text, or the tenant's keys."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """The request went out and no answer that can be relied on came back."""
 
@@ -82,4 +94,4 @@ class CannotLook:
     reason: str
 
 
-Outcome = Recorded | Rejected | RateLimited | NotSent | Unknown
+Outcome = Recorded | Rejected | RateLimited | NotSent | NotBegun | Undecipherable | Unknown

@@ -1,13 +1,10 @@
 """How an answer is read: a pure function from (status, headers, body) to an Outcome."""
 
 import re
-from codecs import BOM_UTF8
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-
-from pydantic import ValidationError
 
 from bot.leadsquared.models import Answer, Conversations
 from bot.leadsquared.outcome import CannotLook, Conversation, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
@@ -75,8 +72,8 @@ def _conversations(status: int, body: bytes | None) -> Conversations | CannotLoo
     if not 200 <= status < 300:
         return CannotLook(f"status {status}")
     try:
-        return Conversations.model_validate_json((body or b"").removeprefix(BOM_UTF8))
-    except ValidationError:
+        return Conversations.read(body or b"")
+    except ValueError:
         return CannotLook("unreadable answer")
 
 
@@ -90,8 +87,8 @@ def _phrase(status: int) -> str:
 def _parse(body: bytes) -> Answer | None:
     """Return the body when it is a JSON object, else None (HTML, a list, bytes cut short, nothing)."""
     try:
-        return Answer.model_validate_json(body.removeprefix(BOM_UTF8))
-    except ValidationError:
+        return Answer.read(body)
+    except ValueError:
         return None
 
 

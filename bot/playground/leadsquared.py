@@ -44,6 +44,7 @@ class Behaviour(StrEnum):
     DROP_MID_ANSWER = "drop_mid_answer"
     TRICKLE = "trickle"
     HUGE = "huge"
+    GARBLED = "garbled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,8 @@ def _refusal(behaviour: Behaviour, elsewhere: str) -> web.Response:
     match behaviour:
         case Behaviour.BAD_REQUEST:
             return _error(400, "MXInvalidInputException", "Text is not valid for this ticket")
+        case Behaviour.GARBLED:
+            return _error(422, "MXException", "The text\0 is \ud83dnot\u2028valid here")
         case Behaviour.UNAUTHORIZED:
             return _error(401, "MXUnauthorizedException", "Invalid access key or secret key")
         case Behaviour.FORBIDDEN:

@@ -117,7 +117,14 @@ class SlackStandIn(StandIn):
         return await self._shown_at_once(answer, channel, person)
 
     async def click(
-        self, message: Posted, label: str, *, person: str, team_id: str | None = None, user_team_id: str | None = None
+        self,
+        message: Posted,
+        label: str,
+        *,
+        person: str,
+        team_id: str | None = None,
+        user_team_id: str | None = None,
+        **changes: Any,  # noqa: ANN401 - JSON
     ) -> dict[str, Any]:
         """Press a message's button by its label; return what the bot answered."""
         button = message.buttons()[label]
@@ -139,7 +146,7 @@ class SlackStandIn(StandIn):
             "response_url": self.response_url(message.channel, person, message.ts),
             "actions": [{**button, "block_id": "b1", "action_ts": self._ts()}],
         }
-        return await self._interact(payload)
+        return await self._interact(payload | changes)
 
     async def say(
         self,
@@ -214,7 +221,13 @@ class SlackStandIn(StandIn):
         await self._interact(payload)
 
     async def submit(
-        self, modal: dict[str, Any], values: dict[str, Any], *, person: str, team_id: str | None = None
+        self,
+        modal: dict[str, Any],
+        values: dict[str, Any],
+        *,
+        person: str,
+        team_id: str | None = None,
+        **changes: Any,  # noqa: ANN401 - JSON
     ) -> dict[str, Any]:
         """Submit a modal; inputs that are not in `values` (by block_id) keep what stands in them."""
         for block_id, value in values.items():
@@ -230,7 +243,7 @@ class SlackStandIn(StandIn):
             "is_enterprise_install": False,
             "enterprise": None,
         }
-        answer = await self._interact(payload)
+        answer = await self._interact(payload | changes)
         if answer.get("response_action") == "update":
             if problems := problems_of_view(answer["view"]):
                 raise ValueError(f"Slack would not show this view: {problems}")

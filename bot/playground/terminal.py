@@ -40,6 +40,7 @@ TICKETS = {
     "401": (Behaviour.UNAUTHORIZED, "the keys are refused"),
     "403": (Behaviour.FORBIDDEN, "the keys are not let in (the API's switch, the allowlist)"),
     "404": (Behaviour.NOT_FOUND, "there is no such ticket; so it is with every other number"),
+    "422": (Behaviour.GARBLED, "refused, with characters in the reason that are none"),
     "429": (Behaviour.BUSY_AT_FIRST, "over the limit at first, recorded by itself after some seconds"),
     "500": (Behaviour.FAILED, "the call fails inside LeadSquared, with its reason"),
     "502": (Behaviour.SERVER_ERROR, "a server's error page: not known whether recorded"),

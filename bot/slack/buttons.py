@@ -14,7 +14,7 @@ from bot.db import DatabaseUnavailableError
 from bot.slack import views
 from bot.slack.explanations import Button
 from bot.slack.forms import Accepting, Forms, again, show_resolved
-from bot.slack.payloads import BlockActions
+from bot.slack.payloads import BlockActions, is_member
 from bot.slack.replies import Responder
 
 Decided = Accepted | Unmapped | Refused | Delivery
@@ -71,7 +71,7 @@ class Buttons:
         """Close an unknown delivery: a person has seen the activity on the ticket."""
         click = BlockActions.model_validate(body)
         if (old := await self._pressable(click)) is not None:
-            await self._decide(click, old, self._acceptance.confirm(click.team_id, old, click.user.id))
+            await self._decide(click, old, self._acceptance.confirm(old.team_id, old, click.user.id))
         await ack()
 
     async def edit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -94,16 +94,18 @@ class Buttons:
 
     async def _pressable(self, click: BlockActions) -> Delivery | None:
         """Return the delivery that a button belongs to; None when the person was told why nothing is done."""
-        if click.is_foreign:
-            self._responder.say(click.response_url, views.foreign_member())
-            return None
         try:
-            delivery = await self._acceptance.find(click.team_id, click.actions[0].value)
+            delivery = await self._acceptance.find(
+                click.team_id, click.actions[0].value, enterprise_id=click.enterprise_id
+            )
         except DatabaseUnavailableError as error:
             self._responder.say(click.response_url, views.unavailable(error))
             return None
         if delivery is None:
             self._responder.say(click.response_url, views.already(None))
+        elif not is_member(click, delivery.team_id, delivery.enterprise_id):
+            self._responder.say(click.response_url, views.foreign_member())
+            return None
         return delivery
 
     async def _decide(self, click: BlockActions, old: Delivery, decision: Awaitable[Decided]) -> None:
@@ -118,9 +120,9 @@ class Buttons:
                 self._responder.say(click.response_url, views.already(delivery))
                 return
             case Unmapped():
-                self._responder.say(click.response_url, views.unmapped(click.team_id))
+                self._responder.say(click.response_url, views.unmapped(old.team_id))
                 return
             case Accepted():
                 self._worker.wake(result.tenant_id)
         self._teller.wake()
-        await show_resolved(self._acceptance, self._responder, click.team_id, old, click.response_url)
+        await show_resolved(self._acceptance, self._responder, old, click.response_url)

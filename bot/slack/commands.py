@@ -15,7 +15,7 @@ from bot.db import DatabaseUnavailableError
 from bot.slack import views
 from bot.slack.forms import Accepting, Forms
 from bot.slack.names import SlackNames
-from bot.slack.payloads import BlockActions, Payload, SlashCommand
+from bot.slack.payloads import BlockActions, Payload, SlashCommand, is_member
 from bot.slack.replies import Responder
 from bot.slack.text import bare_mentions, is_blank, to_plain
 
@@ -130,14 +130,16 @@ class Commands:
             asked = RecordAgain.model_validate_json(click.actions[0].value)
         except ValidationError:
             return views.already(None)
-        earlier = await self._acceptance.find(click.team_id, asked.delivery)
-        if earlier is None or earlier.user_id != click.user.id or click.is_foreign or click.channel is None:
+        earlier = await self._acceptance.find(click.team_id, asked.delivery, enterprise_id=click.enterprise_id)
+        if earlier is None or earlier.user_id != click.user.id or click.channel is None:
+            return views.already(None)
+        if not is_member(click, earlier.team_id, earlier.enterprise_id):
             return views.already(None)
         if earlier.text is None:
             return views.undecipherable()
         submission = Submission(
-            enterprise_id=click.enterprise_id,
-            team_id=click.team_id,
+            enterprise_id=earlier.enterprise_id or click.enterprise_id,
+            team_id=earlier.team_id,
             channel_id=click.channel.id,
             user_id=click.user.id,
             key=asked.key,
@@ -147,7 +149,7 @@ class Commands:
         )
         match await self._acceptance.accept(submission, despite=earlier.id):
             case Unmapped():
-                return self._unmapped(click.team_id)
+                return self._unmapped(earlier.team_id)
             case Double() as double:
                 return views.same_words(double, asked.key)
             case Accepted(tenant_id=tenant_id):

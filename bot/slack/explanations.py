@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from bot.activities.delivery import Delivery, State
 from bot.leadsquared.outcome import Problem
-from bot.slack.text import shorten
+from bot.slack.text import one_line, shorten
 from bot.tenants.tenant import ENVIRONMENT
 
 
@@ -100,6 +100,11 @@ EXPLANATIONS = {
         "An admin maps this workspace to a tenant (`python -m bot tenants map NAME --team {team}`), then send it again.",
         _AGAIN,
     ),
+    Problem.ACCOUNT_CHANGED: Explanation(
+        "*Not recorded* on {ticket}: this workspace was connected to another LeadSquared account before this could be sent. "
+        "Check that the ticket exists in today's account, then press *Send again*.",
+        (Button.SEND_AGAIN, Button.EDIT_AND_SEND_AGAIN),
+    ),
     Problem.UNDECIPHERABLE: Explanation(
         "*Not recorded* on {ticket}: the bot cannot decrypt what it needs to send this, because a secret is missing from "
         "`ENCRYPTION_KEYS`. An admin adds the earlier secret there again, at the end, and restarts the bot; then send it again.",
@@ -128,6 +133,9 @@ EXPLANATIONS = {
     ),
     Problem.INTERRUPTED: Explanation(
         f"*Not known whether recorded*: the bot was stopped while it was sending this. {_LOOK_FIRST}", _LOOK
+    ),
+    Problem.RESTORED: Explanation(
+        f"*Not known whether recorded*: the bot's database was restored from a backup. {_LOOK_FIRST}", _LOOK
     ),
 }
 
@@ -203,4 +211,4 @@ def _says(detail: str | None) -> str:
 
 def _shown(words: str) -> str:
     # A backtick would pair with those of the commands beside it, and Slack knows no escape for it.
-    return shorten(" ".join(words.replace("`", "'").split()), at_most=_SAYS_AT_MOST)
+    return shorten(one_line(words.replace("`", "'")), at_most=_SAYS_AT_MOST)

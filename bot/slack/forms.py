@@ -20,7 +20,7 @@ from bot.slack.background import Background
 from bot.slack.conversations import SlackConversations, Unreadable
 from bot.slack.explanations import unreadable
 from bot.slack.modals import Form, FormText, Metadata, Typed, modal
-from bot.slack.payloads import BlockActions, Interaction, SlashCommand, View, ViewSubmission
+from bot.slack.payloads import BlockActions, Interaction, SlashCommand, View, ViewSubmission, is_member
 from bot.slack.replies import Responder
 from bot.slack.text import as_read, is_blank, units
 from bot.slack.views_api import SlackModals
@@ -83,7 +83,7 @@ class Forms:
         except ValidationError:
             await ack(response_action="update", view=modals.notice_modal(views.already(None)))
             return
-        if not _is_at_home(submitted, metadata):
+        if not is_member(submitted, metadata.team, metadata.enterprise):
             _log.warning("foreign_form_refused", team=submitted.team_id)
             await ack(**_notice(views.elsewhere()))
             return
@@ -105,7 +105,12 @@ class Forms:
         except (TimeoutError, DatabaseUnavailableError):
             mapped = True  # told at the submission, if it is not
         response_url = sealed(self._keyring, command.response_url)
-        metadata = Metadata(team=command.team_id, channel=command.channel_id, response_url=response_url)
+        metadata = Metadata(
+            team=command.team_id,
+            enterprise=command.enterprise_id,
+            channel=command.channel_id,
+            response_url=response_url,
+        )
         view = modal(Form(metadata.fitting(), ticket))
         if not mapped:
             otherwise = self._unmapped(command.team_id)
@@ -115,7 +120,9 @@ class Forms:
 
     async def open_edit(self, click: BlockActions, old: Delivery) -> bool:
         """Open the form with what was sent, to be sent again."""
-        view = modal(modals.edit_form(old))
+        form = modals.edit_form(old)
+        organisation = {"enterprise": old.enterprise_id or click.enterprise_id}
+        view = modal(replace(form, metadata=form.metadata.model_copy(update=organisation)))
         within = (click.enterprise_id, click.team_id, click.trigger_id)
         return await self._modals.open(*within, view, within=OPEN_WITHIN) is not None
 
@@ -172,8 +179,8 @@ class Forms:
         self, submitted: ViewSubmission, metadata: Metadata, typed: Typed, ticket_id: str, text: str
     ) -> Answer:
         submission = Submission(
-            enterprise_id=submitted.enterprise_id,
-            team_id=submitted.team_id,
+            enterprise_id=metadata.enterprise or submitted.enterprise_id,
+            team_id=metadata.team,
             channel_id=metadata.channel,
             user_id=submitted.user.id,
             key=f"view:{submitted.view.id}",  # however often it is submitted, and Slack sends it
@@ -186,7 +193,7 @@ class Forms:
         )
         match await self._acceptance.accept(submission, despite=metadata.shown):
             case Unmapped():
-                return _once_more(metadata, typed, self._unmapped(submitted.team_id).text)
+                return _once_more(metadata, typed, self._unmapped(metadata.team).text)
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
                 return _once_more(shown, typed, views.recorded_before(double, metadata.message))
@@ -206,7 +213,7 @@ class Forms:
     async def _send_edited(
         self, submitted: ViewSubmission, metadata: Metadata, typed: Typed, ticket_id: str, text: str
     ) -> Answer:
-        old = await self._acceptance.find(submitted.team_id, metadata.retry_of or "")
+        old = await self._acceptance.find(metadata.team, metadata.retry_of or "")
         if old is None:
             return _notice(views.already(None))
         words = text if typed.text.fields else old.text
@@ -215,7 +222,7 @@ class Forms:
         submission = again(submitted, old, ticket_id, words, old.response_url)
         match await self._acceptance.send_edited(old, submission, despite=metadata.shown):
             case Unmapped():
-                return _once_more(metadata, typed, self._unmapped(submitted.team_id).text)
+                return _once_more(metadata, typed, self._unmapped(metadata.team).text)
             case Refused(delivery):
                 return _notice(views.already(delivery))
             case Double() as double:
@@ -223,7 +230,7 @@ class Forms:
                 return _once_more(shown, typed, views.recorded_before(double, metadata.message))
             case Accepted(tenant_id=tenant_id):
                 self._worker.wake(tenant_id)
-                resolved = show_resolved(self._acceptance, self._responder, submitted.team_id, old, old.response_url)
+                resolved = show_resolved(self._acceptance, self._responder, old, old.response_url)
                 self._background.start(resolved)
                 return {}
 
@@ -240,7 +247,7 @@ class Forms:
             metadata = Metadata.model_validate_json(view.private_metadata)
         except ValidationError:
             return
-        if not _is_at_home(click, metadata):
+        if not is_member(click, metadata.team, metadata.enterprise):
             _log.warning("foreign_form_refused", team=click.team_id)
             return
         typed = modals.typed(view, metadata)
@@ -262,7 +269,8 @@ class Forms:
 
     async def _read(self, who: Interaction, metadata: Metadata, *, whole: bool) -> FormText | Unreadable:
         """Read the message, or its whole thread, anew: the form has no room to keep both."""
-        place = Place(who.enterprise_id, who.team_id, metadata.channel, metadata.thread or "", metadata.message or "")
+        enterprise = metadata.enterprise or who.enterprise_id
+        place = Place(enterprise, metadata.team, metadata.channel, metadata.thread or "", metadata.message or "")
         thread = await self._conversations.thread(place, who.api_app_id)
         if isinstance(thread, Unreadable):
             return thread
@@ -273,14 +281,6 @@ class Forms:
             if message["ts"] == place.message_ts:
                 return FormText.of(await self._conversations.words(place, message))
         return Unreadable("ratelimited" if thread.total > len(thread.messages) else "message_not_found")
-
-
-def _is_at_home(who: Interaction, metadata: Metadata) -> bool:
-    """Say whether a form is in the workspace in which it was opened, and in a member's hands.
-
-    In a shared channel Slack names the submitting person's workspace, and not the form's.
-    """
-    return metadata.team == who.team_id and not who.is_surely_foreign
 
 
 def sealed(keyring: Keyring, response_url: str | None) -> str | None:
@@ -302,12 +302,10 @@ def again(who: Interaction, old: Delivery, ticket_id: str, text: str, response_u
     )
 
 
-async def show_resolved(
-    acceptance: Acceptance, responder: Responder, team_id: str, old: Delivery, response_url: str | None
-) -> None:
+async def show_resolved(acceptance: Acceptance, responder: Responder, old: Delivery, response_url: str | None) -> None:
     """Take an answer's buttons away and say who decided."""
     try:
-        current = await acceptance.find(team_id, old.id)
+        current = await acceptance.find(old.team_id, old.id)
     except DatabaseUnavailableError:
         return  # a button that still stands there says that it is past its time
     if current is not None and current.resolution is not None:

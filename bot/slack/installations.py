@@ -1,9 +1,10 @@
 """Which bot token speaks for which workspace."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bot.tenants.directory import Scope
+from bot.tenants.directory import EVERYBODY, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,15 @@ class Identity:
 class Installations(Protocol):
     """Looks a bot token up per workspace.
 
-    `known`: Slack has said whose the tokens are, or that they are nobody's. Before that they speak for nobody.
+    `scope`: the part of Slack that the tokens speak for. None: Slack has not said it yet, and they speak for nobody.
+    `refusal`: Slack's word for a token that it rejects.
     """
 
     @property
-    def known(self) -> bool: ...
+    def scope(self) -> Scope | None: ...
+
+    @property
+    def refusal(self) -> str | None: ...
 
     def token_for(self, enterprise_id: str | None, team_id: str) -> str | None: ...
 
@@ -42,15 +47,34 @@ class SingleInstallation:
     def __init__(self, token: str | None) -> None:
         self._token = token
         self.identity: Identity | None = None
-        self.refused = False
+        self.refusal: str | None = None
+        self.refused = asyncio.Event()
+
+    def learn(self, identity: Identity) -> None:
+        """Take in whose the token is: Slack accepts it."""
+        self.identity, self.refusal = identity, None
+        self.refused.clear()
+
+    def refuse(self, token: str | None, error: str) -> None:
+        """Take in that Slack rejects a token, in Slack's word; another app's or level's token is not meant."""
+        if token == self._token:
+            self.refusal = error
+            self.refused.set()
 
     @property
-    def known(self) -> bool:
-        return self.identity is not None or self.refused
+    def scope(self) -> Scope | None:
+        """The part of Slack that the token speaks for.
+
+        A token that Slack rejects from the start is nobody's. Then this process answers everybody, in the ways that
+        need no token.
+        """
+        if self.identity is not None:
+            return self.identity.scope
+        return None if self.refusal is None else EVERYBODY
 
     def token_for(self, enterprise_id: str | None, team_id: str) -> str | None:
         """Return the token for the workspace that it is known to belong to: another one is answered without it."""
-        if self.identity is None:
+        if self.identity is None or self.refusal is not None:
             return None
         if self.identity.is_enterprise_install:
             return self._token if enterprise_id == self.identity.enterprise_id else None

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from bot.slack.payloads import objects
-from bot.slack.text import as_read, is_blank, link, sound, unescape
+from bot.slack.text import as_read, is_blank, legible, link, one_line, sound, unescape
 
 Json = Mapping[str, Any]
 Names = Mapping[str, str]
@@ -22,6 +22,7 @@ _MENTIONING = ("user_id", "channel_id", "usergroup_id")
 _BULLETS = "•◦▪"
 _INDENT = "    "
 _SLACKS_OWN = {"USLACKBOT": "Slackbot"}  # the author of "This message was deleted."
+_LIKE_AN_ENTRY = re.compile(r"\d\d\W\d\d\s+UTC")
 _LAST_TIMESTAMP = 10_000_000_000
 _ROMAN = ((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))
 
@@ -34,7 +35,7 @@ def plain(message: Json, names: Names) -> str:
     attached = [] if not is_blank(body) and not _is_from_bot(message) else objects(message.get("attachments"))
     shared = [one for one in objects(message.get("attachments")) if one not in attached and _is_shared(one)]
     parts = [body, *(_attachment(one, names) for one in [*attached, *shared]), "\n".join(_files(message))]
-    return sound("\n\n".join(part.strip("\n") for part in parts if not is_blank(part)))
+    return legible(sound("\n\n".join(part.strip("\n") for part in parts if not is_blank(part))))
 
 
 def mentioned(message: Json) -> list[str]:
@@ -66,6 +67,7 @@ def whole_thread(
 ) -> WholeThread:
     """Write a thread down, oldest first: author, time and words of each message.
 
+    Nothing that a person wrote can pass for the line above a message (see `_entry`).
     What `at_most` (by `length`) has no room for is left out, message by message, and a line at the end says how many;
     `total` counts those too that could not be read.
     """
@@ -92,8 +94,16 @@ def _left_out(count: int) -> str:
 
 
 def _entry(message: Json, names: Names, zone: tzinfo) -> str:
+    """Write who wrote a message and when, and under that its words.
+
+    Continuation lines are indented: only an entry's first line and the one below it stand at the
+    left. A line that looks like an entry's first one is indented in that place, too.
+    """
     moment = datetime.fromtimestamp(float(message["ts"]), zone)
-    return f"{author(message, names)}, {moment:%Y-%m-%d %H:%M} {_offset(moment)}:\n{plain(message, names)}".rstrip()
+    head = f"{author(message, names)}, {moment:%Y-%m-%d %H:%M} {_offset(moment)}:"
+    first, *further = plain(message, names).split("\n")
+    first = f"{_INDENT}{first}" if _LIKE_AN_ENTRY.search(first) else first
+    return "\n".join([head, first, *(f"{_INDENT}{line}".rstrip() for line in further)]).rstrip()
 
 
 def _offset(moment: datetime) -> str:
@@ -101,12 +111,12 @@ def _offset(moment: datetime) -> str:
 
 
 def author(message: Json, names: Names) -> str:
-    """Return the name that Slack shows above a message."""
+    """Return the name that Slack shows above a message, on one line."""
     profile = message.get("user_profile")
     profile = profile if isinstance(profile, dict) else {}
     user = _string(message.get("user"))
     bot = message.get("bot_profile")
-    return (
+    return one_line(
         _string(message.get("username"))
         or (_string(bot.get("name")) if isinstance(bot, dict) else "")
         or _string(profile.get("display_name"))
@@ -289,7 +299,7 @@ def _mentioned(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
 
 
 def _string(value: Any) -> str:  # noqa: ANN401 - JSON
-    return value if isinstance(value, str) else ""
+    return legible(value) if isinstance(value, str) else ""
 
 
 def _count(value: Any) -> int:  # noqa: ANN401 - JSON

@@ -43,12 +43,13 @@ _TITLE = "Record in LeadSquared"
 class Metadata(Payload):
     """What the form carries to its submission, in `private_metadata`. `response_url` is encrypted.
 
-    `team` is the workspace in which it was opened, where all the rest belongs.
+    `team` is the workspace in which it was opened, where all the rest belongs; `enterprise` its organisation.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     team: str
+    enterprise: str | None = None
     channel: str
     thread: str | None = None
     message: str | None = None

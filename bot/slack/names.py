@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from bot.slack.installations import Installations
 from bot.slack.payloads import objects
+from bot.slack.text import one_line
 from bot.slack.web import Done, Result, SlackWeb
 
 LOOK_UP_WITHIN = 0.6
@@ -71,7 +72,9 @@ class SlackNames:
                 self._known[team_id, id_] = known
         if groups and isinstance(answers[-1], Done):
             for group in objects(answers[-1].data.get("usergroups")):
-                self._known[team_id, str(group.get("id"))] = _Known(str(group.get("handle") or group.get("name")))
+                self._known[team_id, str(group.get("id"))] = _Known(
+                    one_line(str(group.get("handle") or group.get("name")))
+                )
 
     async def _ask(self, token: str, id_: str, within: float) -> Result:
         if id_[:1] in "UW":
@@ -83,10 +86,12 @@ def _known(data: dict[str, Any]) -> _Known | None:
     """Read what Slack shows for a person (the display name, else the full name), or a channel's name."""
     channel = data.get("channel")
     if isinstance(channel, dict):
-        return _Known(channel["name"]) if channel.get("name") else None
+        name = one_line(str(channel.get("name") or ""))
+        return _Known(name) if name else None
     user = data.get("user") or {}
     profile = user.get("profile") or {}
-    name = profile.get("display_name") or profile.get("real_name") or user.get("real_name") or user.get("name")
+    shown = profile.get("display_name") or profile.get("real_name") or user.get("real_name") or user.get("name")
+    name = one_line(str(shown or ""))
     return _Known(name, _zone(user)) if name else None
 
 

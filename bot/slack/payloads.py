@@ -141,7 +141,7 @@ class View(Payload):
 
 
 class Interaction(Payload):
-    """What every interaction carries. `user.team_id` may be another organisation's (Slack Connect).
+    """What every interaction carries; see `is_member` for whose `user.team_id` may be.
 
     `team` is the workspace in which the app acts; an org-wide install's payload may leave it null.
     """
@@ -155,30 +155,20 @@ class Interaction(Payload):
 
     @model_validator(mode="after")
     def _names_a_workspace(self) -> Self:
-        # Nobody's workspace would be everybody's.
+        # What is nobody's would be everybody's. An organisation alone will do.
         if not self.team_id:
             raise ValueError("an interaction that names no workspace")
         return self
 
     @property
     def team_id(self) -> str:
-        """The acting workspace; where the payload leaves it out, the form's, else the person's own."""
+        """The acting workspace; else the form's, the person's own, or the organisation as a whole."""
         named = (self.team and self.team.id, self.view and self.view.team_id, self.user.team_id)
-        return next((team_id for team_id in named if team_id), "")
+        return next((team_id for team_id in named if team_id), self.enterprise_id or "")
 
     @property
     def enterprise_id(self) -> str | None:
         return self.enterprise.id if self.enterprise else self.team.enterprise_id if self.team else None
-
-    @property
-    def is_foreign(self) -> bool:
-        """Whether the person belongs to another organisation (a channel shared by Slack Connect)."""
-        return self.user.team_id is not None and self.user.team_id not in (self.team_id, self.enterprise_id)
-
-    @property
-    def is_surely_foreign(self) -> bool:
-        """Whether the person can be no member. In an organisation Slack may name another of a member's own workspaces."""
-        return self.enterprise_id is None and self.is_foreign
 
 
 class MessageShortcut(Interaction):
@@ -251,6 +241,25 @@ _BY_TYPE: dict[str, type[Payload]] = {
     "view_submission": ViewSubmission,
 }
 _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any], config=ConfigDict(hide_input_in_errors=True))
+
+
+def is_member(who: Interaction, team_id: str, enterprise_id: str | None) -> bool:
+    """Say whether a person may act on what belongs to this workspace, of this organisation if any.
+
+    In an organisation Slack may name another workspace of it, the organisation, or none as the
+    person's own; `enterprise` tells that it is the same organisation. In a channel shared by
+    Slack Connect the person may be of another one.
+    """
+    organisation = who.enterprise.id if who.enterprise else None
+    named = {organisation, who.team.enterprise_id if who.team else None, enterprise_id} - {None}
+    if len(named) > 1:
+        return False
+    same_team = who.team_id == team_id
+    same_organisation = organisation is not None and (same_team or organisation == enterprise_id)
+    home = who.user.team_id
+    if same_organisation and home is not None and not home.startswith("E"):
+        return True  # one of the organisation's workspaces
+    return (same_team or same_organisation) and home in (None, team_id, *named)
 
 
 def is_ts(text: str) -> bool:

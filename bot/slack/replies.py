@@ -13,6 +13,7 @@ from bot.slack.background import Background
 from bot.slack.installations import Installations
 from bot.slack.views import Message
 from bot.slack.web import Done, Never, NotNow, Result, SlackWeb
+from bot.tenants.directory import Scope
 
 _log = structlog.get_logger(__name__)
 
@@ -42,9 +43,9 @@ class SlackReplies:
                 return _last_route(await self._post(delivery, delivery.user_id, message, step))
 
     @property
-    def ready(self) -> bool:
-        """Whether it is known whose the tokens are."""
-        return self._installations.known
+    def scope(self) -> Scope | None:
+        """The part of Slack that can be told anything; None while that is not known yet."""
+        return self._installations.scope
 
     def quiet(self) -> dict[tuple[str, str], float]:
         """Name the conversations that Slack's limit keeps quiet, and for how many seconds more."""
@@ -80,7 +81,7 @@ class SlackReplies:
     async def _call(self, delivery: Delivery, channel: str, method: str, arguments: dict[str, Any]) -> Result:
         token = self._installations.token_for(delivery.enterprise_id, delivery.team_id)
         if token is None:
-            known = self._installations.known
+            known = self._installations.scope is not None
             return Never("no_bot_token_for_this_workspace") if known else NotNow("slack_not_identified")
         place = (delivery.team_id, channel)
         moment = asyncio.get_running_loop().time()

@@ -18,7 +18,7 @@ from bot.slack.conversations import SlackConversations, Thread, Unreadable
 from bot.slack.explanations import unreadable
 from bot.slack.forms import sealed
 from bot.slack.modals import Form, FormText, Metadata, modal
-from bot.slack.payloads import MessageShortcut
+from bot.slack.payloads import MessageShortcut, is_member
 from bot.slack.replies import Responder
 from bot.slack.views_api import SlackModals
 from bot.slack.web import TIMEOUT
@@ -58,7 +58,7 @@ class Shortcuts:
     async def record(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Acknowledge, and open the form before anything is looked up: the trigger_id is good for 3 seconds."""
         used = MessageShortcut.model_validate(body)
-        if used.is_surely_foreign:
+        if not is_member(used, used.team_id, used.enterprise_id):
             self._responder.say(used.response_url, views.elsewhere())
         else:
             self._background.start(self._open(used))
@@ -83,6 +83,8 @@ class Shortcuts:
     async def _why_not_opened(self, used: MessageShortcut) -> views.Message:
         if self._modals.starting:
             return views.starting()
+        if self._modals.refusal is not None:
+            return views.token_refused(self._modals.refusal)
         if self._modals.speaks_in(used.enterprise_id, used.team_id):
             return views.modal_failed()
         try:
@@ -105,6 +107,7 @@ class Shortcuts:
         before = await self._before(place, ticket) if ticket else None
         metadata = Metadata(
             team=place.team_id,
+            enterprise=place.enterprise_id,
             channel=place.channel_id,
             thread=place.thread_ts,
             message=place.message_ts,

@@ -18,6 +18,8 @@ _MARKS = (
 _VERBATIM = re.compile(r"```(.+?)```|`([^`\n]+)`|<[^<>]+>", re.DOTALL)
 _KEPT = re.compile("\0([0-9]+)\0")
 _CUT_ENTITY = re.compile(r"&[a-z]*$")
+_LINE_BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_CONTROL = re.compile("[\0-\x08\x0e-\x1f\x7f-\x9f]")
 _AUTOLINK = ("mailto:", "tel:", "http://", "https://")
 
 
@@ -81,6 +83,16 @@ def sound(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
+def legible(text: str) -> str:
+    """Write every line break as a new line, and leave out control characters: nothing shows them."""
+    return _CONTROL.sub("", _LINE_BREAK.sub("\n", text))
+
+
+def one_line(text: str) -> str:
+    """Write a text that has no lines of its own, such as a name, on one line."""
+    return " ".join(legible(text).split())
+
+
 def is_blank(text: str) -> bool:
     """Say whether there is nothing to be seen in a text: white space and invisible characters only."""
     return not any(character.isprintable() and not character.isspace() for character in text)
@@ -110,9 +122,8 @@ def shorten(text: str, *, at_most: int) -> str:
 
 
 def quote(text: str, *, at_most: int) -> str:
-    """Show what a person wrote as a mrkdwn quotation."""
-    # Not splitlines(): it would also break at characters that Slack shows within a line.
-    return "\n".join(f"> {line}" for line in shorten(text, at_most=at_most).split("\n"))
+    """Show what a person wrote as a mrkdwn quotation: whatever breaks a line breaks it inside."""
+    return "\n".join(f"> {line}" for line in shorten(legible(text), at_most=at_most).split("\n"))
 
 
 def _token(inside: str, names: Mapping[str, str]) -> str:

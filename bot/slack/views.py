@@ -11,7 +11,7 @@ from bot.activities.policy import DOUBLE_WITHIN
 from bot.activities.telling import mark
 from bot.db import CommitUnknownError, DatabaseUnavailableError
 from bot.slack.explanations import LABELS, Button, explain, offered, ticket
-from bot.slack.text import escape, quote, shorten
+from bot.slack.text import escape, legible, one_line, quote, shorten
 
 Block = dict[str, Any]
 
@@ -19,6 +19,8 @@ COMMAND = "/portal-activity"
 RECORD_AGAIN = "record_again"
 _QUOTE_AT_MOST = 500
 _EXAMPLE = f"`{COMMAND} 143 Customer uploaded the signed form`"
+
+_UNDECIPHERABLE = "Admin: add the earlier secret to `ENCRYPTION_KEYS`, at the end, and restart the bot."
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +108,15 @@ def note(delivery: Delivery, reason: Waiting, *, give_up_at: float, with_text: b
             f"⏳ LeadSquared cannot be reached. The activity on {ticket(delivery)} is kept, and the bot is still trying "
             f"until {clock_time(give_up_at)}; there is nothing to do."
         ),
+        Waiting.UNDECIPHERABLE: (
+            f"⏳ Waiting for an admin: the bot can't decrypt the activity for {ticket(delivery)}. "
+            "It is kept and will be recorded automatically when the admin has fixed this; there is nothing to do."
+        ),
     }[reason]
     if with_text:
         words = f"{words}\n{quoted(delivery)}"
-    return _message(words, [_reference(delivery)])
+    small = [context(_UNDECIPHERABLE)] if reason is Waiting.UNDECIPHERABLE else []
+    return _message(words, [*small, _reference(delivery)])
 
 
 def clock_time(moment: float) -> str:
@@ -155,7 +162,7 @@ def no_text(ticket_id: str) -> Message:
 
 def malformed_ticket(word: str, why: str) -> Message:
     return Message(
-        f"Nothing was recorded: “{shorten(word, at_most=60)}” is not a ticket; {why}. For example: {_EXAMPLE}"
+        f"Nothing was recorded: “{shorten(one_line(word), at_most=60)}” is not a ticket; {why}. For example: {_EXAMPLE}"
     )
 
 
@@ -172,6 +179,15 @@ def starting() -> Message:
         "*Not recorded, try again*: the bot has just started and does not know yet whose it is, because Slack has not answered it. "
         "Nothing was kept. Try again in a minute; if it stays so, an admin of the bot runs `python -m bot check`."
     )
+
+
+def token_refused(error: str) -> Message:
+    """What is said where nothing can be done because Slack rejects the bot's token; `error` is Slack's word."""
+    words = (
+        "Slack rejects the bot's token, so nothing was recorded. Ask an admin of the bot to fix this, then try again."
+    )
+    admin = f"Admin: Slack says `{shorten(error, at_most=60)}`. Copy the Bot User OAuth Token to `SLACK_BOT_TOKEN`."
+    return _message(words, [context(admin)])
 
 
 def unavailable(error: DatabaseUnavailableError) -> Message:
@@ -313,7 +329,7 @@ def quoted(delivery: Delivery) -> str:
     if delivery.text is None:
         return "> (the text cannot be decrypted)"
     shown = quote(delivery.text, at_most=_QUOTE_AT_MOST)
-    if len(escape(delivery.text)) <= _QUOTE_AT_MOST:
+    if len(escape(legible(delivery.text))) <= _QUOTE_AT_MOST:
         return shown
     return f"{shown}\n_{len(delivery.text):,} characters in all; LeadSquared gets them all._"
 

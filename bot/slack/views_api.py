@@ -21,7 +21,12 @@ class SlackModals:
     @property
     def starting(self) -> bool:
         """Whether Slack has not said yet in which workspace anything can be opened."""
-        return not self._installations.known
+        return self._installations.scope is None
+
+    @property
+    def refusal(self) -> str | None:
+        """Slack's word for a token that it rejects: nothing can be opened then."""
+        return self._installations.refusal
 
     def speaks_in(self, enterprise_id: str | None, team_id: str) -> bool:
         """Say whether there is a token for a workspace, without which Slack opens nothing there."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
@@ -30,6 +31,8 @@ _PASSING = frozenset(
         "request_timeout",
     }
 )
+# Slack's words for a token that is good for nothing, whatever is called with it.
+_TOKEN_REFUSED = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
 _SERVER_ERROR = 500
 _TOO_MANY = 429
 
@@ -62,8 +65,10 @@ Result = Done | NotNow | Never
 class SlackWeb:
     """One HTTP session for all workspaces of a process. Calls are not repeated here: whoever keeps the work does that."""
 
-    def __init__(self, api_url: str) -> None:
+    def __init__(self, api_url: str, refused: Callable[[str | None, str], None] | None = None) -> None:
+        """`refused` hears of each token that Slack rejects, with Slack's word."""
         self._api_url = api_url
+        self._refused = refused or (lambda _token, _error: None)
         self._clients: dict[str | None, AsyncWebClient] = {}
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT), trust_env=False)
 
@@ -104,7 +109,10 @@ class SlackWeb:
             async with asyncio.timeout(timeout):
                 response = await self.client(token).api_call(method, **arguments)
         except SlackApiError as error:
-            return _refusal(error)
+            refusal = _refusal(error)
+            if isinstance(refusal, Never) and refusal.error in _TOKEN_REFUSED:
+                self._refused(token, refusal.error)
+            return refusal
         except (aiohttp.ClientError, TimeoutError, SlackClientError, ValueError) as error:
             return NotNow(type(error).__name__)
         return Done(response.data) if isinstance(response.data, dict) else NotNow("unreadable answer")

@@ -4,9 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-import httpx
-
-from bot.leadsquared.address import parse_address
+from bot.leadsquared.address import api_host, parse_address
 from bot.settings import Settings
 from bot.tenants.directory import Belongings, Directory, Scope, TenantError
 from bot.tenants.tenant import ENVIRONMENT, Tenant, check_key, check_org_id
@@ -80,18 +78,12 @@ async def _other_names(directory: Directory, settings: Settings, tenant: Tenant)
     accounts = {}
     for name in await directory.names():
         other = await directory.get(name, keys=False)
-        accounts[name] = _account(other.api_url, other.org_id)
+        accounts[name] = (api_host(other.api_url), other.org_id)
     if settings.leadsquared_api_url is not None and settings.leadsquared_org_id is not None:
         api_url, org_id = settings.leadsquared_api_url, settings.leadsquared_org_id
-        accounts[ENVIRONMENT] = _account(api_url, org_id)
+        accounts[ENVIRONMENT] = (api_host(api_url), org_id)
     own = accounts.pop(tenant.name)
     return [name for name, account in accounts.items() if account == own]
-
-
-def _account(api_url: str, org_id: str) -> tuple[str, int | None, str]:
-    """Return what makes an account: the host, a port that is not the scheme's own, the org id."""
-    url = httpx.URL(api_url)
-    return url.host.lower().removesuffix("."), url.port, org_id
 
 
 async def mapped_before(directory: Directory, name: str, scope: Scope) -> str | None:

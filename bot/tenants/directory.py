@@ -9,7 +9,8 @@ from sqlalchemy.engine import Connection
 
 from bot.db import Database
 from bot.encryption import Keyring
-from bot.tables import IS_OPEN, deliveries, insert, now, tenants, workspaces
+from bot.leadsquared.address import api_host
+from bot.tables import IS_OPEN, accounts, deliveries, insert, now, tenants, workspaces
 from bot.tenants.tenant import ENVIRONMENT, Tenant
 
 
@@ -43,6 +44,9 @@ class Scope:
         return ", ".join(f"{kind} {value}" for kind, value in named.items() if value)
 
 
+EVERYBODY = Scope()
+"""All of Slack."""
+
 _NOT_ASKED = sa.literal_column("''", sa.Text)
 
 
@@ -52,7 +56,7 @@ def _asked(name: str) -> sa.BindParameter[str]:
 
 _CHANNEL = workspaces.c.channel_id.in_((_asked("channel"), _NOT_ASKED))
 FIND_TENANT = (
-    sa.select(tenants.c.id, tenants.c.name)
+    sa.select(tenants.c.id, tenants.c.name, tenants.c.account_id)
     .join(workspaces, workspaces.c.tenant_id == tenants.c.id)
     .where(
         # Two searches, each by the whole of the unique index: only so does PostgreSQL know that they find next to nothing.
@@ -74,13 +78,13 @@ Bind parameters: enterprise (None: the workspace belongs to none), team, channel
 """
 
 
-def read_tenant(row: Sequence[Any], keyring: Keyring | None) -> tuple[Tenant, float | None]:
-    """Build a Tenant from a row of `tenants`, and say until when LeadSquared wants no call of it.
+def read_tenant(row: Sequence[Any], keyring: Keyring | None) -> Tenant:
+    """Build a Tenant from a row of `tenants`.
 
     Raises UndecipherableError when its keys cannot be decrypted; without a keyring they are left empty.
     """
     fields = dict(zip(tenants.c.keys(), row, strict=True))
-    tenant = Tenant(
+    return Tenant(
         id=fields["id"],
         name=fields["name"],
         api_url=fields["api_url"],
@@ -88,8 +92,8 @@ def read_tenant(row: Sequence[Any], keyring: Keyring | None) -> tuple[Tenant, fl
         access_key=keyring.decrypt(fields["access_key"]) if keyring else "",
         secret_key=keyring.decrypt(fields["secret_key"]) if keyring else "",
         calls_per_window=fields["calls_per_window"],
+        account_id=fields["account_id"],
     )
-    return tenant, fields["resume_at"]
 
 
 class Directory:
@@ -105,7 +109,8 @@ class Directory:
                 raise TenantError(
                     f"There is a tenant {tenant.name} already; change it with: python -m bot tenants update {tenant.name}"
                 )
-            connection.execute(tenants.insert().values(**self._columns(tenant), created_at=now(), updated_at=now()))
+            columns = self._columns(connection, tenant)
+            connection.execute(tenants.insert().values(**columns, created_at=now(), updated_at=now()))
 
         await self._database.run(write)
 
@@ -113,8 +118,9 @@ class Directory:
         """Write every field of the tenant of this name."""
 
         def update(connection: Connection) -> None:
+            columns = self._columns(connection, tenant)
             changed = connection.execute(
-                tenants.update().where(tenants.c.name == tenant.name).values(**self._columns(tenant), updated_at=now())
+                tenants.update().where(tenants.c.name == tenant.name).values(**columns, updated_at=now())
             )
             if changed.rowcount == 0:
                 raise _missing(tenant.name)
@@ -130,7 +136,7 @@ class Directory:
         row = await self._database.run(select)
         if row is None:
             raise _missing(name)
-        return read_tenant(row, self._keyring if keys else None)[0]
+        return read_tenant(row, self._keyring if keys else None)
 
     async def names(self) -> list[str]:
         def select(connection: Connection) -> list[str]:
@@ -208,7 +214,7 @@ class Directory:
         await self._database.run(write)
 
     def _put_environment(self, connection: Connection, tenant: Tenant) -> int:
-        columns = self._columns(tenant)
+        columns = self._columns(connection, tenant)
         statement = insert(connection, tenants).values(**columns, created_at=now(), updated_at=now())
         changes = {name: statement.excluded[name] for name in (*columns, "updated_at")}
         result: int = connection.execute(
@@ -216,8 +222,9 @@ class Directory:
         ).scalar_one()
         return result
 
-    def _columns(self, tenant: Tenant) -> dict[str, object]:
+    def _columns(self, connection: Connection, tenant: Tenant) -> dict[str, object]:
         return {
+            "account_id": _account_id(connection, tenant),
             "name": tenant.name,
             "api_url": tenant.api_url,
             "org_id": tenant.org_id,
@@ -252,6 +259,15 @@ def _belongings(connection: Connection, name: str) -> Belongings:
         return connection.execute(counted.where(table.c.tenant_id == tenant_id)).scalar_one()
 
     return Belongings(mappings=count(workspaces), waiting=count(deliveries, IS_OPEN))
+
+
+def _account_id(connection: Connection, tenant: Tenant) -> int:
+    """Return the number of the account that a tenant names, numbering it the first time."""
+    account = {"api_host": api_host(tenant.api_url), "org_id": tenant.org_id}
+    connection.execute(insert(connection, accounts).values(**account).on_conflict_do_nothing())
+    same = sa.and_(*(accounts.c[name] == value for name, value in account.items()))
+    found: int = connection.execute(sa.select(accounts.c.id).where(same)).scalar_one()
+    return found
 
 
 def _is(scope: Scope) -> sa.ColumnElement[bool]:

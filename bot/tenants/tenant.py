@@ -8,7 +8,10 @@ ENVIRONMENT = "environment"
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One LeadSquared account. `calls_per_window` calls may be made in any 5 seconds."""
+    """A name for a LeadSquared account, and the keys to it. `calls_per_window`: calls in any 5 seconds.
+
+    `account_id` numbers the account: the API host and the org ID. Several tenants may name one account.
+    """
 
     name: str
     api_url: str
@@ -17,6 +20,7 @@ class Tenant:
     secret_key: str = field(repr=False)
     calls_per_window: int = 25
     id: int | None = None
+    account_id: int | None = None
 
 
 def check_org_id(text: str) -> str:

@@ -21,13 +21,13 @@ _DELIVERIES = """
     FROM deliveries d LEFT JOIN attempts a ON a.delivery_seq = d.seq AND a.number = d.attempts
     ORDER BY d.seq
 """
-_UNFINISHED = "SELECT count(*) FROM deliveries WHERE state IN ('accepted', 'sending') OR tell_at IS NOT NULL"
+_UNFINISHED = "SELECT count(*) FROM deliveries WHERE state IN ('accepted', 'claimed', 'sending') OR tell_at IS NOT NULL"
 _IN_HAND = (
     "SELECT id, state = 'sending', tell_lease_until IS NOT NULL FROM deliveries "
     "WHERE state = 'sending' OR tell_lease_until IS NOT NULL"
 )
 _END_LEASES = (
-    "UPDATE deliveries SET lease_until = 0 WHERE state = 'sending'",
+    "UPDATE deliveries SET lease_until = 0 WHERE state IN ('claimed', 'sending')",
     "UPDATE deliveries SET tell_lease_until = 0 WHERE tell_lease_until IS NOT NULL",
 )
 _REFERENCE = re.compile(r"Reference ([a-z2-7]{12})")

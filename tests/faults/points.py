@@ -18,6 +18,7 @@ class Point(StrEnum):
     BEFORE_ACK = "after the commit, before the acknowledgement"
     AFTER_ACK = "after the acknowledgement"
     AFTER_CLAIM = "after the claim"
+    AFTER_BEGINNING = "right before the request goes out"
     ANCHOR_ARRIVES = "when the anchor arrives at Slack"
     ANCHOR_TAKEN = "when Slack has taken the anchor"
     POST_ARRIVES = "when the POST arrives"
@@ -45,10 +46,11 @@ _TOLD_TWICE = Expected(AtOnce.ACKNOWLEDGED, (State.RECORDED,), (1,), (2,))
 
 EXPECTED = {
     Point.BEFORE_COMMIT: Expected(AtOnce.UNSURE, (None,), (0,), (0,)),
-    # Unknown when a look of the worker's, at that very moment, had claimed it already.
+    # Unknown when the worker, at that very moment, had begun it already.
     Point.BEFORE_ACK: Expected(AtOnce.UNSURE, (State.RECORDED, State.UNKNOWN), (0, 1)),
     Point.AFTER_ACK: _ON_ITS_WAY,
-    Point.AFTER_CLAIM: Expected(AtOnce.ACKNOWLEDGED, (State.UNKNOWN,), (0,)),
+    Point.AFTER_CLAIM: Expected(AtOnce.ACKNOWLEDGED, (State.RECORDED,), (1,)),
+    Point.AFTER_BEGINNING: Expected(AtOnce.ACKNOWLEDGED, (State.UNKNOWN,), (0,)),
     Point.ANCHOR_ARRIVES: _ON_ITS_WAY,
     Point.ANCHOR_TAKEN: _ON_ITS_WAY,
     Point.POST_ARRIVES: Expected(AtOnce.ACKNOWLEDGED, (State.UNKNOWN,), (0,)),

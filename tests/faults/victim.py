@@ -76,8 +76,10 @@ def _die_at(point: str) -> None:
                 "claim",
                 after=lambda claim, *_, **__: any(one.delivery.text == words for one in claim.claimed),
             )
+        case Point.AFTER_BEGINNING:
+            _wrap(Outbox, "begin", after=lambda _result, _self, claimed: claimed.delivery.text == words)
         case Point.BEFORE_SETTLING:
-            _wrap(LeadSquared, "add_portal_activity", after=lambda *arguments: arguments[-1] == words)
+            _wrap(LeadSquared, "add_portal_activity", after=lambda *arguments: arguments[-2] == words)
         case Point.AFTER_SETTLING:
             _wrap(Outbox, "settle", after=lambda _result, _self, claimed, *_: claimed.delivery.text == words)
         case Point.BEFORE_NOTE:
