@@ -1,4 +1,4 @@
-"""`python -m bot backup FILE`: a whole copy of a running bot's database, or none."""
+"""`python -m bot backup FILE`: a running bot's database copied whole, or not at all; and its restore."""
 
 import asyncio
 import os
@@ -17,6 +17,7 @@ from test_start import AS_A_PERSON, ON_LINUX
 
 from bot.encryption import Keyring
 from bot.engines import PATIENCE, engine_for
+from bot.playground.leadsquared import LeadSquaredStandIn
 from bot.schema import HEAD, migrate_database, revision_of
 from bot.tables import deliveries, tenants
 
@@ -72,16 +73,18 @@ async def typing(bot: Bot) -> AsyncIterator[Callable[[], set[str]]]:
         await asyncio.gather(*people)
 
 
-def texts_in(url: str) -> list[str]:
-    """Return the texts of a database's deliveries, and make sure that its keys can be read."""
+def kept_in(url: str) -> dict[str, str]:
+    """Return a database's activities by text, with their states; the tenants' keys can be read."""
     keyring = Keyring([ENCRYPTION_KEY])
     engine = engine_for(spelt_for_sqlalchemy(url), PATIENCE)
     try:
         with engine.connect() as connection:
             for key in connection.execute(sa.select(tenants.c.secret_key)).scalars():
                 keyring.decrypt(key)
-            found = connection.execute(sa.select(deliveries.c.text)).scalars()
-            return [keyring.decrypt(text) for text in found]
+            rows = connection.execute(sa.select(deliveries.c.text, deliveries.c.state)).all()
+            found = {keyring.decrypt(text): state for text, state in rows}
+            assert len(found) == len(rows)
+            return found
     finally:
         engine.dispose()
 
@@ -108,10 +111,11 @@ def restored(url: str, tmp_path: Path) -> Iterator[Callable[[Path], str]]:
         yield restore
 
 
-async def test_a_backup_under_load_is_whole_and_holds_all_that_was_acknowledged_before(
+async def test_a_backup_under_load_is_whole_and_restored_it_records_nothing_twice(
     start: Start,
     environment: dict[str, str],
     url: str,
+    leadsquared: LeadSquaredStandIn,
     restored: Callable[[Path], str],
     folder: Path,
     tmp_path: Path,
@@ -123,8 +127,9 @@ async def test_a_backup_under_load_is_whole_and_holds_all_that_was_acknowledged_
         await bot.slack.until(lambda: len(acknowledged()) > 20)
         before = acknowledged()
         ended = await run_beside("backup", "backups/bot.backup", cwd=tmp_path, variables=variables)
-        after = acknowledged()
-        await bot.slack.until(lambda: len(acknowledged()) > len(after) + 3)
+        recorded = len(leadsquared.ledger.activities)
+        # What the copy has waiting is recorded after it was made.
+        await bot.slack.until(lambda: len(leadsquared.ledger.activities) > recorded + 10)
 
     assert (ended.status, ended.err) == (0, "")
     assert "ENCRYPTION_KEYS" in ended.out
@@ -134,9 +139,28 @@ async def test_a_backup_under_load_is_whole_and_holds_all_that_was_acknowledged_
 
     copy = restored(file)
     assert revision_of(spelt_for_sqlalchemy(copy)) == HEAD
-    found = texts_in(copy)
-    assert len(found) == len(set(found))
-    assert before <= set(found)
+    kept = kept_in(copy)
+    assert before <= kept.keys()
+    recorded_since = {
+        text
+        for text in (activity.text for activity in leadsquared.ledger.activities)
+        if kept.get(text) in ("accepted", "sending")
+    }
+    assert recorded_since, "without `restored` they would be recorded again"
+
+    variables |= {"DATABASE_URL": copy}
+    ended = await run_beside("restored", cwd=tmp_path, variables=variables)
+    assert (ended.status, ended.err) == (0, "")
+    states = kept_in(copy)
+    assert {states[text] for text in recorded_since} == {"unknown"}
+    assert not {"accepted", "sending"} & set(states.values()), "there is nothing left to send"
+    async with start(variables) as bot:
+        assert await bot.type("144 after the restore") is None
+        await bot.slack.until(lambda: len(leadsquared.on("144")) == 1)
+        messages = bot.slack.workspace.messages
+        await bot.slack.until(lambda: any("restored from a backup" in one.text for one in messages))
+    texts = [activity.text for activity in leadsquared.ledger.activities]
+    assert len(texts) == len(set(texts)), "nothing doubled"
 
 
 def test_a_sqlite_copy_is_sound_and_one_file(tmp_path: Path) -> None:
