@@ -234,11 +234,11 @@ async def _reach(leadsquared: LeadSquared, tenant: Tenant, *, mapped: bool) -> F
         )
     if isinstance(keys, CannotLook):
         says = f"{tenant.api_url} answers, but not whether it accepts the keys ({keys.reason})"
-        return _warning(what, says, _MENDS.get(keys.reason, "try again later"))
+        return _warning(what, says, _STEPS.get(keys.reason, "try again later"))
     return Finding(what, ok=True, says=f"{tenant.api_url} accepts the keys")
 
 
-_MENDS = {
+_STEPS = {
     "status 403": "look at the API's switch, the IP allowlist and the rate limit in LeadSquared",
     "status 404": "check the host and the org id; if they are right, an activity tries the keys",
     "status 429": "the rate limit is used up; try again in a minute",

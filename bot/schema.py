@@ -92,6 +92,8 @@ def _engine(url: str, patience: Patience) -> Iterator[Engine]:
     try:
         yield engine
     except sa.exc.DBAPIError as error:
+        raise _unusable(engine, error.orig) from None
+    except UnicodeError as error:  # a host such as a..b, which no resolver takes
         raise _unusable(engine, error) from None
     finally:
         engine.dispose()
@@ -105,12 +107,12 @@ def _newer(found: str) -> SchemaError:
     )
 
 
-def _unusable(engine: Engine, error: sa.exc.DBAPIError) -> SchemaError:
-    reason = " ".join(str(error.orig).split())
+def _unusable(engine: Engine, cause: BaseException | None) -> SchemaError:
+    reason = " ".join(str(cause).split())
     # As an admin writes it, not as SQLAlchemy does; without the query, which may hold a password.
     place = engine.url.set(query={}).render_as_string(hide_password=True)
     place = place.replace("postgresql+psycopg://", "postgres://", 1)
-    kind = ReadOnlyError if _is_read_only(error.orig) else SchemaError
+    kind = ReadOnlyError if _is_read_only(cause) else SchemaError
     return kind(f"DATABASE_URL: {place} cannot be used ({reason}); {_mend(engine.url, reason)}")
 
 

@@ -209,7 +209,7 @@ def test_no_file_is_overwritten(migrated: Path) -> None:
     assert not (migrated / "nowhere").exists()
 
 
-def test_a_folder_or_a_place_that_is_not_there_is_told(migrated: Path) -> None:
+def test_a_folder_or_a_place_that_is_not_there_is_reported(migrated: Path) -> None:
     assert "data is a folder" in refused("data", cwd=migrated)
     assert "No such file or directory" in refused("no/copy.db", cwd=migrated)
     (migrated / "file").touch()
@@ -218,7 +218,7 @@ def test_a_folder_or_a_place_that_is_not_there_is_told(migrated: Path) -> None:
 
 
 @ON_LINUX
-def test_a_place_that_may_not_be_written_is_told(migrated: Path, folder: Path) -> None:
+def test_a_place_that_may_not_be_written_is_reported(migrated: Path, folder: Path) -> None:
     folder.chmod(0o500)
     line = refused("backups/copy.db", cwd=migrated, command=(*AS_A_PERSON, *BOT))
     assert "Permission denied" in line
@@ -231,7 +231,7 @@ def test_a_full_disk_leaves_no_backup(migrated: Path) -> None:
     assert not (migrated / "copy.db").exists()
 
 
-def test_a_database_that_is_not_there_or_is_none_is_told(tmp_path: Path) -> None:
+def test_a_database_that_is_not_there_or_is_none_is_reported(tmp_path: Path) -> None:
     assert "python -m bot migrate" in refused("copy.db", cwd=tmp_path)
     (tmp_path / "none.db").write_text("These are not the bytes of a database. " * 100)
     variables = {"DATABASE_URL": "sqlite:///none.db"}
@@ -303,12 +303,12 @@ def test_a_pg_dump_that_fails_leaves_no_backup(
     assert not (tmp_path / "bot.dump").exists()
 
 
-def test_a_missing_pg_dump_is_told(postgres: str, folder: Path, tmp_path: Path) -> None:
+def test_a_missing_pg_dump_is_reported(postgres: str, folder: Path, tmp_path: Path) -> None:
     variables = with_password(postgres) | {"PATH": str(folder)}
     assert "pg_dump is not installed" in refused("bot.dump", cwd=tmp_path, variables=variables)
 
 
-def test_a_postgresql_that_is_away_or_empty_is_told(tmp_path: Path) -> None:
+def test_a_postgresql_that_is_away_or_empty_is_reported(tmp_path: Path) -> None:
     program("pg_dump")
     away = KEYS | {"DATABASE_URL": f"postgres://bot:{PASSWORD}@127.0.0.1:9/bot"}
     line = refused("bot.dump", cwd=tmp_path, variables=away)

@@ -219,7 +219,7 @@ async def test_a_database_that_is_away_is_told_without_its_password(
 # -- LeadSquared's keys
 
 
-async def test_keys_that_leadsquared_refuses_are_told_and_nothing_is_recorded(
+async def test_keys_that_leadsquared_refuses_are_reported_and_nothing_is_recorded(
     migrated: dict[str, str], leadsquared: LeadSquaredStandIn, tmp_path: Path
 ) -> None:
     ended = await check(migrated | {"LEADSQUARED_SECRET_KEY": "of-another-account"}, tmp_path)
@@ -233,7 +233,7 @@ async def test_keys_that_leadsquared_refuses_are_told_and_nothing_is_recorded(
     assert len(leadsquared.ledger.lookups) == 1
 
 
-async def test_keys_that_are_accepted_are_told(migrated: dict[str, str], tmp_path: Path) -> None:
+async def test_accepted_keys_are_reported(migrated: dict[str, str], tmp_path: Path) -> None:
     assert "accepts the keys" in (await check(migrated, tmp_path)).out
 
 
@@ -250,7 +250,7 @@ async def test_keys_that_are_accepted_are_told(migrated: dict[str, str], tmp_pat
         (Behaviour.HANG, "ReadTimeout"),
     ],
 )
-async def test_an_answer_that_proves_nothing_about_the_keys_is_told_as_such(
+async def test_an_answer_that_proves_nothing_about_the_keys_is_reported_as_such(
     behaviour: Behaviour,
     reason: str,
     migrated: dict[str, str],

@@ -191,7 +191,7 @@ def test_what_was_meant_is_said_beside_what_is_missing(tmp_path: Path) -> None:
     assert [line.split()[0] for line in ended.problems] == ["ENCRYPTION_KEYS:", "ENCRYPTION_KEY"]
 
 
-def test_a_env_that_is_a_folder_is_told_in_a_line(tmp_path: Path) -> None:
+def test_a_env_that_is_a_folder_is_refused_in_a_line(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     ended = run("migrate", cwd=tmp_path)
     assert ended.status == 2
@@ -318,7 +318,7 @@ def test_a_database_that_may_not_be_written_or_read_is_told_in_one_line(mode: in
 
 
 @ON_LINUX
-def test_a_env_that_may_not_be_read_is_told_in_a_line(tmp_path: Path) -> None:
+def test_a_env_that_may_not_be_read_is_refused_in_a_line(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=3000\n")
     (tmp_path / ".env").chmod(0o000)
     ended = run("migrate", cwd=tmp_path, command=(*AS_A_PERSON, *BOT))
@@ -336,7 +336,7 @@ def test_a_env_that_may_not_be_read_is_told_in_a_line(tmp_path: Path) -> None:
         ("", "?password=goldfish&sslpassword=tank"),
     ],
 )
-@pytest.mark.parametrize("place", ["127.0.0.1:1", "no.such.host.invalid"])
+@pytest.mark.parametrize("place", ["127.0.0.1:1", "no.such.host.invalid", "no..host"])
 def test_no_password_is_shown(place: str, password: str, query: str, tmp_path: Path) -> None:
     user = f"bot:{password}" if password else "bot"
     url = f"postgres://{user}@{place}/portal{query}"

@@ -36,10 +36,10 @@ def back_up(settings: Settings, file: Path) -> None:
 
 
 def reminder(settings: Settings) -> str:
-    """Say which secret the copy is worth nothing without."""
+    """Say which secret the copy needs."""
     generated = None if settings.encryption_keys else generated_secret(settings)
     secret = "the secrets in ENCRYPTION_KEYS" if generated is None else f"the secret in {generated}"
-    return f"Nobody can read it without {secret}: keep a copy of that as well, at another place."
+    return f"It can be read only with {secret}: keep a copy of that too, at another place."
 
 
 def _copy(settings: Settings, draft: Path) -> None:

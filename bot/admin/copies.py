@@ -27,7 +27,7 @@ class BackupError(Exception):
 
 
 def copy_sqlite(file: Path, draft: Path) -> None:
-    """Copy a SQLite database as it is at one moment; what is being written goes on meanwhile."""
+    """Copy a SQLite database as it is at one moment, while the bot goes on writing."""
     if not file.is_file():
         raise BackupError(f"DATABASE_URL: there is no database {file}; run: python -m bot migrate")
     address = f"{file.absolute().as_uri()}?mode=rw"  # not one that would make the file

@@ -21,7 +21,7 @@ def exposed(settings: Settings, env_file: Path = ENV_FILE) -> list[tuple[Path, s
 
 
 def is_marked_read_only(settings: Settings) -> bool:
-    """Say whether nobody but root may write the SQLite file."""
+    """Say whether only root may write the SQLite file."""
     file = _sqlite_file(settings)
     return file is not None and file.exists() and not _mode(file) & WRITE
 
