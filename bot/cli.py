@@ -231,7 +231,7 @@ def map_(
     moves = before not in (None, name)
     if moves and not move:
         _confirm(f"{scope} is mapped to {before}.", f"Move it to {name}?", "--move")
-    _administer(settings, lambda directory: directory.map(name, scope, instead_of=before))
+    _administer(settings, lambda directory: directory.map_from(before, name, scope))
     print(f"Moved {scope} from {before} to {name}." if moves else f"Mapped {scope} to {name}.")
     if warning := asyncio.run(token_misses(settings, scope)):
         print(f"Warning: {warning}.", file=sys.stderr)

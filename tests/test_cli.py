@@ -24,7 +24,7 @@ from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 from bot.playground.slack import BOT_TOKEN, SlackStandIn
 from bot.schema import migrate_database
 from bot.slack.installations import Identity
-from bot.tenants.directory import Directory, Scope
+from bot.tenants.directory import Directory, Scope, TenantError
 from bot.tenants.tenant import Tenant
 
 ACCESS, SECRET = "access-key-typed-by-the-admin", "secret-key-typed-by-the-admin"
@@ -410,6 +410,13 @@ async def test_a_move_to_a_tenant_that_is_not_there_is_not_asked_about(
     assert ended.status == 2
     assert "There is no tenant nobody" in ended.err
     assert await mapped(two) == BEFORE
+
+
+async def test_a_mapping_that_changed_since_the_yes_is_left_alone(two: Directory) -> None:
+    await two.map("globex", Scope(team_id=TEAM))
+    with pytest.raises(TenantError, match="is mapped to globex by now"):
+        await two.map_from("acme", "acme", Scope(team_id=TEAM))
+    assert await mapped(two) == MOVED
 
 
 REMOVE = ("tenants", "remove", "acme")

@@ -161,17 +161,21 @@ class Directory:
         """Return the tenant to which exactly this scope is mapped."""
         return await self._database.run(lambda connection: _mapped_to(connection, scope))
 
-    async def map(self, name: str, scope: Scope, *, instead_of: str | None = None) -> None:
-        """Send a scope's activities to a tenant.
-
-        A mapping of the very same scope is moved only if it leads to the tenant `instead_of`.
-        """
+    async def map(self, name: str, scope: Scope) -> None:
+        """Send a scope's activities to a tenant; a mapping of the very same scope is replaced."""
 
         def upsert(connection: Connection) -> None:
-            tenant_id = _id_of(connection, name)
-            found = _mapped_to(connection, scope)
-            if found not in (None, name, instead_of):
-                raise TenantError(f"{scope} is mapped to {found}; nothing was changed.")
+            _put_mapping(connection, _id_of(connection, name), scope)
+
+        await self._database.run(upsert)
+
+    async def map_from(self, before: str | None, name: str, scope: Scope) -> None:
+        """Map a scope as `map` does, if it is still mapped to the tenant `before` (None: to none)."""
+
+        def upsert(connection: Connection) -> None:
+            tenant_id, found = _id_of(connection, name), _mapped_to(connection, scope)
+            if found != before:
+                raise TenantError(f"{scope} is mapped to {found} by now; nothing was changed.")
             _put_mapping(connection, tenant_id, scope)
 
         await self._database.run(upsert)
