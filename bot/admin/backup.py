@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from bot.admin.copies import BackupError, copy_sqlite, dump_postgresql
+from bot.encryption import KEY_FILE
 from bot.keys import generated_secret
 from bot.settings import Settings
 
@@ -37,8 +38,8 @@ def back_up(settings: Settings, file: Path) -> None:
 
 def reminder(settings: Settings) -> str:
     """Say which secret the copy needs."""
-    generated = None if settings.encryption_keys else generated_secret(settings)
-    secret = "the secrets in ENCRYPTION_KEYS" if generated is None else f"the secret in {generated}"
+    generated = f"the secret in {generated_secret(settings) or KEY_FILE}"
+    secret = "the secrets in ENCRYPTION_KEYS" if settings.encryption_keys else generated
     return f"It can be read only with {secret}: keep a copy of that too, at another place."
 
 
