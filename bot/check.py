@@ -4,18 +4,21 @@ from dataclasses import dataclass
 
 import structlog
 
+from bot.admin.doubts import doubts
+from bot.admin.exposed import exposed, is_marked_read_only
+from bot.admin.unserved import say_unserved, unserved
 from bot.app import leadsquared_client
 from bot.db import Database, DatabaseUnavailableError
 from bot.encryption import UndecipherableError, UnusableSecretError
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
-from bot.leadsquared.outcome import NotSent, Rejected, Unknown
+from bot.leadsquared.outcome import CannotLook, NotSent, Rejected, Unknown
 from bot.process import environment_tenant
-from bot.schema import HEAD, SchemaError, revision_of
+from bot.schema import HEAD, ReadOnlyError, SchemaError, require_writable, revision_of
 from bot.settings import Settings
 from bot.slack.installations import Identity
 from bot.slack.web import Done, Never, NotNow, SlackWeb
-from bot.tenants.directory import Directory
+from bot.tenants.directory import Directory, Scope
 from bot.tenants.tenant import ENVIRONMENT, Tenant
 
 _log = structlog.get_logger(__name__)
@@ -38,25 +41,49 @@ SCOPES = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the table."""
+    """One line of the table. A warning is something to look at with which the bot works."""
 
     what: str
     ok: bool
     says: str
     mend: str | None = None
+    warns: bool = False
+
+    @property
+    def mark(self) -> str:
+        if self.warns:
+            return "⚠"
+        return "✓" if self.ok else "✗"
+
+
+def _warning(what: str, says: str, mend: str | None = None) -> Finding:
+    return Finding(what, ok=True, says=says, mend=mend, warns=True)
 
 
 async def check_all(settings: Settings) -> list[Finding]:
     """Try everything once and return the findings in the order in which one would mend them."""
+    doubtful = [_warning("Settings", says) for says in doubts(settings)]
     database = _database(settings)
-    slack = await _slack(settings)
     migrated = all(finding.ok for finding in database)
-    return [*database, *slack, *(await _tenants(settings) if migrated else [_unknown_tenants()])]
+    slack, identity = await _slack(settings)
+    tenants = await _tenants(settings, identity) if migrated else [_unknown_tenants()]
+    return [*doubtful, *_exposed(settings), *database, *slack, *tenants]
+
+
+def _exposed(settings: Settings) -> list[Finding]:
+    return [
+        _warning("Secrets", f"{file} can be read by others (mode {mode})", f"chmod 600 {file}")
+        for file, mode in exposed(settings)
+    ]
 
 
 def _database(settings: Settings) -> list[Finding]:
     try:
         found = revision_of(settings.sqlalchemy_url)
+        if found is not None:
+            require_writable(settings.sqlalchemy_url)
+    except ReadOnlyError as error:
+        return [Finding("Database", ok=False, says="read-only", mend=str(error))]
     except SchemaError as error:
         return [Finding("Database", ok=False, says="cannot be used", mend=str(error))]
     engine = "SQLite" if settings.on_sqlite else "PostgreSQL"
@@ -65,7 +92,11 @@ def _database(settings: Settings) -> list[Finding]:
         if found == HEAD
         else Finding("Migrations", ok=False, says=f"at {found or 'none'}, needs {HEAD}", mend=_mend_of(found))
     )
-    return [Finding("Database", ok=True, says=f"{engine} answers"), migrations]
+    answers = Finding("Database", ok=True, says=f"{engine} answers")
+    if is_marked_read_only(settings):
+        says = f"{engine} answers, but its file is read-only for all but root"
+        answers = _warning("Database", says, "let the bot's user write it: chmod u+w")
+    return [answers, migrations]
 
 
 def _mend_of(revision: str | None) -> str:
@@ -73,25 +104,25 @@ def _mend_of(revision: str | None) -> str:
     return "start the newer release that the database belongs to" if newer else "python -m bot migrate"
 
 
-async def _slack(settings: Settings) -> list[Finding]:
+async def _slack(settings: Settings) -> tuple[list[Finding], Identity | None]:
     async with SlackWeb(settings.slack_api_url) as web:
-        return [*(await _bot_token(settings, web)), await _surface(settings, web)]
+        token, identity = await _bot_token(settings, web)
+        return [*token, await _surface(settings, web)], identity
 
 
-async def _bot_token(settings: Settings, web: SlackWeb) -> list[Finding]:
+async def _bot_token(settings: Settings, web: SlackWeb) -> tuple[list[Finding], Identity | None]:
     what, mend = "Slack bot token", "copy the Bot User OAuth Token (xoxb-…) of OAuth & Permissions to SLACK_BOT_TOKEN"
     if settings.slack_bot_token is None:
-        return [Finding(what, ok=False, says="missing", mend=mend)]
+        return [Finding(what, ok=False, says="missing", mend=mend)], None
     match await web.identify(settings.slack_bot_token.get_secret_value()):
         case Never(error):
-            return [Finding(what, ok=False, says=f"Slack refuses it: {error}", mend=mend)]
+            return [Finding(what, ok=False, says=f"Slack refuses it: {error}", mend=mend)], None
         case NotNow(reason):
-            return [_away(what, settings, reason)]
+            return [_away(what, settings, reason)], None
         case Identity() as identity:
-            return [
-                Finding(what, ok=True, says=f"workspace {identity.team_name or identity.team_id} ({identity.scope})"),
-                _scopes(identity),
-            ]
+            name = identity.team_name or identity.team_id
+            whose = Finding(what, ok=True, says=f"workspace {name} ({identity.scope})")
+            return [whose, _scopes(identity)], identity
 
 
 def _scopes(identity: Identity) -> Finding:
@@ -129,7 +160,7 @@ def _unknown_tenants() -> Finding:
     return Finding("Tenants", ok=False, says="not looked at", mend="mend the database first")
 
 
-async def _tenants(settings: Settings) -> list[Finding]:
+async def _tenants(settings: Settings, identity: Identity | None) -> list[Finding]:
     try:
         keys = keyring(settings)
     except UnusableSecretError as error:
@@ -140,7 +171,7 @@ async def _tenants(settings: Settings) -> list[Finding]:
         tenants: list[Tenant | Finding] = [
             await _load(directory, name) for name in await directory.names() if name != ENVIRONMENT
         ]
-        mapped = {name: bool(await directory.mappings(name)) for name in await directory.names()}
+        mapped = {name: await directory.mappings(name) for name in await directory.names()}
     except DatabaseUnavailableError as error:
         return [Finding("Tenants", ok=False, says=f"the database does not answer: {error}", mend="try again")]
     finally:
@@ -148,15 +179,29 @@ async def _tenants(settings: Settings) -> list[Finding]:
     own = environment_tenant(settings)
     if own is not None:
         tenants.insert(0, own)
-        mapped[ENVIRONMENT] = True
+        # Each start maps it to the token's workspace.
+        mapped[ENVIRONMENT] = mapped.get(ENVIRONMENT) or [Scope()]
     if not tenants:
         mend = "python -m bot tenants add NAME, or set the four LEADSQUARED_… variables"
         return [Finding("Tenants", ok=False, says="there is none", mend=mend)]
     async with leadsquared_client(settings) as leadsquared:
-        return [
-            tenant if isinstance(tenant, Finding) else await _reach(leadsquared, tenant, mapped=mapped[tenant.name])
+        found = [
+            tenant
+            if isinstance(tenant, Finding)
+            else await _reach(leadsquared, tenant, mapped=bool(mapped[tenant.name]))
             for tenant in tenants
         ]
+    return [*found, *_unserved(identity, mapped)]
+
+
+def _unserved(identity: Identity | None, mapped: dict[str, list[Scope]]) -> list[Finding]:
+    if identity is None:
+        return []
+    return [
+        _warning(f"Mapping to {name}", say_unserved(identity, scope))
+        for name, scopes in mapped.items()
+        for scope in unserved(identity, scopes)
+    ]
 
 
 async def _load(directory: Directory, name: str) -> Tenant | Finding:
@@ -179,8 +224,31 @@ async def _reach(leadsquared: LeadSquared, tenant: Tenant, *, mapped: bool) -> F
             return Finding(what, ok=False, says=f"{host} cannot be reached", mend=f"check the network; {mend}")
         case Rejected(_, message) | Unknown(_, message):
             return Finding(what, ok=False, says=message or "its host does not answer", mend=mend)
+    keys = await leadsquared.try_keys(tenant)
+    if keys is False:
+        says = "LeadSquared refuses its keys (status 401)"
+        return Finding(what, ok=False, says=says, mend=_mend_of_keys(tenant))
     if not mapped:
         return Finding(
             what, ok=False, says="mapped to no workspace", mend=f"python -m bot tenants map {tenant.name} --team T…"
         )
-    return Finding(what, ok=True, says=f"{tenant.api_url} answers (the keys are tried by the first activity)")
+    if isinstance(keys, CannotLook):
+        says = f"{tenant.api_url} answers, but not whether it accepts the keys ({keys.reason})"
+        return _warning(what, says, _STEPS.get(keys.reason, "try again later"))
+    return Finding(what, ok=True, says=f"{tenant.api_url} accepts the keys")
+
+
+_STEPS = {
+    "status 403": "look at the API's switch, the IP allowlist and the rate limit in LeadSquared",
+    "status 404": "check the host and the org id; if they are right, an activity tries the keys",
+    "status 429": "the rate limit is used up; try again in a minute",
+}
+
+
+def _mend_of_keys(tenant: Tenant) -> str:
+    change = (
+        "correct LEADSQUARED_ACCESS_KEY and LEADSQUARED_SECRET_KEY"
+        if tenant.name == ENVIRONMENT
+        else f"python -m bot tenants update {tenant.name}"
+    )
+    return f"{change}; if they are right, check the host: that of another region refuses them, too"

@@ -1,4 +1,4 @@
-"""python -m bot run | worker | migrate | check | tenants | keys | playground."""
+"""python -m bot run | worker | migrate | check | backup | tenants | keys | playground."""
 
 import asyncio
 import errno
@@ -47,6 +47,8 @@ Enterprise = Annotated[str, typer.Option("--enterprise", help="The Enterprise Gr
 Channel = Annotated[
     str, typer.Option("--channel", help="A channel's id, C…: its own mapping wins over its workspace's.")
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Remove without asking.")]
+Move = Annotated[bool, typer.Option("--move", help="Move a mapping that leads to another tenant.")]
 
 
 def main() -> None:
@@ -97,14 +99,31 @@ def check() -> None:
     """Verify the whole configuration and say how to mend what is wrong."""
     from bot.check import check_all
 
-    findings = asyncio.run(check_all(_settings()))
+    findings = asyncio.run(check_all(_settings(log_doubts=False)))
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
-        print(f"{'✓' if finding.ok else '✗'} {finding.what:<{width}}  {finding.says}")
+        print(f"{finding.mark} {finding.what:<{width}}  {finding.says}")
         if finding.mend:
             print(f"  {'':<{width}}  → {finding.mend}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="A file that is not there yet.")],
+) -> None:
+    """Copy the database into a new file, while the bot runs. README says how to restore it."""
+    from bot.admin.backup import back_up, reminder
+    from bot.admin.copies import BackupError
+    from bot.schema import SchemaError
+
+    settings = _settings()
+    try:
+        back_up(settings, file)
+    except (BackupError, SchemaError) as error:
+        _exit([str(error)])
+    print(f"Copied the database to {file}.\n{reminder(settings)}")
 
 
 @app.command()
@@ -130,11 +149,12 @@ def add(
     api_url = api_url or _ask("API URL")
     org_id = org_id or _ask("Org id")
     access_key, secret_key = _keys(keys_file)
-    _administer(
+    others = _administer(
         settings,
         lambda directory: add_tenant(directory, settings, name, api_url, org_id, access_key, secret_key, limit),
     )
     print(f"Added {name}. Next: python -m bot tenants map {name} --team T…")
+    _say_same_account(name, others)
 
 
 @tenants_app.command("update")
@@ -152,11 +172,12 @@ def update(
     settings = _settings()
     wants_keys = keys or keys_file is not None or (api_url is None and org_id is None and limit is None)
     access_key, secret_key = _keys(keys_file) if wants_keys else (None, None)
-    _administer(
+    others = _administer(
         settings,
         lambda directory: update_tenant(directory, settings, name, api_url, org_id, access_key, secret_key, limit),
     )
     print(f"Updated {name}.")
+    _say_same_account(name, others)
 
 
 @tenants_app.command("list")
@@ -180,22 +201,40 @@ def show(name: Name) -> None:
 
 
 @tenants_app.command("remove")
-def remove(name: Name) -> None:
+def remove(name: Name, yes: Yes = False) -> None:  # noqa: FBT002 - a flag
     """Remove a tenant and its mappings; what waits for it is told as not recorded."""
-    from bot.tenants.administration import remove_tenant
+    from bot.tenants.administration import remove_tenant, what_goes_with
 
-    _administer(_settings(), lambda directory: remove_tenant(directory, name))
-    print(f"Removed {name}.")
+    settings = _settings()
+    if not yes:
+        found = _administer(settings, lambda directory: what_goes_with(directory, name))
+        _confirm(f"{found} would go with {name}.", f"Remove {name}?", "--yes")
+    gone = _administer(settings, lambda directory: remove_tenant(directory, name))
+    print(f"Removed {name} with {gone}.")
 
 
 @tenants_app.command("map")
-def map_(name: Name, team: Team = "", enterprise: Enterprise = "", channel: Channel = "") -> None:
+def map_(
+    name: Name,
+    team: Team = "",
+    enterprise: Enterprise = "",
+    channel: Channel = "",
+    move: Move = False,  # noqa: FBT002 - a flag
+) -> None:
     """Send a workspace's (or a channel's, or a whole organisation's) activities to a tenant."""
-    from bot.tenants.administration import scope_of
+    from bot.admin.unserved import token_misses
+    from bot.tenants.administration import mapped_before, scope_of
 
     scope = _or_exit(lambda: scope_of(enterprise, team, channel))
-    _administer(_settings(), lambda directory: directory.map(name, scope))
-    print(f"Mapped {scope} to {name}.")
+    settings = _settings()
+    before = _administer(settings, lambda directory: mapped_before(directory, name, scope))
+    moves = before not in (None, name)
+    if moves and not move:
+        _confirm(f"{scope} is mapped to {before}.", f"Move it to {name}?", "--move")
+    _administer(settings, lambda directory: directory.map_from(before, name, scope))
+    print(f"Moved {scope} from {before} to {name}." if moves else f"Mapped {scope} to {name}.")
+    if warning := asyncio.run(token_misses(settings, scope)):
+        print(f"Warning: {warning}.", file=sys.stderr)
 
 
 @tenants_app.command("unmap")
@@ -229,15 +268,21 @@ def rotate() -> None:
         raise typer.Exit(1)
 
 
-def _settings() -> Settings:
+def _settings(*, log_doubts: bool = True) -> Settings:
+    import structlog
+
+    from bot.admin.doubts import doubts, misspelt
     from bot.logs import configure_logging
 
     try:
         settings = load_settings()
         settings.make_data_dir()
     except ConfigurationError as error:
-        _exit(error.problems)
+        _exit([*error.problems, *misspelt()])
     configure_logging(settings.log_level, settings.log_format)
+    if log_doubts:
+        for doubt in doubts(settings):
+            structlog.get_logger(__name__).warning("settings_doubtful", says=doubt)
     return settings
 
 
@@ -286,11 +331,11 @@ def _require_migrated(settings: Settings) -> None:
     _or_exit(lambda: require_head(settings.sqlalchemy_url))
 
 
-def _administer(settings: Settings, do: Callable[..., Awaitable[None]]) -> None:
+def _administer(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
     """Run one administrator's task against the directory of tenants."""
     from bot.tenants.directory import Directory
 
-    _with_database(settings, lambda database, keyring: do(Directory(database, keyring)))
+    return _with_database(settings, lambda database, keyring: do(Directory(database, keyring)))
 
 
 def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
@@ -356,6 +401,20 @@ def _ask(what: str) -> str:
         _exit([f"Give the {what} as an option: --{what.lower().replace(' ', '-')}"])
     answer: str = typer.prompt(what)
     return answer
+
+
+def _confirm(fact: str, question: str, option: str) -> None:
+    """Ask at a terminal; without one, end with the option that stands for yes."""
+    if not sys.stdin.isatty():
+        _exit([f"{fact} Nothing was changed. {question} Then add {option}."])
+    if not typer.confirm(f"{fact} {question}"):
+        print("Nothing was changed.")
+        raise typer.Exit(1)
+
+
+def _say_same_account(name: str, others: list[str]) -> None:
+    if others:
+        print(f"The LeadSquared account of {name} has another name already: {', '.join(others)}.")
 
 
 def _exit(problems: list[str]) -> NoReturn:

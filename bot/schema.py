@@ -1,6 +1,7 @@
 """Whether the database has the schema that this code expects, and how it gets it."""
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,8 +14,16 @@ HEAD = "0001"
 """The newest revision in migrations/versions. Kept here so that a start need not load Alembic to see that all is well."""
 
 
+READ_ONLY = "25006"
+"""PostgreSQL's code for a write where none is allowed, such as on a standby server."""
+
+
 class SchemaError(Exception):
     """The database cannot be used as it is; the message says how to mend it."""
+
+
+class ReadOnlyError(SchemaError):
+    """The database can be read, but not written."""
 
 
 def revision(engine: Engine) -> str | None:
@@ -57,6 +66,13 @@ def revision_of(url: str) -> str | None:
         return revision(engine)
 
 
+def require_writable(url: str) -> None:
+    """Raise ReadOnlyError when a migrated database cannot be written; nothing in it changes."""
+    nothing = sa.text("UPDATE alembic_version SET version_num = version_num WHERE 1 = 0")
+    with _engine(url, PATIENCE) as engine, engine.connect() as connection:
+        connection.execute(nothing)
+
+
 def require_head(url: str) -> None:
     """Raise SchemaError unless the database has this release's schema."""
     found = revision_of(url)
@@ -76,6 +92,8 @@ def _engine(url: str, patience: Patience) -> Iterator[Engine]:
     try:
         yield engine
     except sa.exc.DBAPIError as error:
+        raise _unusable(engine, error.orig) from None
+    except UnicodeError as error:  # a host such as a..b, which no resolver takes
         raise _unusable(engine, error) from None
     finally:
         engine.dispose()
@@ -89,17 +107,28 @@ def _newer(found: str) -> SchemaError:
     )
 
 
-def _unusable(engine: Engine, error: sa.exc.DBAPIError) -> SchemaError:
-    reason = " ".join(str(error.orig).split())
-    # As an admin writes it, not as SQLAlchemy does.
-    place = engine.url.render_as_string(hide_password=True).replace("postgresql+psycopg://", "postgres://", 1)
-    return SchemaError(f"DATABASE_URL: {place} cannot be used ({reason}); {_mend(engine.url, reason)}")
+def _unusable(engine: Engine, cause: BaseException | None) -> SchemaError:
+    reason = " ".join(str(cause).split())
+    # As an admin writes it, not as SQLAlchemy does; without the query, which may hold a password.
+    place = engine.url.set(query={}).render_as_string(hide_password=True)
+    place = place.replace("postgresql+psycopg://", "postgres://", 1)
+    kind = ReadOnlyError if _is_read_only(cause) else SchemaError
+    return kind(f"DATABASE_URL: {place} cannot be used ({reason}); {_mend(engine.url, reason)}")
+
+
+def _is_read_only(cause: BaseException | None) -> bool:
+    code: int = getattr(cause, "sqlite_errorcode", 0)  # its upper part says more closely why
+    return code & 0xFF == sqlite3.SQLITE_READONLY or getattr(cause, "sqlstate", None) == READ_ONLY
 
 
 def _mend(url: sa.URL, reason: str) -> str:
     """Say what to do about a driver's reason. It has no code while a connection is being made; so its words are looked at."""
     if url.get_backend_name() == "sqlite":
+        if "readonly" in reason:
+            return "it is read-only: check the file, its folder, the disk, and who may write there"
         return "check the path, and who may write there"
+    if "read-only transaction" in reason:
+        return "it is read-only: name the primary server"
     if re.search(r'database "[^"]*" does not exist', reason):
         return (
             f"make the database: createdb -h {url.host or 'HOST'} -U ADMIN -O {url.username or 'USER'} {url.database}"
@@ -107,5 +136,8 @@ def _mend(url: sa.URL, reason: str) -> str:
     if "permission denied" in reason:
         return f"let {url.username or 'the user'} make tables there, best as the database's owner"
     if re.search(r'role "[^"]*" does not exist|authentication failed|no password supplied|pg_hba', reason):
-        return "check the user and the password in it, and whom the server lets in"
+        return (
+            "check the user and the password in it (percent-encode: @ is %40, / is %2F, # is %23), "
+            "and whom the server lets in"
+        )
     return "check the address, and that the server runs there"

@@ -15,6 +15,7 @@ from bot.tenants.tenant import check_key, check_org_id
 
 DEFAULT_PORT = 3000
 LEASE_MARGIN = 5.0
+ENV_FILE = Path(".env")
 
 Port = Annotated[int | None, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -71,6 +72,13 @@ class Settings(BaseSettings):
     poll_interval: Annotated[float, Field(ge=0.1, le=300)] = 5
 
     dyno: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _strip(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Drop white space and new lines around each value, as copying leaves them."""
+        texts = {name: value.strip() for name, value in values.items() if isinstance(value, str)}
+        return {name: value for name, value in {**values, **texts}.items() if value != ""}
 
     @field_validator("leadsquared_allowed_hosts", mode="before")
     @classmethod
@@ -142,6 +150,11 @@ class Settings(BaseSettings):
     def _database(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
+        if _has_a_password_to_encode(value.get_secret_value()):
+            raise ValueError(
+                "holds more than one @; percent-encode the user and the password in it: "
+                "@ is %40, / is %2F, # is %23, ? is %3F, : is %3A, % is %25"
+            )
         if not _is_database_url(value.get_secret_value()):
             raise ValueError("use postgres://user:password@host/name, or sqlite:///path/to/file.db")
         if not make_url(value.get_secret_value()).database:
@@ -200,6 +213,11 @@ class Settings(BaseSettings):
         return self.sqlalchemy_url.startswith("sqlite")
 
 
+def _has_a_password_to_encode(text: str) -> bool:
+    """Say whether the password's end is unsure: its rest would count as the host, and be shown."""
+    return not text.startswith("sqlite") and text.count("@") > 1
+
+
 def _is_database_url(text: str) -> bool:
     scheme, separator, _ = text.partition("://")
     try:
@@ -217,10 +235,16 @@ def _starts(value: SecretStr | None, prefix: str, mend: str) -> SecretStr | None
     return value
 
 
-def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:  # noqa: ANN401 - any setting's value
+def load_settings(env_file: Path | None = ENV_FILE, **overrides: Any) -> Settings:  # noqa: ANN401 - any setting's value
     """Read the environment and `.env`; raise ConfigurationError with a line per problem."""
     try:
+        if env_file is not None and env_file.is_dir():
+            raise ConfigurationError([f"{env_file}: it is a folder; put a file there, or nothing"])
         settings = Settings(_env_file=env_file, **overrides)
+    except OSError as error:
+        raise ConfigurationError(
+            [f"{env_file}: it cannot be read ({error.strerror}); let the bot's user read it"]
+        ) from None
     except UnicodeDecodeError:
         raise ConfigurationError([f"{env_file}: it is not UTF-8; save it as UTF-8"]) from None
     except ValidationError as error:

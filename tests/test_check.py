@@ -1,17 +1,22 @@
 """`python -m bot check`: what is well, and each thing that is not with its mend."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
+import psycopg
 import pytest
 from aiohttp import web
 from conftest import ACCOUNT, ENCRYPTION_KEY, TEAM, workspace
-from postgres import Ended, database, run_beside
+from postgres import BOT, Ended, database, run_beside
+from psycopg import sql
+from test_start import AS_A_PERSON, ON_LINUX
 
 from bot.check import SCOPES
 from bot.db import Database
 from bot.encryption import Keyring
-from bot.playground.leadsquared import LeadSquaredStandIn
+from bot.leadsquared.outcome import CannotLook
+from bot.leadsquared.reading import read_keys
+from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
 from bot.playground.slack import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, Fault, SlackStandIn
 from bot.schema import HEAD, migrate_database
 from bot.tenants.directory import Directory, Scope
@@ -38,8 +43,8 @@ async def directory(migrated: dict[str, str]) -> AsyncIterator[Directory]:
     await own.close()
 
 
-async def check(variables: dict[str, str], cwd: Path) -> Ended:
-    ended = await run_beside("check", cwd=cwd, variables=variables)
+async def check(variables: dict[str, str], cwd: Path, command: Sequence[str] = BOT) -> Ended:
+    ended = await run_beside("check", cwd=cwd, variables=variables, command=command)
     assert ended.err == ""
     for secret in (BOT_TOKEN, SIGNING_SECRET, APP_TOKEN, ENCRYPTION_KEY, ACCOUNT.access_key, ACCOUNT.secret_key):
         assert secret not in ended.out
@@ -60,6 +65,10 @@ def broken(ended: Ended) -> dict[str, tuple[str, str]]:
     return found
 
 
+def warned(ended: Ended) -> list[str]:
+    return [line.removeprefix("⚠ ") for line in ended.out.splitlines() if line.startswith("⚠ ")]
+
+
 def fine(ended: Ended) -> list[str]:
     return [line.removeprefix("✓ ").partition("  ")[0] for line in ended.out.splitlines() if line.startswith("✓ ")]
 
@@ -69,7 +78,7 @@ async def test_a_whole_configuration_is_found_well_and_changes_nothing(
 ) -> None:
     ended = await check(migrated, tmp_path)
 
-    assert (ended.status, broken(ended)) == (0, {})
+    assert (ended.status, broken(ended), warned(ended)) == (0, {}, [])
     assert fine(ended) == [
         "Database",
         "Migrations",
@@ -205,3 +214,149 @@ async def test_a_database_that_is_away_is_told_without_its_password(
     assert broken(ended)["Database"][0] == "cannot be used"
     assert "check the address" in broken(ended)["Database"][1]
     assert "password-of-it" not in ended.out
+
+
+# -- LeadSquared's keys
+
+
+async def test_keys_that_leadsquared_refuses_are_reported_and_nothing_is_recorded(
+    migrated: dict[str, str], leadsquared: LeadSquaredStandIn, tmp_path: Path
+) -> None:
+    ended = await check(migrated | {"LEADSQUARED_SECRET_KEY": "of-another-account"}, tmp_path)
+
+    assert broken(ended).keys() == {"Tenant environment"}
+    says, mend = broken(ended)["Tenant environment"]
+    assert "LeadSquared refuses its keys" in says
+    assert "LEADSQUARED_SECRET_KEY" in mend
+    assert "of-another-account" not in ended.said
+    assert (leadsquared.ledger.calls, leadsquared.ledger.activities) == ([], [])
+    assert len(leadsquared.ledger.lookups) == 1
+
+
+async def test_accepted_keys_are_reported(migrated: dict[str, str], tmp_path: Path) -> None:
+    assert "accepts the keys" in (await check(migrated, tmp_path)).out
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (Behaviour.FORBIDDEN, "status 403"),
+        (Behaviour.NOT_FOUND, "status 404"),
+        (Behaviour.RATE_LIMITED, "status 429"),
+        (Behaviour.RATE_LIMITED_AS_200, "unreadable answer"),
+        (Behaviour.FAILED, "status 500"),
+        (Behaviour.SERVER_ERROR, "status 502"),
+        (Behaviour.HTML, "unreadable answer"),
+        (Behaviour.HANG, "ReadTimeout"),
+    ],
+)
+async def test_an_answer_that_proves_nothing_about_the_keys_is_reported_as_such(
+    behaviour: Behaviour,
+    reason: str,
+    migrated: dict[str, str],
+    leadsquared: LeadSquaredStandIn,
+    tmp_path: Path,
+) -> None:
+    leadsquared.filter_is = behaviour
+    ended = await check(migrated, tmp_path)
+
+    assert (ended.status, broken(ended)) == (0, {})
+    (line,) = warned(ended)
+    assert line.startswith("Tenant environment ")
+    assert f"not whether it accepts the keys ({reason})" in line
+    assert "Tenant environment" not in fine(ended)
+
+
+ONE_OF_TWO = b'{"Total":2,"ConversationList":[{"Id":1,"Text":"hello"}]}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "accepted"),
+    [
+        (200, b'{"Total":0,"ConversationList":[]}', True),
+        (200, ONE_OF_TWO, True),
+        (401, b"", False),
+        (401, ONE_OF_TWO, False),
+        (200, b'{"Status":"Error","ExceptionType":"MXException"}', CannotLook("unreadable answer")),
+        (200, None, CannotLook("unreadable answer")),
+        (307, b"", CannotLook("status 307")),
+        (400, ONE_OF_TWO, CannotLook("status 400")),
+        (403, ONE_OF_TWO, CannotLook("status 403")),
+    ],
+)
+def test_only_the_documented_answers_prove_anything_about_keys(
+    status: int, body: bytes | None, accepted: object
+) -> None:
+    assert read_keys(status, body) == accepted
+
+
+# -- what the bot works with, and should be looked at
+
+
+async def test_doubtful_settings_are_warned_about(migrated: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("RETRYFOR=1\n")
+    (tmp_path / ".env").chmod(0o600)
+    doubtful = {"SLACK_SIGNING_SECRET": "no-secret-of-slack", "ENCRYPTION_KEY": "x"}
+    ended = await check(migrated | doubtful, tmp_path)
+
+    assert ended.status == 0
+    for words in ("RETRY_FOR", "ENCRYPTION_KEYS", "32 hexadecimal"):
+        (line,) = [one for one in warned(ended) if words in one]
+        assert line.startswith("Settings ")
+    assert "no-secret-of-slack" not in ended.said
+
+
+async def test_files_open_to_others_are_warned_of(migrated: dict[str, str], tmp_path: Path) -> None:
+    for name, mode in ((".env", 0o644), ("bot.db", 0o640), ("encryption.key", 0o604)):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    ended = await check(migrated, tmp_path)
+
+    assert ended.status == 0
+    assert warned(ended) == [
+        "Secrets               .env can be read by others (mode 0644)",
+        f"Secrets               {tmp_path}/bot.db can be read by others (mode 0640)",
+        f"Secrets               {tmp_path}/encryption.key can be read by others (mode 0604)",
+    ]
+    assert "chmod 600 .env" in ended.out
+
+    for name in (".env", "bot.db", "encryption.key"):
+        (tmp_path / name).chmod(0o600)
+    assert warned(await check(migrated, tmp_path)) == []
+
+
+@ON_LINUX
+async def test_a_read_only_sqlite_is_called_that(migrated: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "bot.db").chmod(0o400)
+    ended = await check(migrated, tmp_path, (*AS_A_PERSON, *BOT))
+    assert broken(ended).keys() == {"Database", "Tenants"}
+    assert broken(ended)["Database"][0] == "read-only"
+    assert "who may write" in broken(ended)["Database"][1]
+
+
+async def test_a_read_only_postgresql_is_called_that(
+    environment: dict[str, str], postgres: str, tmp_path: Path
+) -> None:
+    migrate_database(postgres.replace("postgresql://", "postgresql+psycopg://"))
+    with psycopg.connect(postgres, autocommit=True) as administrator:
+        name = sql.Identifier(postgres.rpartition("/")[2])
+        off = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on")
+        administrator.execute(off.format(name))
+    found = broken(await check(environment | {"DATABASE_URL": postgres}, tmp_path))
+    assert found["Database"][0] == "read-only"
+    assert "primary server" in found["Database"][1]
+
+
+async def test_mappings_that_the_bots_token_does_not_reach_are_warned_about(
+    migrated: dict[str, str], directory: Directory, leadsquared: LeadSquaredStandIn, tmp_path: Path
+) -> None:
+    keys = (ACCOUNT.access_key, ACCOUNT.secret_key)
+    await directory.add(Tenant("acme", leadsquared.url, ACCOUNT.org_id, *keys))
+    for team in (TEAM, "T0FOREIGN"):
+        await directory.map("acme", Scope(team_id=team))
+    ended = await check(migrated, tmp_path)
+
+    assert ended.status == 0
+    (line,) = warned(ended)
+    assert line.startswith("Mapping to acme ")
+    assert f"belongs to workspace {TEAM}: this bot has no token for workspace T0FOREIGN" in line

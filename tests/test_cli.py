@@ -15,12 +15,16 @@ import pytest
 from conftest import ENCRYPTION_KEY, TEAM, running
 from postgres import BOT, Ended, Task, run, run_all, run_beside, surroundings
 
+from bot.activities.acceptance import Acceptance, Accepted
+from bot.activities.submission import Submission
+from bot.admin.unserved import unserved
 from bot.db import Database
 from bot.encryption import Keyring
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
-from bot.playground.slack import SlackStandIn
+from bot.playground.slack import BOT_TOKEN, SlackStandIn
 from bot.schema import migrate_database
-from bot.tenants.directory import Directory
+from bot.slack.installations import Identity
+from bot.tenants.directory import Directory, Scope, TenantError
 from bot.tenants.tenant import Tenant
 
 ACCESS, SECRET = "access-key-typed-by-the-admin", "secret-key-typed-by-the-admin"
@@ -310,7 +314,7 @@ async def test_a_channels_mapping_wins_over_its_workspaces_and_that_over_its_ent
             await tenants("unmap", *SCOPES["channel"])
             assert await bot.type("143 without the channel's") is None
             await bot.at_rest()
-            await tenants("remove", "workspace")
+            await tenants("remove", "workspace", "--yes")
             assert await bot.type("143 without the workspace's") is None
             await bot.at_rest()
 
@@ -323,3 +327,217 @@ async def test_a_channels_mapping_wins_over_its_workspaces_and_that_over_its_ent
         "without the channel's": WORKSPACES.org_id,
         "without the workspace's": ENTERPRISES.org_id,
     }
+
+
+# -- what changes where activities go
+
+
+@pytest.fixture
+async def two(directory: Directory) -> Directory:
+    """Tenants acme and globex, of which acme has the workspace."""
+    for name, org_id in (("acme", "1"), ("globex", "2")):
+        await directory.add(Tenant(name, HOST, org_id, ACCESS, SECRET))
+    await directory.map("acme", Scope(team_id=TEAM))
+    return directory
+
+
+MAP = ("tenants", "map", "globex", "--team", TEAM)
+
+
+async def mapped(directory: Directory) -> dict[str, list[str]]:
+    names = await directory.names()
+    return {name: [str(scope) for scope in await directory.mappings(name)] for name in names}
+
+
+BEFORE = {"acme": [f"workspace {TEAM}"], "globex": []}
+MOVED = {"acme": [], "globex": [f"workspace {TEAM}"]}
+
+
+async def test_a_mapping_that_exists_is_not_moved_in_silence(
+    variables: dict[str, str], two: Directory, tmp_path: Path
+) -> None:
+    ended = run(*MAP, cwd=tmp_path, variables=variables)
+
+    assert (ended.status, ended.out) == (2, "")
+    (line,) = ended.problems
+    for words in ("acme", "globex", TEAM, "--move", "Nothing was changed"):
+        assert words in line
+    assert await mapped(two) == BEFORE
+
+    ended = run(*MAP, "--move", cwd=tmp_path, variables=variables)
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out == f"Moved workspace {TEAM} from acme to globex.\n"
+    assert await mapped(two) == MOVED
+
+
+async def test_mapping_what_is_mapped_so_already_is_no_move(
+    variables: dict[str, str], two: Directory, tmp_path: Path
+) -> None:
+    ended = run("tenants", "map", "acme", "--team", TEAM, cwd=tmp_path, variables=variables)
+    assert (ended.status, ended.said) == (0, f"Mapped workspace {TEAM} to acme.\n")
+
+    other = ("--team", TEAM, "--channel", "C0OTHER")
+    ended = run("tenants", "map", "globex", *other, cwd=tmp_path, variables=variables)
+    assert ended.status == 0, "a channel's own mapping takes nothing from its workspace's"
+    assert await mapped(two) == {
+        "acme": [f"workspace {TEAM}"],
+        "globex": [f"workspace {TEAM}, channel C0OTHER"],
+    }
+
+
+@pytest.mark.parametrize(("answer", "status", "after"), [("y", 0, MOVED), ("n", 1, BEFORE)])
+async def test_at_a_terminal_a_move_is_asked_about(
+    answer: str,
+    status: int,
+    after: dict[str, list[str]],
+    variables: dict[str, str],
+    two: Directory,
+    tmp_path: Path,
+) -> None:
+    ended, screen = at_terminal(MAP, [("[y/N]", answer)], tmp_path, variables)
+
+    assert ended == status
+    assert "acme" in screen
+    assert "globex" in screen
+    assert await mapped(two) == after
+
+
+async def test_a_move_to_a_tenant_that_is_not_there_is_not_asked_about(
+    variables: dict[str, str], two: Directory, tmp_path: Path
+) -> None:
+    move = ("tenants", "map", "nobody", "--team", TEAM, "--move")
+    ended = run(*move, cwd=tmp_path, variables=variables)
+    assert ended.status == 2
+    assert "There is no tenant nobody" in ended.err
+    assert await mapped(two) == BEFORE
+
+
+async def test_a_mapping_that_changed_since_the_yes_is_left_alone(two: Directory) -> None:
+    await two.map("globex", Scope(team_id=TEAM))
+    with pytest.raises(TenantError, match="is mapped to globex by now"):
+        await two.map_from("acme", "acme", Scope(team_id=TEAM))
+    assert await mapped(two) == MOVED
+
+
+REMOVE = ("tenants", "remove", "acme")
+GONE = "1 mapping and 2 waiting activities"
+
+
+async def accept(directory: Directory, texts: list[str]) -> None:
+    """Accept activities that no worker sends."""
+    acceptance = Acceptance(directory._database, Keyring([ENCRYPTION_KEY]))
+    for text in texts:
+        asked = Submission(None, TEAM, "C0SUPPORT", "U0ANNA", f"key {text}", "143", text)
+        assert isinstance(await acceptance.accept(asked), Accepted)
+
+
+async def test_remove_says_what_goes_with_the_tenant_and_wants_a_yes(
+    variables: dict[str, str], two: Directory, tmp_path: Path
+) -> None:
+    await accept(two, ["one", "two"])
+    ended = run(*REMOVE, cwd=tmp_path, variables=variables)
+
+    assert (ended.status, ended.out) == (2, "")
+    (line,) = ended.problems
+    for words in ("acme", GONE, "--yes", "Nothing was changed"):
+        assert words in line
+    assert await mapped(two) == BEFORE
+
+    ended = run(*REMOVE, "--yes", cwd=tmp_path, variables=variables)
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out == f"Removed acme with {GONE}.\n"
+    assert await mapped(two) == {"globex": []}
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y", 0), ("", 1)])
+async def test_at_a_terminal_remove_asks(
+    answer: str, status: int, variables: dict[str, str], two: Directory, tmp_path: Path
+) -> None:
+    ended, screen = at_terminal(REMOVE, [("[y/N]", answer)], tmp_path, variables)
+
+    assert ended == status
+    assert "1 mapping and 0 waiting activities" in screen
+    assert ("acme" in await two.names()) is bool(status)
+
+
+async def test_another_name_of_the_same_account_is_said(
+    variables: dict[str, str], two: Directory, tmp_path: Path
+) -> None:
+    spelt_otherwise = HOST.upper().replace("HTTPS", "https") + ":443/"
+    add = ("tenants", "add", "initech", "--api-url", spelt_otherwise, "--org-id", "2")
+    added = run(*add, cwd=tmp_path, variables=variables, typed=KEYS)
+    assert added.status == 0
+    assert "initech has another name already: globex" in added.out
+
+    update = ("tenants", "update", "acme", "--org-id", "2")
+    updated = run(*update, cwd=tmp_path, variables=variables)
+    assert "acme has another name already: globex, initech" in updated.out
+
+    elsewhere = {
+        "LEADSQUARED_API_URL": HOST,
+        "LEADSQUARED_ORG_ID": "7",
+        "LEADSQUARED_ACCESS_KEY": ACCESS,
+        "LEADSQUARED_SECRET_KEY": SECRET,
+    }
+    update = ("tenants", "update", "acme", "--org-id", "7")
+    updated = run(*update, cwd=tmp_path, variables=variables | elsewhere)
+    assert "acme has another name already: environment" in updated.out
+
+    update = ("tenants", "update", "acme", "--org-id", "8")
+    assert run(*update, cwd=tmp_path, variables=variables).said == "Updated acme.\n"
+
+
+async def test_a_mapping_that_this_bots_token_does_not_reach_is_warned_about(
+    slack: SlackStandIn, variables: dict[str, str], two: Directory, tmp_path: Path
+) -> None:
+    variables |= {"SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_API_URL": slack.api_url}
+
+    async def map_to_globex(team: str) -> Ended:
+        arguments = ("tenants", "map", "globex", "--team", team)
+        return await run_beside(*arguments, cwd=tmp_path, variables=variables)
+
+    ended = await map_to_globex("T0FOREIGN")
+    assert ended.status == 0
+    (line,) = ended.problems
+    assert "no token for workspace T0FOREIGN" in line
+    assert f"belongs to workspace {TEAM}" in line
+
+    slack.down = True
+    ended = await map_to_globex("T0ELSEWHERE")
+    assert (ended.status, ended.err) == (0, ""), "a Slack that is away is no matter of a mapping's"
+
+
+ALONE = Identity("T1", None, is_enterprise_install=False)
+MEMBER = Identity("T1", "E1", is_enterprise_install=False)
+ORGANISATION = Identity(None, "E1", is_enterprise_install=True)
+
+
+@pytest.mark.parametrize(
+    ("identity", "scope"),
+    [
+        (ALONE, Scope(team_id="T1")),
+        (ALONE, Scope(team_id="T1", channel_id="C1")),
+        (MEMBER, Scope(enterprise_id="E1")),
+        (MEMBER, Scope(enterprise_id="E1", team_id="T1")),
+        (ORGANISATION, Scope(enterprise_id="E1")),
+        (ORGANISATION, Scope(enterprise_id="E1", team_id="T2")),
+        (ORGANISATION, Scope(team_id="T2")),  # it may be one of E1's
+    ],
+)
+def test_a_mapping_that_a_token_reaches(identity: Identity, scope: Scope) -> None:
+    assert unserved(identity, [scope]) == []
+
+
+@pytest.mark.parametrize(
+    ("identity", "scope"),
+    [
+        (ALONE, Scope(team_id="T2")),
+        (ALONE, Scope(team_id="T2", channel_id="C1")),
+        (ALONE, Scope(enterprise_id="E1")),
+        (MEMBER, Scope(enterprise_id="E1", team_id="T2")),
+        (MEMBER, Scope(enterprise_id="E2")),
+        (ORGANISATION, Scope(enterprise_id="E2")),
+    ],
+)
+def test_a_mapping_that_a_token_does_not_reach(identity: Identity, scope: Scope) -> None:
+    assert unserved(identity, [scope]) == [scope]

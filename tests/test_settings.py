@@ -8,6 +8,7 @@ import pytest
 from conftest import settings_from
 from pydantic import ValidationError
 
+from bot.admin.doubts import doubts, misspelt, nearest
 from bot.settings import ConfigurationError, Settings, load_settings, missing_for_slack
 
 KEY = "an-encryption-secret-of-the-tests-1234"
@@ -345,3 +346,125 @@ def test_a_refused_secret_is_not_repeated_even_by_the_validation_itself() -> Non
     with pytest.raises(ValidationError) as refused:
         Settings.model_validate({"slack_bot_token": "hush-no-token"})
     assert "hush" not in str(refused.value)
+
+
+NOT_ENCODED = ["gold@fish", "gold@fish/tank", "gold@fish#tank", "gold/fish@tank?door", "@gold"]
+
+
+@pytest.mark.parametrize("password", NOT_ENCODED)
+def test_a_password_that_is_not_percent_encoded_is_refused_and_not_shown(password: str) -> None:
+    url = f"postgres://bot:{password}@db.example/bot"
+    (line,) = problems_of(DATABASE_URL=url, ENCRYPTION_KEYS=KEY)
+    assert line.startswith("DATABASE_URL: ")
+    assert "percent-encode" in line
+    assert not [part for part in ("gold", "fish", "tank", "door") if part in line]
+
+
+def test_a_sqlite_file_may_have_any_name() -> None:
+    assert settings_from({"DATABASE_URL": "sqlite:///a@b@c.db"}).on_sqlite
+
+
+# -- white space
+
+PADDINGS = [" {} ", "{}\n", "\r\n{}\r\n", "\t{}\u00a0"]
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_white_space_around_a_value_is_dropped(padding: str) -> None:
+    plain = TENANT | SECRETS | {"PORT": "3000", "LOG_LEVEL": "INFO"}
+    padded = {name: padding.format(value) for name, value in plain.items()}
+    assert settings_from(padded) == settings_from(plain)
+
+
+def test_white_space_alone_is_as_good_as_nothing() -> None:
+    names = ["SLACK_BOT_TOKEN", "DATABASE_URL", "ENCRYPTION_KEYS", "PORT", "LOG_LEVEL", *TENANT]
+    assert settings_from(dict.fromkeys(names, " \n")) == settings_from({})
+
+
+# -- what looks wrong
+
+SLIPS = {
+    "ENCRYPTION_KEY": "ENCRYPTION_KEYS",
+    "ENCRYPTIONKEYS": "ENCRYPTION_KEYS",
+    "ENCRYPTON_KEY": "ENCRYPTION_KEYS",
+    "encryption_key": "ENCRYPTION_KEYS",
+    "LOG_LEVL": "LOG_LEVEL",
+    "LOG_LEVLE": "LOG_LEVEL",
+    "LOG_LEBEL": "LOG_LEVEL",
+    "LOGLEVEL": "LOG_LEVEL",
+    "LOG_FORMATS": "LOG_FORMAT",
+    "RETRYFOR": "RETRY_FOR",
+    "RETRY_FRO": "RETRY_FOR",
+    "LEASES": "LEASE",
+    "DATADIR": "DATA_DIR",
+    "DATABSE_URL": "DATABASE_URL",
+    "DATABASE_ULR": "DATABASE_URL",
+    "DATA_BASE_URL": "DATABASE_URL",
+    "POLL_INTERVALL": "POLL_INTERVAL",
+    "SHUTDOWN_GRACES": "SHUTDOWN_GRACE",
+    "SLACK_SIGNING_SECERT": "SLACK_SIGNING_SECRET",
+    "SLACK_SIGNIN_SECRET": "SLACK_SIGNING_SECRET",
+    "SLACK_BOTTOKEN": "SLACK_BOT_TOKEN",
+    "SLAK_BOT_TOKEN": "SLACK_BOT_TOKEN",
+    "SLACK_APP_TOKENS": "SLACK_APP_TOKEN",
+    "SLACK_SOCKET_CONNECTION": "SLACK_SOCKET_CONNECTIONS",
+    "LEADSQUARED_ORGID": "LEADSQUARED_ORG_ID",
+    "LEADSQUARED_URL": "LEADSQUARED_API_URL",
+    "LEADSQUARED_KEY": "LEADSQUARED_SECRET_KEY",
+    "LEAD_SQUARED_API_URL": "LEADSQUARED_API_URL",
+}
+OTHERS = """
+    ACCESS_KEY API_URL APP_LOG_LEVEL DATABASE DATABASE_HOST DATABASE_NAME DATABASE_PASSWORD
+    DATABASE_PORT DATABASE_URI DATABASE_URL_2 DATABASE_URL_RO DATABASE_USER DBUS_SESSION_BUS_ADDRESS
+    DYNO_RAM DYNOS EXPORT GHOST HEROKU_APP_NAME HEROKU_DYNO_ID HEROKU_POSTGRESQL_COLOR_URL HOME
+    HOSTNAME HOSTS HOSTTYPE LANG LESS LOG_DIR LOG_FILE LOG_LEVEL_SQL LOGNAME LS_COLORS
+    N8N_ENCRYPTION_KEY PATH PGHOST PGPORT PLATFORM POOL_SIZE PORTAL PORTS POST PWD PYTHONPATH
+    REDIS_URL RELEASE RETRY_MAX
+    SECRET_KEY SHELL SHLVL SLACK_API_TOKEN SLACK_CHANNEL SLACK_TEAM_ID SLACK_TOKEN SLACK_USER_TOKEN
+    SLACK_WEBHOOK_URL SSH_AUTH_SOCK SUPPORT TERM TEST_DATABASE_URL TMPDIR USER XDG_DATA_DIRS _
+"""
+
+
+@pytest.mark.parametrize(("written", "meant"), SLIPS.items())
+def test_a_slip_in_a_variables_name_is_named_with_what_was_meant(written: str, meant: str) -> None:
+    assert nearest([written]) == {written: meant}
+
+
+def test_variables_of_other_programs_and_our_own_are_left_alone() -> None:
+    assert nearest(OTHERS.split()) == {}
+    assert nearest(Settings.model_fields) == {}
+    assert nearest(name.upper() for name in Settings.model_fields) == {}
+
+
+def test_a_misspelt_variable_is_named_with_its_place(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / ".env").write_text("export LOG_LEVL=debug\n# RETRYFOR=1\nnonsense here\nPORT=1\n")
+    monkeypatch.setenv("ENCRYPTION_KEY", "hush")
+    lines = misspelt()
+    assert [line.partition(" is no setting")[0] for line in lines] == [
+        "LOG_LEVL (in .env)",
+        "ENCRYPTION_KEY (in the environment)",
+    ]
+    meant = [line.rpartition("did you mean ")[2] for line in lines]
+    assert meant == ["LOG_LEVEL?", "ENCRYPTION_KEYS?"]
+    assert "hush" not in str(lines)
+
+
+@pytest.mark.parametrize(
+    ("secret", "is_doubtful"),
+    [
+        ("0123456789abcdef0123456789abcdef", False),
+        ("0123456789ABCDEF0123456789ABCDEF", False),
+        (" 0123456789abcdef0123456789abcdef\n", False),
+        ("0123456789abcdef0123456789abcde", True),
+        ("0123456789abcdef0123456789abcdef0", True),
+        ("0123456789abcdef0123456789abcdeg", True),
+        ("xoxb-0123456789", True),
+    ],
+)
+def test_a_signing_secret_that_cannot_be_one_is_named(secret: str, is_doubtful: object) -> None:
+    found = doubts(settings_from({"SLACK_SIGNING_SECRET": secret}))
+    assert bool(found) is is_doubtful
+    assert all(line.startswith("SLACK_SIGNING_SECRET ") and secret not in line for line in found)

@@ -169,6 +169,35 @@ def test_a_wrong_setting_ends_the_start_with_a_line_that_names_it(case: str, wro
     assert not [secret for secret in (*SECRETS, *values) if secret in ended.said]
 
 
+DOUBTFUL = {"ENCRYPTION_KEY": ENCRYPTION_KEY, "SLACK_SIGNING_SECRET": "no-secret-of-slack"}
+
+
+async def test_what_looks_wrong_is_logged_and_keeps_nothing_from_starting(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LOG_LEVL=debug\n")
+    with serving("run", cwd=tmp_path, variables=SLACK | DOUBTFUL | {"PORT": "0"}) as process:
+        await process.url()
+        doubtful = [one for one in process.events() if one["event"] == "settings_doubtful"]
+        process.signal()
+        assert await process.ended() == 0
+    said = [one["says"].split()[0] for one in doubtful]
+    assert said == ["LOG_LEVL", "ENCRYPTION_KEY", "SLACK_SIGNING_SECRET"]
+    assert not [secret for secret in DOUBTFUL.values() if secret in process.log]
+
+
+def test_what_was_meant_is_said_beside_what_is_missing(tmp_path: Path) -> None:
+    variables = SLACK | {"DATABASE_URL": f"postgres://bot:{PASSWORD}@db/bot"} | DOUBTFUL
+    ended = run("run", cwd=tmp_path, variables=variables)
+    assert ended.status == 2
+    assert [line.split()[0] for line in ended.problems] == ["ENCRYPTION_KEYS:", "ENCRYPTION_KEY"]
+
+
+def test_a_env_that_is_a_folder_is_refused_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    ended = run("migrate", cwd=tmp_path)
+    assert ended.status == 2
+    assert ended.problems == [".env: it is a folder; put a file there, or nothing"]
+
+
 # -- databases
 
 
@@ -251,6 +280,9 @@ def test_a_postgresql_user_that_is_not_let_in_or_may_make_no_tables_is_told_so(p
     assert "check the user and the password" in nobody.err
 
 
+ON_LINUX = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="root's rights are taken away as Linux does it"
+)
 # Root may write where the mode forbids it; without these two of its rights (bits 1 and 2) it is a person like any other.
 AS_A_PERSON = (
     sys.executable,
@@ -264,7 +296,7 @@ AS_A_PERSON = (
 )
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="root's rights are taken away as Linux does it")
+@ON_LINUX
 @pytest.mark.parametrize(("mode", "says"), [(0o444, "readonly"), (0o000, "unable to open")])
 def test_a_database_that_may_not_be_written_or_read_is_told_in_one_line(mode: int, says: str, tmp_path: Path) -> None:
     folder = tmp_path / "kept"
@@ -283,6 +315,36 @@ def test_a_database_that_may_not_be_written_or_read_is_told_in_one_line(mode: in
     assert line.startswith("DATABASE_URL: sqlite:///kept/bot.db cannot be used (")
     assert says in line
     assert "who may write" in line
+
+
+@ON_LINUX
+def test_a_env_that_may_not_be_read_is_refused_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=3000\n")
+    (tmp_path / ".env").chmod(0o000)
+    ended = run("migrate", cwd=tmp_path, command=(*AS_A_PERSON, *BOT))
+    assert ended.status == 2
+    (line,) = ended.problems
+    assert line.startswith(".env: it cannot be read (Permission denied)")
+
+
+@pytest.mark.parametrize(
+    ("password", "query"),
+    [
+        ("gold%40fish%2Ftank%23door", ""),
+        ("gold/fish#tank?door", ""),
+        ("gold%40fish", "?sslmode=require"),
+        ("", "?password=goldfish&sslpassword=tank"),
+    ],
+)
+@pytest.mark.parametrize("place", ["127.0.0.1:1", "no.such.host.invalid", "no..host"])
+def test_no_password_is_shown(place: str, password: str, query: str, tmp_path: Path) -> None:
+    user = f"bot:{password}" if password else "bot"
+    url = f"postgres://{user}@{place}/portal{query}"
+    ended = run("migrate", cwd=tmp_path, variables=KEYS | {"DATABASE_URL": url})
+    assert ended.status == 2
+    (line,) = ended.problems
+    assert place in line
+    assert not [part for part in ("gold", "fish", "tank", "door") if part in line]
 
 
 # -- the generated secret

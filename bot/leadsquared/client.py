@@ -21,11 +21,14 @@ from bot.leadsquared.outcome import (
     Rejected,
     Unknown,
 )
-from bot.leadsquared.reading import read_answer, read_conversations
+from bot.leadsquared.reading import read_answer, read_conversations, read_keys
 from bot.tenants.tenant import Tenant
 
 # An answer is a hundred bytes; a proxy's error page a few thousand. More than this is no answer of LeadSquared's.
 _LONGEST_ANSWER = 256 * 1024
+
+_Answer = tuple[int, bytes | None]
+"""A status, and the body unless it is too long."""
 
 GOES_OUT = "http11.send_request_headers.started"
 """httpcore's word for the moment when the connection stands and nothing of the request has been written.
@@ -46,6 +49,13 @@ Begin = Callable[[], Awaitable[bool]]
 
 POOLS = 16
 """Connection pools of a process. httpx looks at every connection of a pool, at both ends of every request."""
+
+TRIED_TICKET = "1"
+"""The ticket that is asked for when only the keys are tried. Every account numbers from there.
+
+A 0 could be read as "no ticket given", which asks for every ticket's conversations.
+A number that no account has reached may be answered with 404, which proves nothing about keys.
+"""
 
 KEPT = 16
 """Idle connections that a pool keeps."""
@@ -153,6 +163,16 @@ class LeadSquared:
 
     async def portal_conversations(self, tenant: Tenant, ticket_id: str) -> list[Conversation] | CannotLook:
         """Ask what portal activities a ticket has. Never raises for what a network or a server can do."""
+        answer = await self._filter(tenant, ticket_id)
+        return answer if isinstance(answer, CannotLook) else read_conversations(*answer)
+
+    async def try_keys(self, tenant: Tenant) -> bool | CannotLook:
+        """Say whether LeadSquared accepts a tenant's keys. It only reads, and never raises."""
+        answer = await self._filter(tenant, TRIED_TICKET)
+        return answer if isinstance(answer, CannotLook) else read_keys(*answer)
+
+    async def _filter(self, tenant: Tenant, ticket_id: str) -> _Answer | CannotLook:
+        """Call the filter over a ticket's conversations."""
         try:
             address = parse_address(tenant.api_url, self._allowed_hosts)
             asked = ConversationFilter(ticket_id=_number(ticket_id), org_id=_number(tenant.org_id))
@@ -163,7 +183,7 @@ class LeadSquared:
             return CannotLook("address refused")
         except (TimeoutError, httpx.RequestError) as error:
             return CannotLook(type(error).__name__)
-        return read_conversations(status, body)
+        return status, body
 
     async def reach(self, tenant: Tenant) -> Rejected | NotSent | Unknown | None:
         """Try whether the tenant's host answers at all; None when it does. No key is sent and nothing is recorded."""

@@ -51,15 +51,30 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, now: datet
 
 def read_conversations(status: int, body: bytes | None) -> list[Conversation] | CannotLook:
     """Read the answer of the filter over conversations. Only the documented shape, and the whole of it, says what is there."""
+    answer = _conversations(status, body)
+    if isinstance(answer, CannotLook):
+        return answer
+    if answer.total > len(answer.conversation_list):
+        return CannotLook("not all were shown")
+    listed = answer.conversation_list
+    return [Conversation(one.id, one.text) for one in listed if one.id and one.text]
+
+
+def read_keys(status: int, body: bytes | None) -> bool | CannotLook:
+    """Say whether the filter's answer accepts the keys, refuses them, or proves neither."""
+    if status == 401:
+        return False
+    answer = _conversations(status, body)
+    return answer if isinstance(answer, CannotLook) else True
+
+
+def _conversations(status: int, body: bytes | None) -> Conversations | CannotLook:
     if not 200 <= status < 300:
         return CannotLook(f"status {status}")
     try:
-        answer = Conversations.read(body or b"")
+        return Conversations.read(body or b"")
     except ValueError:
         return CannotLook("unreadable answer")
-    if answer.total > len(answer.conversation_list):
-        return CannotLook("not all were shown")
-    return [Conversation(one.id, one.text) for one in answer.conversation_list if one.id and one.text]
 
 
 def _phrase(status: int) -> str:

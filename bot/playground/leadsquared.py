@@ -96,6 +96,7 @@ class LeadSquaredStandIn(StandIn):
         self.tickets = dict(tickets)
         self.ledger = Ledger()
         self.latency = 0.0
+        self.filter_is = Behaviour.FINE  # how the filter over conversations answers good keys
         self.hides = False  # the filter over conversations does not show portal activities (yet)
         self.calls_per_window = CALLS
         self._arrivals: dict[str, deque[float]] = defaultdict(deque)
@@ -140,7 +141,7 @@ class LeadSquaredStandIn(StandIn):
             await response.hang(request)
         return response
 
-    async def _conversations(self, request: web.Request) -> web.Response:
+    async def _conversations(self, request: web.Request) -> web.StreamResponse:
         arrived, org_id = time.monotonic(), request.match_info["org_id"]
         asked = _json(await request.read())
         self.ledger.lookups.append(asked)
@@ -149,6 +150,10 @@ class LeadSquaredStandIn(StandIn):
             return refused
         if not isinstance(asked, dict) or asked.get("ActivityType") != ["PortalInbound"]:
             return _error(400, "MXInvalidInputException", "The request body is not as specified")
+        if self.filter_is is Behaviour.HANG:
+            await Hang().hang(request)
+        if self.filter_is is not Behaviour.FINE:
+            return _refusal(self.filter_is, f"{self.url}/elsewhere{request.path}")
         found = [one for one in self.on(str(asked.get("TicketId"))) if one.org_id == org_id and not self.hides]
         return web.json_response({"Total": len(found), "ConversationList": [_listed(one) for one in found]})
 

@@ -23,7 +23,7 @@ from bot.playground.workspace import APP_ID, BOT_ID, BOT_USER, Posted, Workspace
 
 BOT_TOKEN = "xoxb-playground"
 APP_TOKEN = "xapp-playground"
-SIGNING_SECRET = "playground-signing-secret"
+SIGNING_SECRET = "70617967726f756e647369676e696e67"
 SCOPES = (
     "commands,chat:write,chat:write.public,users:read,usergroups:read,channels:read,groups:read,"
     "channels:history,groups:history,im:history,mpim:history"

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from bot.leadsquared.address import parse_address
+from bot.leadsquared.address import api_host, parse_address
 from bot.settings import Settings
-from bot.tenants.directory import Directory, Scope, TenantError
+from bot.tenants.directory import Belongings, Directory, Scope, TenantError
 from bot.tenants.tenant import ENVIRONMENT, Tenant, check_key, check_org_id
 
 T = TypeVar("T")
@@ -38,12 +38,13 @@ async def add_tenant(
     access_key: str,
     secret_key: str,
     limit: int | None,
-) -> None:
-    """Add a tenant after checking each of its parts."""
+) -> list[str]:
+    """Add a tenant after checking each of its parts; return the other names of its account."""
     _not_environment(name)
-    await directory.add(
-        _checked(Tenant(name, api_url, org_id, access_key, secret_key, limit or DEFAULT_LIMIT), settings)
-    )
+    tenant = Tenant(name, api_url, org_id, access_key, secret_key, limit or DEFAULT_LIMIT)
+    tenant = _checked(tenant, settings)
+    await directory.add(tenant)
+    return await _other_names(directory, settings, tenant)
 
 
 async def update_tenant(
@@ -55,8 +56,8 @@ async def update_tenant(
     access_key: str | None,
     secret_key: str | None,
     limit: int | None,
-) -> None:
-    """Change the parts that are given."""
+) -> list[str]:
+    """Change the parts that are given; return the other names of the tenant's account."""
     _not_environment(name)
     old = await directory.get(name, keys=access_key is None)
     changed = replace(
@@ -67,12 +68,39 @@ async def update_tenant(
         secret_key=secret_key or old.secret_key,
         calls_per_window=limit or old.calls_per_window,
     )
-    await directory.replace(_checked(changed, settings))
+    changed = _checked(changed, settings)
+    await directory.replace(changed)
+    return await _other_names(directory, settings, changed)
 
 
-async def remove_tenant(directory: Directory, name: str) -> None:
+async def _other_names(directory: Directory, settings: Settings, tenant: Tenant) -> list[str]:
+    """Return the other tenants' names that stand for the same account: one host, one org id."""
+    accounts = {}
+    for name in await directory.names():
+        other = await directory.get(name, keys=False)
+        accounts[name] = (api_host(other.api_url), other.org_id)
+    if settings.leadsquared_api_url is not None and settings.leadsquared_org_id is not None:
+        api_url, org_id = settings.leadsquared_api_url, settings.leadsquared_org_id
+        accounts[ENVIRONMENT] = (api_host(api_url), org_id)
+    own = accounts.pop(tenant.name)
+    return [name for name, account in accounts.items() if account == own]
+
+
+async def mapped_before(directory: Directory, name: str, scope: Scope) -> str | None:
+    """Return the tenant that a scope is mapped to now. The tenant `name` must exist."""
+    await directory.get(name, keys=False)
+    return await directory.mapped_to(scope)
+
+
+async def what_goes_with(directory: Directory, name: str) -> Belongings:
+    """Return what removing a tenant would take along; refuse the one that cannot be removed."""
     _not_environment(name)
-    await directory.remove(name)
+    return await directory.belongings(name)
+
+
+async def remove_tenant(directory: Directory, name: str) -> Belongings:
+    _not_environment(name)
+    return await directory.remove(name)
 
 
 async def describe_all(directory: Directory, lines: list[str]) -> None:

@@ -10,12 +10,25 @@ from sqlalchemy.engine import Connection
 from bot.db import Database
 from bot.encryption import Keyring
 from bot.leadsquared.address import api_host
-from bot.tables import accounts, insert, now, tenants, workspaces
+from bot.tables import IS_OPEN, accounts, deliveries, insert, now, tenants, workspaces
 from bot.tenants.tenant import ENVIRONMENT, Tenant
 
 
 class TenantError(Exception):
     """A tenant cannot be added, found or changed; the message is for the administrator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """What goes with a tenant when it is removed."""
+
+    mappings: int
+    waiting: int
+    """Activities that were accepted for it and are not settled."""
+
+    def __str__(self) -> str:
+        mappings = _counted(self.mappings, "mapping", "mappings")
+        return f"{mappings} and {_counted(self.waiting, 'waiting activity', 'waiting activities')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,22 +144,38 @@ class Directory:
 
         return await self._database.run(select)
 
-    async def remove(self, name: str) -> None:
+    async def belongings(self, name: str) -> Belongings:
+        return await self._database.run(lambda connection: _belongings(connection, name))
+
+    async def remove(self, name: str) -> Belongings:
         """Remove a tenant and its mappings. What was accepted for it and not sent is told as not recorded."""
 
-        def delete(connection: Connection) -> None:
-            if connection.execute(tenants.delete().where(tenants.c.name == name)).rowcount == 0:
-                raise _missing(name)
+        def delete(connection: Connection) -> Belongings:
+            found = _belongings(connection, name)
+            connection.execute(tenants.delete().where(tenants.c.name == name))
+            return found
 
-        await self._database.run(delete)
+        return await self._database.run(delete)
+
+    async def mapped_to(self, scope: Scope) -> str | None:
+        """Return the tenant to which exactly this scope is mapped."""
+        return await self._database.run(lambda connection: _mapped_to(connection, scope))
 
     async def map(self, name: str, scope: Scope) -> None:
         """Send a scope's activities to a tenant; a mapping of the very same scope is replaced."""
 
         def upsert(connection: Connection) -> None:
-            tenant_id = connection.execute(sa.select(tenants.c.id).where(tenants.c.name == name)).scalar()
-            if tenant_id is None:
-                raise _missing(name)
+            _put_mapping(connection, _id_of(connection, name), scope)
+
+        await self._database.run(upsert)
+
+    async def map_from(self, before: str | None, name: str, scope: Scope) -> None:
+        """Map a scope as `map` does, if it is still mapped to the tenant `before` (None: to none)."""
+
+        def upsert(connection: Connection) -> None:
+            tenant_id, found = _id_of(connection, name), _mapped_to(connection, scope)
+            if found != before:
+                raise TenantError(f"{scope} is mapped to {found} by now; nothing was changed.")
             _put_mapping(connection, tenant_id, scope)
 
         await self._database.run(upsert)
@@ -207,6 +236,33 @@ class Directory:
             "secret_key": self._keyring.encrypt(tenant.secret_key),
             "calls_per_window": tenant.calls_per_window,
         }
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _id_of(connection: Connection, name: str) -> int:
+    found = connection.execute(sa.select(tenants.c.id).where(tenants.c.name == name)).scalar()
+    if found is None:
+        raise _missing(name)
+    return int(found)
+
+
+def _mapped_to(connection: Connection, scope: Scope) -> str | None:
+    names = sa.select(tenants.c.name).join(workspaces, workspaces.c.tenant_id == tenants.c.id)
+    found: str | None = connection.execute(names.where(_is(scope))).scalar()
+    return found
+
+
+def _belongings(connection: Connection, name: str) -> Belongings:
+    tenant_id = _id_of(connection, name)
+
+    def count(table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
+        counted = sa.select(sa.func.count()).select_from(table).where(*where)
+        return connection.execute(counted.where(table.c.tenant_id == tenant_id)).scalar_one()
+
+    return Belongings(mappings=count(workspaces), waiting=count(deliveries, IS_OPEN))
 
 
 def _account_id(connection: Connection, tenant: Tenant) -> int:
