@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import structlog
 
+from bot.activities.backlog import find_backlog
 from bot.admin.doubts import doubts
 from bot.admin.exposed import exposed, is_marked_read_only
 from bot.admin.unserved import say_unserved, unserved
 from bot.app import leadsquared_client
 from bot.db import Database, DatabaseUnavailableError
-from bot.encryption import UndecipherableError, UnusableSecretError
+from bot.encryption import Keyring, UndecipherableError, UnusableSecretError
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.leadsquared.outcome import CannotLook, NotSent, Rejected, Unknown
@@ -18,6 +19,7 @@ from bot.schema import HEAD, ReadOnlyError, SchemaError, require_writable, revis
 from bot.settings import Settings
 from bot.slack.installations import Identity
 from bot.slack.web import Done, Never, NotNow, SlackWeb
+from bot.stored import examine, unreadable
 from bot.tenants.directory import Directory, Scope
 from bot.tenants.tenant import ENVIRONMENT, Tenant
 
@@ -37,6 +39,9 @@ SCOPES = (
     "mpim:history",
 )
 """What manifest.yml asks for; a test holds the two together."""
+
+
+EVERY_TENANT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +177,7 @@ async def _tenants(settings: Settings, identity: Identity | None) -> list[Findin
             await _load(directory, name) for name in await directory.names() if name != ENVIRONMENT
         ]
         mapped = {name: await directory.mappings(name) for name in await directory.names()}
+        stored = await _stored(database, keys)
     except DatabaseUnavailableError as error:
         return [Finding("Tenants", ok=False, says=f"the database does not answer: {error}", mend="try again")]
     finally:
@@ -183,7 +189,7 @@ async def _tenants(settings: Settings, identity: Identity | None) -> list[Findin
         mapped[ENVIRONMENT] = mapped.get(ENVIRONMENT) or [Scope()]
     if not tenants:
         mend = "python -m bot tenants add NAME, or set the four LEADSQUARED_… variables"
-        return [Finding("Tenants", ok=False, says="there is none", mend=mend)]
+        return [*stored, Finding("Tenants", ok=False, says="there is none", mend=mend)]
     async with leadsquared_client(settings) as leadsquared:
         found = [
             tenant
@@ -191,7 +197,26 @@ async def _tenants(settings: Settings, identity: Identity | None) -> list[Findin
             else await _reach(leadsquared, tenant, mapped=bool(mapped[tenant.name]))
             for tenant in tenants
         ]
-    return [*found, *_unserved(identity, mapped)]
+    return [*stored, *found, *_unserved(identity, mapped)]
+
+
+async def _stored(database: Database, keys: Keyring) -> list[Finding]:
+    """Say what of the stored values cannot be decrypted, and whether the database may be a restored backup."""
+    found = []
+    try:
+        examined = await examine(database, keys, tenants_at_most=EVERY_TENANT)
+    except UnusableSecretError as error:
+        found.append(Finding("Stored values", ok=False, says="none can be decrypted", mend=str(error)))
+    else:
+        if examined.unreadable:
+            mend = "add the earlier secret to ENCRYPTION_KEYS again, at the end, and restart the bot"
+            found.append(Finding("Stored values", ok=False, says=unreadable(examined), mend=mend))
+    backlog = await find_backlog(database)
+    if backlog.looks_restored:
+        hours = backlog.newest_ago / 3600
+        says = f"{backlog.waiting:,} activities wait, and the newest entry is {hours:.0f} h old"
+        found.append(_warning("Backlog", says, "if it is a restored backup, before the start: python -m bot restored"))
+    return found
 
 
 def _unserved(identity: Identity | None, mapped: dict[str, list[Scope]]) -> list[Finding]:

@@ -73,8 +73,8 @@ class Examined:
 def unreadable(examined: Examined) -> str:
     """Say in words what some values that cannot be decrypted mean."""
     return (
-        f"{examined.unreadable:,} of {examined.values:,} stored values examined cannot be decrypted; "
-        "add the secret that encrypted them at the end of ENCRYPTION_KEYS; their activities wait for that"
+        f"{examined.unreadable:,} of {examined.values:,} stored values cannot be decrypted with ENCRYPTION_KEYS; "
+        "their activities wait for the secret that encrypted them"
     )
 
 

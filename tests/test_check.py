@@ -183,7 +183,7 @@ async def test_keys_that_cannot_be_decrypted_name_the_secret_that_is_missing(
     other = "another-secret-that-is-long-enough-for-it"
     found = broken(await check(untenanted | {"ENCRYPTION_KEYS": other}, tmp_path))
 
-    assert found.keys() == {"Tenant acme"}
+    assert found.keys() == {"Stored values", "Tenant acme"}
     says, mend = found["Tenant acme"]
     assert "cannot be decrypted" in says
     assert "ENCRYPTION_KEYS" in mend

@@ -51,6 +51,7 @@ async def test_an_old_database_with_something_waiting_is_pointed_out_at_the_star
     start: Start,
     on_database: dict[str, str],
     capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
     age: float,
     pointed_out: bool,  # noqa: FBT001 - a parameter
 ) -> None:
@@ -59,6 +60,8 @@ async def test_an_old_database_with_something_waiting_is_pointed_out_at_the_star
         await bot.type("143 hello")
         earlier = deliveries.update().values(accepted_at=time.time() - age)
         await bot.parts.database.run(lambda connection: connection.execute(earlier))
+    checked = await run_beside("check", cwd=tmp_path, variables=on_database)
+    assert ("python -m bot restored" in checked.out) is pointed_out
     capfd.readouterr()
     async with start(on_database):
         pass

@@ -1,5 +1,6 @@
 """A secret that is another one, or missing: nothing is rejected in bulk, and nothing is encrypted beside old rows."""
 
+import re
 from pathlib import Path
 
 import aiohttp
@@ -64,7 +65,7 @@ async def unreadable_tenant(bot: Bot) -> None:
 
 
 async def test_one_unreadable_tenant_of_several_keeps_the_others_going_and_its_own_waiting(
-    start: Start, on_database: dict[str, str], leadsquared: LeadSquaredStandIn, capfd: pytest.CaptureFixture[str]
+    start: Start, on_database: dict[str, str], capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     async with start(on_database) as bot:
         await unreadable_tenant(bot)
@@ -80,6 +81,9 @@ async def test_one_unreadable_tenant_of_several_keeps_the_others_going_and_its_o
             assert answer.status == 200
             assert "cannot be decrypted" in (await answer.json())["encryption"]
     assert "values_cannot_be_decrypted" in capfd.readouterr().err
+    checked = await run_beside("check", cwd=tmp_path, variables=on_database)
+    assert re.search(r"✗ Stored values +1 of \d+ stored values cannot be decrypted", checked.out)
+    assert checked.status == 1
 
     async with start(on_database | {"ENCRYPTION_KEYS": f"{ENCRYPTION_KEY},{ANOTHER}"}) as bot:
         await bot.parts.directory.replace(
