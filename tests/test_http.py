@@ -51,6 +51,11 @@ async def send(
         return response.status, await response.text()
 
 
+def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """Return the events of the bot's own log."""
+    return [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+
+
 async def test_a_signed_command_is_taken(bot: Bot) -> None:
     assert await send(bot, urlencode(command())) == (200, "")
     await bot.at_rest()
