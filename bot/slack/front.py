@@ -1,7 +1,7 @@
 """The HTTP front: size, encoding, signature and shape are checked before Bolt parses anything."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
@@ -10,15 +10,14 @@ from slack_bolt.adapter.aiohttp import to_aiohttp_response
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.signature import SignatureVerifier
 
+from bot.connections import BODY_WITHIN, connection_of, watched
+from bot.slack.bodies import LARGEST_BODY, BrokenOffError, NoRoomError, TooLargeError, UnverifiedBodies
 from bot.slack.bolt import dispatch
 from bot.slack.payloads import MalformedRequestError, parse_body
 
 _log = structlog.get_logger(__name__)
 
 PATH = "/slack/events"
-LARGEST_BODY = 1024 * 1024
-"""Bytes. 40,000 emoji, percent-encoded, are 480,000."""
-
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 
 Ready = Callable[[], Awaitable[dict[str, bool]]]
@@ -29,53 +28,78 @@ def http_application(bolt: AsyncApp, signing_secret: str | None, ready: Ready) -
 
     Without a signing secret (Socket Mode) there is nothing to receive over HTTP, and only the health pages are served.
     """
-    application = web.Application(client_max_size=LARGEST_BODY)
+    application = web.Application(middlewares=[watched])
     application.router.add_get("/healthz", _healthz)
     application.router.add_get("/readyz", _readyz(ready))
     if signing_secret is not None:
-        application.router.add_post(PATH, Front(bolt, SignatureVerifier(signing_secret)).receive)
+        front = Front(bolt, SignatureVerifier(signing_secret), UnverifiedBodies())
+        application.router.add_post(PATH, front.receive)
     return application
 
 
 class Front:
     """Receives Slack's requests. What is sound goes to Bolt parsed already, as it does with Socket Mode."""
 
-    def __init__(self, bolt: AsyncApp, verifier: SignatureVerifier) -> None:
+    def __init__(self, bolt: AsyncApp, verifier: SignatureVerifier, bodies: UnverifiedBodies) -> None:
         self._bolt = bolt
         self._verifier = verifier
+        self._bodies = bodies
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Answer what is not Slack's with 413, 400 or 401; hand the rest to Bolt."""
+        """Answer what is not Slack's with 413, 400, 401 or 503; hand the rest to Bolt."""
+        connection = connection_of(request)
         try:
-            body = await self._sound_body(request)
+            body = await self._body(request)
+            if connection is not None:
+                connection.received()
+            self._verify(request, body)
+            if connection is not None:
+                connection.trust()
+            payload = _payload(request, body)
         except _RefusedError as refused:
             _log.warning("request_refused", status=refused.status, reason=str(refused))
-            return web.Response(status=refused.status, text=str(refused))
-        return await to_aiohttp_response(await dispatch(self._bolt, body))
+            return refused.response()
+        return await to_aiohttp_response(await dispatch(self._bolt, payload))
 
-    async def _sound_body(self, request: web.Request) -> dict[str, Any]:
-        if (request.content_length or 0) > LARGEST_BODY:
-            raise _RefusedError(413, f"The body is larger than {LARGEST_BODY} bytes.")
+    async def _body(self, request: web.Request) -> str:
         try:
-            body = (await request.read()).decode()
-        except web.HTTPRequestEntityTooLarge:
+            body = await self._bodies.read(request)
+        except TooLargeError:
             raise _RefusedError(413, f"The body is larger than {LARGEST_BODY} bytes.") from None
-        except (ConnectionError, web.RequestPayloadError):
-            raise _RefusedError(400, "The body broke off, or is not what its headers say.") from None
+        except NoRoomError:
+            raise _RefusedError(503, "Too many bodies are arriving at the same time.", _LATER) from None
+        except BrokenOffError:
+            why = f"The body broke off, did not come within {BODY_WITHIN:g} s, or is not what its headers say."
+            raise _RefusedError(400, why) from None
+        try:
+            return body.decode()
         except UnicodeDecodeError:
             raise _RefusedError(400, "The body is not UTF-8.") from None
+
+    def _verify(self, request: web.Request, body: str) -> None:
         if not _is_signed(self._verifier, body, request):
             raise _RefusedError(401, "The signature is missing, wrong, or older than 5 minutes.")
-        try:
-            return parse_body(body, request.content_type)
-        except MalformedRequestError as error:
-            raise _RefusedError(400, f"The body is malformed: {error}.") from None
+
+
+def _payload(request: web.Request, body: str) -> dict[str, Any]:
+    try:
+        return parse_body(body, request.content_type)
+    except MalformedRequestError as error:
+        raise _RefusedError(400, f"The body is malformed: {error}.") from None
+
+
+_LATER = {"Retry-After": f"{BODY_WITHIN:.0f}"}
+"""What is arriving now has arrived by then, or is gone."""
 
 
 class _RefusedError(Exception):
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(reason)
         self.status = status
+        self._headers = headers
+
+    def response(self) -> web.Response:
+        return web.Response(status=self.status, text=str(self), headers=self._headers)
 
 
 def _is_signed(verifier: SignatureVerifier, body: str, request: web.Request) -> bool:
