@@ -1,6 +1,5 @@
 """The HTTP front: size, encoding, signature and shape are checked before Bolt parses anything."""
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -14,11 +13,11 @@ from bot.connections import BODY_WITHIN, connection_of, watched
 from bot.slack.bodies import LARGEST_BODY, BrokenOffError, NoRoomError, TooLargeError, UnverifiedBodies
 from bot.slack.bolt import dispatch
 from bot.slack.payloads import MalformedRequestError, parse_body
+from bot.slack.signatures import why_not_slacks
 
 _log = structlog.get_logger(__name__)
 
 PATH = "/slack/events"
-_TIMESTAMP = re.compile(r"[0-9]{1,12}")
 
 Ready = Callable[[], Awaitable[dict[str, bool]]]
 
@@ -77,8 +76,8 @@ class Front:
             raise _RefusedError(400, "The body is not UTF-8.") from None
 
     def _verify(self, request: web.Request, body: str) -> None:
-        if not _is_signed(self._verifier, body, request):
-            raise _RefusedError(401, "The signature is missing, wrong, or older than 5 minutes.")
+        if why := why_not_slacks(self._verifier, body, request.headers):
+            raise _RefusedError(401, why)
 
 
 def _payload(request: web.Request, body: str) -> dict[str, Any]:
@@ -100,14 +99,6 @@ class _RefusedError(Exception):
 
     def response(self) -> web.Response:
         return web.Response(status=self.status, text=str(self), headers=self._headers)
-
-
-def _is_signed(verifier: SignatureVerifier, body: str, request: web.Request) -> bool:
-    timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
-    signature = request.headers.get("X-Slack-Signature", "")
-    return (
-        bool(_TIMESTAMP.fullmatch(timestamp)) and signature.isascii() and verifier.is_valid(body, timestamp, signature)
-    )
 
 
 async def _healthz(_request: web.Request) -> web.Response:
