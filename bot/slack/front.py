@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import structlog
 from aiohttp import web
@@ -19,6 +20,8 @@ _log = structlog.get_logger(__name__)
 
 PATH = "/slack/events"
 
+_LONGEST_SSL_CHECK = 1000
+
 Ready = Callable[[], Awaitable[dict[str, bool]]]
 
 
@@ -33,6 +36,7 @@ def http_application(bolt: AsyncApp, signing_secret: str | None, ready: Ready) -
     if signing_secret is not None:
         front = Front(bolt, SignatureVerifier(signing_secret), UnverifiedBodies())
         application.router.add_post(PATH, front.receive)
+        application.router.add_get(PATH, front.receive, allow_head=False)  # Slack's ssl_check
     return application
 
 
@@ -51,6 +55,8 @@ class Front:
             body = await self._body(request)
             if connection is not None:
                 connection.received()
+            if is_ssl_check(request.query_string, body):
+                return web.Response()
             self._verify(request, body)
             if connection is not None:
                 connection.trust()
@@ -99,6 +105,17 @@ class _RefusedError(Exception):
 
     def response(self) -> web.Response:
         return web.Response(status=self.status, text=str(self), headers=self._headers)
+
+
+def is_ssl_check(query: str, body: str) -> bool:
+    """Say whether a request is Slack's look at the certificate, which comes unsigned: ssl_check=1, `token` at most beside."""
+    if len(query) + len(body) > _LONGEST_SSL_CHECK or "ssl_check" not in query + body:
+        return False
+    fields = [field for part in (query, body) for field in parse_qsl(part, keep_blank_values=True)]
+    return ("ssl_check", "1") in fields and sorted(name for name, _ in fields) in (
+        ["ssl_check"],
+        ["ssl_check", "token"],
+    )
 
 
 async def _healthz(_request: web.Request) -> web.Response:
