@@ -19,7 +19,7 @@ from aiohttp.typedefs import Handler
 _log = structlog.get_logger(__name__)
 
 HEADERS_WITHIN = 5.0
-"""Seconds from the connection, or from a further request's first byte, to the end of the headers."""
+"""Seconds to the end of the headers: from the connection, or from a later request's first byte."""
 
 BODY_WITHIN = 10.0
 """Seconds from the end of the headers to the end of the body."""
@@ -56,7 +56,7 @@ def most_connections() -> int:
 async def listening(
     application: web.Application, host: str, port: int, *, shutdown_timeout: float
 ) -> AsyncIterator[asyncio.Server]:
-    """Serve an application by HTTP, with its connections watched; `watched` must be among its middlewares."""
+    """Serve an application whose middlewares have `watched`, with its connections bounded."""
     runner = web.AppRunner(
         application,
         access_log=None,
@@ -80,9 +80,10 @@ async def listening(
 
 
 class Connections:
-    """All connections of a server. At the bound, a new one takes the place of one that keeps the server waiting.
+    """All connections of a server. At the bound, a new one takes the place of one that waits.
 
-    First of those from which nothing signed has come: new connections of Slack's find room, and its idle ones stay.
+    First of those that brought nothing signed: so Slack's new connections find room, and its idle
+    ones stay.
     """
 
     def __init__(self, server: Callable[[], asyncio.Protocol], most: int) -> None:
@@ -139,10 +140,10 @@ class _Stage(Enum):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Stands between a transport and aiohttp's protocol, and drops the connection when its time is up."""
+    """Stands between a transport and aiohttp's protocol; drops the connection when time is up."""
 
-    def __init__(self, connections: Connections, inner: asyncio.Protocol, buffer: bytearray) -> None:
-        self._connections = connections
+    def __init__(self, all_: Connections, inner: asyncio.Protocol, buffer: bytearray) -> None:
+        self._connections = all_
         self._inner = inner
         self._buffer = memoryview(buffer)  # shared: it is read in the very call after it was filled
         self._loop = asyncio.get_running_loop()
@@ -195,11 +196,12 @@ class Connection(asyncio.BufferedProtocol):
         self._inner.connection_lost(exc)
 
     def _has_room_for(self, data: bytes) -> bool:
-        """Count what belongs to no request yet: headers, or what is sent ahead while a request is answered."""
+        """Count bytes of headers, and what is sent ahead while a request is being answered."""
         self._head += len(data)
         seen = self._end + data
         if self._stage is _Stage.HEADERS and b"\r\n\r\n" in seen:
-            self._stage = _Stage.BODY  # `begun` is called in a moment; until then a body may arrive already
+            # `begun` is called in a moment; until then a body may arrive already.
+            self._stage = _Stage.BODY
             return True
         self._end = seen[-3:]
         return self._head <= LONGEST_HEAD
@@ -232,7 +234,8 @@ class Connection(asyncio.BufferedProtocol):
             self._stage = _Stage.UNREAD
         else:
             self._stage = _Stage.HEADERS if self._head else _Stage.IDLE
-        self._waits(IDLE_FOR if self._stage is _Stage.IDLE else HEADERS_WITHIN, trusted=self._signed and not unread)
+        seconds = IDLE_FOR if self._stage is _Stage.IDLE else HEADERS_WITHIN
+        self._waits(seconds, trusted=self._signed and not unread)
 
     # -- time
 
@@ -249,7 +252,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None:
             return
         self._deadline = self._loop.time() + seconds
-        # One that fires too early looks again: moving it at each step of each request would cost more.
+        # One that fires too early looks again: to move it at each step would cost more.
         if self._timer is None or self._timer.when() > self._deadline:
             self._set_timer()
 
@@ -266,7 +269,7 @@ class Connection(asyncio.BufferedProtocol):
 
 
 def connection_of(request: web.Request) -> Connection | None:
-    """Return the connection that a request came by; None when it is gone, or when nobody watches it."""
+    """Return the connection that a request came by; None when it is gone, or not watched."""
     protocol = None if request.transport is None else request.transport.get_protocol()
     return protocol if isinstance(protocol, Connection) else None
 

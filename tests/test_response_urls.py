@@ -16,7 +16,10 @@ from test_http import command, logged, send
 from bot.playground.leadsquared import Behaviour
 from bot.slack.response_urls import slacks_url
 
+Caught = pytest.LogCaptureFixture
 SLACK = "https://slack.com/api/"
+ODD = r"[a-z0-9\[\]@:.\\#%]"
+ADDRESS = rf"https?://{ODD}{{0,20}}(hooks\.slack\.com)?{ODD}{{0,9}}/?"
 
 
 @dataclass
@@ -115,26 +118,28 @@ def test_where_the_web_api_is_is_called_too(url: str, api: str) -> None:
     assert slacks_url(url, api) is not None
 
 
-@given(
-    st.text(max_size=60)
-    | st.from_regex(r"https?://[a-z\[\]@:.\\#%]{0,20}(hooks\.slack\.com)?[a-z\[\]@:.\\#%0-9]{0,9}/?")
-)
+@given(st.text(max_size=60) | st.from_regex(ADDRESS))
 def test_no_address_raises_or_leads_elsewhere(url: str) -> None:
     for api in (SLACK, "http://["):
         found = slacks_url(url, api)
         assert found is None or found.raw_host in ("slack.com", "hooks.slack.com")
 
 
-BAD = ["http://[", "file:///etc/passwd", "https://hooks.slack.com:x/", "not an address", "http://127.0.0.1:1/x"]
+BAD = [
+    "http://[",
+    "file:///etc/passwd",
+    "https://hooks.slack.com:x/",
+    "not an address",
+    "http://127.0.0.1:1/x",
+]
 
 
 def addresses(foreign: Foreign) -> list[str]:
-    return [f"http://127.0.0.1:{foreign.port}/steal", f"http://localhost:{foreign.port}/steal", *BAD]
+    here = f":{foreign.port}/steal"
+    return [f"http://127.0.0.1{here}", f"http://localhost{here}", *BAD]
 
 
-async def test_a_command_is_answered_as_a_direct_message_instead(
-    bot: Bot, foreign: Foreign, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_command_is_answered_directly(bot: Bot, foreign: Foreign, caplog: Caught) -> None:
     given_ = addresses(foreign)
     for number, url in enumerate(given_):
         await bot.type(f"143 number {number}", channel="C0PRIVATE", response_url=url)
@@ -144,9 +149,7 @@ async def test_a_command_is_answered_as_a_direct_message_instead(
     assert_skipped(bot, foreign, logged(caplog), len(given_))
 
 
-async def test_a_click_and_a_shortcut_are_answered_nowhere_else(
-    bot: Bot, foreign: Foreign, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_clicks_are_answered_nowhere_else(bot: Bot, foreign: Foreign, caplog: Caught) -> None:
     ticket = ticket_that(Behaviour.FAILED)
     await bot.type(f"{ticket} hello")
     answer = await bot.answered()
@@ -154,7 +157,8 @@ async def test_a_click_and_a_shortcut_are_answered_nowhere_else(
     stranger = {"user": {"id": "U0EVE", "team_id": "T0PARTNER"}}
     for url in addresses(foreign):
         action = {"action_id": "send_again", "value": "unknown", "block_id": "b"}
-        click = interaction("block_actions", url, actions=[action], channel={"id": "C0SUPPORT"}) | stranger
+        more = {"actions": [action], "channel": {"id": "C0SUPPORT"}} | stranger
+        click = interaction("block_actions", url, **more)
         assert (await send(bot, urlencode({"payload": json.dumps(click)})))[0] == 200
         used = interaction(
             "message_action",
@@ -169,8 +173,9 @@ async def test_a_click_and_a_shortcut_are_answered_nowhere_else(
     assert_skipped(bot, foreign, logged(caplog), len(addresses(foreign)))
 
 
-async def test_a_form_carries_no_other_address(bot: Bot, foreign: Foreign, caplog: pytest.LogCaptureFixture) -> None:
-    modal = await bot.ask_by_command("143", channel="C0PRIVATE", response_url=f"http://127.0.0.1:{foreign.port}/steal")
+async def test_a_form_carries_no_other_address(bot: Bot, foreign: Foreign, caplog: Caught) -> None:
+    url = addresses(foreign)[0]
+    modal = await bot.ask_by_command("143", channel="C0PRIVATE", response_url=url)
     assert await bot.submit(modal, text="hello") == {}
     await bot.at_rest()
 

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -45,8 +46,9 @@ class Client:
     async def answer(self) -> bytes:
         """Return the next answer without its body, which is read as well."""
         head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 10)
-        length = next(line.split(b": ")[1] for line in head.split(b"\r\n") if line.startswith(b"Content-Length"))
-        await self.reader.readexactly(int(length))
+        length = re.search(rb"Content-Length: (\d+)", head)
+        assert length is not None
+        await self.reader.readexactly(int(length[1]))
         return head
 
     async def closed(self, within: float) -> float:
@@ -116,20 +118,20 @@ async def test_what_is_not_finished_is_closed_in_time(bot: Bot, dial: Dial) -> N
 
 
 @pytest.mark.parametrize("before", [b"", HEALTHY, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"])
-async def test_headers_without_an_end_are_not_collected(bot: Bot, dial: Dial, before: bytes) -> None:
+async def test_endless_headers_are_not_collected(bot: Bot, dial: Dial, before: bytes) -> None:
     client = await dial(address_of(bot), before + HEADER[:-8])
     client.writer.write(b"".join(b"X-%d: %s\r\n" % (number, b"y" * 1000) for number in range(100)))
     assert await client.closed(20) < HEADERS_WITHIN - LATE
 
 
-async def test_a_second_request_has_five_seconds_for_its_headers_as_well(bot: Bot, dial: Dial) -> None:
+async def test_a_second_request_has_as_long_for_its_headers(bot: Bot, dial: Dial) -> None:
     client = await dial(address_of(bot), HEALTHY)
     assert (await client.answer()).startswith(b"HTTP/1.1 200")
     client.writer.write(HEADER)
     assert await client.closed(20) <= HEADERS_WITHIN + LATE
 
 
-async def test_a_connection_is_used_again_after_longer_than_a_request_may_take(bot: Bot, dial: Dial) -> None:
+async def test_an_idle_connection_outlasts_what_a_request_may_take(bot: Bot, dial: Dial) -> None:
     client = await dial(address_of(bot), HEALTHY)
     await client.answer()
     with pytest.raises(TimeoutError):
@@ -144,7 +146,7 @@ async def test_a_connection_is_used_again_after_longer_than_a_request_may_take(b
 
 @asynccontextmanager
 async def bounded(most: int, finish: asyncio.Event | None = None) -> AsyncIterator[tuple[str, int]]:
-    """Serve one page behind a bound; a request with `Authorization` is as good as signed, and waits for `finish`."""
+    """Serve a page behind a bound. `Authorization` counts as signed, and waits for `finish`."""
 
     async def page(request: web.Request) -> web.Response:
         connection = connection_of(request)
@@ -160,7 +162,8 @@ async def bounded(most: int, finish: asyncio.Event | None = None) -> AsyncIterat
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     assert runner.server is not None
-    server = await asyncio.get_running_loop().create_server(Connections(runner.server, most), "127.0.0.1", 0)
+    connections = Connections(runner.server, most)
+    server = await asyncio.get_running_loop().create_server(connections, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()
     finally:
@@ -197,7 +200,7 @@ async def test_where_all_are_slacks_the_one_that_is_idle_longest_gives_way(dial:
         assert (await first.answer()).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_request_that_is_being_answered_is_not_given_up_for_a_new_connection(dial: Dial) -> None:
+async def test_a_request_that_is_being_answered_is_not_given_up(dial: Dial) -> None:
     finish = asyncio.Event()
     async with bounded(1, finish) as address:
         busy = await dial(address, SIGNED)

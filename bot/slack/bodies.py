@@ -1,4 +1,4 @@
-"""Bodies of requests before anybody knows whether Slack sent them: how large, and how much of them is held."""
+"""Bodies of requests that are not verified yet: how large, and how much of them is held."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -32,12 +32,16 @@ class _Arriving:
     waiting: asyncio.Timeout
     held: bytearray = field(default_factory=bytearray)
 
+    @property
+    def size(self) -> int:
+        return max(self.announced, len(self.held))
+
 
 class UnverifiedBodies:
     """Reads bodies, of which it holds at most `most` bytes together.
 
-    Beyond that the one that is to be the largest gives way, of equal ones the youngest: bodies of a megabyte that never
-    end keep no command out.
+    Beyond that the one that announces the most gives way, of equal ones the youngest. So bodies of
+    a megabyte that never end keep no command out.
     """
 
     def __init__(self, most: int = MOST_HELD) -> None:
@@ -46,21 +50,22 @@ class UnverifiedBodies:
         self._arriving: dict[_Arriving, None] = {}
 
     async def read(self, request: web.Request) -> bytes:
-        """Return a request's body. Nothing of it is kept: not here, not in the request, and not in what is raised."""
+        """Return a request's body. Nothing keeps it: neither the request nor what is raised."""
         announced = request.content_length
         if (announced or 0) > LARGEST_BODY:
             raise TooLargeError
         if request.content.is_eof():  # as mostly: it came with the headers
-            body = await request.content.readany()
-            if len(body) > LARGEST_BODY:
+            complete = await request.content.readany()
+            if len(complete) > LARGEST_BODY:
                 raise TooLargeError
-            return body
+            return complete
         waiting = asyncio.timeout(None)
         try:
             async with waiting:
-                return await self._arrive(request.content, _Arriving(announced or LARGEST_BODY, waiting))
+                body = _Arriving(announced or LARGEST_BODY, waiting)
+                return await self._arrive(request.content, body)
         except (OSError, web.RequestPayloadError) as error:
-            # The request keeps this error, and its traceback the frames, in a cycle that is rarely collected.
+            # The request keeps this error, and its traceback the frames: a cycle, rarely collected.
             error.__traceback__ = error.__cause__ = error.__context__ = None
             raise (NoRoomError if waiting.expired() else BrokenOffError) from None
 
@@ -81,7 +86,7 @@ class UnverifiedBodies:
         if len(body.held) > LARGEST_BODY:
             raise TooLargeError
         while self._held > self._most:
-            largest = max(reversed(self._arriving), key=lambda one: max(one.announced, len(one.held)))
+            largest = max(reversed(self._arriving), key=lambda one: one.size)
             self._let_go(largest)
             if largest is body:
                 raise NoRoomError

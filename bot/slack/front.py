@@ -11,7 +11,13 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.signature import SignatureVerifier
 
 from bot.connections import BODY_WITHIN, connection_of, watched
-from bot.slack.bodies import LARGEST_BODY, BrokenOffError, NoRoomError, TooLargeError, UnverifiedBodies
+from bot.slack.bodies import (
+    LARGEST_BODY,
+    BrokenOffError,
+    NoRoomError,
+    TooLargeError,
+    UnverifiedBodies,
+)
 from bot.slack.bolt import dispatch
 from bot.slack.payloads import MalformedRequestError, parse_body
 from bot.slack.signatures import why_not_slacks
@@ -34,7 +40,7 @@ def http_application(bolt: AsyncApp, signing_secret: str | None, ready: Ready) -
     application.router.add_get("/healthz", _healthz)
     application.router.add_get("/readyz", _readyz(ready))
     if signing_secret is not None:
-        front = Front(bolt, SignatureVerifier(signing_secret), UnverifiedBodies())
+        front = Front(bolt, SignatureVerifier(signing_secret))
         application.router.add_post(PATH, front.receive)
         application.router.add_get(PATH, front.receive, allow_head=False)  # Slack's ssl_check
     return application
@@ -43,10 +49,10 @@ def http_application(bolt: AsyncApp, signing_secret: str | None, ready: Ready) -
 class Front:
     """Receives Slack's requests. What is sound goes to Bolt parsed already, as it does with Socket Mode."""
 
-    def __init__(self, bolt: AsyncApp, verifier: SignatureVerifier, bodies: UnverifiedBodies) -> None:
+    def __init__(self, bolt: AsyncApp, verifier: SignatureVerifier) -> None:
         self._bolt = bolt
         self._verifier = verifier
-        self._bodies = bodies
+        self._bodies = UnverifiedBodies()
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer what is not Slack's with 413, 400, 401 or 503; hand the rest to Bolt."""
@@ -72,10 +78,10 @@ class Front:
         except TooLargeError:
             raise _RefusedError(413, f"The body is larger than {LARGEST_BODY} bytes.") from None
         except NoRoomError:
-            raise _RefusedError(503, "Too many bodies are arriving at the same time.", _LATER) from None
+            why = "Too many bodies are arriving at the same time."
+            raise _RefusedError(503, why, _LATER) from None
         except BrokenOffError:
-            why = f"The body broke off, did not come within {BODY_WITHIN:g} s, or is not what its headers say."
-            raise _RefusedError(400, why) from None
+            raise _RefusedError(400, _BROKEN_OFF) from None
         try:
             return body.decode()
         except UnicodeDecodeError:
@@ -93,6 +99,7 @@ def _payload(request: web.Request, body: str) -> dict[str, Any]:
         raise _RefusedError(400, f"The body is malformed: {error}.") from None
 
 
+_BROKEN_OFF = f"The body broke off, took over {BODY_WITHIN:g} s, or is not what its headers say."
 _LATER = {"Retry-After": f"{BODY_WITHIN:.0f}"}
 """What is arriving now has arrived by then, or is gone."""
 
@@ -108,7 +115,7 @@ class _RefusedError(Exception):
 
 
 def is_ssl_check(query: str, body: str) -> bool:
-    """Say whether a request is Slack's look at the certificate, which comes unsigned: ssl_check=1, `token` at most beside."""
+    """Say whether this is Slack's look at the certificate: ssl_check=1, at most with a token."""
     if len(query) + len(body) > _LONGEST_SSL_CHECK or "ssl_check" not in query + body:
         return False
     fields = [field for part in (query, body) for field in parse_qsl(part, keep_blank_values=True)]

@@ -2,12 +2,13 @@
 
 from yarl import URL
 
-# https://docs.slack.dev/interactivity/handling-user-interaction#message_responses; GovSlack has a domain of its own.
+# https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+# GovSlack has a domain of its own.
 _PLACES = frozenset({("https", "hooks.slack.com", 443), ("https", "hooks.slack-gov.com", 443)})
 
 
 def slacks_url(response_url: str, api_url: str) -> URL | None:
-    """Return a response_url as it is called: https at Slack, or where its Web API is; None for any other.
+    """Return a response_url that may be called, https at Slack or where its Web API is; else None.
 
     Read by the parser that then sends the request, so no second reading of it can differ.
     """

@@ -114,7 +114,7 @@ class SlackWeb:
         return Done(response.data) if isinstance(response.data, dict) else NotNow("unreadable answer")
 
     async def respond(self, response_url: str, payload: dict[str, Any]) -> Result:
-        """Post to a response_url (30 minutes, 5 uses), if it is Slack's: no other host is called."""
+        """Post to a response_url (30 minutes, 5 uses); one that is not Slack's is not called."""
         url = slacks_url(response_url, self._api_url)
         if url is None:
             _log.warning("response_url_skipped", host=host_of(response_url))
