@@ -54,13 +54,10 @@ class UnverifiedBodies:
         announced = request.content_length
         if (announced or 0) > LARGEST_BODY:
             raise TooLargeError
-        if request.content.is_eof():  # as mostly: it came with the headers
-            complete = await request.content.readany()
-            if len(complete) > LARGEST_BODY:
-                raise TooLargeError
-            return complete
         waiting = asyncio.timeout(None)
         try:
+            if request.content.is_eof():  # as mostly: it came with the headers, in a few reads
+                return await request.content.readany()
             async with waiting:
                 body = _Arriving(announced or LARGEST_BODY, waiting)
                 return await self._arrive(request.content, body)
