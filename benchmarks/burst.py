@@ -91,11 +91,12 @@ async def send(burst: Burst) -> Answers:
     """Carry out a burst."""
     answers = Answers()
     numbers = burst.numbers()
+    # First the messages: the bot closes connections that are silent for 5 s.
+    messages = [request(body(number, burst.ticket(number), channel(burst.tenant(number)))) for number in numbers]
     connections: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     for start in range(0, len(numbers), OPENED_AT_ONCE):
         ports = [burst.port(number) for number in numbers[start : start + OPENED_AT_ONCE]]
         connections += await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for port in ports))
-    messages = [request(body(number, burst.ticket(number), channel(burst.tenant(number)))) for number in numbers]
     answers.began = time.monotonic()
     async with asyncio.TaskGroup() as group:
         for connection, number, message in zip(connections, numbers, messages, strict=True):

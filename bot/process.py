@@ -10,10 +10,10 @@ from contextlib import AsyncExitStack
 
 import sqlalchemy as sa
 import structlog
-from aiohttp import web
 
 from bot.activities.backlog import find_backlog, retry_undecipherable
 from bot.app import Parts, build
+from bot.connections import listening
 from bot.db import DatabaseUnavailableError
 from bot.settings import DEFAULT_PORT, Settings
 from bot.slack.front import http_application
@@ -64,7 +64,7 @@ class Process:
         self._surface = surface
         self._socket: SocketMode | None = None
         self._holding: asyncio.Task[None] | None = None
-        self._site: web.TCPSite | None = None
+        self._server: asyncio.Server | None = None
         self._unreadable: str | None = None
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None] | None = None) -> None:
@@ -97,8 +97,8 @@ class Process:
     @property
     def port(self) -> int | None:
         """The port that the HTTP server listens on; None when it does not."""
-        server = None if self._site is None else self._site._server  # noqa: SLF001 - aiohttp tells a chosen port nowhere else
-        return None if server is None else server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+        sockets = () if self._server is None else self._server.sockets
+        return sockets[0].getsockname()[1] if sockets else None
 
     async def ready(self) -> dict[str, bool | str]:
         """Say of each thing that serving depends on whether it is there, and in words what else an admin should know."""
@@ -141,13 +141,10 @@ class Process:
         settings = self._settings
         if settings.slack_app_token is None or settings.port is not None:
             application = http_application(self._parts.bolt, self._parts.signing_secret, self.ready)
-            runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=CLOSING / 4)
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
             port = DEFAULT_PORT if settings.port is None else settings.port
-            self._site = web.TCPSite(runner, settings.bind_host, port)
+            server = listening(application, settings.bind_host, port, shutdown_timeout=CLOSING / 4)
             try:
-                await self._site.start()
+                self._server = await stack.enter_async_context(server)
             except OSError as error:
                 raise CannotListenError(error) from error
         if settings.slack_app_token is not None:
@@ -158,8 +155,8 @@ class Process:
             self._holding = asyncio.create_task(_keep_going("socket_mode", self._socket.run))
 
     async def _close_surface(self) -> None:
-        if self._site is not None:
-            await self._site.stop()
+        if self._server is not None:
+            self._server.close()
         await self._close_socket()
 
     async def _close_socket(self) -> None:

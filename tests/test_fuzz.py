@@ -4,13 +4,15 @@ A real process is served, and spoken to over real sockets. What is sent is drawn
 """
 
 import asyncio
+import contextlib
 import copy
 import gzip
 import io
 import json
 import re
+import resource
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,13 @@ import pytest
 from conftest import ACCOUNT, ENCRYPTION_KEY, TEAM
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from postgres import Serving, serving
+from postgres import Serving, missing, serving, until
 from slack_sdk.signature import SignatureVerifier
 from test_http import FORM, command
 from test_payloads import EVENT, WHOLE, Payload, broken_parts, shortcut, submission
+from test_slow_connections import Client
 
+from bot.connections import BODY_WITHIN
 from bot.playground.leadsquared import LeadSquaredStandIn
 from bot.playground.slack import BOT_TOKEN, SIGNING_SECRET, SlackStandIn
 
@@ -39,6 +43,13 @@ EXAMPLES = 1200
 
 GROWTH = 4.0
 """MiB by which the memory after the second half may exceed that after the first, whose bodies alone are more."""
+
+
+LEFT_BY_BODIES = 60.0
+"""MiB that bodies may leave, of 1.2 GiB that were sent."""
+
+MANY = 4096
+"""Files that a test with many connections opens at most."""
 
 
 # -- what is sent
@@ -415,6 +426,103 @@ async def test_bodies_that_are_large_slow_or_never_end_break_nothing_and_leave_n
 
     # The allocator keeps what the largest bodies of the first rounds needed.
     assert sizes[7] < sizes[3] + GROWTH, sizes
+
+
+# -- more of them than there is room for
+
+
+HEAD = b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+
+
+async def abandoned(target: Target) -> None:
+    """Send nearly all of a body of 1 MiB, on 300 connections at the same time, and go away."""
+
+    async def one() -> None:
+        client = await Client.to(target.address, HEAD % LARGEST)
+        client.writer.write(b"x" * 1_040_000)
+        with contextlib.suppress(ConnectionError):
+            await asyncio.wait_for(client.writer.drain(), 20)
+        client.close()
+
+    await asyncio.gather(*(one() for _ in range(300)))
+
+
+async def test_unsigned_bodies_that_break_off_leave_nothing_in_memory(target: Target) -> None:
+    await recorded_once(target, "before")
+    before = target.memory()
+    sizes = []
+    for number in range(4):
+        await abandoned(target)
+        await recorded_once(target, f"round {number}")
+        sizes.append(target.memory())
+
+    assert max(sizes) < before + LEFT_BY_BODIES, (before, sizes)
+
+
+async def test_bodies_that_never_end_are_bounded_and_keep_no_command_out(target: Target) -> None:
+    clients = [await Client.to(target.address, HEAD % LARGEST) for _ in range(40)]
+    before = target.memory()
+    for client in clients:
+        client.writer.write(b"x" * 1_000_000)
+    await asyncio.gather(*(client.writer.drain() for client in clients))
+    # 16 MiB have room for 16 of them. The others hear 503 before their bodies' time is up.
+    answers = asyncio.gather(*(client.reader.readuntil(b"\r\n\r\n") for client in clients[16:]))
+    heads = await asyncio.wait_for(answers, BODY_WITHIN - 1)
+    assert {head[:12] for head in heads} == {b"HTTP/1.1 503"}
+    assert all(b"\r\nRetry-After: 10\r\n" in head for head in heads)
+    assert target.memory() < before + LEFT_BY_BODIES
+    await recorded_once(target, "beside")
+    assert [client for client in clients[:16] if client.reader.at_eof()] == []
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    """Let the process that is served open 1,024 files, as many systems do by default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < MANY:
+        missing(f"the test opens more files than {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("few_files")
+async def test_commands_are_recorded_while_1500_slow_connections_stand(target: Target) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MANY, hard))
+    kinds = (b"", HEAD[:40], HEAD % 1000 + b"abc")
+    opened = 0
+    stop = asyncio.Event()
+
+    async def attack(kind: bytes) -> None:
+        """Keep 50 connections, and open each anew that is closed."""
+        nonlocal opened
+        mine = [await Client.to(target.address, kind) for _ in range(50)]
+        opened += len(mine)
+        while not stop.is_set():
+            for number, client in enumerate(mine):
+                if client.reader.at_eof() or client.reader.exception() is not None:
+                    client.close()
+                    mine[number] = await Client.to(target.address, kind)
+            await asyncio.sleep(0.05)
+        for client in mine:
+            client.close()
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(30):
+            group.create_task(attack(kinds[number % 3]))
+        await until(lambda: opened == 1500)
+        for number in range(10):
+            began = time.monotonic()
+            await recorded_once(target, f"beside {number}")
+            assert time.monotonic() - began < 10
+            async with target.session.get(f"{target.url}/readyz") as response:
+                assert response.status == 200
+        stop.set()
+    await target.process.logged("connections_dropped")
+    await recorded_once(target, "afterwards")
 
 
 async def test_a_connection_that_says_nothing_more_keeps_nobody_waiting(target: Target) -> None:

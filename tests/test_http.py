@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 import time
 from typing import Any
 from urllib.parse import urlencode
@@ -11,8 +12,10 @@ import aiohttp
 import pytest
 from conftest import TEAM, Bot
 from slack_sdk.signature import SignatureVerifier
+from yarl import URL
 
 from bot.playground.slack import SIGNING_SECRET
+from bot.slack.signatures import why_out_of_time
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -51,6 +54,11 @@ async def send(
         return response.status, await response.text()
 
 
+def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """Return the events of the bot's own log."""
+    return [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+
+
 async def test_a_signed_command_is_taken(bot: Bot) -> None:
     assert await send(bot, urlencode(command())) == (200, "")
     await bot.at_rest()
@@ -75,6 +83,106 @@ async def test_what_slack_did_not_sign_is_refused(bot: Bot, changes: dict[str, A
     assert found == status
     assert "signature" in text
     assert await bot.parts.outbox.unfinished() == 0
+
+
+@pytest.mark.parametrize(
+    ("age", "clock"),
+    [(600, "ahead"), (3600, "ahead"), (-600, "behind"), (-90_000, "behind")],
+)
+async def test_a_clock_that_is_off_is_named_with_how_much_and_which_way(
+    bot: Bot, caplog: pytest.LogCaptureFixture, age: int, clock: str
+) -> None:
+    status, text = await send(bot, urlencode(command()), age=age)
+    said = [event for event in logged(caplog) if event["event"] == "request_refused"]
+
+    assert status == 401
+    assert len(said) == 1
+    named = re.search(rf"clock is (\d+) s {clock}", said[0]["reason"])
+    assert named is not None, said
+    assert abs(int(named[1]) - abs(age)) <= 5
+    assert said[0]["reason"] == text
+    assert "v0=" not in str(said)
+    assert await bot.parts.outbox.unfinished() == 0
+
+
+async def test_a_wrong_signature_says_nothing_of_the_clock(bot: Bot) -> None:
+    status, text = await send(bot, urlencode(command()), age=600, secret="another-secret")
+    assert (status, "clock" in text) == (401, False)
+
+
+@pytest.mark.parametrize("age", [0, 300, -300])
+def test_five_minutes_either_way_are_in_time(age: int) -> None:
+    assert why_out_of_time(1_790_000_000 - age, 1_790_000_000.0) is None
+
+
+CHECKS = ["ssl_check=1", "ssl_check=1&token=abc", "token=abc&ssl_check=1", "ssl_check=1&token="]
+
+
+@pytest.mark.parametrize("fields", CHECKS)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_slacks_look_at_the_certificate_needs_no_signature(
+    bot: Bot, caplog: pytest.LogCaptureFixture, method: str, fields: str
+) -> None:
+    assert await unsigned(bot, method, fields) == (200, "")
+    assert await bot.parts.outbox.unfinished() == 0
+    assert "request_refused" not in str(logged(caplog))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "ssl_check=0",
+        "ssl_check=",
+        "ssl_check",
+        "ssl_check=11",
+        "ssl_check=1&ssl_check=1",
+        "ssl_check=1&token=a&token=b",
+        "ssl_check=1&text=143",
+        "ssl_check=1&" + urlencode(command()),
+        urlencode(command(ssl_check="1")),
+        urlencode(command(text="ssl_check=1")),
+        "ssl_check=1&" + urlencode(command()).replace("command=", "%63ommand="),
+        "ssl_check=1&payload={}",
+        "payload=%7B%22ssl_check%22%3A1%7D",
+        "ssl_check=1&token=" + "x" * 2000,
+        "%7B%22ssl_check%22%3A+%221%22%7D",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_anything_beside_the_look_is_an_unsigned_request_like_any_other(
+    bot: Bot, method: str, fields: str
+) -> None:
+    status, _ = await unsigned(bot, method, fields)
+
+    assert status == 401
+    assert await bot.parts.outbox.unfinished() == 0
+
+
+async def test_a_command_cannot_hide_behind_the_look_in_the_address(bot: Bot) -> None:
+    address = f"{bot.url}/slack/events?ssl_check=1"
+    async with aiohttp.ClientSession() as session:
+        async with session.post(address, data=command()) as response:
+            assert response.status == 401
+        async with session.post(address) as response:
+            assert response.status == 200
+
+
+async def test_a_signed_command_is_one_whatever_stands_beside_it(bot: Bot) -> None:
+    assert await send(bot, urlencode(command(ssl_check="1"))) == (200, "")
+    await bot.at_rest()
+    assert len(bot.leadsquared.on("143")) == 1
+
+
+async def unsigned(bot: Bot, method: str, fields: str) -> tuple[int, str]:
+    """Send form fields without a signature: in the body, or with GET in the address."""
+    address = f"{bot.url}/slack/events" + (f"?{fields}" if method == "GET" else "")
+    body = None if method == "GET" else fields.encode()
+    form = {"Content-Type": FORM}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, URL(address, encoded=True), data=body, headers=form) as response,
+    ):
+        return response.status, await response.text()
 
 
 async def test_a_body_too_large_is_refused(bot: Bot) -> None:

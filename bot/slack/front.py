@@ -1,8 +1,8 @@
 """The HTTP front: size, encoding, signature and shape are checked before Bolt parses anything."""
 
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import structlog
 from aiohttp import web
@@ -10,16 +10,23 @@ from slack_bolt.adapter.aiohttp import to_aiohttp_response
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.signature import SignatureVerifier
 
+from bot.connections import BODY_WITHIN, connection_of, watched
+from bot.slack.bodies import (
+    LARGEST_BODY,
+    BrokenOffError,
+    NoRoomError,
+    TooLargeError,
+    UnverifiedBodies,
+)
 from bot.slack.bolt import dispatch
 from bot.slack.payloads import MalformedRequestError, parse_body
+from bot.slack.signatures import why_not_slacks
 
 _log = structlog.get_logger(__name__)
 
 PATH = "/slack/events"
-LARGEST_BODY = 1024 * 1024
-"""Bytes. 40,000 emoji, percent-encoded, are 480,000."""
 
-_TIMESTAMP = re.compile(r"[0-9]{1,12}")
+_LONGEST_SSL_CHECK = 1000
 
 Ready = Callable[[], Awaitable[dict[str, bool | str]]]
 """What serving depends on, by name: whether it is there, or words beside that."""
@@ -30,11 +37,13 @@ def http_application(bolt: AsyncApp, signing_secret: str | None, ready: Ready) -
 
     Without a signing secret (Socket Mode) there is nothing to receive over HTTP, and only the health pages are served.
     """
-    application = web.Application(client_max_size=LARGEST_BODY)
+    application = web.Application(middlewares=[watched])
     application.router.add_get("/healthz", _healthz)
     application.router.add_get("/readyz", _readyz(ready))
     if signing_secret is not None:
-        application.router.add_post(PATH, Front(bolt, SignatureVerifier(signing_secret)).receive)
+        front = Front(bolt, SignatureVerifier(signing_secret))
+        application.router.add_post(PATH, front.receive)
+        application.router.add_get(PATH, front.receive, allow_head=False)  # Slack's ssl_check
     return application
 
 
@@ -44,46 +53,76 @@ class Front:
     def __init__(self, bolt: AsyncApp, verifier: SignatureVerifier) -> None:
         self._bolt = bolt
         self._verifier = verifier
+        self._bodies = UnverifiedBodies()
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Answer what is not Slack's with 413, 400 or 401; hand the rest to Bolt."""
+        """Answer what is not Slack's with 413, 400, 401 or 503; hand the rest to Bolt."""
+        connection = connection_of(request)
         try:
-            body = await self._sound_body(request)
+            body = await self._body(request)
+            if connection is not None:
+                connection.received()
+            if is_ssl_check(request.query_string, body):
+                return web.Response()
+            self._verify(request, body)
+            if connection is not None:
+                connection.trust()
+            payload = _payload(request, body)
         except _RefusedError as refused:
             _log.warning("request_refused", status=refused.status, reason=str(refused))
-            return web.Response(status=refused.status, text=str(refused))
-        return await to_aiohttp_response(await dispatch(self._bolt, body))
+            return refused.response()
+        return await to_aiohttp_response(await dispatch(self._bolt, payload))
 
-    async def _sound_body(self, request: web.Request) -> dict[str, Any]:
-        if (request.content_length or 0) > LARGEST_BODY:
-            raise _RefusedError(413, f"The body is larger than {LARGEST_BODY} bytes.")
+    async def _body(self, request: web.Request) -> str:
         try:
-            body = (await request.read()).decode()
-        except web.HTTPRequestEntityTooLarge:
+            body = await self._bodies.read(request)
+        except TooLargeError:
             raise _RefusedError(413, f"The body is larger than {LARGEST_BODY} bytes.") from None
-        except (ConnectionError, web.RequestPayloadError):
-            raise _RefusedError(400, "The body broke off, or is not what its headers say.") from None
+        except NoRoomError:
+            why = "Too many bodies are arriving at the same time."
+            raise _RefusedError(503, why, _LATER) from None
+        except BrokenOffError:
+            raise _RefusedError(400, _BROKEN_OFF) from None
+        try:
+            return body.decode()
         except UnicodeDecodeError:
             raise _RefusedError(400, "The body is not UTF-8.") from None
-        if not _is_signed(self._verifier, body, request):
-            raise _RefusedError(401, "The signature is missing, wrong, or older than 5 minutes.")
-        try:
-            return parse_body(body, request.content_type)
-        except MalformedRequestError as error:
-            raise _RefusedError(400, f"The body is malformed: {error}.") from None
+
+    def _verify(self, request: web.Request, body: str) -> None:
+        if why := why_not_slacks(self._verifier, body, request.headers):
+            raise _RefusedError(401, why)
+
+
+def _payload(request: web.Request, body: str) -> dict[str, Any]:
+    try:
+        return parse_body(body, request.content_type)
+    except MalformedRequestError as error:
+        raise _RefusedError(400, f"The body is malformed: {error}.") from None
+
+
+_BROKEN_OFF = f"The body broke off, took over {BODY_WITHIN:g} s, or is not what its headers say."
+_LATER = {"Retry-After": f"{BODY_WITHIN:.0f}"}
+"""What is arriving now has arrived by then, or is gone."""
 
 
 class _RefusedError(Exception):
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(reason)
         self.status = status
+        self._headers = headers
+
+    def response(self) -> web.Response:
+        return web.Response(status=self.status, text=str(self), headers=self._headers)
 
 
-def _is_signed(verifier: SignatureVerifier, body: str, request: web.Request) -> bool:
-    timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
-    signature = request.headers.get("X-Slack-Signature", "")
-    return (
-        bool(_TIMESTAMP.fullmatch(timestamp)) and signature.isascii() and verifier.is_valid(body, timestamp, signature)
+def is_ssl_check(query: str, body: str) -> bool:
+    """Say whether this is Slack's look at the certificate: ssl_check=1, at most with a token."""
+    if len(query) + len(body) > _LONGEST_SSL_CHECK or "ssl_check" not in query + body:
+        return False
+    fields = [field for part in (query, body) for field in parse_qsl(part, keep_blank_values=True)]
+    return ("ssl_check", "1") in fields and sorted(name for name, _ in fields) in (
+        ["ssl_check"],
+        ["ssl_check", "token"],
     )
 
 

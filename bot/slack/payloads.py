@@ -222,12 +222,6 @@ class UrlVerification(Payload):
     challenge: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
-class SslCheck(Payload):
-    """Slack's look at the certificate, now and then."""
-
-    ssl_check: str
-
-
 class Other(Payload):
     """An interaction or event that the bot has no part in."""
 
@@ -291,8 +285,6 @@ def read_payload(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shape(payload: Mapping[str, Any]) -> type[Payload]:
     kind = payload.get("type")
-    if kind is None and "ssl_check" in payload:
-        return SslCheck
     if kind is None and "command" in payload:
         return SlashCommand
     return _BY_TYPE.get(kind, Other) if isinstance(kind, str) else Other

@@ -9,10 +9,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.installations import Identity
+from bot.slack.response_urls import host_of, slacks_url
+
+_log = structlog.get_logger(__name__)
 
 TIMEOUT = 10
 
@@ -118,9 +122,13 @@ class SlackWeb:
         return Done(response.data) if isinstance(response.data, dict) else NotNow("unreadable answer")
 
     async def respond(self, response_url: str, payload: dict[str, Any]) -> Result:
-        """Post to a response_url (30 minutes, 5 uses)."""
+        """Post to a response_url (30 minutes, 5 uses); one that is not Slack's is not called."""
+        url = slacks_url(response_url, self._api_url)
+        if url is None:
+            _log.warning("response_url_skipped", host=host_of(response_url))
+            return Never("response_url_not_slacks")
         try:
-            async with self._session.post(response_url, json=payload, allow_redirects=False) as response:
+            async with self._session.post(url, json=payload, allow_redirects=False) as response:
                 if response.status == _TOO_MANY:
                     return NotNow("ratelimited", _seconds(response.headers.get("Retry-After")))
                 if response.status >= _SERVER_ERROR:
