@@ -112,7 +112,9 @@ async def test_what_a_dead_process_claimed_and_did_not_begin_is_sent_by_the_next
     async with start(environment) as bot:
         await bot.at_rest(within=40)
         states = await bot.parts.database.run(
-            lambda connection: connection.execute(sa.select(deliveries.c.state)).scalars().all()
+            lambda connection: (
+                connection.execute(sa.select(deliveries.c.state).order_by(deliveries.c.seq)).scalars().all()
+            )
         )
     expected = {"claim": [State.RECORDED] * 5, "begin": [State.UNKNOWN] * 2 + [State.RECORDED] * 3}[at]
     assert sorted(states) == sorted(expected), "the first of each ticket had begun"

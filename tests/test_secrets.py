@@ -33,7 +33,9 @@ async def waiting(bot: Bot, count: int = 1) -> None:
 async def states(bot: Bot) -> list[str]:
     return list(
         await bot.parts.database.run(
-            lambda connection: connection.execute(sa.select(deliveries.c.state)).scalars().all()
+            lambda connection: (
+                connection.execute(sa.select(deliveries.c.state).order_by(deliveries.c.seq)).scalars().all()
+            )
         )
     )
 
