@@ -140,12 +140,21 @@ class Process:
         parts.worker.stop()
         parts.teller.stop()
         await asyncio.wait(loops, timeout=until - time.monotonic())
-        unsent = await parts.worker.finish(until - time.monotonic())
+        in_flight = await parts.worker.finish(until - time.monotonic())
         # What was just settled is told as well, even when a call that hangs has used the time up.
         untold = await parts.teller.finish(max(until - time.monotonic(), CLOSING / 2))
         await parts.background.finish(CLOSING / 4)
-        if unsent or untold:
-            _log.warning("left_for_the_next_start", unsent=unsent, untold=untold)
+        await self._log_what_is_left(in_flight, untold)
+
+    async def _log_what_is_left(self, in_flight: int, untold: int) -> None:
+        """Count what the next start goes on with, or another process on the same database."""
+        waiting = 0
+        with contextlib.suppress(DatabaseUnavailableError):
+            waiting = (await self._parts.outbox.waiting(answer_within=CLOSING / 4)).number
+            untold = await self._parts.outbox.untold(answer_within=CLOSING / 4)
+        if waiting or in_flight or untold:
+            left = {"waiting": waiting, "in_flight": in_flight, "untold": untold}
+            _log.warning("left_for_the_next_start", unsent=waiting + in_flight, **left)
 
     async def _database_answers(self) -> bool:
         try:

@@ -1,0 +1,39 @@
+"""When what waits to be sent is worth a warning. Pure."""
+
+from dataclasses import dataclass
+
+WAITS_LONG = 300.0
+"""Seconds of waiting after which a person should look: a full rate limit clears 1,400 calls in that time."""
+
+MANY = 100
+"""Activities. Fewer are gone within 20 s at LeadSquared's rate limit, so their growth says nothing."""
+
+WARN_EVERY = 60.0
+"""Seconds between two warnings, and over which growth is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is accepted and not yet claimed: how many, and the age of the oldest in seconds."""
+
+    number: int
+    oldest: float
+
+
+class Backlog:
+    """Compares what waits with what waited a minute before. Moments are by time.monotonic()."""
+
+    def __init__(self) -> None:
+        self._before = 0
+        self._measured_at = -WARN_EVERY
+        self._warned_at = -WARN_EVERY
+
+    def is_worth_a_warning(self, waiting: Waiting, moment: float) -> bool:
+        grows = waiting.number >= MANY and waiting.number > self._before
+        if moment >= self._measured_at + WARN_EVERY:
+            self._before, self._measured_at = waiting.number, moment
+        self._before = min(self._before, waiting.number)
+        if not (grows or waiting.oldest >= WAITS_LONG) or moment < self._warned_at + WARN_EVERY:
+            return False
+        self._warned_at = moment
+        return True
