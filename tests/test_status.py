@@ -1,5 +1,6 @@
 """`python -m bot status`: what it counts, and what it says needs a person."""
 
+import asyncio
 import json
 from contextlib import closing
 from pathlib import Path
@@ -14,10 +15,11 @@ from test_plans import Explaining, _nodes, _used_on_sqlite, filled
 
 from bot.activities.acceptance import Acceptance, Accepted
 from bot.activities.backlog import WAITS_LONG
+from bot.activities.delivery import Waiting
 from bot.activities.submission import Submission
-from bot.admin.activities import Wanted, _listed
+from bot.admin.activities import Wanted, _listed, listed
 from bot.admin.status import DAY, Group, _look, needs
-from bot.admin.words import PROBLEMS, ago, duration, shown, table
+from bot.admin.words import PROBLEMS, WAITS, ago, duration, shown, table
 from bot.db import Database
 from bot.encryption import Keyring
 from bot.engines import PATIENCE, engine_for
@@ -116,6 +118,23 @@ async def test_what_cannot_be_decrypted_needs_a_person_and_everything_is_counted
     assert (ended.status, wanted(status_of(ended))) == (1, ["keys_undecipherable", "undecipherable"])
     assert status_of(ended)["workspaces"][0]["waiting"] == 1
     assert ACCOUNT.access_key not in ended.said
+
+
+async def test_what_waits_is_shown_with_its_reason(
+    start: Start, environment: dict[str, str], url: str, leadsquared: LeadSquaredStandIn, tmp_path: Path
+) -> None:
+    await leadsquared.stop()
+    variables = {"DATABASE_URL": url, "ENCRYPTION_KEYS": ENCRYPTION_KEY}
+    async with start(environment | {"DATABASE_URL": url}) as bot:
+        await bot.type("143 hello")
+        async with asyncio.timeout(20):
+            while not (found := await listed(bot.parts.database, Wanted()))[0].says:
+                await asyncio.sleep(0.02)
+        assert found[0].says == WAITS[Waiting.UNREACHABLE]
+        ended = await run_beside("status", "--json", cwd=tmp_path, variables=variables)
+    (group,) = status_of(ended)["workspaces"]
+    assert (ended.status, group["waiting"] + group["sending"]) == (0, 1)
+    assert group["waiting_for"] in ({"unreachable": 1}, {}), "empty while it is being tried"
 
 
 def group(**changed: Any) -> Group:

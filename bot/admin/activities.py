@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from bot.activities.acceptance import Acceptance, Accepted, Refused, Unmapped
-from bot.activities.delivery import OPERATOR, Delivery, Finding, Resolution, State
+from bot.activities.delivery import OPERATOR, Delivery, Finding, Resolution, State, Waiting
 from bot.activities.submission import Submission
 from bot.admin.reading import read
-from bot.admin.words import PROBLEMS, ago, shown, table
+from bot.admin.words import PROBLEMS, WAITS, ago, shown, table
 from bot.db import CommitUnknownError, Database, DatabaseUnavailableError
 from bot.encryption import Keyring
 from bot.leadsquared.outcome import Problem
@@ -52,15 +52,23 @@ class Listed:
     age: float
     attempts: int
     activity_id: str | None
+    waiting: Waiting | None
     problem: Problem | None
     resolution: Resolution | None
     resolved_by: str | None
+
+    @property
+    def says(self) -> str | None:
+        """What is wrong with it, in words."""
+        if self.problem is not None:
+            return PROBLEMS[self.problem]
+        return None if self.waiting is None else WAITS[self.waiting]
 
 
 _d = deliveries.c
 _COLUMNS = (
     _d.seq, _d.id, _d.team_id, _d.tenant_name, _d.ticket_id, _d.state, _d.accepted_at, _d.attempts, _d.activity_id,
-    _d.problem, _d.resolution, _d.resolved_by,
+    _d.waiting, _d.problem, _d.resolution, _d.resolved_by,
 )  # fmt: skip
 
 
@@ -110,6 +118,7 @@ def _from_row(row: Any, moment: float) -> Listed:  # noqa: ANN401 - SQLAlchemy's
         age=max(moment - row.accepted_at, 0.0),
         attempts=row.attempts,
         activity_id=row.activity_id,
+        waiting=Waiting(row.waiting) if row.waiting and row.state == State.ACCEPTED else None,
         problem=Problem(row.problem) if row.problem else None,
         resolution=Resolution(row.resolution) if row.resolution else None,
         resolved_by=row.resolved_by,
@@ -124,10 +133,9 @@ def lines(found: Sequence[Listed]) -> list[str]:
 
 
 def _line(one: Listed) -> Sequence[str]:
-    words = "" if one.problem is None else PROBLEMS[one.problem]
     decided = "" if one.resolution is None else f"{one.resolution} by {one.resolved_by}"
     place = (one.id, one.workspace, one.tenant, one.ticket)
-    return (*place, str(one.state), ago(one.age), str(one.attempts), one.activity_id or "", words, decided)
+    return (*place, str(one.state), ago(one.age), str(one.attempts), one.activity_id or "", one.says or "", decided)
 
 
 def as_json(found: Sequence[Listed]) -> dict[str, Any]:
@@ -146,8 +154,9 @@ def _one_as_json(one: Listed) -> dict[str, Any]:
         "age_seconds": round(one.age, 1),
         "attempts": one.attempts,
         "activity_id": one.activity_id,
+        "waiting": None if one.waiting is None else str(one.waiting),
         "problem": None if one.problem is None else str(one.problem),
-        "says": None if one.problem is None else PROBLEMS[one.problem],
+        "says": one.says,
         "resolution": None if one.resolution is None else str(one.resolution),
         "resolved_by": one.resolved_by,
     }

@@ -1,7 +1,7 @@
 """python -m bot status: what waits, what failed, and what needs a person, per workspace and tenant."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -38,6 +38,7 @@ class Group:
     workspace: str
     tenant: str
     waiting: int = 0
+    waiting_for: dict[Waiting, int] = field(default_factory=dict)
     oldest: float | None = None  # when the first that has no outcome yet was accepted
     sending: int = 0
     undecided: int = 0
@@ -86,7 +87,7 @@ def _look(connection: Connection, keyring: Keyring) -> Status:
     def group(team_id: str, tenant_id: int, tenant: str) -> Group:
         return groups.setdefault((team_id, tenant_id), Group(team_id, tenant))
 
-    _read_open(connection, group)
+    _read_open(connection, group, groups)
     _try_texts(connection, keyring, group)
     _read_undecided(connection, group)
     _read_untold(connection, at, group)
@@ -105,14 +106,19 @@ def _number(which: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     return sa.func.sum(sa.case((which, 1), else_=0))
 
 
-def _read_open(connection: Connection, group: Any) -> None:  # noqa: ANN401 - the function above
-    counts = (_number(_d.state == State.ACCEPTED), sa.func.count(), sa.func.min(_d.accepted_at))
-    waiting = _number(_d.waiting == Waiting.UNDECIPHERABLE)
-    rows = connection.execute(sa.select(*_OF_GROUP, *counts, waiting).where(IS_OPEN).group_by(*_GROUP))
-    for team_id, tenant_id, tenant, accepted, all_, oldest, undecipherable in rows:
-        found = group(team_id, tenant_id, tenant)
-        found.waiting, found.sending, found.oldest = accepted, all_ - accepted, oldest
-        found.undecipherable = undecipherable
+def _read_open(connection: Connection, group: Any, groups: dict[tuple[str, int], Group]) -> None:  # noqa: ANN401 - the function above
+    accepted = _number(_d.state == State.ACCEPTED)
+    counts = sa.select(*_OF_GROUP, _d.waiting, accepted, sa.func.count(), sa.func.min(_d.accepted_at))
+    for *of_group, reason, waiting, all_, oldest in connection.execute(
+        counts.where(IS_OPEN).group_by(*_GROUP, _d.waiting)
+    ):
+        found = group(*of_group)
+        found.waiting, found.sending = found.waiting + waiting, found.sending + all_ - waiting
+        found.oldest = oldest if found.oldest is None else min(found.oldest, oldest)
+        if reason and waiting:
+            found.waiting_for[Waiting(reason)] = waiting
+    for found in groups.values():
+        found.undecipherable = found.waiting_for.get(Waiting.UNDECIPHERABLE, 0)
 
 
 def _try_texts(connection: Connection, keyring: Keyring, group: Any) -> None:  # noqa: ANN401 - as above
@@ -241,20 +247,28 @@ def lines(status: Status) -> list[str]:
 
 
 def _row(group: Group, at: float) -> Sequence[str]:
-    waits = group.waiting and group.oldest is not None
+    waiting = str(group.waiting)
+    if group.waiting and group.oldest is not None:
+        waiting += f" ({duration(at - group.oldest)})"
+    if group.waiting_for:
+        waiting += ": " + _counted(group.waiting_for)
     error = group.last_error
     return (
         group.workspace or "not mapped",
         group.tenant,
-        f"{group.waiting} ({duration(at - group.oldest)})" if waits and group.oldest else str(group.waiting),
+        waiting,
         str(group.sending),
         str(group.undecided),
-        ", ".join(f"{problem} {number}" for problem, number in sorted(group.not_recorded.items())),
+        _counted(group.not_recorded),
         str(group.recorded),
         f"{group.slots_used}/{group.slots}",
         ago(None if group.last_success is None else at - group.last_success),
         "" if error is None else f"{ago(at - error[1])}: {PROBLEMS[error[0]]}",
     )
+
+
+def _counted(numbers: Mapping[Any, int]) -> str:
+    return ", ".join(f"{what} {number}" for what, number in sorted(numbers.items()))
 
 
 def as_json(status: Status) -> dict[str, Any]:
@@ -275,6 +289,7 @@ def _group_as_json(group: Group, at: float) -> dict[str, Any]:
         "workspace": group.workspace,
         "tenant": group.tenant,
         "waiting": group.waiting,
+        "waiting_for": {str(reason): number for reason, number in sorted(group.waiting_for.items())},
         "oldest_seconds": None if group.oldest is None else round(at - group.oldest, 1),
         "sending": group.sending,
         "undecided": group.undecided,

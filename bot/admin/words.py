@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bot.activities.delivery import Waiting
 from bot.leadsquared.outcome import Problem
 
 PROBLEMS = {
@@ -27,6 +28,14 @@ PROBLEMS = {
     Problem.RESTORED: "the database was restored from a backup",
 }
 """What a problem means, in a few words."""
+
+WAITS = {
+    Waiting.TURN: "waits for its turn",
+    Waiting.RATE_LIMITED: "waits for LeadSquared's rate limit",
+    Waiting.UNREACHABLE: "LeadSquared cannot be reached; it is tried again",
+    Waiting.UNDECIPHERABLE: "cannot be decrypted; waits for the earlier secret",
+}
+"""Why an activity is not sent right now."""
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _UNITS = ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min"))
