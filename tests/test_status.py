@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import sqlalchemy as sa
 from conftest import ACCOUNT, ENCRYPTION_KEY, TEAM, Start, spelt_for_sqlalchemy, ticket_that
 from postgres import Ended, run, run_beside
 from sqlalchemy.engine import Connection
-from test_plans import Explaining, _nodes, _used_on_sqlite, filled
+from test_plans import HISTORY, UNDER_WAY, Explaining, _nodes, _used_on_sqlite, filled
 
+from benchmarks.filling import fill
 from bot.activities.acceptance import Acceptance, Accepted
 from bot.activities.backlog import WAITS_LONG
 from bot.activities.delivery import Waiting
@@ -200,7 +202,24 @@ WAYS = [
 ]  # fmt: skip
 
 
-def test_no_look_goes_through_the_history(url: str) -> None:
+@contextmanager
+def filled_without_statistics(url: str) -> Iterator[Connection]:
+    """Lend a connection to a database such as a bot's own: on SQLite nothing gathers statistics."""
+    engine = engine_for(spelt_for_sqlalchemy(url), PATIENCE)
+    try:
+        with engine.begin() as connection:
+            fill(connection, KEYRING, HISTORY)
+            connection.execute(sa.text(UNDER_WAY))
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.parametrize("filled", [filled, filled_without_statistics])
+def test_no_look_goes_through_the_history(
+    url: str, filled: Callable[[str], AbstractContextManager[Connection]]
+) -> None:
     with filled(url) as connection:
         asked: list[tuple[str, Any]] = []
 

@@ -276,7 +276,6 @@ def test_an_operator_is_named_as_one_wherever_somebody_decided(resolution: Resol
         shown += [views.anchor(delivery), Message(views.double(Double(delivery, 3)))]
     for message in shown:
         assert "an operator" in str(message)
-        assert "operator:" not in str(message)
         assert "<!here>" not in str(message)
 
 
