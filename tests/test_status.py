@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from conftest import ACCOUNT, ENCRYPTION_KEY, TEAM, Start, spelt_for_sqlalchemy, ticket_that
-from postgres import Ended, run, run_beside
+from postgres import Ended, run, run_beside, serving, until
 from sqlalchemy.engine import Connection
 from test_plans import HISTORY, UNDER_WAY, Explaining, _nodes, _used_on_sqlite, filled
 
@@ -59,6 +60,9 @@ async def test_it_counts_what_became_of_everything_while_the_bot_runs(
         await bot.at_rest()
         second = await run_beside("status", "--json", cwd=tmp_path, variables=variables)
         plain = await run_beside("status", cwd=tmp_path, variables=variables)
+        change(url, "UPDATE deliveries SET finding = 'present' WHERE state = 'unknown'")
+        found = await run_beside("status", "--json", cwd=tmp_path, variables=variables)
+    assert wanted(status_of(found)) == ["keys_refused"], "what the bot found on the ticket needs nobody"
 
     status = status_of(second)
     assert (second.status, wanted(status)) == (1, ["undecided", "keys_refused"])
@@ -137,6 +141,16 @@ async def test_what_waits_is_shown_with_its_reason(
     (group,) = status_of(ended)["workspaces"]
     assert (ended.status, group["waiting"] + group["sending"]) == (0, 1)
     assert group["waiting_for"] in ({"unreachable": 1}, {}), "empty while it is being tried"
+
+
+async def test_watching_goes_on_until_ctrl_c(url: str, leadsquared: LeadSquaredStandIn, tmp_path: Path) -> None:
+    variables = {"DATABASE_URL": url, "ENCRYPTION_KEYS": ENCRYPTION_KEY}
+    await accepted(url, leadsquared)
+    with serving("status", "--watch", "--json", cwd=tmp_path, variables=variables) as process:
+        await until(lambda: process.log.count("\n") == 2)
+        process.signal(signal.SIGINT)
+        assert await process.ended() == 0
+    assert [look["workspaces"][0]["waiting"] for look in process.events()] == [1, 1]
 
 
 def group(**changed: Any) -> Group:

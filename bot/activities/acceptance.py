@@ -11,7 +11,7 @@ from bot.activities.delivery import Delivery, Resolution, Route, State
 from bot.activities.rows import Rows
 from bot.activities.statements import DESPITE_ALL, AcceptanceStatements
 from bot.activities.submission import Submission
-from bot.db import TAKES, Database
+from bot.db import TAKES, Database, DatabaseUnavailableError
 from bot.encryption import Keyring
 
 ANSWER_WITHIN = 2.0
@@ -204,9 +204,14 @@ class Acceptance:
         self, do: Callable[..., T], *, first: Callable[[Connection], Any] | None = None, order: float = 0.0
     ) -> T:
         # Each of these is repeatable: the key, the resolution or the state decides what a second run still changes.
-        return await self._database.run(
-            do, first=first, within=ANSWER_WITHIN - TAKES, answer_within=ANSWER_WITHIN, repeatable=True, order=order
-        )
+        within = ANSWER_WITHIN - TAKES
+        try:
+            return await self._database.run(
+                do, first=first, within=within, answer_within=ANSWER_WITHIN, repeatable=True, order=order
+            )
+        except DatabaseUnavailableError as error:
+            _log.warning("not_carried_out", reason=str(error))
+            raise
 
     def _insert(self, connection: Connection, row: dict[str, Any], *, despite: int) -> Accepted | Unmapped | Double:
         """Store a row, or say why not. `despite` is the seq up to which doubles are wanted."""

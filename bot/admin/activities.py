@@ -266,10 +266,11 @@ class _NotDoneError(Exception):
 
 def plan(delivery: Delivery) -> str:
     """Describe in a line what an operator is about to decide on."""
-    words = "" if delivery.problem is None else f", {PROBLEMS[delivery.problem]}"
+    became = "may have been recorded" if delivery.state is State.UNKNOWN else "not recorded"
+    why = "" if delivery.problem is None else f", {PROBLEMS[delivery.problem]}"
     there = f"; LeadSquared shows it there as activity {delivery.activity_id}" if _is_found(delivery) else ""
     place = f"ticket {delivery.ticket_id}, workspace {delivery.team_id}, tenant {delivery.tenant_name}"
-    return shown(f"{delivery.id}: {place}: {delivery.state}{words}{there}")
+    return shown(f"{delivery.id}: {place}: {became}{why}{there}")
 
 
 def why_not(action: Action, delivery: Delivery | None, *, asked: bool) -> str | None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from bot.activities.backlog import WAITS_LONG
-from bot.activities.delivery import State, Waiting
+from bot.activities.delivery import Finding, State, Waiting
 from bot.admin.reading import read
 from bot.admin.words import PROBLEMS, ago, duration, table
 from bot.db import Database
@@ -136,7 +136,8 @@ def _try_texts(connection: Connection, keyring: Keyring, group: Any) -> None:  #
 
 def _read_undecided(connection: Connection, group: Any) -> None:  # noqa: ANN401 - as above
     place = (_d.team_id, _d.tenant_id)  # bare: here the index that begins with these is the one to go by
-    undecided = sa.select(*place, sa.func.max(_d.tenant_name), sa.func.count()).where(IS_UNDECIDED)
+    not_found = sa.or_(_d.finding.is_(None), _d.finding != Finding.PRESENT)
+    undecided = sa.select(*place, sa.func.max(_d.tenant_name), sa.func.count()).where(IS_UNDECIDED, not_found)
     for *of_group, number in connection.execute(undecided.group_by(*place)):
         group(*of_group).undecided = number
 
