@@ -352,7 +352,7 @@ def _exit(problems: list[str]) -> NoReturn:
 
 
 def _quiet() -> Settings:
-    """Return the settings for a command whose output is its own: of the log, only trouble is printed."""
+    """Return the settings for a command of whose log only trouble is printed."""
     from bot.logs import configure_logging
 
     settings = _settings()
@@ -369,11 +369,17 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Look again every 2 s, until Ctrl-C.")] = False,  # noqa: FBT002 - a flag
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """What waits, failed and was recorded, by workspace and tenant; exit status 1 when something needs a person."""
+    """Show what waits, failed and was recorded; exit status 1 when something needs a person."""
     from bot.admin.live import show_status
+    from bot.db import Database
+    from bot.encryption import Keyring
 
     settings = _quiet()
-    if not _with_database(settings, lambda database, keys: show_status(database, keys, watch=watch, json=json)):
+
+    def show(database: Database, keys: Keyring) -> Awaitable[bool]:
+        return show_status(database, keys, watch=watch, json=json)
+
+    if not _with_database(settings, show):
         raise typer.Exit(1)
 
 
@@ -387,7 +393,7 @@ def activities(
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="The newest so many.")] = 50,
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """List activities, without their texts: what is on its way, and what was settled in the last 30 days."""
+    """List activities, without their texts: on their way, or settled in the last 30 days."""
     if context.invoked_subcommand is not None:
         return
     from bot.activities.submission import MalformedTicketError, parse_ticket
@@ -409,13 +415,13 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 
 @activities_app.command("retry")
 def retry(ids: Ids, yes: Yes = False) -> None:  # noqa: FBT002 - a flag
-    """Send activities again that were not recorded, or may not have been: what *Send again* does in Slack."""
+    """Send again what was not recorded, or may not have been: *Send again* in Slack."""
     _decide("retry", ids, yes=yes)
 
 
 @activities_app.command("settle")
 def settle(ids: Ids, yes: Yes = False) -> None:  # noqa: FBT002 - a flag
-    """Close activities that may have been recorded and are on the ticket: what *It is there* does in Slack."""
+    """Close what may have been recorded and is on the ticket: *It is there* in Slack."""
     _decide("settle", ids, yes=yes)
 
 
@@ -424,7 +430,7 @@ def _decide(action: str, ids: list[str], *, yes: bool) -> None:
 
     settings = _quiet()
     if not yes and not sys.stdin.isatty():
-        _exit(["Nothing was changed: there is no terminal to ask on. Add --yes to do it without asking."])
+        _exit(["Nothing was changed: there is no terminal to ask on. Add --yes to do it unasked."])
 
     def ask(plan: list[str], question: str) -> bool:
         print("\n".join(plan))

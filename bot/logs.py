@@ -86,7 +86,7 @@ def _is_not_about_connecting(record: logging.LogRecord) -> bool:
 class Repeats:
     """Prints a trouble once, and counts it while the same part meets it again for the same reason.
 
-    How many were left out stands in the next one that is printed, or in a line of its own: `repeated`.
+    How many were left out stands in the next one that is printed, or in a line `repeated`.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Repeats:
 
     def __call__(self, logger: WrappedLogger, level: str, event: EventDict) -> EventDict:
         moment = time.monotonic()
-        if level not in _TROUBLE or event["event"] in _EACH or not ("reason" in event or "error" in event):
+        if not _is_counted(level, event):
             self.print_counted(moment)
             return event
         same = (logger.name, *(str(event.get(name)) for name in _SAME))
@@ -110,13 +110,21 @@ class Repeats:
 
     def print_counted(self, moment: float = math.inf) -> None:
         """Print what was left out of those whose time is up."""
-        for same in [same for same, counted in list(self._counting.items()) if moment >= counted.until]:
-            counted = self._counting.pop(same)
+        for same, counted in list(self._counting.items()):
+            if moment < counted.until:
+                continue
+            del self._counting[same]
             if counted.left_out:
-                what = {"event": "repeated", "what": counted.last["event"], "left_out": counted.left_out}
-                event = {**counted.last, **what}
+                event = {**counted.last, "event": "repeated", "what": counted.last["event"]}
+                event["left_out"] = counted.left_out
                 as_structlogs = {"_logger": counted.logger, "_name": counted.level}
-                counted.logger.log(logging.getLevelNamesMapping()[event["level"].upper()], event, extra=as_structlogs)
+                level = logging.getLevelNamesMapping()[event["level"].upper()]
+                counted.logger.log(level, event, extra=as_structlogs)
+
+
+def _is_counted(level: str, event: EventDict) -> bool:
+    has_reason = "reason" in event or "error" in event
+    return level in _TROUBLE and has_reason and event["event"] not in _EACH
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +137,7 @@ class _Counted:
 
 
 class _ToStandardError(logging.StreamHandler[Any]):
-    """Prints what is still counted at the end of the process, when `logging` closes its handlers."""
+    """Prints what is still counted when `logging` closes its handlers, at the process's end."""
 
     def __init__(self, repeats: Repeats) -> None:
         super().__init__(sys.stderr)

@@ -1,4 +1,4 @@
-"""What the log says and how often: every event is documented, each failure has its reason, repeats are counted."""
+"""What the log says: every event is documented, failures have reasons, repeats are counted."""
 
 import ast
 import json
@@ -28,14 +28,20 @@ from bot.playground.slack import SlackStandIn
 from bot.tenants.tenant import Tenant
 
 WORDS = "Kundennummer 4711"
-LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
+LEVELS = {
+    "debug": "debug",
+    "info": "info",
+    "warning": "warning",
+    "error": "error",
+    "exception": "error",
+}
 
 
 # -- the table in docs/errors.md
 
 
 def logged() -> Iterator[tuple[str, str | None]]:
-    """Return each event of the product's code with its level; None where the level is decided at run time."""
+    """Return each event of the code with its level; None where that is decided at run time."""
     for file in sorted((ROOT / "bot").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
@@ -89,8 +95,14 @@ def expired() -> ssl.SSLCertVerificationError:
     ("error", "reason"),
     [
         (caused(httpx.ConnectError("x"), socket.gaierror(-2, "Name or service not known")), "dns"),
-        (caused(httpx.ConnectError("x"), ConnectionRefusedError(111, "Connection refused")), "refused"),
-        (caused(httpx.ConnectError("x"), ConnectionRefusedError(), ConnectionRefusedError()), "refused"),
+        (
+            caused(httpx.ConnectError("x"), ConnectionRefusedError(111, "Connection refused")),
+            "refused",
+        ),
+        (
+            caused(httpx.ConnectError("x"), ConnectionRefusedError(), ConnectionRefusedError()),
+            "refused",
+        ),
         (caused(httpx.ConnectError("x"), OSError(101, "x")), "network is unreachable"),
         (caused(httpx.ConnectError("x"), expired()), "tls: certificate has expired"),
         (caused(httpx.ConnectError("x"), ssl.SSLError(1, "wrong version number")), "tls"),
@@ -116,7 +128,11 @@ def test_why_no_answer_came(error: Exception, reason: str) -> None:
         (500, f'{{"ExceptionType": "MXException", "ExceptionMessage": "{WORDS}"}}', "status 500"),
         (502, f"<html>{WORDS}", "status 502"),
         (200, f'{{"Status": "Error", "Message": "{WORDS}"}}', "status 200, an error in the body"),
-        (200, '{"ExceptionType": "MXAPIRateLimitExceededException"}', "status 200, a rate limit in the body"),
+        (
+            200,
+            '{"ExceptionType": "MXAPIRateLimitExceededException"}',
+            "status 200, a rate limit in the body",
+        ),
         (200, f"<html>{WORDS}", "status 200, an unreadable body"),
         (302, "", "status 302"),
     ],
@@ -150,7 +166,10 @@ async def ready(process: Serving, slack: SlackStandIn) -> None:
 
 
 async def test_a_leadsquared_that_is_away_is_a_counted_warning_and_what_waits_is_left(
-    environment: dict[str, str], slack: SlackStandIn, leadsquared: LeadSquaredStandIn, tmp_path: Path
+    environment: dict[str, str],
+    slack: SlackStandIn,
+    leadsquared: LeadSquaredStandIn,
+    tmp_path: Path,
 ) -> None:
     host = leadsquared.url.removeprefix("http://")
     await leadsquared.stop()
@@ -176,7 +195,10 @@ async def test_a_leadsquared_that_is_away_is_a_counted_warning_and_what_waits_is
 
 
 async def test_refused_keys_are_a_warning_and_a_wrong_ticket_is_its_agents_matter(
-    environment: dict[str, str], slack: SlackStandIn, leadsquared: LeadSquaredStandIn, tmp_path: Path
+    environment: dict[str, str],
+    slack: SlackStandIn,
+    leadsquared: LeadSquaredStandIn,
+    tmp_path: Path,
 ) -> None:
     with serving("run", cwd=tmp_path, variables=environment) as process:
         await ready(process, slack)
@@ -197,7 +219,11 @@ async def test_refused_keys_are_a_warning_and_a_wrong_ticket_is_its_agents_matte
 
 
 async def test_what_was_never_sent_has_an_event_of_its_own(
-    start: Start, environment: dict[str, str], slack: SlackStandIn, leadsquared: LeadSquaredStandIn, tmp_path: Path
+    start: Start,
+    environment: dict[str, str],
+    slack: SlackStandIn,
+    leadsquared: LeadSquaredStandIn,
+    tmp_path: Path,
 ) -> None:
     await leadsquared.stop()
     with serving("run", cwd=tmp_path, variables=environment) as process:
@@ -235,11 +261,17 @@ for _ in range(3):
 """
 
 
-async def test_the_same_is_printed_once_and_counted_to_the_end_of_the_process(tmp_path: Path) -> None:
+async def test_the_same_is_printed_once_and_counted_to_the_end_of_the_process(
+    tmp_path: Path,
+) -> None:
     ended = await run_beside("-c", SAYS, cwd=tmp_path, variables={}, command=(sys.executable,))
     said = [json.loads(line) for line in ended.err.splitlines()]
     names = [event["event"] for event in said]
-    assert (names.count("call_failed"), names.count("telling_given_up"), names.count("told")) == (4, 5, 5)
+    assert (names.count("call_failed"), names.count("telling_given_up"), names.count("told")) == (
+        4,
+        5,
+        5,
+    )
     assert names.count("loop_failed") == 1
     counted = {(event["what"], event["left_out"]) for event in said if event["event"] == "repeated"}
     assert counted == {("call_failed", 4), ("loop_failed", 2)}
@@ -264,7 +296,12 @@ for moment in (1000.0, 1010.0, 1029.0, 1031.0, 1040.0, 1070.0):
 
 def test_the_next_one_that_is_printed_says_how_many_were_left_out(tmp_path: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", LATER], capture_output=True, text=True, env=surroundings({}), cwd=tmp_path, check=True
+        [sys.executable, "-c", LATER],
+        capture_output=True,
+        text=True,
+        env=surroundings({}),
+        cwd=tmp_path,
+        check=True,
     )
     said = [json.loads(line) for line in ended.stderr.splitlines()]
     assert [(event["event"], event.get("at"), event.get("left_out")) for event in said] == [
@@ -288,7 +325,10 @@ def warned(*seen: tuple[float, int, float]) -> list[float]:
     [
         ([(0.0, 0, 0.0)], []),
         ([(0.0, 1, WAITS_LONG - 1), (5.0, 1, WAITS_LONG)], [5.0]),
-        ([(0.0, 1, WAITS_LONG), (5.0, 1, WAITS_LONG + 5), (WARN_EVERY, 1, WAITS_LONG + 60)], [0.0, WARN_EVERY]),
+        (
+            [(0.0, 1, WAITS_LONG), (5.0, 1, WAITS_LONG + 5), (WARN_EVERY, 1, WAITS_LONG + 60)],
+            [0.0, WARN_EVERY],
+        ),
         ([(0.0, MANY - 1, 9.0)], []),
         ([(0.0, MANY, 9.0)], [0.0]),
         ([(0.0, MANY, 9.0), (WARN_EVERY, MANY, 69.0), (2 * WARN_EVERY, MANY - 5, 129.0)], [0.0]),
@@ -303,7 +343,10 @@ def test_a_backlog_is_worth_a_warning_when_it_is_old_or_grows(
 
 
 async def test_what_waits_for_long_is_a_warning(
-    environment: dict[str, str], slack: SlackStandIn, leadsquared: LeadSquaredStandIn, tmp_path: Path
+    environment: dict[str, str],
+    slack: SlackStandIn,
+    leadsquared: LeadSquaredStandIn,
+    tmp_path: Path,
 ) -> None:
     await leadsquared.stop()
     with serving("run", cwd=tmp_path, variables=environment | {"POLL_INTERVAL": "0.2"}) as process:

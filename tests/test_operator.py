@@ -1,4 +1,4 @@
-"""`python -m bot activities …` beside a running bot: what an operator sees, and decides as the buttons do."""
+"""`python -m bot activities …` beside a running bot: what an operator sees and decides."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ class Desk:
         return found
 
     async def failed(self, behaviour: Behaviour) -> tuple[str, Posted]:
-        """Type a command that ends as this behaviour makes it end; return its reference and the answer."""
+        """Type a command that ends as this behaviour makes it end; return reference and answer."""
         ticket = ticket_that(behaviour)
         before = len([one for one in self.bot.slack.workspace.messages if one.thread_ts])
         await self.bot.type(f"{ticket} {WORDS}")
@@ -57,7 +57,9 @@ async def desk(start: Start, environment: dict[str, str], url: str, tmp_path: Pa
         yield Desk(bot, {"DATABASE_URL": url, "ENCRYPTION_KEYS": ENCRYPTION_KEY}, tmp_path)
 
 
-async def test_retry_sends_again_in_the_same_thread_and_the_trail_says_who_decided(desk: Desk) -> None:
+async def test_retry_sends_again_in_the_same_thread_and_the_trail_says_who_decided(
+    desk: Desk,
+) -> None:
     reference, answer = await desk.failed(Behaviour.FAILED)
     ticket = ticket_that(Behaviour.FAILED)
     desk.bot.leadsquared.tickets[ticket] = Behaviour.FINE
@@ -99,13 +101,19 @@ async def test_each_id_is_answered_for_itself_and_the_good_ones_are_done(desk: D
 
     assert ended.status == 1
     assert ended.out.splitlines() == [f"{unknown}: closed: it is on the ticket"]
-    assert [problem.partition(":")[0] for problem in ended.problems] == ["nosuchnumber", rejected, recorded]
+    assert [problem.partition(":")[0] for problem in ended.problems] == [
+        "nosuchnumber",
+        rejected,
+        recorded,
+    ]
     again = await desk.run("activities", "retry", unknown, "--yes")
     assert (again.status, again.out) == (1, "")
     assert "closed as being on the ticket already, by operator:" in again.err
 
 
-async def test_without_a_terminal_nothing_is_changed_unless_it_is_said_beforehand(desk: Desk) -> None:
+async def test_without_a_terminal_nothing_is_changed_unless_it_is_said_beforehand(
+    desk: Desk,
+) -> None:
     reference, _ = await desk.failed(Behaviour.DROP)
     for action in ("retry", "settle"):
         ended = await desk.run("activities", action, reference)
@@ -185,7 +193,7 @@ async def test_nothing_of_the_database_controls_the_terminal(
 
 
 async def test_a_settled_delivery_is_refused_for_what_it_is(bot: Bot) -> None:
-    """What stands between the question and the answer is decided by the database, in `Acceptance`."""
+    """What happens between the question and the answer is decided in `Acceptance`."""
     await bot.type(f"{ticket_that(Behaviour.DROP)} hello")
     answer = await bot.answered()
     await bot.at_rest()

@@ -69,12 +69,23 @@ async def test_it_counts_what_became_of_everything_while_the_bot_runs(
     (group,) = status["workspaces"]
     counted = {name: group[name] for name in ("waiting", "sending", "undecided", "recorded_24h", "not_recorded_24h")}
     nothing = {"waiting": 0, "sending": 0}
-    assert counted == {**nothing, "undecided": 1, "recorded_24h": 1, "not_recorded_24h": {"unauthorized": 1}}
+    assert counted == {
+        **nothing,
+        "undecided": 1,
+        "recorded_24h": 1,
+        "not_recorded_24h": {"unauthorized": 1},
+    }
     assert group["last_success"] is not None
     assert group["last_error"]["problem"] == "dropped"
     assert group["slots_used"] >= 1
     assert plain.status == 1
-    for told in (TEAM, "environment", "unauthorized 1", "/25", "the connection to LeadSquared broke"):
+    for told in (
+        TEAM,
+        "environment",
+        "unauthorized 1",
+        "/25",
+        "the connection to LeadSquared broke",
+    ):
         assert told in plain.out
 
 
@@ -121,13 +132,20 @@ async def test_what_cannot_be_decrypted_needs_a_person_and_everything_is_counted
     await accepted(url, leadsquared)
     other = {"DATABASE_URL": url, "ENCRYPTION_KEYS": "another-encryption-secret-of-the-tests-99"}
     ended = await run_beside("status", "--json", cwd=tmp_path, variables=other)
-    assert (ended.status, wanted(status_of(ended))) == (1, ["keys_undecipherable", "undecipherable"])
+    assert (ended.status, wanted(status_of(ended))) == (
+        1,
+        ["keys_undecipherable", "undecipherable"],
+    )
     assert status_of(ended)["workspaces"][0]["waiting"] == 1
     assert ACCOUNT.access_key not in ended.said
 
 
 async def test_what_waits_is_shown_with_its_reason(
-    start: Start, environment: dict[str, str], url: str, leadsquared: LeadSquaredStandIn, tmp_path: Path
+    start: Start,
+    environment: dict[str, str],
+    url: str,
+    leadsquared: LeadSquaredStandIn,
+    tmp_path: Path,
 ) -> None:
     await leadsquared.stop()
     variables = {"DATABASE_URL": url, "ENCRYPTION_KEYS": ENCRYPTION_KEY}
@@ -174,9 +192,26 @@ def group(**changed: Any) -> Group:
         ([group(last_errors={Problem.UNREACHABLE: AT - 60})], ["not_reached"]),
         ([group(last_errors={Problem.UNAUTHORIZED: AT - DAY - 1})], []),
         ([group(last_errors={Problem.UNAUTHORIZED: AT - 60}, last_success=AT - 30)], []),
-        ([group(last_errors={Problem.UNAUTHORIZED: AT - 60}), Group("T0OTHER", "acme", last_success=AT - 30)], []),
-        ([group(last_errors={Problem.UNAUTHORIZED: AT - 60}), Group(TEAM, "b", last_success=AT)], ["keys_refused"]),
-        ([group(last_errors={Problem.NOT_FOUND: AT - 60, Problem.BAD_REQUEST: AT}, not_recorded={})], []),
+        (
+            [
+                group(last_errors={Problem.UNAUTHORIZED: AT - 60}),
+                Group("T0OTHER", "acme", last_success=AT - 30),
+            ],
+            [],
+        ),
+        (
+            [group(last_errors={Problem.UNAUTHORIZED: AT - 60}), Group(TEAM, "b", last_success=AT)],
+            ["keys_refused"],
+        ),
+        (
+            [
+                group(
+                    last_errors={Problem.NOT_FOUND: AT - 60, Problem.BAD_REQUEST: AT},
+                    not_recorded={},
+                )
+            ],
+            [],
+        ),
     ],
 )
 def test_what_needs_a_person(groups: list[Group], what: list[str]) -> None:

@@ -131,11 +131,14 @@ class Acceptance:
         """
         row = self._rows.given(submission)
         by = by or submission.user_id
-        again = await self._promptly(
-            lambda connection: self._send_again(connection, shown.id, row, DESPITE_ALL, by), order=shown.seq
-        )
-        # Despite all, nothing is a double.
-        return Unmapped() if isinstance(again, Double) else _logged(again, submission, retry_of=shown.id)
+
+        def write(connection: Connection) -> Accepted | Unmapped | Refused | Double:
+            return self._send_again(connection, shown.id, row, DESPITE_ALL, by)
+
+        again = await self._promptly(write, order=shown.seq)
+        if isinstance(again, Double):
+            return Unmapped()  # despite all, nothing is a double
+        return _logged(again, submission, retry_of=shown.id)
 
     async def send_edited(
         self, shown: Delivery, submission: Submission, *, despite: str | None = None
@@ -204,11 +207,9 @@ class Acceptance:
         self, do: Callable[..., T], *, first: Callable[[Connection], Any] | None = None, order: float = 0.0
     ) -> T:
         # Each of these is repeatable: the key, the resolution or the state decides what a second run still changes.
-        within = ANSWER_WITHIN - TAKES
+        within = {"within": ANSWER_WITHIN - TAKES, "answer_within": ANSWER_WITHIN}
         try:
-            return await self._database.run(
-                do, first=first, within=within, answer_within=ANSWER_WITHIN, repeatable=True, order=order
-            )
+            return await self._database.run(do, first=first, repeatable=True, order=order, **within)
         except DatabaseUnavailableError as error:
             _log.warning("not_carried_out", reason=str(error))
             raise

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 WAITS_LONG = 300.0
-"""Seconds of waiting after which a person should look: a full rate limit clears 1,400 calls in that time."""
+"""Seconds of waiting after which a person should look: a full rate limit sends 1,400 by then."""
 
 MANY = 100
-"""Activities. Fewer are gone within 20 s at LeadSquared's rate limit, so their growth says nothing."""
+"""Activities. Fewer are gone within 20 s at the rate limit, so their growth says nothing."""
 
 WARN_EVERY = 60.0
 """Seconds between two warnings, and over which growth is measured."""

@@ -40,7 +40,7 @@ class Resolution(StrEnum):
 
 
 OPERATOR = "operator:"
-"""Before the account's name in `resolved_by`, where it was decided by a command and not in Slack."""
+"""In `resolved_by`, before the account that decided by a command and not in Slack."""
 
 
 class Finding(StrEnum):

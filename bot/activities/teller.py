@@ -180,7 +180,8 @@ class Teller:
                 return await _written(lambda: self._outbox.tell_elsewhere(due, route))
             case Later(reason, after):
                 again_in = _again_in(due, after)
-                failed = {"step": step.value, "reason": reason, "attempts": delivery.tell_attempts + 1}
+                attempts = delivery.tell_attempts + 1
+                failed = {"step": step.value, "reason": reason, "attempts": attempts}
                 if again_in is None:
                     _log.error("telling_given_up", **failed)
                 else:

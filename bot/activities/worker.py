@@ -49,8 +49,8 @@ GIVE_WAY = 0.02
 RETRY_DATABASE = 0.5
 """Seconds between tries to write down an outcome that the database did not take."""
 
-ANSWERS_THE_AGENT = frozenset({Problem.BAD_REQUEST, Problem.NOT_FOUND, Problem.REFUSED, Problem.FAILED})
-"""LeadSquared said no to this one activity: its agent reads why. All else that fails is an admin's matter."""
+OF_THE_AGENT = (Problem.BAD_REQUEST, Problem.NOT_FOUND, Problem.REFUSED, Problem.FAILED)
+"""LeadSquared said no to this one activity: its agent acts. An admin acts on the rest."""
 
 
 Begin = Callable[[], Awaitable[bool]]
@@ -194,7 +194,8 @@ class Worker:
             self._poll_at = moment + self._poll_interval
             expired = await self._outbox.expire(sparing=self._in_flight.keys())
             for reference in expired:
-                _log.warning("ended_without_an_answer", delivery=reference, problem=Problem.INTERRUPTED.value)
+                problem = Problem.INTERRUPTED.value
+                _log.warning("ended_without_an_answer", delivery=reference, problem=problem)
             if expired:
                 self._teller.wake()
             await self._watch_the_backlog()
@@ -328,18 +329,19 @@ def _log_attempt(claimed: Claimed, outcome: Outcome, decision: Decision, *, seco
 
     An attempt that is to be repeated is for debugging; the warning says why, and is counted.
     """
-    repeats = isinstance(decision, Repeat)
+    settles = None if isinstance(decision, Repeat) else decision
+    problem_ = None if settles is None else settles.problem
     what = {
         "ticket": claimed.delivery.ticket_id,
         "host": api_host(claimed.tenant.api_url),
         "reason": getattr(outcome, "reason", ""),
     }
     _log.log(
-        logging.DEBUG if repeats else logging.INFO,
+        logging.DEBUG if settles is None else logging.INFO,
         "attempt_ended",
         outcome=type(outcome).__name__.lower(),
-        decision="repeat" if isinstance(decision, Repeat) else decision.state.value,
-        problem=None if isinstance(decision, Repeat) or decision.problem is None else decision.problem.value,
+        decision="repeat" if settles is None else settles.state.value,
+        problem=None if problem_ is None else problem_.value,
         attempt=claimed.delivery.attempts,
         seconds=round(seconds, 3),
         settled=settled,
@@ -348,13 +350,13 @@ def _log_attempt(claimed: Claimed, outcome: Outcome, decision: Decision, *, seco
     match outcome:
         case Recorded():
             pass
-        case Rejected(problem) if problem in ANSWERS_THE_AGENT:
+        case Rejected(problem) if problem in OF_THE_AGENT:
             pass
         case RateLimited():
             _log.warning("rate_limited", **what)
         case Undecipherable():
-            _log.warning("cannot_decrypt", ticket=what["ticket"], reason="no secret decrypts it")
+            _log.warning("cannot_decrypt", **what | {"reason": "no secret decrypts it"})
         case NotBegun():
-            _log.warning("call_not_begun", ticket=what["ticket"], reason="its claim had ended")
+            _log.warning("call_not_begun", **what | {"reason": "its claim had ended"})
         case _:
             _log.warning("call_failed", outcome=type(outcome).__name__.lower(), **what)

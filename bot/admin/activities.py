@@ -30,7 +30,7 @@ TRIES, PAUSE = 5, 0.2
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to list: what is on its way, and what was settled within so many days; with a ticket, all of it."""
+    """What to list: what is on its way or was settled within so many days; of a ticket, all."""
 
     state: State | None = None
     ticket_id: str | None = None
@@ -79,7 +79,8 @@ async def listed(database: Database, wanted: Wanted) -> list[Listed]:
 
 def _listed(connection: Connection, wanted: Wanted) -> list[Listed]:
     moment: float = connection.execute(sa.select(now())).scalar_one()
-    # As a bare column, its value would stand for it in the condition by which SQLite knows a partial index.
+    # Not the bare column: SQLite would put the value into the condition of a partial index,
+    # and would not know the condition any more.
     state = _d.state.concat(sa.literal_column("''"))
     asked = ((state, wanted.state), (_d.team_id, wanted.team_id), (_d.ticket_id, wanted.ticket_id))
     also = [column == value for column, value in asked if value is not None]
@@ -96,15 +97,17 @@ def _ways(
     wanted: Wanted, moment: float, *, on_sqlite: bool
 ) -> list[tuple[sa.ColumnElement[bool], sa.ColumnElement[Any]]]:
     """Return a query for each index that leads to a part of what is wanted."""
-    order = _d.seq + sa.literal_column("0")  # by the column alone, the order would lead along the whole table
+    # By the bare column, the order would lead along the whole table.
+    order = _d.seq + sa.literal_column("0")
     if wanted.ticket_id is None:
         settled = _d.settled_at > moment - wanted.days * DAY
         return [(IS_OPEN, order), (settled, _d.settled_at)]
     known = sa.select(accounts.c.id)
-    # As an array, PostgreSQL searches the index once for each; as a set, it would join all rows with it.
+    # As an array: PostgreSQL searches the index once for each. With a set it would join all rows.
     any_of = sa.any_(sa.func.array(known.scalar_subquery()))
     of_an_account = _d.account_id.in_(known) if on_sqlite else _d.account_id == any_of
-    return [(IS_OPEN, order), (IS_REJECTED, order), (sa.and_(MAY_BE_ON_TICKET, of_an_account), order)]
+    on_ticket = sa.and_(MAY_BE_ON_TICKET, of_an_account)
+    return [(IS_OPEN, order), (IS_REJECTED, order), (on_ticket, order)]
 
 
 def _from_row(row: Any, moment: float) -> Listed:  # noqa: ANN401 - SQLAlchemy's row
@@ -125,7 +128,10 @@ def _from_row(row: Any, moment: float) -> Listed:  # noqa: ANN401 - SQLAlchemy's
     )
 
 
-_HEADS = ("ID", "WORKSPACE", "TENANT", "TICKET", "STATE", "ACCEPTED", "ATTEMPTS", "ACTIVITY ID", "PROBLEM", "DECIDED")
+_HEADS = (
+    "ID", "WORKSPACE", "TENANT", "TICKET", "STATE", "ACCEPTED", "ATTEMPTS", "ACTIVITY ID",
+    "PROBLEM", "DECIDED",
+)  # fmt: skip
 
 
 def lines(found: Sequence[Listed]) -> list[str]:
@@ -135,7 +141,8 @@ def lines(found: Sequence[Listed]) -> list[str]:
 def _line(one: Listed) -> Sequence[str]:
     decided = "" if one.resolution is None else f"{one.resolution} by {one.resolved_by}"
     place = (one.id, one.workspace, one.tenant, one.ticket)
-    return (*place, str(one.state), ago(one.age), str(one.attempts), one.activity_id or "", one.says or "", decided)
+    became = (str(one.state), ago(one.age), str(one.attempts), one.activity_id or "")
+    return (*place, *became, one.says or "", decided)
 
 
 def as_json(found: Sequence[Listed]) -> dict[str, Any]:
@@ -178,11 +185,15 @@ QUESTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What was done and what could not be, a line for each ID; `asked` is False when the answer was no."""
+    """What was done and what could not be, a line for each ID. `asked`: the answer was not no."""
 
     done: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     asked: bool = True
+
+
+Ask = Callable[[list[str], str], bool]
+"""Shows what would be done, in lines, puts a question, and returns the answer."""
 
 
 class Operator:
@@ -193,8 +204,8 @@ class Operator:
         self._acceptance = Acceptance(database, keyring)
         self._name = f"{OPERATOR}{name}"
 
-    async def decide(self, action: Action, ids: Sequence[str], ask: Callable[[list[str], str], bool] | None) -> Decided:
-        """Decide about each ID that can be; `ask` shows what would be done and returns the answer. None: it is yes."""
+    async def decide(self, action: Action, ids: Sequence[str], ask: Ask | None) -> Decided:
+        """Decide about each ID that can be. Without `ask` the answer is yes."""
         found: list[Delivery] = []
         problems: list[str] = []
         for id_ in dict.fromkeys(id_.strip().lower() for id_ in ids):
@@ -224,12 +235,13 @@ class Operator:
     async def _carry_out(self, action: Action, delivery: Delivery) -> str:
         for tries in range(TRIES):
             try:
-                result = await (self._retry(delivery) if action is Action.RETRY else self._settle(delivery))
+                do = self._retry if action is Action.RETRY else self._settle
+                result = await do(delivery)
             except CommitUnknownError:
-                raise _NotDoneError("the database stopped answering; list it to see whether this was done") from None
+                raise _NotDoneError("not known whether this was done; list it to see") from None
             except DatabaseUnavailableError as error:
                 if tries == TRIES - 1:
-                    raise _NotDoneError(f"not done, the database did not take it ({error}); try again") from None
+                    raise _NotDoneError(f"not done, try again: the database says {error}") from None
                 await asyncio.sleep(PAUSE)
                 continue
             break
@@ -268,13 +280,24 @@ def plan(delivery: Delivery) -> str:
     """Describe in a line what an operator is about to decide on."""
     became = "may have been recorded" if delivery.state is State.UNKNOWN else "not recorded"
     why = "" if delivery.problem is None else f", {PROBLEMS[delivery.problem]}"
-    there = f"; LeadSquared shows it there as activity {delivery.activity_id}" if _is_found(delivery) else ""
-    place = f"ticket {delivery.ticket_id}, workspace {delivery.team_id}, tenant {delivery.tenant_name}"
+    there = f"; LeadSquared shows it there, activity ID {delivery.activity_id}"
+    there = there if _is_found(delivery) else ""
+    workspace = f"workspace {delivery.team_id}, tenant {delivery.tenant_name}"
+    place = f"ticket {delivery.ticket_id}, {workspace}"
     return shown(f"{delivery.id}: {place}: {became}{why}{there}")
 
 
+_DECIDED = {
+    Resolution.SENT_AGAIN: "sent again",
+    Resolution.CONFIRMED: "closed as being on the ticket",
+}
+
+
 def why_not(action: Action, delivery: Delivery | None, *, asked: bool) -> str | None:
-    """Say why an operator cannot decide this; None: nothing is in the way. `asked`: a person reads `plan` first."""
+    """Say why an operator cannot decide this; None: nothing is in the way.
+
+    `asked`: a person reads `plan` first.
+    """
     if delivery is None:
         return "there is no activity with this ID"
     if not delivery.settled:
@@ -282,14 +305,14 @@ def why_not(action: Action, delivery: Delivery | None, *, asked: bool) -> str | 
     if delivery.state is State.RECORDED:
         return shown(f"it is recorded already (activity ID {delivery.activity_id})")
     if delivery.resolution is not None:
-        what = "sent again" if delivery.resolution is Resolution.SENT_AGAIN else "closed as being on the ticket"
-        return shown(f"it was {what} already, by {delivery.resolved_by}")
+        return shown(f"it was {_DECIDED[delivery.resolution]} already, by {delivery.resolved_by}")
     if action is Action.SETTLE:
-        return None if delivery.state is State.UNKNOWN else "LeadSquared did not take it, so it cannot be on the ticket"
+        cannot_be = "LeadSquared did not take it, so it cannot be on the ticket"
+        return None if delivery.state is State.UNKNOWN else cannot_be
     if delivery.text is None:
-        return "its text cannot be decrypted; add the earlier secret to ENCRYPTION_KEYS again, at the end"
+        return "its text cannot be decrypted; add the earlier secret to ENCRYPTION_KEYS"
     if _is_found(delivery) and not asked:
-        return "LeadSquared shows it on the ticket, so another would be a duplicate; settle it, or retry without --yes"
+        return "LeadSquared shows it on the ticket; settle it, or retry it without --yes"
     return None
 
 

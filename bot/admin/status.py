@@ -1,8 +1,8 @@
-"""python -m bot status: what waits, what failed, and what needs a person, per workspace and tenant."""
+"""python -m bot status: what waits, failed and needs a person, per workspace and tenant."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,16 @@ from bot.admin.words import PROBLEMS, ago, duration, table
 from bot.db import Database
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import Problem
-from bot.tables import IS_ACCEPTED, IS_OPEN, IS_UNDECIDED, attempts, deliveries, now, tenants, workspaces
+from bot.tables import (
+    IS_ACCEPTED,
+    IS_OPEN,
+    IS_UNDECIDED,
+    attempts,
+    deliveries,
+    now,
+    tenants,
+    workspaces,
+)
 from bot.tenants.directory import read_tenant
 
 DAY = 24 * 3600.0
@@ -75,6 +84,10 @@ class Status:
     needs: tuple[Need, ...]
 
 
+GroupOf = Callable[[str, int, str], Group]
+"""Returns the group of a workspace's id, a tenant's number and the tenant's name."""
+
+
 async def look(database: Database, keyring: Keyring) -> Status:
     """Look once."""
     return await read(database, lambda connection: _look(connection, keyring))
@@ -87,7 +100,7 @@ def _look(connection: Connection, keyring: Keyring) -> Status:
     def group(team_id: str, tenant_id: int, tenant: str) -> Group:
         return groups.setdefault((team_id, tenant_id), Group(team_id, tenant))
 
-    _read_open(connection, group, groups)
+    _read_open(connection, group)
     _try_texts(connection, keyring, group)
     _read_undecided(connection, group)
     _read_untold(connection, at, group)
@@ -98,7 +111,7 @@ def _look(connection: Connection, keyring: Keyring) -> Status:
 
 
 _d = deliveries.c
-# By the bare column SQLite would group along the index that begins with it: through the whole table.
+# By the bare column SQLite would group along an index that begins with it: the whole table.
 _TEAM = _d.team_id.concat(sa.literal_column("''"))
 _GROUP = (_TEAM, _d.tenant_id)
 _OF_GROUP = (*_GROUP, sa.func.max(_d.tenant_name))
@@ -108,7 +121,7 @@ def _number(which: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     return sa.func.sum(sa.case((which, 1), else_=0))
 
 
-def _read_open(connection: Connection, group: Any, groups: dict[tuple[str, int], Group]) -> None:  # noqa: ANN401 - the function above
+def _read_open(connection: Connection, group: GroupOf) -> None:
     accepted = _number(_d.state == State.ACCEPTED)
     counts = sa.select(*_OF_GROUP, _d.waiting, accepted, sa.func.count(), sa.func.min(_d.accepted_at))
     for *of_group, reason, waiting, all_, oldest in connection.execute(
@@ -119,11 +132,11 @@ def _read_open(connection: Connection, group: Any, groups: dict[tuple[str, int],
         found.oldest = oldest if found.oldest is None else min(found.oldest, oldest)
         if reason and waiting:
             found.waiting_for[Waiting(reason)] = waiting
-    for found in groups.values():
-        found.undecipherable = found.waiting_for.get(Waiting.UNDECIPHERABLE, 0)
+        if reason == Waiting.UNDECIPHERABLE:
+            found.undecipherable = waiting
 
 
-def _try_texts(connection: Connection, keyring: Keyring, group: Any) -> None:  # noqa: ANN401 - as above
+def _try_texts(connection: Connection, keyring: Keyring, group: GroupOf) -> None:
     """Count what no process has tried to decrypt yet: maybe none runs."""
     untried = sa.or_(_d.waiting.is_(None), _d.waiting != Waiting.UNDECIPHERABLE)
     texts = sa.select(*_GROUP, _d.tenant_name, _d.text).where(IS_ACCEPTED, untried).limit(TEXTS_TRIED)
@@ -134,15 +147,16 @@ def _try_texts(connection: Connection, keyring: Keyring, group: Any) -> None:  #
             group(team_id, tenant_id, tenant).undecipherable += 1
 
 
-def _read_undecided(connection: Connection, group: Any) -> None:  # noqa: ANN401 - as above
-    place = (_d.team_id, _d.tenant_id)  # bare: here the index that begins with these is the one to go by
+def _read_undecided(connection: Connection, group: GroupOf) -> None:
+    place = (_d.team_id, _d.tenant_id)  # bare: the index that begins with these holds no more
     not_found = sa.or_(_d.finding.is_(None), _d.finding != Finding.PRESENT)
-    undecided = sa.select(*place, sa.func.max(_d.tenant_name), sa.func.count()).where(IS_UNDECIDED, not_found)
-    for *of_group, number in connection.execute(undecided.group_by(*place)):
+    undecided = sa.select(*place, sa.func.max(_d.tenant_name), sa.func.count())
+    wanted = undecided.where(IS_UNDECIDED, not_found).group_by(*place)
+    for *of_group, number in connection.execute(wanted):
         group(*of_group).undecided = number
 
 
-def _read_untold(connection: Connection, at: float, group: Any) -> None:  # noqa: ANN401 - as above
+def _read_untold(connection: Connection, at: float, group: GroupOf) -> None:
     # With 0.0 added, so that SQLite goes by what is to be told and not by what is settled.
     long_settled = _d.settled_at + sa.literal_column("0.0") < at - WAITS_LONG
     untold = sa.select(*_OF_GROUP, sa.func.count()).where(_d.tell_at > 0.0, _d.replied_at.is_(None), long_settled)
@@ -150,7 +164,7 @@ def _read_untold(connection: Connection, at: float, group: Any) -> None:  # noqa
         group(*of_group).untold = number
 
 
-def _read_settled(connection: Connection, at: float, group: Any) -> None:  # noqa: ANN401 - as above
+def _read_settled(connection: Connection, at: float, group: GroupOf) -> None:
     today = _number(_d.settled_at > at - DAY)
     by = (*_GROUP, _d.state, _d.problem)
     settled = sa.select(*_OF_GROUP, _d.state, _d.problem, today, sa.func.max(_d.settled_at))
@@ -167,7 +181,7 @@ def _read_settled(connection: Connection, at: float, group: Any) -> None:  # noq
 
 
 def _read_tenants(connection: Connection, keyring: Keyring, at: float, groups: dict[tuple[str, int], Group]) -> None:
-    """Add each tenant's slots and whether its keys can be read; and the mappings of which nothing was said yet."""
+    """Add each tenant's slots, whether its keys can be read, and places that did nothing yet."""
     held = (attempts.c.account_id == tenants.c.account_id, attempts.c.occupied_until > at)
     used = sa.select(sa.func.count()).where(*held).correlate(tenants).scalar_subquery()
     places = defaultdict(set)
@@ -208,12 +222,13 @@ def needs(groups: Iterable[Group], at: float) -> Iterable[Need]:
 _COMMAND = "python -m bot"
 _LOOK = f"look at the tickets, then: {_COMMAND} activities settle ID, or retry ID"
 _DECRYPT = "add the earlier secret to ENCRYPTION_KEYS again, at the end, and restart the bot"
+_KEYS = "update the tenant's keys, then retry what was not recorded"
 _CHECK = f"see the log, and: {_COMMAND} check"
 
 
 def _needs_of(group: Group, at: float, last_success: float) -> Iterable[tuple[str, str, str]]:
     if group.undecided:
-        yield "undecided", f"{group.undecided} may have been recorded, and nobody has decided", _LOOK
+        yield "undecided", f"{group.undecided} may have been recorded: undecided", _LOOK
     if group.oldest is not None and at - group.oldest > WAITS_LONG:
         yield "waiting_long", f"the oldest has waited for {duration(at - group.oldest)}", _CHECK
     if group.untold:
@@ -221,30 +236,30 @@ def _needs_of(group: Group, at: float, last_success: float) -> Iterable[tuple[st
     if not group.keys_readable:
         yield "keys_undecipherable", "the tenant's keys cannot be decrypted", _DECRYPT
     if group.undecipherable:
-        yield "undecipherable", f"{group.undecipherable} waiting texts or keys cannot be decrypted", _DECRYPT
+        yield "undecipherable", f"{group.undecipherable} waiting cannot be decrypted", _DECRYPT
     since = max(at - DAY, last_success)
     problems = {problem for problem, moment in group.last_errors.items() if moment > since}
     for problem in sorted(problems & KEYS_REFUSED):
-        yield "keys_refused", PROBLEMS[problem], "update the tenant's keys, then retry what was not recorded"
+        yield "keys_refused", PROBLEMS[problem], _KEYS
     for problem in sorted(problems & NOT_REACHED):
         yield "not_reached", PROBLEMS[problem], _CHECK
 
 
 _HEADS = (
-    "WORKSPACE", "TENANT", "WAITING (OLDEST)", "SENDING", "UNDECIDED", "NOT RECORDED, 24 H", "RECORDED, 24 H", "SLOTS",
-    "LAST SUCCESS", "LAST ERROR",
+    "WORKSPACE", "TENANT", "WAITING (OLDEST)", "SENDING", "UNDECIDED", "NOT RECORDED, 24 H",
+    "RECORDED, 24 H", "SLOTS", "LAST SUCCESS", "LAST ERROR",
 )  # fmt: skip
 
 
 def lines(status: Status) -> list[str]:
     """Return a status as a table, and under it what needs a person."""
     if not status.groups:
-        return [f"There is no tenant and no activity yet. Add a tenant: {_COMMAND} tenants add NAME"]
+        return [f"There is no tenant yet. Add one: {_COMMAND} tenants add NAME"]
     rows = [_row(group, status.at) for group in status.groups]
     if not status.needs:
         return [*table(_HEADS, rows), "", "Nothing needs a person."]
     heads = ("WORKSPACE", "TENANT", "WHAT", "WHAT TO DO")
-    needed = [(need.workspace or "not mapped", need.tenant, need.says, need.do) for need in status.needs]
+    needed = [(_place(need.workspace), need.tenant, need.says, need.do) for need in status.needs]
     return [*table(_HEADS, rows), "", "Needs a person:", *table(heads, needed)]
 
 
@@ -256,7 +271,7 @@ def _row(group: Group, at: float) -> Sequence[str]:
         waiting += ": " + _counted(group.waiting_for)
     error = group.last_error
     return (
-        group.workspace or "not mapped",
+        _place(group.workspace),
         group.tenant,
         waiting,
         str(group.sending),
@@ -269,6 +284,10 @@ def _row(group: Group, at: float) -> Sequence[str]:
     )
 
 
+def _place(workspace: str) -> str:
+    return workspace or "not mapped"
+
+
 def _counted(numbers: Mapping[Any, int]) -> str:
     return ", ".join(f"{what} {number}" for what, number in sorted(numbers.items()))
 
@@ -277,10 +296,7 @@ def as_json(status: Status) -> dict[str, Any]:
     """Return a status as docs/operating.md describes it for programs."""
     return {
         "at": _iso(status.at),
-        "needs_a_person": [
-            {"workspace": need.workspace, "tenant": need.tenant, "what": need.what, "says": need.says, "do": need.do}
-            for need in status.needs
-        ],
+        "needs_a_person": [asdict(need) for need in status.needs],
         "workspaces": [_group_as_json(group, status.at) for group in status.groups],
     }
 
@@ -291,14 +307,14 @@ def _group_as_json(group: Group, at: float) -> dict[str, Any]:
         "workspace": group.workspace,
         "tenant": group.tenant,
         "waiting": group.waiting,
-        "waiting_for": {str(reason): number for reason, number in sorted(group.waiting_for.items())},
+        "waiting_for": _by_name(group.waiting_for),
         "oldest_seconds": None if group.oldest is None else round(at - group.oldest, 1),
         "sending": group.sending,
         "undecided": group.undecided,
         "untold": group.untold,
         "undecipherable": group.undecipherable,
         "keys_readable": group.keys_readable,
-        "not_recorded_24h": {str(problem): number for problem, number in sorted(group.not_recorded.items())},
+        "not_recorded_24h": _by_name(group.not_recorded),
         "recorded_24h": group.recorded,
         "slots_used": group.slots_used,
         "slots": group.slots,
@@ -307,6 +323,10 @@ def _group_as_json(group: Group, at: float) -> dict[str, Any]:
         if error is None
         else {"at": _iso(error[1]), "problem": str(error[0]), "says": PROBLEMS[error[0]]},
     }
+
+
+def _by_name(numbers: Mapping[Any, int]) -> dict[str, int]:
+    return {str(what): number for what, number in sorted(numbers.items())}
 
 
 def _iso(moment: float) -> str:

@@ -62,4 +62,5 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return a table's lines; each column is as wide as its longest cell."""
     safe = [[shown(cell) or "-" for cell in row] for row in (heads, *rows)]
     widths = [max(map(len, column)) for column in zip(*safe, strict=True)]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in safe]
+    padded = [[f"{row[at]:<{width}}" for at, width in enumerate(widths)] for row in safe]
+    return ["  ".join(row).rstrip() for row in padded]

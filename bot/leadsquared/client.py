@@ -238,8 +238,10 @@ def _connect_reason(error: httpx.ConnectError) -> str:
         return "dns"
     if _first(error, ConnectionRefusedError):
         return "refused"
-    numbered = next((cause for cause in _causes(error) if isinstance(cause, OSError) and cause.errno), None)
-    return os.strerror(numbered.errno).lower() if numbered is not None and numbered.errno else "not connected"
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno).lower()
+    return "not connected"
 
 
 def _address_refused(message: str) -> Rejected:
@@ -254,7 +256,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
         yield cause
-        if isinstance(cause, BaseExceptionGroup):  # a host with several addresses: one error for each
+        if isinstance(cause, BaseExceptionGroup):  # one for each address of a host
             for one in cause.exceptions:
                 yield from _causes(one)
         cause = cause.__cause__ or cause.__context__

@@ -33,7 +33,9 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, now: datet
     Success is only a 2xx with the documented body. What is neither surely recorded nor surely refused is Unknown.
     """
     outcome = _read_answer(status, headers, body, now)
-    return outcome if isinstance(outcome, Recorded) else replace(outcome, reason=_reason(status, outcome))
+    if isinstance(outcome, Recorded):
+        return outcome
+    return replace(outcome, reason=_reason(status, outcome))
 
 
 def _reason(status: int, outcome: Failed) -> str:

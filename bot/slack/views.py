@@ -301,7 +301,7 @@ def recorded_again(delivery: Delivery) -> Message:
 
 
 def _decided_by(delivery: Delivery) -> str:
-    """Name who decided: a person of Slack's, or somebody at the bot's own machine, whom Slack does not know."""
+    """Name who decided: a person of Slack's, or an operator, whom Slack does not know."""
     by = delivery.resolved_by or ""
     return "an operator" if by.startswith(OPERATOR) else f"<@{by}>"
 
