@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bot.activities.backlog import find_backlog
+from bot.activities.at_start import find_at_start
 from bot.admin.doubts import doubts
 from bot.admin.exposed import exposed, is_marked_read_only
 from bot.admin.unserved import say_unserved, unserved
@@ -211,7 +211,7 @@ async def _stored(database: Database, keys: Keyring) -> list[Finding]:
         if examined.unreadable:
             mend = "add the earlier secret to ENCRYPTION_KEYS again, at the end, and restart the bot"
             found.append(Finding("Stored values", ok=False, says=unreadable(examined), mend=mend))
-    backlog = await find_backlog(database)
+    backlog = await find_at_start(database)
     if backlog.looks_restored:
         hours = backlog.newest_ago / 3600
         says = f"{backlog.waiting:,} activities wait, and the newest entry is {hours:.0f} h old"

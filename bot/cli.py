@@ -1,4 +1,4 @@
-"""python -m bot run | worker | migrate | check | backup | tenants | keys | playground."""
+"""python -m bot: run, serve, administer. `python -m bot --help` lists the commands."""
 
 import asyncio
 import errno
@@ -6,11 +6,13 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from json import dumps
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
+from bot.activities.delivery import State
 from bot.settings import DEFAULT_PORT, ConfigurationError, Settings, load_settings, missing_for_slack
 
 T = TypeVar("T")
@@ -31,6 +33,8 @@ tenants_app = typer.Typer(
 app.add_typer(tenants_app, name="tenants")
 keys_app = typer.Typer(help="The secrets that encrypt what is stored.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+activities_app = typer.Typer(help="What was asked to be recorded, and what became of it.")
+app.add_typer(activities_app, name="activities")
 
 Name = Annotated[str, typer.Argument(help="The tenant's name, as you like to call it.")]
 ApiUrl = Annotated[str | None, typer.Option("--api-url", "--url", help="https://… of the account's API host.")]
@@ -47,7 +51,7 @@ Enterprise = Annotated[str, typer.Option("--enterprise", help="The Enterprise Gr
 Channel = Annotated[
     str, typer.Option("--channel", help="A channel's id, C…: its own mapping wins over its workspace's.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Remove without asking.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 Move = Annotated[bool, typer.Option("--move", help="Move a mapping that leads to another tenant.")]
 
 
@@ -80,7 +84,7 @@ def migrate() -> None:
 @app.command()
 def restored() -> None:
     """After a restore: settle what has no outcome yet as "may have been recorded", so that nothing is sent twice."""
-    from bot.activities.backlog import settle_restored
+    from bot.activities.at_start import settle_restored
     from bot.activities.looker import LOOK_AFTER
 
     settings = _settings()
@@ -421,3 +425,103 @@ def _exit(problems: list[str]) -> NoReturn:
     for problem in problems:
         print(problem, file=sys.stderr)
     raise typer.Exit(2)
+
+
+def _quiet() -> Settings:
+    """Return the settings for a command of whose log only trouble is printed."""
+    from bot.logs import configure_logging
+
+    settings = _settings()
+    if settings.log_level == "INFO":
+        configure_logging("WARNING", settings.log_format)
+    return settings
+
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs: docs/operating.md.")]
+
+
+@app.command()
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every 2 s, until Ctrl-C.")] = False,  # noqa: FBT002 - a flag
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Show what waits, failed and was recorded; exit status 1 when something needs a person."""
+    from bot.admin.live import show_status
+    from bot.db import Database
+    from bot.encryption import Keyring
+
+    settings = _quiet()
+
+    def show(database: Database, keys: Keyring) -> Awaitable[bool]:
+        return show_status(database, keys, watch=watch, json=json)
+
+    if not _with_database(settings, show):
+        raise typer.Exit(1)
+
+
+@activities_app.callback(invoke_without_command=True)
+def activities(
+    context: typer.Context,
+    state: Annotated[State | None, typer.Option("--state", help="Only what is in this state.")] = None,
+    ticket: Annotated[str | None, typer.Option("--ticket", help="Only this ticket's, however old.")] = None,
+    team: Annotated[str | None, typer.Option("--team", help="Only this workspace's, T….")] = None,
+    days: Annotated[int, typer.Option("--days", min=1, max=36_500, help="What was settled within so many days.")] = 30,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="The newest so many.")] = 50,
+    json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """List activities, without their texts: on their way, or settled in the last 30 days."""
+    if context.invoked_subcommand is not None:
+        return
+    from bot.activities.ticket import MalformedTicketError, parse_ticket
+    from bot.admin.activities import Wanted, as_json, lines, listed
+
+    settings = _quiet()
+    try:
+        ticket_id = None if ticket is None else parse_ticket(ticket, settings.leadsquared_allowed_hosts)
+    except MalformedTicketError as error:
+        _exit([f"--ticket: {error}"])
+    wanted = Wanted(state, ticket_id, team, days, limit)
+    found = _with_database(settings, lambda database, _: listed(database, wanted))
+    print(dumps(as_json(found)) if json else "\n".join(lines(found)))
+
+
+Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="The references of the activities.")]
+
+
+@activities_app.command("retry")
+def retry(ids: Ids, yes: Yes = False) -> None:  # noqa: FBT002 - a flag
+    """Send again what was not recorded, or may not have been: *Send again* in Slack."""
+    _decide("retry", ids, yes=yes)
+
+
+@activities_app.command("settle")
+def settle(ids: Ids, yes: Yes = False) -> None:  # noqa: FBT002 - a flag
+    """Close what may have been recorded and is on the ticket: *It is there* in Slack."""
+    _decide("settle", ids, yes=yes)
+
+
+def _decide(action: str, ids: list[str], *, yes: bool) -> None:
+    from bot.admin.activities import Action, Operator, operator_name
+
+    settings = _quiet()
+    if not yes and not sys.stdin.isatty():
+        _exit(["Nothing was changed: there is no terminal to ask on. Add --yes to do it unasked."])
+
+    def ask(plan: list[str], question: str) -> bool:
+        print("\n".join(plan))
+        return typer.confirm(question)
+
+    decided = _with_database(
+        settings,
+        lambda database, keys: Operator(database, keys, operator_name()).decide(
+            Action(action), ids, None if yes else ask
+        ),
+    )
+    for line in decided.done:
+        print(line)
+    for line in decided.problems:
+        print(line, file=sys.stderr)
+    if not decided.asked:
+        print("Nothing was changed.", file=sys.stderr)
+    if decided.problems or not decided.asked:
+        raise typer.Exit(1)

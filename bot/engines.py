@@ -40,6 +40,10 @@ def engine_for(url: str, patience: Patience, clock: SteadyClock | None = None) -
     return _postgresql(parsed, patience)
 
 
+READING = {"reading": True}
+"""A connection's execution options for queries alone: on SQLite they take no lock."""
+
+
 NOTICED_IN_SECONDS = {
     # A server that has gone silent is noticed in seconds, not by the kernel's patience.
     "connect_timeout": 2,
@@ -110,7 +114,8 @@ def _sqlite(url: sa.URL, patience: Patience, clock: SteadyClock) -> Engine:
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # IMMEDIATE: wait for the lock at the start, where waiting is safe, instead of failing in the middle.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
 

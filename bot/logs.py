@@ -1,9 +1,11 @@
 """Structured logs that never hold a secret or a customer's words."""
 
 import logging
+import math
 import sys
 import time
 import traceback
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -16,8 +18,15 @@ _QUIET = ("slack_sdk", "httpx", "httpcore", "aiohttp", "asyncio", "sqlalchemy", 
 SOCKET_LOGGER = "slack_bolt.socket"
 """What the client of each websocket says of it. Whether it stands is told by `sockets.py`."""
 
-SAID_AGAIN_AFTER = 30.0
-"""Seconds until a loop's trouble with the database is logged again, while it stays the same."""
+COUNTED_FOR = 30.0
+"""Seconds for which the same trouble is counted instead of printed."""
+
+_TROUBLE = ("warning", "error", "exception", "critical")
+_SAME = ("event", "reason", "error", "places", "host", "tenant", "status", "loop", "connection", "step")
+"""Fields in which two events must agree to be the same trouble."""
+
+_EACH = ("telling_given_up",)
+"""Events of which each one is a person's: none may be left out."""
 
 
 def configure_logging(level: str, format_: str) -> None:
@@ -28,6 +37,7 @@ def configure_logging(level: str, format_: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _place_of_exception,
     ]
+    repeats = Repeats()
     renderer = (
         structlog.processors.JSONRenderer()
         if format_ == "json"
@@ -36,12 +46,12 @@ def configure_logging(level: str, format_: str) -> None:
         )
     )
     structlog.configure(
-        processors=[_Once(), *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, repeats, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _ToStandardError(repeats)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, _foreign],
@@ -73,21 +83,70 @@ def _is_not_about_connecting(record: logging.LogRecord) -> bool:
     return record.funcName not in ("connect", "issue_new_wss_url")
 
 
-class _Once:
-    """Drops `database_unavailable` where the same part has said the same a moment ago: each loop tries twice a second."""
+class Repeats:
+    """Prints a trouble once, and counts it while the same part meets it again for the same reason.
+
+    How many were left out stands in the next one that is printed, or in a line `repeated`.
+    """
 
     def __init__(self) -> None:
-        self._said: dict[tuple[str, str], float] = {}
+        self._counting: dict[tuple[str, ...], _Counted] = {}
 
-    def __call__(self, logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-        if event["event"] == "database_unavailable":
-            now = time.monotonic()
-            what = (logger.name, str(event.get("reason")))
-            self._said = {said: at for said, at in self._said.items() if now - at < SAID_AGAIN_AFTER}
-            if what in self._said:
-                raise structlog.DropEvent
-            self._said[what] = now
+    def __call__(self, logger: WrappedLogger, level: str, event: EventDict) -> EventDict:
+        moment = time.monotonic()
+        if not _is_counted(level, event):
+            self.print_counted(moment)
+            return event
+        same = (logger.name, *(str(event.get(name)) for name in _SAME))
+        counted = self._counting.pop(same, None)
+        if counted is not None and moment < counted.until:
+            self._counting[same] = replace(counted, left_out=counted.left_out + 1, last=event)
+            raise structlog.DropEvent
+        self.print_counted(moment)
+        self._counting[same] = _Counted(logger, level, moment + COUNTED_FOR, event)
+        if counted is not None and counted.left_out:
+            event["left_out"] = counted.left_out
         return event
+
+    def print_counted(self, moment: float = math.inf) -> None:
+        """Print what was left out of those whose time is up."""
+        for same, counted in list(self._counting.items()):
+            if moment < counted.until:
+                continue
+            del self._counting[same]
+            if counted.left_out:
+                event = {**counted.last, "event": "repeated", "what": counted.last["event"]}
+                event["left_out"] = counted.left_out
+                as_structlogs = {"_logger": counted.logger, "_name": counted.level}
+                level = logging.getLevelNamesMapping()[event["level"].upper()]
+                counted.logger.log(level, event, extra=as_structlogs)
+
+
+def _is_counted(level: str, event: EventDict) -> bool:
+    has_reason = "reason" in event or "error" in event
+    return level in _TROUBLE and has_reason and event["event"] not in _EACH
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    logger: WrappedLogger
+    level: str
+    until: float  # by time.monotonic()
+    last: EventDict
+    left_out: int = 0
+
+
+class _ToStandardError(logging.StreamHandler[Any]):
+    """Prints what is still counted when `logging` closes its handlers, at the process's end."""
+
+    def __init__(self, repeats: Repeats) -> None:
+        super().__init__(sys.stderr)
+        self._repeats = repeats
+
+    def close(self) -> None:
+        if not self.stream.closed:
+            self._repeats.print_counted()
+        super().close()
 
 
 def _foreign(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

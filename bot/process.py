@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 import sqlalchemy as sa
 import structlog
 
-from bot.activities.backlog import find_backlog, retry_undecipherable
+from bot.activities.at_start import find_at_start, retry_undecipherable
 from bot.app import Parts, build
 from bot.connections import listening
 from bot.db import DatabaseUnavailableError
@@ -119,7 +119,7 @@ class Process:
         try:
             examined = await examine(parts.database, parts.keyring)
             await retry_undecipherable(parts.database)
-            backlog = await find_backlog(parts.database)
+            found = await find_at_start(parts.database)
         except DatabaseUnavailableError as error:
             # The start goes on: people read that nothing was kept, and what cannot be decrypted waits.
             _log.warning("database_unavailable", reason=str(error))
@@ -127,9 +127,9 @@ class Process:
         if examined.unreadable:
             self._unreadable = unreadable(examined)
             _log.error("values_cannot_be_decrypted", unreadable=examined.unreadable, examined=examined.values)
-        if backlog.looks_restored:
-            age = round(backlog.newest_ago)
-            _log.warning("database_looks_restored", waiting=backlog.waiting, newest_seconds_ago=age)
+        if found.looks_restored:
+            age = round(found.newest_ago)
+            _log.warning("database_looks_restored", waiting=found.waiting, newest_seconds_ago=age)
 
     async def _work(self) -> None:
         """Run the worker, once the environment's tenant is today's: what waits goes to the account it was accepted for."""
@@ -171,12 +171,21 @@ class Process:
         parts.worker.stop()
         parts.teller.stop()
         await asyncio.wait(loops, timeout=until - time.monotonic())
-        unsent = await parts.worker.finish(until - time.monotonic())
+        in_flight = await parts.worker.finish(until - time.monotonic())
         # What was just settled is told as well, even when a call that hangs has used the time up.
         untold = await parts.teller.finish(max(until - time.monotonic(), CLOSING / 2))
         await parts.background.finish(CLOSING / 4)
-        if unsent or untold:
-            _log.warning("left_for_the_next_start", unsent=unsent, untold=untold)
+        await self._log_what_is_left(in_flight, untold)
+
+    async def _log_what_is_left(self, in_flight: int, untold: int) -> None:
+        """Count what the next start goes on with, or another process on the same database."""
+        waiting = 0
+        with contextlib.suppress(DatabaseUnavailableError):
+            waiting = (await self._parts.outbox.waiting(answer_within=CLOSING / 4)).number
+            untold = await self._parts.outbox.untold(answer_within=CLOSING / 4)
+        if waiting or in_flight or untold:
+            left = {"waiting": waiting, "in_flight": in_flight, "untold": untold}
+            _log.warning("left_for_the_next_start", unsent=waiting + in_flight, **left)
 
     async def _database_answers(self) -> bool:
         try:

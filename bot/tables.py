@@ -135,6 +135,8 @@ IS_LEASED = is_leased(deliveries)
 IS_ACCEPTED = deliveries.c.state == _ACCEPTED
 IS_CLAIMED = deliveries.c.state == _CLAIMED
 IS_SETTLED = deliveries.c.settled_at.is_not(None)
+IS_REJECTED = deliveries.c.state == sa.literal_column("'rejected'")
+IS_UNDECIDED = sa.and_(deliveries.c.state == sa.literal_column("'unknown'"), deliveries.c.resolution.is_(None))
 IS_UNTOLD = deliveries.c.tell_at.is_not(None)
 IS_TO_LOOK_FOR = deliveries.c.look_at.is_not(None)
 MAY_BE_ON_TICKET = sa.or_(deliveries.c.activity_id.is_not(None), deliveries.c.state == sa.literal_column("'unknown'"))
@@ -154,6 +156,8 @@ _partial_index("ix_deliveries_untold", IS_UNTOLD, deliveries.c.tell_at)
 _partial_index("ix_deliveries_settled", IS_SETTLED, deliveries.c.settled_at)
 _partial_index("ix_deliveries_look", IS_TO_LOOK_FOR, deliveries.c.look_at)
 _partial_index("ix_deliveries_on_ticket", MAY_BE_ON_TICKET, deliveries.c.account_id, deliveries.c.ticket_id)
+_partial_index("ix_deliveries_rejected", IS_REJECTED, deliveries.c.ticket_id)
+_partial_index("ix_deliveries_undecided", IS_UNDECIDED, deliveries.c.team_id, deliveries.c.tenant_id)
 _partial_index(
     "ix_deliveries_thread",
     IS_IN_THREAD,

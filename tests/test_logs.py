@@ -150,7 +150,7 @@ async def test_a_log_of_everything_that_can_happen_holds_no_secret_and_no_custom
         log = process.log
 
     expected = {"started", "slack_identified", "attempt_ended", "told", "told_elsewhere", "telling_failed", "stopped"}
-    expected |= {"database_unavailable", "request_refused"}
+    expected |= {"database_unavailable", "request_refused", "accepted", "call_failed", "not_carried_out"}
     assert {event for event in expected if event in log} == expected
     assert not [needle for needle in needles(slack) if needle in log]
     assert not re.search(r"v0=[0-9a-f]{10}", log), "a signature"

@@ -120,7 +120,9 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _nodes(below)
 
 
-UNDER_WAY_ONLY = {f"ix_deliveries_{what}" for what in ("open", "waiting", "due", "leased", "untold", "look")}
+UNDER_WAY_ONLY = {
+    f"ix_deliveries_{what}" for what in ("open", "waiting", "due", "leased", "untold", "look", "undecided")
+}
 """Partial indexes without the history: they may be gone through."""
 
 ALIASES = {table: table for table in metadata.tables} | {"earlier": "deliveries"}

@@ -74,7 +74,7 @@ def test_the_migrations_make_the_very_columns_and_indexes_of_the_tables(engine: 
             metadata.create_all(connection)
         assert columns(migrated) == columns(created)
         assert indexes(migrated) == indexes(created)
-        assert sum("WHERE" in index for index in indexes(migrated)) == 10
+        assert sum("WHERE" in index for index in indexes(migrated)) == 12
 
 
 def columns(url: str) -> set[tuple[object, ...]]:

@@ -268,6 +268,17 @@ def test_a_text_that_cannot_be_decrypted_is_named_as_such_and_not_as_none() -> N
     assert "None" not in message.text
 
 
+@pytest.mark.parametrize("resolution", list(Resolution))
+def test_an_operator_is_named_as_one_wherever_somebody_decided(resolution: Resolution) -> None:
+    delivery = ended(Problem.NO_ANSWER, resolution=resolution, resolved_by="operator:<!here>")
+    shown = [views.answer(delivery), views.already(delivery)]
+    if resolution is Resolution.CONFIRMED:
+        shown += [views.anchor(delivery), Message(views.double(Double(delivery, 3)))]
+    for message in shown:
+        assert "an operator" in str(message)
+        assert "<!here>" not in str(message)
+
+
 @pytest.mark.parametrize(
     ("delivery", "says"),
     [

@@ -4,17 +4,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy.engine import Connection
 
 from bot.activities.delivery import Delivery, Resolution, Route, State
 from bot.activities.rows import Rows
 from bot.activities.statements import DESPITE_ALL, AcceptanceStatements
 from bot.activities.submission import Submission
-from bot.db import TAKES, Database
+from bot.db import TAKES, Database, DatabaseUnavailableError
 from bot.encryption import Keyring
 
 ANSWER_WITHIN = 2.0
 """Seconds after which the person is answered, even when the database is silent: Slack waits 3."""
+
+_log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -79,15 +82,16 @@ class Acceptance:
         """
         row = self._rows.given(submission) | {"_route": Route.THREAD}
         if despite is None:
-            return await self._promptly(
+            accepted = await self._promptly(
                 lambda connection, stored: self._accepted(connection, row, stored, despite=0),
                 first=lambda connection: self._store(connection, row, despite=0),
             )
+            return _logged(accepted, submission)
 
         def write(connection: Connection) -> Accepted | Unmapped | Double:
             return self._insert(connection, row, despite=self._shown(connection, row, despite))
 
-        return await self._promptly(write)
+        return _logged(await self._promptly(write), submission)
 
     async def last_ticket(self, place: Place) -> str | Unmapped | None:
         """Return the ticket that a message's thread was last recorded on; that its workspace has no tenant comes first."""
@@ -118,16 +122,23 @@ class Acceptance:
 
         return await self._promptly(read)
 
-    async def send_again(self, shown: Delivery, submission: Submission) -> Accepted | Unmapped | Refused:
+    async def send_again(
+        self, shown: Delivery, submission: Submission, *, by: str | None = None
+    ) -> Accepted | Unmapped | Refused:
         """Accept a delivery anew, in its old place in Slack, and mark the old one as sent again.
 
-        Once: whoever clicks first.
+        Once: whoever clicks first. `by` decided it, unless it was the submission's own person.
         """
         row = self._rows.given(submission)
-        again = await self._promptly(
-            lambda connection: self._send_again(connection, shown.id, row, DESPITE_ALL), order=shown.seq
-        )
-        return Unmapped() if isinstance(again, Double) else again  # despite all, nothing is a double
+        by = by or submission.user_id
+
+        def write(connection: Connection) -> Accepted | Unmapped | Refused | Double:
+            return self._send_again(connection, shown.id, row, DESPITE_ALL, by)
+
+        again = await self._promptly(write, order=shown.seq)
+        if isinstance(again, Double):
+            return Unmapped()  # despite all, nothing is a double
+        return _logged(again, submission, retry_of=shown.id)
 
     async def send_edited(
         self, shown: Delivery, submission: Submission, *, despite: str | None = None
@@ -136,12 +147,13 @@ class Acceptance:
         row = self._rows.given(submission)
 
         def write(connection: Connection) -> Accepted | Unmapped | Refused | Double:
-            return self._send_again(connection, shown.id, row, self._shown(connection, row, despite))
+            wanted = self._shown(connection, row, despite)
+            return self._send_again(connection, shown.id, row, wanted, submission.user_id)
 
-        return await self._promptly(write, order=shown.seq)
+        return _logged(await self._promptly(write, order=shown.seq), submission, retry_of=shown.id)
 
     def _send_again(
-        self, connection: Connection, old_id: str, row: dict[str, Any], despite: int
+        self, connection: Connection, old_id: str, row: dict[str, Any], despite: int, by: str
     ) -> Accepted | Unmapped | Refused | Double:
         old = self._lock(connection, row["_team_id"], old_id)
         if old is None or not old.resendable:
@@ -158,7 +170,7 @@ class Acceptance:
         }
         accepted = self._insert(connection, row | place, despite=despite)
         if isinstance(accepted, Accepted) and not accepted.again:
-            self._resolve(connection, old, Resolution.SENT_AGAIN, row["_user_id"])
+            self._resolve(connection, old, Resolution.SENT_AGAIN, by)
         return accepted
 
     def _shown(self, connection: Connection, row: dict[str, Any], despite: str | None) -> int:
@@ -205,9 +217,12 @@ class Acceptance:
         self, do: Callable[..., T], *, first: Callable[[Connection], Any] | None = None, order: float = 0.0
     ) -> T:
         # Each of these is repeatable: the key, the resolution or the state decides what a second run still changes.
-        return await self._database.run(
-            do, first=first, within=ANSWER_WITHIN - TAKES, answer_within=ANSWER_WITHIN, repeatable=True, order=order
-        )
+        within = {"within": ANSWER_WITHIN - TAKES, "answer_within": ANSWER_WITHIN}
+        try:
+            return await self._database.run(do, first=first, repeatable=True, order=order, **within)
+        except DatabaseUnavailableError as error:
+            _log.warning("not_carried_out", reason=str(error))
+            raise
 
     def _insert(self, connection: Connection, row: dict[str, Any], *, despite: int) -> Accepted | Unmapped | Double:
         """Store a row, or say why not. `despite` is the seq up to which doubles are wanted."""
@@ -260,6 +275,14 @@ class Acceptance:
 
     def _resolve(self, connection: Connection, old: Delivery, resolution: Resolution, user_id: str) -> None:
         self._accepting.resolve(connection, _seq=old.seq, _resolution=resolution, _resolved_by=user_id)
+
+
+def _logged(result: T, submission: Submission, **more: str) -> T:
+    """Log what was just committed; what was accepted before was logged then."""
+    if isinstance(result, Accepted) and not result.again:
+        where = {"team": submission.team_id, "ticket": submission.ticket_id}
+        _log.info("accepted", delivery=result.id, **where, **more)
+    return result
 
 
 def _conversation(enterprise_id: str | None, team_id: str, channel_id: str) -> dict[str, str | None]:

@@ -1,56 +1,39 @@
-"""What has no outcome yet, as a start finds it and a restore settles it."""
+"""When what waits to be sent is worth a warning. Pure."""
 
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+WAITS_LONG = 300.0
+"""Seconds of waiting after which a person should look: a full rate limit sends 1,400 by then."""
 
-from bot.activities.delivery import State, Waiting
-from bot.db import Database
-from bot.leadsquared.outcome import Problem
-from bot.tables import IS_ACCEPTED, IS_OPEN, deliveries, now
+MANY = 100
+"""Activities. Fewer are gone within 20 s at the rate limit, so their growth says nothing."""
 
-OUTDATED = 3600.0
-"""Seconds after the newest acceptance from which on a database with something waiting may be a restored backup."""
+WARN_EVERY = 60.0
+"""Seconds between two warnings, and over which growth is measured."""
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is accepted and not yet claimed: how many, and the age of the oldest in seconds."""
+
+    number: int
+    oldest: float
+
+
 class Backlog:
-    """How many activities have no outcome yet, and how many seconds ago the newest one of all was accepted."""
+    """Compares what waits with what waited a minute before. Moments are by time.monotonic()."""
 
-    waiting: int
-    newest_ago: float
+    def __init__(self) -> None:
+        self._before = 0
+        self._measured_at = -WARN_EVERY
+        self._warned_at = -WARN_EVERY
 
-    @property
-    def looks_restored(self) -> bool:
-        """Whether another database may have gone on from here: the newest entry is old, and something waits."""
-        return self.waiting > 0 and self.newest_ago > OUTDATED
-
-
-async def find_backlog(database: Database) -> Backlog:
-    """Count what has no outcome yet (by `ix_deliveries_open`), and read the newest entry (by the primary key)."""
-
-    def read(connection: Connection) -> Backlog:
-        waiting = connection.scalar(sa.select(sa.func.count()).where(IS_OPEN))
-        newest = sa.select(now() - deliveries.c.accepted_at).order_by(deliveries.c.seq.desc()).limit(1)
-        return Backlog(waiting or 0, connection.scalar(newest) or 0.0)
-
-    return await database.run(read)
-
-
-async def retry_undecipherable(database: Database) -> None:
-    """Try at once what waits for a secret: this start may have brought it."""
-    waits = (IS_ACCEPTED, deliveries.c.waiting == Waiting.UNDECIPHERABLE)
-    await database.run(lambda connection: connection.execute(deliveries.update().where(*waits).values(due_at=now())))
-
-
-async def settle_restored(database: Database, *, look_after: float | None) -> int:
-    """Settle as unknown all that has no outcome yet: this database is a backup, and another one went on from it.
-
-    Returns how many there were. The next process that runs tells their people, and looks for them on their tickets
-    after `look_after` seconds (None: never).
-    """
-    settled = {"state": State.UNKNOWN, "problem": Problem.RESTORED, "settled_at": now(), "lease_until": None}
-    next_ = {"tell_at": now(), "look_at": None if look_after is None else now() + look_after}
-    change = deliveries.update().where(IS_OPEN).values(**settled, **next_)
-    return await database.run(lambda connection: connection.execute(change).rowcount)
+    def is_worth_a_warning(self, waiting: Waiting, moment: float) -> bool:
+        grows = waiting.number >= MANY and waiting.number > self._before
+        if moment >= self._measured_at + WARN_EVERY:
+            self._before, self._measured_at = waiting.number, moment
+        self._before = min(self._before, waiting.number)
+        if not (grows or waiting.oldest >= WAITS_LONG) or moment < self._warned_at + WARN_EVERY:
+            return False
+        self._warned_at = moment
+        return True

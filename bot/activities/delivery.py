@@ -39,6 +39,10 @@ class Resolution(StrEnum):
     CONFIRMED = "confirmed"
 
 
+OPERATOR = "operator:"
+"""In `resolved_by`, before the account that decided by a command and not in Slack."""
+
+
 class Finding(StrEnum):
     """What a look at the ticket showed, where the outcome is unknown."""
 

@@ -127,6 +127,12 @@ class SendingStatements:
                 attempts.c.occupied_until > sa.bindparam("moment"),
             )
         )
+        # The moment leads to the index of what is due, and excludes nothing.
+        all_waiting = (IS_ACCEPTED, _d.due_at > sa.literal_column("0"))
+        oldest = now() - sa.func.min(_d.accepted_at)
+        self.waiting = prepare(sa.select(sa.func.count(), oldest).where(*all_waiting))
+        untold = (_d.tell_at.is_not(None), _d.settled_at.is_not(None))
+        self.untold = prepare(sa.select(sa.func.count()).where(*untold))
         self.any_waiting = prepare(sa.select(_d.seq).where(*_WAITS).limit(1))
         passed_by = sa.false() if prepare.on_sqlite else _heads().exists()
         # Not the bare column: PostgreSQL would look for it along all tenants' moments.

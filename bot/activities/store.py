@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from bot.activities.backlog import Waiting
 from bot.activities.delivery import Delivery, Finding, Route, State
 from bot.activities.policy import WINDOW, Decision, Repeat, may_begin
 from bot.activities.rows import Rows
@@ -537,6 +538,23 @@ class Outbox:
         return None
 
     # -- looking
+
+    async def waiting(self, *, answer_within: float | None = None) -> Waiting:
+        """Count what is accepted and not yet claimed, by this process or another."""
+
+        def read(connection: Connection) -> Waiting:
+            number, oldest = self._sending.waiting(connection).fetchone()
+            return Waiting(number, oldest or 0.0)
+
+        return await self._database.run(read, order=LAST, answer_within=answer_within)
+
+    async def untold(self, *, answer_within: float | None = None) -> int:
+        """Count the outcomes that are still to be told."""
+        return await self._database.run(
+            lambda connection: int(self._sending.untold(connection).fetchone()[0]),
+            order=LAST,
+            answer_within=answer_within,
+        )
 
     async def unfinished(self) -> int:
         """Count the deliveries that are not settled, or not told."""

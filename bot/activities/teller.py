@@ -186,14 +186,12 @@ class Teller:
                 return await _written(lambda: self._outbox.tell_elsewhere(due, route))
             case Later(reason, after):
                 again_in = _again_in(due, after)
-                event = "telling_given_up" if again_in is None else "telling_failed"
-                _log.warning(
-                    event,
-                    step=step.value,
-                    reason=reason,
-                    attempts=delivery.tell_attempts + 1,
-                    again_in=again_in,
-                )
+                attempts = delivery.tell_attempts + 1
+                failed = {"step": step.value, "reason": reason, "attempts": attempts}
+                if again_in is None:
+                    _log.error("telling_given_up", **failed)
+                else:
+                    _log.warning("telling_failed", again_in=again_in, **failed)
                 await _written(lambda: self._outbox.tell_later(due, again_in))
                 return None
 

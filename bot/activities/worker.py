@@ -3,21 +3,33 @@
 import asyncio
 import contextlib
 import heapq
+import logging
 import math
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import structlog
 
+from bot.activities.backlog import Backlog
 from bot.activities.policy import AT_ONCE, WINDOW, Decision, Repeat, decide, give_up_at, may_begin
 from bot.activities.store import VISITED_AT_ONCE, Claim, Claimed, Outbox
 from bot.activities.telling import ANCHOR_AFTER
 from bot.clock import steady
 from bot.db import DatabaseUnavailableError
-from bot.leadsquared.outcome import Outcome, Problem, Undecipherable, Unknown
+from bot.leadsquared.address import api_host
+from bot.leadsquared.outcome import (
+    NotBegun,
+    Outcome,
+    Problem,
+    RateLimited,
+    Recorded,
+    Rejected,
+    Undecipherable,
+    Unknown,
+)
 from bot.tenants.tenant import Tenant
 
 _log = structlog.get_logger(__name__)
@@ -36,6 +48,9 @@ GIVE_WAY = 0.02
 
 RETRY_DATABASE = 0.5
 """Seconds between tries to write down an outcome that the database did not take."""
+
+OF_THE_AGENT = (Problem.BAD_REQUEST, Problem.NOT_FOUND, Problem.REFUSED, Problem.FAILED)
+"""LeadSquared said no to this one activity: its agent acts. An admin acts on the rest."""
 
 
 Begin = Callable[[], Awaitable[bool]]
@@ -117,6 +132,7 @@ class Worker:
         self._held_back: set[int] = set()  # they have calls enough in flight, while all together are many
         self._poll_at = 0.0
         self._burst = Burst()
+        self._backlog = Backlog()
 
     def wake(self, tenant_id: int) -> None:
         """Say that a tenant has a new delivery."""
@@ -177,7 +193,12 @@ class Worker:
         if moment >= self._poll_at:
             self._poll_at = moment + self._poll_interval
             expired = await self._outbox.expire(sparing=self._in_flight.keys())
-            self._log_ended(expired, Problem.INTERRUPTED)
+            for reference in expired:
+                problem = Problem.INTERRUPTED.value
+                _log.warning("ended_without_an_answer", delivery=reference, problem=problem)
+            if expired:
+                self._teller.wake()
+            await self._watch_the_backlog()
             self._look_at.clear()
             self._full.clear()  # each with the look that was to follow
             self._held_back.clear()
@@ -213,16 +234,15 @@ class Worker:
             self._in_flight[claimed.delivery.seq] = asyncio.create_task(self._send(claimed))
         self._let_go()  # calls have ended while the claim ran
         for problem, references in claim.ended.items():
-            self._log_ended(references, problem)
-        if claim.claimed:
+            for reference in references:
+                _log.warning("ended_unsent", delivery=reference, problem=problem.value)
+        if claim.claimed or any(claim.ended.values()):
             self._teller.wake()
 
-    def _log_ended(self, references: Collection[str], problem: Problem) -> None:
-        """Log what was settled without an answer, each by its reference, and have it told."""
-        for reference in references:
-            _log.warning("ended_without_an_answer", delivery=reference, problem=problem.value)
-        if references:
-            self._teller.wake()
+    async def _watch_the_backlog(self) -> None:
+        waiting = await self._outbox.waiting()
+        if self._backlog.is_worth_a_warning(waiting, time.monotonic()):
+            _log.warning("backlog", waiting=waiting.number, oldest_seconds=round(waiting.oldest))
 
     async def _send(self, claimed: Claimed) -> None:
         delivery = claimed.delivery
@@ -251,7 +271,7 @@ class Worker:
         except Exception:  # noqa: BLE001 - a bug here must not leave a person without an answer
             # Nobody's expected case, and the request may have gone out: the person is told just that.
             _log.exception("post_failed")
-            return Unknown(Problem.INTERRUPTED)
+            return Unknown(Problem.INTERRUPTED, reason="post failed")
 
     async def _begin(self, claimed: Claimed) -> bool:
         """Commit that the request goes out, unless the lease could end before the call does.
@@ -284,15 +304,7 @@ class Worker:
                 await asyncio.sleep(RETRY_DATABASE)
                 continue
             break
-        _log.info(
-            "attempt_ended",
-            outcome=type(outcome).__name__.lower(),
-            decision="repeat" if isinstance(decision, Repeat) else decision.state.value,
-            problem=None if isinstance(decision, Repeat) or decision.problem is None else decision.problem.value,
-            attempt=claimed.delivery.attempts,
-            seconds=round(seconds, 3),
-            settled=settled,
-        )
+        _log_attempt(claimed, outcome, decision, seconds=seconds, settled=settled)
         self._teller.wake()
 
     def _after(self, tenant_id: int) -> None:
@@ -310,3 +322,41 @@ class Worker:
         for tenant_id in [one for one in self._held_back if may_begin(self._calls[one], len(self._in_flight))]:
             self._held_back.remove(tenant_id)
             self._look_at[tenant_id] = 0.0
+
+
+def _log_attempt(claimed: Claimed, outcome: Outcome, decision: Decision, *, seconds: float, settled: bool) -> None:
+    """Log how an attempt ended, and as a warning what an admin can do something about.
+
+    An attempt that is to be repeated is for debugging; the warning says why, and is counted.
+    """
+    settles = None if isinstance(decision, Repeat) else decision
+    problem_ = None if settles is None else settles.problem
+    what = {
+        "ticket": claimed.delivery.ticket_id,
+        "host": api_host(claimed.tenant.api_url),
+        "reason": getattr(outcome, "reason", ""),
+    }
+    _log.log(
+        logging.DEBUG if settles is None else logging.INFO,
+        "attempt_ended",
+        outcome=type(outcome).__name__.lower(),
+        decision="repeat" if settles is None else settles.state.value,
+        problem=None if problem_ is None else problem_.value,
+        attempt=claimed.delivery.attempts,
+        seconds=round(seconds, 3),
+        settled=settled,
+        **what,
+    )
+    match outcome:
+        case Recorded():
+            pass
+        case Rejected(problem) if problem in OF_THE_AGENT:
+            pass
+        case RateLimited():
+            _log.warning("rate_limited", **what)
+        case Undecipherable():
+            _log.warning("cannot_decrypt", **what | {"reason": "no secret decrypts it"})
+        case NotBegun():
+            _log.warning("call_not_begun", **what | {"reason": "its claim had ended"})
+        case _:
+            _log.warning("call_failed", outcome=type(outcome).__name__.lower(), **what)

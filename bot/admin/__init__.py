@@ -1,1 +1,1 @@
-"""What an administrator asks of the bot beside its tenants."""
+"""What an administrator asks of the bot, and does for its people."""

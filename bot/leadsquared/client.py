@@ -1,11 +1,13 @@
 """The HTTP edge: one POST to LeadSquared, told as an Outcome."""
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import httpx
 
@@ -45,6 +47,7 @@ BEGINNING_AT_ONCE = 4
 A crash leaves no more than these unknown without having sent them. They share a commit, which takes a few ms.
 """
 
+E = TypeVar("E", bound=BaseException)
 Begin = Callable[[], Awaitable[bool]]
 
 POOLS = 16
@@ -118,11 +121,11 @@ class LeadSquared:
         try:
             address = parse_address(tenant.api_url, self._allowed_hosts)
         except InvalidAddressError as error:
-            return Rejected(Problem.ADDRESS_REFUSED, f"The API address {error}")
+            return _address_refused(f"The API address {error}")
         try:
             request = self._request(address, tenant, ticket_id, text)
         except (UnicodeEncodeError, httpx.InvalidURL):
-            return Rejected(Problem.ADDRESS_REFUSED, "The request cannot be written for this address or these keys")
+            return _address_refused("The request cannot be written for this address or these keys")
         begun, turn = False, AsyncExitStack()
 
         async def trace(event: str, _info: object) -> None:
@@ -142,7 +145,9 @@ class LeadSquared:
         except _NotBegunError:
             return NotBegun()
         except TimeoutError:
-            return Unknown(Problem.NO_ANSWER) if begun else NotSent(address.host)
+            if begun:
+                return Unknown(Problem.NO_ANSWER, reason="call timeout")
+            return NotSent(address.host, "call timeout")
         except httpx.RequestError as error:
             return read_failure(error, address.host, begun=begun)
 
@@ -182,7 +187,7 @@ class LeadSquared:
         except (InvalidAddressError, UnicodeEncodeError, httpx.InvalidURL):
             return CannotLook("address refused")
         except (TimeoutError, httpx.RequestError) as error:
-            return CannotLook(type(error).__name__)
+            return CannotLook(failure_reason(error))
         return status, body
 
     async def reach(self, tenant: Tenant) -> Rejected | NotSent | Unknown | None:
@@ -193,16 +198,18 @@ class LeadSquared:
                 client = self._client_of(tenant)
                 await client.send(client.build_request("HEAD", address.url))
         except InvalidAddressError as error:
-            return Rejected(Problem.ADDRESS_REFUSED, f"The API address {error}")
+            return _address_refused(f"The API address {error}")
         except TimeoutError:
-            return Unknown(Problem.NO_ANSWER)
+            return Unknown(Problem.NO_ANSWER, reason="call timeout")
         except httpx.RequestError as error:
             return read_failure(error, address.host, begun=True)
         return None
 
     async def _exchange(self, client: httpx.AsyncClient, request: httpx.Request) -> Outcome:
         status, headers, body = await self._read(client, request)
-        return Unknown(Problem.UNREADABLE) if body is None else read_answer(status, headers, body)
+        if body is None:
+            return Unknown(Problem.UNREADABLE, reason=f"status {status}, a body that is too long")
+        return read_answer(status, headers, body)
 
     @staticmethod
     async def _read(client: httpx.AsyncClient, request: httpx.Request) -> tuple[int, httpx.Headers, bytes | None]:
@@ -221,21 +228,58 @@ class LeadSquared:
 
 def read_failure(error: httpx.RequestError, host: str, *, begun: bool) -> Rejected | NotSent | Unknown:
     """Decide what a failed exchange means. Only what failed before the request went out was surely not sent."""
+    reason = failure_reason(error)
     match error:
-        case httpx.ConnectError() if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
-            return Rejected(Problem.TLS, _tls_reason(error))
+        case httpx.ConnectError() if _first(error, ssl.SSLError):
+            return Rejected(Problem.TLS, _tls_reason(error), reason)
         case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout():
-            return NotSent(host)
+            return NotSent(host, reason)
         case httpx.UnsupportedProtocol() | httpx.LocalProtocolError():
-            return Rejected(Problem.ADDRESS_REFUSED, "The request cannot be written for this address or these keys")
+            return _address_refused("The request cannot be written for this address or these keys")
         case _ if not begun:
-            return NotSent(host)
+            return NotSent(host, reason)
         case httpx.ReadTimeout() | httpx.WriteTimeout():
-            return Unknown(Problem.NO_ANSWER)
+            return Unknown(Problem.NO_ANSWER, reason=reason)
         case httpx.DecodingError():
-            return Unknown(Problem.UNREADABLE)
+            return Unknown(Problem.UNREADABLE, reason=reason)
         case _:
-            return Unknown(Problem.DROPPED)
+            return Unknown(Problem.DROPPED, reason=reason)
+
+
+_REASONS: dict[type[Exception], str] = {
+    httpx.ConnectTimeout: "connect timeout",
+    httpx.PoolTimeout: "no connection free",
+    httpx.ReadTimeout: "read timeout",
+    httpx.WriteTimeout: "write timeout",
+    httpx.DecodingError: "an unreadable body",
+    TimeoutError: "call timeout",
+}
+
+
+def failure_reason(error: Exception) -> str:
+    """Name in a few words why no answer came: what the network says, never what a server says."""
+    if isinstance(error, httpx.ConnectError):
+        return _connect_reason(error)
+    return next((words for kind, words in _REASONS.items() if isinstance(error, kind)), "dropped")
+
+
+def _connect_reason(error: httpx.ConnectError) -> str:
+    if certificate := _first(error, ssl.SSLCertVerificationError):
+        return f"tls: {certificate.verify_message}"
+    if _first(error, ssl.SSLError):
+        return "tls"
+    if _first(error, socket.gaierror):
+        return "dns"
+    if _first(error, ConnectionRefusedError):
+        return "refused"
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno).lower()
+    return "not connected"
+
+
+def _address_refused(message: str) -> Rejected:
+    return Rejected(Problem.ADDRESS_REFUSED, message, "address refused")
 
 
 def _number(id_: str) -> int | str:
@@ -246,11 +290,17 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
         yield cause
+        if isinstance(cause, BaseExceptionGroup):  # one for each address of a host
+            for one in cause.exceptions:
+                yield from _causes(one)
         cause = cause.__cause__ or cause.__context__
 
 
+def _first(error: BaseException, kind: type[E]) -> E | None:
+    return next((cause for cause in _causes(error) if isinstance(cause, kind)), None)
+
+
 def _tls_reason(error: httpx.ConnectError) -> str:
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not valid: {cause.verify_message}"
+    if certificate := _first(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid: {certificate.verify_message}"
     return "the secure connection could not be set up"

@@ -1,4 +1,8 @@
-"""What became of one call: a value for each thing that can be known."""
+"""What became of one call: a value for each thing that can be known.
+
+`reason` is a few technical words for the log, such as "dns" or "status 401". It never quotes
+LeadSquared, whose message may hold a customer's words.
+"""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -45,6 +49,7 @@ class Rejected:
 
     problem: Problem
     message: str | None = None
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class RateLimited:
     """Surely not recorded: over the tenant's limit. `retry_after` in seconds, when the answer named one."""
 
     retry_after: float | None = None
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ class NotSent:
     """Surely not recorded: the connection to `host` was never made."""
 
     host: str
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ class Unknown:
 
     problem: Problem
     message: str | None = None
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

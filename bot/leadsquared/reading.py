@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -18,6 +19,7 @@ _REJECTED_STATUS = {
 }
 # Client errors that say nothing about whether the request was carried out.
 _UNDECIDED_STATUS = frozenset({408, 425, 499})
+Failed = Rejected | RateLimited | Unknown
 _LONGEST_WAIT = 3600.0
 _WORDS_AT_MOST = 2000
 
@@ -27,6 +29,26 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, now: datet
 
     Success is only a 2xx with the documented body. What is neither surely recorded nor surely refused is Unknown.
     """
+    outcome = _read_answer(status, headers, body, now)
+    if isinstance(outcome, Recorded):
+        return outcome
+    return replace(outcome, reason=_reason(status, outcome))
+
+
+def _reason(status: int, outcome: Failed) -> str:
+    """Name the status, and what the body said against it: a 2xx alone would be a success."""
+    if not 200 <= status < 300:
+        return f"status {status}"
+    match outcome:
+        case Rejected():
+            return f"status {status}, an error in the body"
+        case RateLimited():
+            return f"status {status}, a rate limit in the body"
+        case Unknown():
+            return f"status {status}, an unreadable body"
+
+
+def _read_answer(status: int, headers: Mapping[str, str], body: bytes, now: datetime | None) -> Recorded | Failed:
     answer = _parse(body)
     if _is_rate_limit(status, answer, body):
         if answer is not None and _is_success(answer):

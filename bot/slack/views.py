@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.activities.acceptance import Double
-from bot.activities.delivery import Delivery, Finding, Resolution, Route, State, Waiting
+from bot.activities.delivery import OPERATOR, Delivery, Finding, Resolution, Route, State, Waiting
 from bot.activities.policy import DOUBLE_WITHIN
 from bot.activities.telling import mark
 from bot.activities.ticket import MalformedTicketError
@@ -43,7 +43,7 @@ def anchor(delivery: Delivery) -> Message:
         State.REJECTED: "❌ Not recorded: a portal activity",
         State.UNKNOWN: "⚠️ Not known whether recorded: a portal activity",
         Finding.PRESENT: "✅ On the ticket, as LeadSquared shows: a portal activity",
-        Resolution.CONFIRMED: f"✅ On the ticket, seen by <@{delivery.resolved_by}>: a portal activity",
+        Resolution.CONFIRMED: f"✅ On the ticket, seen by {_decided_by(delivery)}: a portal activity",
     }
     line = f"{statuses[mark(delivery)]} on *{ticket(delivery)}*, by <@{delivery.user_id}>"
     return _message(f"{line}\n{quoted(delivery)}", [_reference(delivery)])
@@ -230,7 +230,7 @@ def already(delivery: Delivery | None) -> Message:
     """The answer to a button that is past its time, or another workspace's."""
     if delivery is None:
         return Message("Nothing was done: this workspace has no such activity.")
-    by = f" by <@{delivery.resolved_by}>"
+    by = f" by {_decided_by(delivery)}"
     on = ticket(delivery)
     if delivery.resolution is Resolution.SENT_AGAIN:
         why = f"this was sent again already{by}. Its answer is in the same place"
@@ -275,7 +275,7 @@ def double(double_: Double) -> str:
     if delivery.state is State.RECORDED:
         return f"already recorded as Id {activity_id(delivery)}, {when}, {by}, {on}"
     if delivery.resolution is Resolution.CONFIRMED:
-        return f"already recorded {on}, {when}, {by}; <@{delivery.resolved_by}> saw it there"
+        return f"already recorded {on}, {when}, {by}; {_decided_by(delivery)} saw it there"
     if delivery.settled:
         return f"already sent {when}, {by}, and it is not known whether it was recorded {on}: look there first"
     return f"already being recorded {on}, {when}, {by}"
@@ -316,6 +316,12 @@ def no_token(team_id: str) -> Message:
 def recorded_again(delivery: Delivery) -> Message:
     """What stands in the question's place after "Record again"."""
     return Message(f"It is being recorded on {ticket(delivery)} once more; the answer follows.")
+
+
+def _decided_by(delivery: Delivery) -> str:
+    """Name who decided: a person of Slack's, or an operator, whom Slack does not know."""
+    by = delivery.resolved_by or ""
+    return "an operator" if by.startswith(OPERATOR) else f"<@{by}>"
 
 
 def stands_alone(delivery: Delivery) -> bool:
@@ -365,7 +371,7 @@ def _resolved(delivery: Delivery) -> list[Block]:
     words = {Resolution.SENT_AGAIN: "Sent again by", Resolution.CONFIRMED: "Found on the ticket by"}[
         delivery.resolution
     ]
-    return [context(f"{words} <@{delivery.resolved_by}>")]
+    return [context(f"{words} {_decided_by(delivery)}")]
 
 
 def _buttons(delivery: Delivery) -> list[Block]:

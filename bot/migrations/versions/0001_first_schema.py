@@ -125,6 +125,7 @@ def upgrade() -> None:
         unique=False,
         **where("state IN ('accepted', 'claimed', 'sending')"),
     )
+    op.create_index("ix_deliveries_rejected", "deliveries", ["ticket_id"], unique=False, **where("state = 'rejected'"))
     op.create_index(
         "ix_deliveries_settled", "deliveries", ["settled_at"], unique=False, **where("settled_at IS NOT NULL")
     )
@@ -134,6 +135,13 @@ def upgrade() -> None:
         ["team_id", "channel_id", "thread_ts", "seq"],
         unique=False,
         **where("thread_ts IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_deliveries_undecided",
+        "deliveries",
+        ["team_id", "tenant_id"],
+        unique=False,
+        **where("state = 'unknown' AND resolution IS NULL"),
     )
     op.create_index("ix_deliveries_untold", "deliveries", ["tell_at"], unique=False, **where("tell_at IS NOT NULL"))
     op.create_index(

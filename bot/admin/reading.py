@@ -1,0 +1,27 @@
+"""Queries beside a running bot."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from bot.db import Database, DatabaseUnavailableError
+from bot.engines import READING
+
+T = TypeVar("T")
+
+
+async def read(database: Database, do: Callable[[Connection], T]) -> T:
+    """Run queries on one snapshot. On SQLite they take no lock, however long they run."""
+    await database.run(lambda _connection: None)  # agrees with the bot on what time it is
+    return await asyncio.to_thread(_read, database.engine, do)
+
+
+def _read(engine: Engine, do: Callable[[Connection], T]) -> T:
+    try:
+        with engine.connect().execution_options(**READING) as connection, connection.begin():
+            return do(connection)
+    except sa.exc.DBAPIError as error:
+        raise DatabaseUnavailableError(" ".join(str(error.orig).split())) from error

@@ -1,0 +1,66 @@
+"""How an administrator's terminal shows what the database holds. Pure."""
+
+from collections.abc import Sequence
+
+from bot.activities.delivery import Waiting
+from bot.leadsquared.outcome import Problem
+
+PROBLEMS = {
+    Problem.BAD_REQUEST: "LeadSquared did not accept the activity",
+    Problem.UNAUTHORIZED: "LeadSquared rejected the access keys",
+    Problem.FORBIDDEN: "LeadSquared does not let the access keys in",
+    Problem.NOT_FOUND: "LeadSquared has no such ticket",
+    Problem.REFUSED: "LeadSquared refused the activity",
+    Problem.FAILED: "the call failed inside LeadSquared",
+    Problem.TLS: "no secure connection to LeadSquared",
+    Problem.ADDRESS_REFUSED: "the API address is not allowed",
+    Problem.UNREACHABLE: "LeadSquared could not be reached",
+    Problem.RATE_LIMITED: "LeadSquared's rate limit was used up",
+    Problem.TENANT_REMOVED: "the tenant was removed",
+    Problem.ACCOUNT_CHANGED: "the tenant names another account now",
+    Problem.UNDECIPHERABLE: "a value cannot be decrypted",
+    Problem.NO_ANSWER: "LeadSquared did not answer in time",
+    Problem.DROPPED: "the connection to LeadSquared broke",
+    Problem.SERVER_ERROR: "LeadSquared answered with a server error",
+    Problem.UNREADABLE: "LeadSquared's answer could not be read",
+    Problem.REDIRECTED: "LeadSquared answered with a redirect",
+    Problem.INTERRUPTED: "the bot was stopped during the call",
+    Problem.RESTORED: "the database was restored from a backup",
+}
+"""What a problem means, in a few words."""
+
+WAITS = {
+    Waiting.TURN: "waits for its turn",
+    Waiting.RATE_LIMITED: "waits for LeadSquared's rate limit",
+    Waiting.UNREACHABLE: "LeadSquared cannot be reached; it is tried again",
+    Waiting.UNDECIPHERABLE: "cannot be decrypted; waits for the earlier secret",
+}
+"""Why an activity is not sent right now."""
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_UNITS = ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min"))
+
+
+def shown(text: str) -> str:
+    """Return a text that cannot control a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in the largest unit that they fill."""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(int(seconds), 0)} s"
+
+
+def ago(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{duration(seconds)} ago"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table's lines; each column is as wide as its longest cell."""
+    safe = [[shown(cell) or "-" for cell in row] for row in (heads, *rows)]
+    widths = [max(map(len, column)) for column in zip(*safe, strict=True)]
+    padded = [[f"{row[at]:<{width}}" for at, width in enumerate(widths)] for row in safe]
+    return ["  ".join(row).rstrip() for row in padded]
