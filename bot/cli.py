@@ -285,8 +285,9 @@ def _settings(*, log_doubts: bool = True) -> Settings:
         _exit([*error.problems, *misspelt()])
     configure_logging(settings.log_level, settings.log_format)
     if log_doubts:
+        _log = structlog.get_logger(__name__)
         for doubt in doubts(settings):
-            structlog.get_logger(__name__).warning("settings_doubtful", says=doubt)
+            _log.warning("settings_doubtful", says=doubt)
     return settings
 
 

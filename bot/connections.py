@@ -4,7 +4,7 @@ aiohttp bounds an idle connection only: not a request that arrives slowly, and n
 """
 
 import asyncio
-import resource
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -47,9 +47,21 @@ SAY_AGAIN_AFTER = 60.0
 
 
 def most_connections() -> int:
-    """Return the bound: half of the files that this process may open are for other things."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST if files == resource.RLIM_INFINITY else min(MOST, files // 2)
+    """Return the bound: half of the files that this process may open are for other things.
+
+    The process takes as many files as it needs and the system lets it have: 1,024 is a usual default.
+    """
+    try:
+        import resource  # noqa: PLC0415 - Windows has none, and no such limit
+    except ImportError:
+        return MOST
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < 2 * MOST:
+        wanted = 2 * MOST if hard == resource.RLIM_INFINITY else min(2 * MOST, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST if soft == resource.RLIM_INFINITY else min(MOST, soft // 2)
 
 
 @asynccontextmanager

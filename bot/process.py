@@ -29,6 +29,9 @@ _log = structlog.get_logger(__name__)
 TRY_AGAIN = 2.0
 LONGEST_PAUSE = 60.0
 
+ASK_AGAIN = 300.0
+"""Seconds between two looks whether Slack still takes the bot token: an idle bot would not notice."""
+
 READY_WITHIN = 2.0
 """Seconds that the database has to answer in before it counts as away."""
 
@@ -66,6 +69,8 @@ class Process:
         self._holding: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
         self._unreadable: str | None = None
+        self._examined = False
+        self._prepared = asyncio.Event()
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None] | None = None) -> None:
         """Serve until `stop`; then take nothing new, finish what is in flight, and leave the rest for the next start."""
@@ -73,11 +78,13 @@ class Process:
             await self._examine()
             if self._surface:
                 await self._open(stack)  # first: what cannot listen must not have claimed anything
+            preparing = asyncio.create_task(self._prepare())
+            preparing.add_done_callback(lambda task: stop.set() if _failed(task) else None)
             loops = [
-                asyncio.create_task(self._work(), name="worker"),
+                asyncio.create_task(_keep_going("worker", self._work), name="worker"),
                 asyncio.create_task(_keep_going("teller", self._parts.teller.run), name="teller"),
             ]
-            beside = [asyncio.create_task(_keep_going("identify", self._identify))]
+            beside = [preparing, asyncio.create_task(_keep_going("identify", self._identify))]
             if self._parts.looker is not None:
                 beside.append(asyncio.create_task(_keep_going("looker", self._parts.looker.run)))
             if self._parts.announcements is not None:
@@ -92,6 +99,8 @@ class Process:
                 await self._close_surface()
             finally:
                 await self._finish(loops)
+            if _failed(preparing):
+                preparing.result()  # the secret is another one, as a database shows that was away at first
         _log.info("stopped")
 
     @property
@@ -115,27 +124,34 @@ class Process:
 
     async def _examine(self) -> None:
         """Look at what is stored before anything is sent; raise UnusableSecretError when the secret is another one."""
-        parts = self._parts
+        database = self._parts.database
         try:
-            examined = await examine(parts.database, parts.keyring)
-            await retry_undecipherable(parts.database)
-            found = await find_at_start(parts.database)
+            examined = await examine(database, self._parts.keyring)
+            self._examined = True
+            if examined.unreadable:
+                self._unreadable = unreadable(examined)
+                _log.error("values_cannot_be_decrypted", unreadable=examined.unreadable, examined=examined.values)
+            found = await find_at_start(database)
+            if found.looks_restored:
+                age = round(found.newest_ago)
+                _log.warning("database_looks_restored", waiting=found.waiting, newest_seconds_ago=age)
+            await retry_undecipherable(database)
         except DatabaseUnavailableError as error:
-            # The start goes on: people read that nothing was kept, and what cannot be decrypted waits.
+            # The start goes on: people read that nothing was kept. Nothing is sent or written before it is examined.
             _log.warning("database_unavailable", reason=str(error))
-            return
-        if examined.unreadable:
-            self._unreadable = unreadable(examined)
-            _log.error("values_cannot_be_decrypted", unreadable=examined.unreadable, examined=examined.values)
-        if found.looks_restored:
-            age = round(found.newest_ago)
-            _log.warning("database_looks_restored", waiting=found.waiting, newest_seconds_ago=age)
 
-    async def _work(self) -> None:
-        """Run the worker, once the environment's tenant is today's: what waits goes to the account it was accepted for."""
+    async def _prepare(self) -> None:
+        """Examine the database, and make the environment's tenant today's, before anything is sent."""
+        while not self._examined:
+            await asyncio.sleep(TRY_AGAIN)
+            await self._examine()
         if self._surface:
             await self._use_environment(environment_tenant(self._settings), None)
-        await _keep_going("worker", self._parts.worker.run)
+        self._prepared.set()
+
+    async def _work(self) -> None:
+        await self._prepared.wait()
+        await self._parts.worker.run()
 
     async def _open(self, stack: AsyncExitStack) -> None:
         settings = self._settings
@@ -170,6 +186,8 @@ class Process:
         parts = self._parts
         parts.worker.stop()
         parts.teller.stop()
+        if not self._prepared.is_set():
+            loops[0].cancel()  # it waits for the database
         await asyncio.wait(loops, timeout=until - time.monotonic())
         in_flight = await parts.worker.finish(until - time.monotonic())
         # What was just settled is told as well, even when a call that hangs has used the time up.
@@ -198,16 +216,19 @@ class Process:
         return True
 
     async def _identify(self) -> None:
-        """Learn whose the bot token is, and again when Slack rejects it; map its workspace to the environment's tenant."""
+        """Learn whose the bot token is, and whether Slack still takes it; map its workspace to the environment's tenant."""
         token = self._settings.slack_bot_token
         installation = self._parts.installation
         pause = TRY_AGAIN
         while token is not None:
             match await self._parts.web.identify(token.get_secret_value()):
                 case Identity() as identity:
-                    pause = TRY_AGAIN
                     await self._learn(identity)
-                    await installation.refused.wait()
+                    pause = TRY_AGAIN
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(installation.refused.wait(), ASK_AGAIN)
+                    if installation.refusal is None:
+                        continue
                     _log.error("slack_token_refused", reason=installation.refusal)
                 case Never(error):
                     installation.refuse(token.get_secret_value(), error)
@@ -219,9 +240,13 @@ class Process:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _learn(self, identity: Identity) -> None:
-        self._parts.installation.learn(identity)
+        installation = self._parts.installation
+        if identity == installation.identity and installation.refusal is None:
+            return
+        installation.learn(identity)
         self._parts.teller.wake()
         if self._surface:
+            await self._prepared.wait()
             await self._use_environment(environment_tenant(self._settings), identity.scope)
         _log.info("slack_identified", team=identity.team_id, enterprise=identity.enterprise_id)
 
@@ -265,9 +290,14 @@ async def _keep_going(name: str, run: Callable[[], Awaitable[None]]) -> None:
             return
 
 
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None
+
+
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     for task in tasks:
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        if not _failed(task):
+            with contextlib.suppress(asyncio.CancelledError):
+                await task

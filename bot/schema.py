@@ -10,8 +10,8 @@ from sqlalchemy.engine import Engine
 
 from bot.engines import MIGRATING, PATIENCE, Patience, engine_for
 
-HEAD = "0001"
-"""The newest revision in migrations/versions. Kept here so that a start need not load Alembic to see that all is well."""
+HEAD = FIRST = "0006"
+"""The newest and the oldest revision in migrations/versions. Here, a start need not load Alembic to see them."""
 
 
 READ_ONLY = "25006"
@@ -40,8 +40,8 @@ def migrate(engine: Engine) -> bool:
     found = revision(engine)
     if found == HEAD:
         return False
-    if found is not None and found > HEAD:
-        raise _newer(found)
+    if found is not None:
+        _require_known(found)
     from alembic import command  # noqa: PLC0415 - heavy, and needed only when there is something to do
     from alembic.config import Config  # noqa: PLC0415
 
@@ -76,8 +76,8 @@ def require_writable(url: str) -> None:
 def require_head(url: str) -> None:
     """Raise SchemaError unless the database has this release's schema."""
     found = revision_of(url)
-    if found is not None and found > HEAD:
-        raise _newer(found)
+    if found is not None:
+        _require_known(found)
     if found != HEAD:
         raise SchemaError(
             f"DATABASE_URL: the database is {f'at revision {found}' if found else 'empty'}, this release needs {HEAD}; "
@@ -99,8 +99,18 @@ def _engine(url: str, patience: Patience) -> Iterator[Engine]:
         engine.dispose()
 
 
+def _require_known(found: str) -> None:
+    """Raise SchemaError unless this release can bring a revision to HEAD. The order of their names is their order."""
+    if found < FIRST:
+        raise SchemaError(
+            f"DATABASE_URL: a version before the first release made the database (revision {found}); "
+            "start with a new database"
+        )
+    if found > HEAD:
+        raise _newer(found)
+
+
 def _newer(found: str) -> SchemaError:
-    # Revisions are numbered 0001, 0002, …, so that the order of their names is their order.
     return SchemaError(
         f"DATABASE_URL: the database is at revision {found}, newer than this release knows ({HEAD}); "
         "start the newer release, or restore the backup that belongs to this one"

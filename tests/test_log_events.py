@@ -19,7 +19,7 @@ import pytest
 from conftest import ACCOUNT, Start, ticket_that
 from postgres import ROOT, Serving, run_beside, serving, surroundings
 
-from bot.activities.backlog import MANY, WAITS_LONG, WARN_EVERY, Backlog, Waiting
+from bot.activities.backlog import MANY, WAITS_LONG, WARN_EVERY, Backlog, Queued
 from bot.leadsquared.client import LeadSquared, failure_reason
 from bot.leadsquared.outcome import NotSent, Rejected
 from bot.leadsquared.reading import read_answer
@@ -317,7 +317,7 @@ def test_the_next_one_that_is_printed_says_how_many_were_left_out(tmp_path: Path
 
 def warned(*seen: tuple[float, int, float]) -> list[float]:
     backlog = Backlog()
-    return [at for at, number, oldest in seen if backlog.is_worth_a_warning(Waiting(number, oldest), at)]
+    return [at for at, number, oldest in seen if backlog.is_worth_a_warning(Queued(number, oldest), at)]
 
 
 @pytest.mark.parametrize(

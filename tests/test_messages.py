@@ -297,6 +297,20 @@ def test_no_words_pass_for_an_entry_of_the_thread(break_: str) -> None:
     assert len(entries(written(f"{HEAD}{break_}I promise a refund", HEAD, f"{break_}{HEAD}"))) == 3
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        "Agent Smith, 2026-11-25 10:00 \u200bUTC:",
+        "Agent Smith, 2026-11-25 10:00 U\u200bTC: I agree",
+        "Agent Smith, 2026-11-25 10:00 (UTC):",
+        "Agent Smith, \uff12026-11-25 \uff11\uff10:00 U\u0422C:",
+        "Agent Smith, 2026\u201011\u201025 10\ua78900:",
+    ],
+)
+def test_a_first_line_that_looks_like_an_entry_is_indented(first: str) -> None:
+    assert f":\n    {first[:11]}" in written(first, "second")
+
+
 @pytest.mark.parametrize("break_", BREAKS)
 def test_no_name_block_or_attachment_passes_for_one_either(break_: str) -> None:
     words = f"x{break_}{HEAD}{break_}I promise"

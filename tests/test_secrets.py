@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 import sqlalchemy as sa
 from conftest import ENCRYPTION_KEY, TEAM, Bot, Start
-from postgres import run, run_beside
+from postgres import Ended, run, run_beside
 
 from bot.encryption import KEY_FILE, Keyring
 from bot.playground.leadsquared import LeadSquaredStandIn
@@ -167,3 +167,15 @@ async def test_waiting_for_a_secret_is_not_a_failure_of_leadsquareds(
         assert await bot.type("144 kept", channel="C0OTHER") is None
         await bot.answered()
     assert leadsquared.ledger.calls == []
+
+
+def test_a_tenant_is_not_added_with_a_secret_that_decrypts_nothing(tmp_path: Path) -> None:
+    def add(name: str, secret: str) -> Ended:
+        arguments = ("tenants", "add", name, "--url", "https://a.leadsquared.com", "--org-id", "1")
+        return run(*arguments, cwd=tmp_path, variables={"ENCRYPTION_KEYS": secret}, typed="access\nsecret\n")
+
+    assert add("one", ENCRYPTION_KEY).status == 0
+    refused = add("two", ANOTHER)
+    assert refused.status == 2
+    assert "none of the 2 stored values can be decrypted" in refused.err
+    assert add("two", ENCRYPTION_KEY).status == 0

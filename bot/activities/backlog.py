@@ -11,9 +11,12 @@ MANY = 100
 WARN_EVERY = 60.0
 """Seconds between two warnings, and over which growth is measured."""
 
+WATCH_EVERY = 10.0
+"""Seconds between two counts of what waits: the more waits, the longer one takes."""
+
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Queued:
     """What is accepted and not yet claimed: how many, and the age of the oldest in seconds."""
 
     number: int
@@ -28,7 +31,7 @@ class Backlog:
         self._measured_at = -WARN_EVERY
         self._warned_at = -WARN_EVERY
 
-    def is_worth_a_warning(self, waiting: Waiting, moment: float) -> bool:
+    def is_worth_a_warning(self, waiting: Queued, moment: float) -> bool:
         grows = waiting.number >= MANY and waiting.number > self._before
         if moment >= self._measured_at + WARN_EVERY:
             self._before, self._measured_at = waiting.number, moment

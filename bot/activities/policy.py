@@ -87,7 +87,7 @@ def decide(outcome: Outcome, *, attempts: int, give_up: float, now: float, rando
                 return Settle(State.REJECTED, problem=Problem.RATE_LIMITED, hold_account_until=at)
             return Repeat(at, Waiting.RATE_LIMITED, hold_account_until=at)
         case NotBegun():
-            return Repeat(now, Waiting.TURN)
+            return Repeat(now + FIRST_DELAY, Waiting.TURN)
         case Undecipherable():
             if now >= give_up:
                 return Settle(State.REJECTED, problem=Problem.UNDECIPHERABLE)

@@ -279,16 +279,20 @@ class TellingStatements:
 
 
 def _may_be_told() -> sa.ColumnElement[bool]:
-    """What a process may tell: what it has a token for, and by response_url what no other process has told in time.
+    """What a process may tell: what it has a token for, what needs none, and what no other process has told in time.
 
     After a day any process may give it up.
     """
     team, enterprise = (sa.bindparam(name, type_=sa.Text) for name in ("team", "enterprise"))
     everybody = sa.and_(team == sa.literal_column("''"), enterprise == sa.literal_column("''"))
     by_url = sa.and_(_d.response_url.is_not(None), _d.route != sa.literal_column(f"'{Route.DIRECT_MESSAGE}'"))
-    left_alone = sa.and_(by_url, _d.tell_at < _now_once() - sa.bindparam("leave", type_=sa.Double))
+    left_alone = sa.and_(
+        by_url, _d.replied_at.is_(None), _d.tell_at < _now_once() - sa.bindparam("leave", type_=sa.Double)
+    )
     too_old = _d.accepted_at < _now_once() - TELL_FOR
-    return sa.or_(everybody, _d.team_id == team, _d.enterprise_id == enterprise, left_alone, too_old)
+    needs_none = _d.route == sa.literal_column(f"'{Route.RESPONSE_URL}'")
+    mine = (_d.team_id == team, _d.enterprise_id == enterprise)
+    return sa.or_(everybody, *mine, needs_none, left_alone, too_old)
 
 
 def _accept(insert: Any) -> Any:  # noqa: ANN401 - either dialect's insert()

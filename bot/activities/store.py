@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from bot.activities.backlog import Waiting
+from bot.activities.backlog import Queued
 from bot.activities.delivery import Delivery, Finding, Route, State
 from bot.activities.policy import WINDOW, Decision, Repeat, may_begin
 from bot.activities.rows import Rows
@@ -539,12 +539,12 @@ class Outbox:
 
     # -- looking
 
-    async def waiting(self, *, answer_within: float | None = None) -> Waiting:
+    async def waiting(self, *, answer_within: float | None = None) -> Queued:
         """Count what is accepted and not yet claimed, by this process or another."""
 
-        def read(connection: Connection) -> Waiting:
+        def read(connection: Connection) -> Queued:
             number, oldest = self._sending.waiting(connection).fetchone()
-            return Waiting(number, oldest or 0.0)
+            return Queued(number, oldest or 0.0)
 
         return await self._database.run(read, order=LAST, answer_within=answer_within)
 

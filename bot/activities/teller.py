@@ -16,7 +16,7 @@ from bot.activities.store import Due, Outbox
 from bot.activities.telling import TELL_FOR, Step
 from bot.backoff import jittered
 from bot.db import DatabaseUnavailableError
-from bot.tenants.directory import Scope
+from bot.tenants.directory import NOBODY, Scope
 
 T = TypeVar("T")
 
@@ -29,7 +29,10 @@ RETRY_DATABASE = 0.5
 SOON = 0.05
 
 LEAVE = 1.0
-"""Seconds, beside a poll, in which the process that has a workspace's token tells what is due there."""
+"""Seconds, beside the polls, in which the process that has a workspace's token tells what is due there."""
+
+POLLS = 3
+"""Polls that a process with another workspace's token leaves to it. One whose own token is rejected leaves one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,7 @@ class Teller:
         quiet = self._replies.quiet()
         found, next_in = await self._outbox.claim_tellings(
             scope,
-            leave=self._poll_interval + LEAVE,
+            leave=self._poll_interval * (1 if scope == NOBODY else POLLS) + LEAVE,
             at_most=room,
             sparing=self._in_flight.keys(),
             quiet=quiet,

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from bot.activities.backlog import Backlog
+from bot.activities.backlog import WATCH_EVERY, Backlog
 from bot.activities.policy import AT_ONCE, WINDOW, Decision, Repeat, decide, give_up_at, may_begin
 from bot.activities.store import VISITED_AT_ONCE, Claim, Claimed, Outbox
 from bot.activities.telling import ANCHOR_AFTER
@@ -133,6 +133,7 @@ class Worker:
         self._poll_at = 0.0
         self._burst = Burst()
         self._backlog = Backlog()
+        self._watch_at = 0.0
 
     def wake(self, tenant_id: int) -> None:
         """Say that a tenant has a new delivery."""
@@ -240,8 +241,12 @@ class Worker:
             self._teller.wake()
 
     async def _watch_the_backlog(self) -> None:
+        moment = time.monotonic()
+        if moment < self._watch_at:
+            return  # counting takes longer the more waits
+        self._watch_at = moment + WATCH_EVERY
         waiting = await self._outbox.waiting()
-        if self._backlog.is_worth_a_warning(waiting, time.monotonic()):
+        if self._backlog.is_worth_a_warning(waiting, moment):
             _log.warning("backlog", waiting=waiting.number, oldest_seconds=round(waiting.oldest))
 
     async def _send(self, claimed: Claimed) -> None:
@@ -357,6 +362,6 @@ def _log_attempt(claimed: Claimed, outcome: Outcome, decision: Decision, *, seco
         case Undecipherable():
             _log.warning("cannot_decrypt", **what | {"reason": "no secret decrypts it"})
         case NotBegun():
-            _log.warning("call_not_begun", **what | {"reason": "its claim had ended"})
+            _log.warning("call_not_begun", **what | {"reason": "not committed in time"})
         case _:
             _log.warning("call_failed", outcome=type(outcome).__name__.lower(), **what)

@@ -126,11 +126,12 @@ class LeadSquared:
             request = self._request(address, tenant, ticket_id, text)
         except (UnicodeEncodeError, httpx.InvalidURL):
             return _address_refused("The request cannot be written for this address or these keys")
-        begun, turn = False, AsyncExitStack()
+        connected, begun, turn = False, False, AsyncExitStack()
 
         async def trace(event: str, _info: object) -> None:
-            nonlocal begun
+            nonlocal connected, begun
             if event == GOES_OUT:
+                connected = True
                 await turn.enter_async_context(self._beginning)
                 begun = await begin()
                 if not begun:
@@ -147,7 +148,8 @@ class LeadSquared:
         except TimeoutError:
             if begun:
                 return Unknown(Problem.NO_ANSWER, reason="call timeout")
-            return NotSent(address.host, "call timeout")
+            # Once connected it waits for our own database, which is no fault of the host's.
+            return NotBegun() if connected else NotSent(address.host, "call timeout")
         except httpx.RequestError as error:
             return read_failure(error, address.host, begun=begun)
 

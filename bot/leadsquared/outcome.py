@@ -70,7 +70,7 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class NotBegun:
-    """Surely not recorded: the claim had ended, or its beginning could not be committed, so nothing was sent."""
+    """Surely not recorded: its beginning was not committed in time, or the claim had ended. Nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,8 @@ class UnverifiedBodies:
         try:
             while chunk := await content.readany():
                 self._hold(body, chunk)
+            if body not in self._arriving:  # another one took its room in this very moment
+                raise NoRoomError
             return bytes(body.held)
         finally:
             self._let_go(body)

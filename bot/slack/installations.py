@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bot.tenants.directory import EVERYBODY, Scope
+from bot.tenants.directory import NOBODY, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,10 @@ class SingleInstallation:
 
     @property
     def scope(self) -> Scope | None:
-        """The part of Slack that the token speaks for.
-
-        A token that Slack rejects from the start is nobody's. Then this process answers everybody, in the ways that
-        need no token.
-        """
-        if self.identity is not None:
-            return self.identity.scope
-        return None if self.refusal is None else EVERYBODY
+        """The part of Slack that the token speaks for. While Slack rejects it, it speaks for none."""
+        if self.refusal is not None:
+            return NOBODY
+        return None if self.identity is None else self.identity.scope
 
     def token_for(self, enterprise_id: str | None, team_id: str) -> str | None:
         """Return the token for the workspace that it is known to belong to: another one is answered without it."""

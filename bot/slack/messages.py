@@ -9,14 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
+from unicodedata import normalize
 
+from bot.activities.ticket import INVISIBLE
 from bot.slack.blocks import INDENT, UNSHOWN, Json, Names, blocks_as_read, quoted, string
 from bot.slack.payloads import objects
 from bot.slack.text import as_read, bare_mentions, is_blank, legible, link, one_line, sound
 
 _MENTIONING = ("user_id", "channel_id", "usergroup_id")
 _SLACKS_OWN = {"USLACKBOT": "Slackbot"}  # the author of "This message was deleted."
-_LIKE_AN_ENTRY = re.compile(r"\d\d\W\d\d\s+UTC")
+_LIKE_AN_ENTRY = re.compile(r"\d\d\W{1,3}\d\d\W{1,3}\d\d\W{1,3}\d\d")
+"""Day and hour, as an entry's first line has them. Looked for in what can be seen, however it is written."""
+
+_UNSEEN = re.compile(f"[{INVISIBLE}]")
 _MARK = "[a block that only Slack can show]"
 _PLACEHOLDERS = ("[no preview available]", "This content can't be displayed.")
 """What Slack writes beside blocks that have no other words."""
@@ -116,7 +121,8 @@ def _entry(message: Json, names: Names, zone: tzinfo) -> str:
     moment = datetime.fromtimestamp(float(message["ts"]), zone)
     head = f"{author(message, names)}, {moment:%Y-%m-%d %H:%M} {_offset(moment)}:"
     first, *further = plain(message, names).split("\n")
-    first = f"{INDENT}{first}" if _LIKE_AN_ENTRY.search(first) else first
+    seen = _UNSEEN.sub("", normalize("NFKC", first))
+    first = f"{INDENT}{first}" if _LIKE_AN_ENTRY.search(seen) else first
     return "\n".join([head, first, *(f"{INDENT}{line}".rstrip() for line in further)]).rstrip()
 
 

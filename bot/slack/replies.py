@@ -81,8 +81,9 @@ class SlackReplies:
     async def _call(self, delivery: Delivery, channel: str, method: str, arguments: dict[str, Any]) -> Result:
         token = self._installations.token_for(delivery.enterprise_id, delivery.team_id)
         if token is None:
-            known = self._installations.scope is not None
-            return Never("no_bot_token_for_this_workspace") if known else NotNow("slack_not_identified")
+            if self._installations.scope is None:
+                return NotNow("slack_not_identified")
+            return Never(self._installations.refusal or "no_bot_token_for_this_workspace")
         place = (delivery.team_id, channel)
         moment = asyncio.get_running_loop().time()
         if (quiet := self._quiet_until.get(place, 0.0) - moment) > 0:

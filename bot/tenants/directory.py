@@ -1,7 +1,7 @@
 """Which tenant a workspace's activities go to, kept in the database with encrypted keys."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from bot.db import Database
 from bot.encryption import Keyring
 from bot.leadsquared.address import api_host
+from bot.stored import examine
 from bot.tables import IS_OPEN, accounts, deliveries, insert, now, tenants, workspaces
 from bot.tenants.tenant import ENVIRONMENT, Tenant
 
@@ -46,6 +47,9 @@ class Scope:
 
 EVERYBODY = Scope()
 """All of Slack."""
+
+NOBODY = Scope(team_id="-")
+"""No part of Slack: no workspace has this ID."""
 
 _NOT_ASKED = sa.literal_column("''", sa.Text)
 
@@ -104,6 +108,9 @@ class Directory:
         self._keyring = keyring
 
     async def add(self, tenant: Tenant) -> None:
+        """Add a tenant. Raises UnusableSecretError when the secret is another one than encrypted all the rest."""
+        await examine(self._database, self._keyring)
+
         def write(connection: Connection) -> None:
             if connection.execute(sa.select(tenants.c.id).where(tenants.c.name == tenant.name)).first():
                 raise TenantError(
@@ -173,10 +180,17 @@ class Directory:
         """Map a scope as `map` does, if it is still mapped to the tenant `before` (None: to none)."""
 
         def upsert(connection: Connection) -> None:
-            tenant_id, found = _id_of(connection, name), _mapped_to(connection, scope)
-            if found != before:
+            tenant_id = _id_of(connection, name)
+            mapping = {**asdict(scope), "tenant_id": tenant_id}
+            change: sa.Insert | sa.Update
+            if before is None:
+                change = insert(connection, workspaces).values(**mapping).on_conflict_do_nothing()
+            else:
+                was = sa.and_(_is(scope), workspaces.c.tenant_id == _id_of(connection, before))
+                change = workspaces.update().where(was).values(tenant_id=tenant_id)
+            if connection.execute(change).rowcount == 0:
+                found = _mapped_to(connection, scope) or "nothing"
                 raise TenantError(f"{scope} is mapped to {found} by now; nothing was changed.")
-            _put_mapping(connection, tenant_id, scope)
 
         await self._database.run(upsert)
 

@@ -1,11 +1,11 @@
-"""The first schema."""
+"""The first schema. Versions before the first release had 0001 to 0005."""
 
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "0006"
 down_revision = None
 branch_labels = None
 depends_on = None
