@@ -243,11 +243,11 @@ class Process:
         installation = self._parts.installation
         if identity == installation.identity and installation.refusal is None:
             return
-        installation.learn(identity)
-        self._parts.teller.wake()
         if self._surface:
             await self._prepared.wait()
             await self._use_environment(environment_tenant(self._settings), identity.scope)
+        installation.learn(identity)
+        self._parts.teller.wake()
         _log.info("slack_identified", team=identity.team_id, enterprise=identity.enterprise_id)
 
     async def _use_environment(self, tenant: Tenant | None, scope: Scope | None) -> None:

@@ -96,3 +96,23 @@ async def test_what_no_process_has_a_token_for_is_answered_by_its_response_url_a
         assert not [one for one in bot.slack.workspace.messages if one.ephemeral], "left to others at first"
         assert "Recorded" in (await bot.told_to("U0ANNA")).text
         await bot.at_rest()
+
+
+async def test_a_process_whose_token_is_rejected_leaves_the_answers_to_the_others(
+    environment: dict[str, str], url: str, slack: SlackStandIn, leadsquared: LeadSquaredStandIn
+) -> None:
+    environment = environment | {"DATABASE_URL": url, "POLL_INTERVAL": "1"}
+    async with SlackStandIn(workspace()) as broken:
+        broken.faults["auth.test"] += [Fault("invalid_auth")] * 50
+        without = environment | {"SLACK_API_URL": broken.api_url}
+        async with (
+            running(without, broken, leadsquared, ready=False) as rejected,
+            running(environment, slack, leadsquared) as bot,
+        ):
+            await until(lambda: rejected.parts.installation.refusal)
+            for number in range(4):
+                assert await bot.type(f"{143 + number % 3} hello {number}") is None
+            await bot.answered(messages=4)
+            await bot.at_rest()
+    assert not [one for one in slack.workspace.messages if one.ephemeral], "each stands in its thread"
+    assert not [one for one in broken.workspace.messages if one.is_the_bots]
