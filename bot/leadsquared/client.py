@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 import httpx
+import structlog
 
 from bot.leadsquared.address import Address, InvalidAddressError, parse_address
 from bot.leadsquared.models import ConversationFilter, PortalActivity, Wire
@@ -21,11 +22,17 @@ from bot.leadsquared.outcome import (
     Rejected,
     Unknown,
 )
+from bot.leadsquared.pages import server_page
 from bot.leadsquared.reading import read_answer, read_conversations
 from bot.tenants.tenant import Tenant
 
 # An answer is a hundred bytes; a proxy's error page a few thousand. More than this is no answer of LeadSquared's.
 _LONGEST_ANSWER = 256 * 1024
+
+_PAGE_AT_MOST = 2000
+"""Bytes of a page in which its pattern is looked for."""
+
+_log = structlog.get_logger(__name__)
 
 GOES_OUT = "http11.send_request_headers.started"
 """httpcore's word for the moment when the connection stands and nothing of the request has been written.
@@ -182,7 +189,11 @@ class LeadSquared:
 
     async def _exchange(self, client: httpx.AsyncClient, request: httpx.Request) -> Outcome:
         status, headers, body = await self._read(client, request)
-        return Unknown(Problem.UNREADABLE) if body is None else read_answer(status, headers, body)
+        if body is None:
+            return Unknown(Problem.UNREADABLE)
+        outcome = read_answer(status, headers, body)
+        _log_server_page(status, outcome, body)
+        return outcome
 
     @staticmethod
     async def _read(client: httpx.AsyncClient, request: httpx.Request) -> tuple[int, httpx.Headers, bytes | None]:
@@ -216,6 +227,18 @@ def read_failure(error: httpx.RequestError, host: str, *, begun: bool) -> Reject
             return Unknown(Problem.UNREADABLE)
         case _:
             return Unknown(Problem.DROPPED)
+
+
+def _log_server_page(status: int, outcome: Outcome, body: bytes) -> None:
+    """Log by its pattern's name what is a server's own page: a person in Slack reads nothing of it.
+
+    What LeadSquared says otherwise may quote a customer, and is not logged.
+    """
+    if not isinstance(outcome, Rejected | Unknown):
+        return
+    page = server_page(outcome.message or body[:_PAGE_AT_MOST].decode("utf-8", "replace"))
+    if page is not None:
+        _log.info("server_page_answered", status=status, page=page)
 
 
 def _number(id_: str) -> int | str:
