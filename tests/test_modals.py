@@ -16,6 +16,7 @@ from bot.slack.messages import WholeThread
 from bot.slack.modals import Form, FormText, Metadata, modal
 from bot.slack.payloads import View
 from bot.slack.text import units
+from bot.slack.views import message
 
 PATIENT = settings(deadline=None, max_examples=60)
 LONG = st.builds(
@@ -56,7 +57,7 @@ def test_a_text_of_any_length_is_spread_over_fields_and_comes_back_whole(text: s
     assert not typed.edited
     if spread.left_out:
         assert f"{units(text):,} characters" in str(spread.hint)
-        assert f"its last {spread.left_out:,} characters" in str(spread.hint)
+        assert f"the last {spread.left_out:,} characters" in str(spread.hint)
         assert text.strip().startswith(typed.text.joined()[:1000])
     else:
         assert typed.text.joined() == text.strip()
@@ -91,7 +92,14 @@ def test_the_bounds_of_a_field_are_slacks(length: int, character: str) -> None:
 )
 def test_every_form_is_one_that_slack_shows(metadata: Metadata, text: str, choice: bool, ticket: str) -> None:  # noqa: FBT001 - Hypothesis's
     fitting = metadata.fitting()
-    form = Form(fitting, ticket, FormText.of(text), choice=choice, notes=("a reason",), notice="a notice")
+    form = Form(
+        fitting,
+        ticket,
+        FormText.of(text),
+        choice=choice,
+        notes=("a reason",),
+        notice=message("a notice", "its small print"),
+    )
     view = modal(form)
     assert problems_of_view(view) == []
     assert ("link" in inputs(view)) == (fitting.link is not None), "no box for a link that there was no room for"

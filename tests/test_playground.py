@@ -16,7 +16,7 @@ from bot.playground.terminal import TICKETS
 HELLO = ["/portal-activity 143 hello"]
 # Every row of the table that is not recorded at once, by the ticket (or the switch) that leads to it.
 ROWS = {
-    "/portal-activity 143 fine": ["✅ Recorded on ticket 143, activity Id 1"],
+    "/portal-activity 143 fine": ["✅ Recorded on ticket 143, activity ID 1"],
     "/portal-activity 400 body": ["Not recorded", "LeadSquared says: ", "1: Edit and send again"],
     "/portal-activity 200 status": [
         "Not recorded",
@@ -63,7 +63,7 @@ PRESSES: dict[str, list[str]] = {
     ":submit": ["Not a ticket"],
     ":fill Ticket 144": ["Ticket: 144"],
     ":fill Text right at last": ["Text: right at last"],
-    ":submit ": ["✅ Recorded on ticket 144, activity Id 1", "Sent again by @You"],
+    ":submit ": ["✅ Recorded on ticket 144, activity ID 1", "Sent again by @You"],
     ":ticket 144": ["Ticket 144 in LeadSquared: 1 portal activity", "Id 1: right at last"],
     ":ticket 400": ["Ticket 400 in LeadSquared: no portal activities"],
     ":press 99": ["Which button? There are 1 to 5"],
@@ -71,9 +71,9 @@ PRESSES: dict[str, list[str]] = {
     "/portal-activity": ["┌ Record in LeadSquared", "Ticket:", "[Record]"],
     ":fill Ticket 145": ["Ticket: 145"],
     ":fill Text by the form": ["Text: by the form"],
-    ":submit  ": ["✅ Recorded on ticket 145, activity Id 2"],
+    ":submit  ": ["✅ Recorded on ticket 145, activity ID 2"],
     "/portal-activity 145 by the form": ["only you see this", "already recorded as Id 2, ", ": Record again]"],
-    ":press  ": ["once more", "✅ Recorded on ticket 145, activity Id 3"],
+    ":press  ": ["once more", "✅ Recorded on ticket 145, activity ID 3"],
 }
 SHORTCUTS: dict[str, list[str]] = {
     ":messages": ["There are no messages here yet"],
@@ -100,7 +100,7 @@ SHORTCUTS: dict[str, list[str]] = {
         "Ticket: Not a ticket",
         "? Ticket [nonsense]: 143",
         "? Add a link to the Slack message (yes or no) [no]: ",
-        "thread · Portal Activity: ✅ Recorded on ticket 143, activity Id 1, by @You",
+        "thread · Portal Activity: ✅ Recorded on ticket 143, activity ID 1, by @You",
         "next time this thread goes to ticket 143",
     ],
     ":shortcut 2": ["Ticket: 143", "? Ticket [143]: :quit Here one answers", "Closed; nothing was recorded."],
@@ -109,7 +109,7 @@ SHORTCUTS: dict[str, list[str]] = {
         "[Record again]",
         "? Ticket [143]: 144",
         "? Record again? (yes or no) [no]: yes",
-        "Recorded on ticket 144, activity Id 2",
+        "Recorded on ticket 144, activity ID 2",
     ],
     ":shortcut 3  ": [
         "? Ticket [144]: 143",
@@ -223,9 +223,9 @@ def test_a_piped_command_shows_the_channel_the_thread_and_the_tickets_activity(p
     lines = played["hello"].out.splitlines()
     *_, anchor = [line for line in lines if line.startswith("  #support")]  # ⏳ first, when it takes a moment
     (answer,) = [line for line in lines if line.startswith("    └ #support thread")]
-    assert "✅ Recorded" in anchor
+    assert "✅ Portal activity recorded" in anchor
     assert "> hello" in played["hello"].out
-    assert "Recorded on ticket 143, activity Id 1" in answer
+    assert "Recorded on ticket 143, activity ID 1" in answer
     assert lines[-2:] == ["Ticket 143 in LeadSquared: 1 portal activity", "    Id 1: hello"]
 
 
@@ -269,7 +269,7 @@ def test_a_button_that_was_pressed_already_is_told_to_be_gone(played: dict[str, 
 
 def test_a_script_may_switch_slack_off_and_on_again(played: dict[str, Ended]) -> None:
     assert "Slack is off" in played["slack away"].out
-    assert "Recorded on ticket 143, activity Id 1" in played["slack away"].out
+    assert "Recorded on ticket 143, activity ID 1" in played["slack away"].out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

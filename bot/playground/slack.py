@@ -137,6 +137,7 @@ class SlackStandIn(StandIn):
                 "message_ts": message.ts,
                 "channel_id": message.channel,
                 "is_ephemeral": message.ephemeral is not None,
+                **({"thread_ts": message.thread_ts} if message.thread_ts else {}),
             },
             "trigger_id": self.trigger_id(),
             "team": {"id": team_id or self.workspace.team_id, "domain": "playground"},
@@ -485,8 +486,13 @@ class SlackStandIn(StandIn):
             self._rewrite(clicked[0], payload)
             await self._announce()
         else:
-            await self._show(Posted(channel, self._ts(), payload["text"], payload.get("blocks", []), ephemeral=person))
+            await self._show(self._ephemeral(channel, person, payload))
         return web.Response(text="ok")
+
+    def _ephemeral(self, channel: str, person: str, payload: dict[str, Any]) -> Posted:
+        """What an answer to a response_url shows: in the thread that it names, else in the channel."""
+        thread_ts = payload.get("thread_ts")
+        return Posted(channel, self._ts(), payload["text"], payload.get("blocks", []), thread_ts, ephemeral=person)
 
     # -- what can be read and switched from outside
 

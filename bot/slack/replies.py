@@ -127,17 +127,19 @@ class Responder:
         self._web = web
         self._background = background
 
-    def say(self, response_url: str | None, message: Message) -> None:
-        """Say something to the person who clicked, and to nobody else."""
-        self._start(response_url, {"response_type": "ephemeral", "replace_original": False, **message.payload()})
+    def say(self, response_url: str | None, message: Message, *, thread_ts: str | None = None) -> None:
+        """Say something to the person who clicked, and to nobody else; in the thread of the click."""
+        self._start(response_url, {"response_type": "ephemeral", "replace_original": False}, message, thread_ts)
 
-    def replace(self, response_url: str | None, message: Message) -> None:
+    def replace(self, response_url: str | None, message: Message, *, thread_ts: str | None = None) -> None:
         """Put another message in the place of the one that was clicked."""
-        self._start(response_url, {"replace_original": True, **message.payload()})
+        self._start(response_url, {"replace_original": True}, message, thread_ts)
 
-    def _start(self, response_url: str | None, payload: dict[str, Any]) -> None:
+    def _start(self, response_url: str | None, how: dict[str, Any], message: Message, thread_ts: str | None) -> None:
+        # Without its thread_ts, an answer to a click in a thread lands in the channel.
+        where = {} if thread_ts is None else {"thread_ts": thread_ts}
         if response_url is not None:
-            self._background.start(self._respond(response_url, payload))
+            self._background.start(self._respond(response_url, how | where | message.payload()))
 
     async def _respond(self, response_url: str, payload: dict[str, Any]) -> None:
         for attempt in range(RESPOND_TRIES):

@@ -31,7 +31,7 @@ _END_LEASES = (
     "UPDATE deliveries SET tell_lease_until = 0 WHERE tell_lease_until IS NOT NULL",
 )
 _REFERENCE = re.compile(r"Reference ([a-z2-7]{12})")
-_ID = re.compile(r"activity Id (\S+)")
+_ID = re.compile(r"activity ID (\S+)")
 _STATES = {"⏳": State.ACCEPTED, "✅": State.RECORDED, "❌": State.REJECTED, "⚠️": State.UNKNOWN}
 _ANCHOR = "a portal activity"
 
@@ -134,8 +134,8 @@ def at_once(shown: Posted | None) -> AtOnce:
     """Return what it means that a command was answered so."""
     if shown is None:
         return AtOnce.ACKNOWLEDGED
-    if "*Not recorded, try again*" in shown.text:
+    if "couldn't store this" in shown.text:
         return AtOnce.REFUSED
-    if "*Not known whether this was kept*" in shown.text or "failed with the error" in shown.text:
+    if "may or may not have stored this" in shown.text or "failed with the error" in shown.text:
         return AtOnce.UNSURE
     return AtOnce.OTHER
