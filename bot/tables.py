@@ -106,6 +106,7 @@ deliveries = sa.Table(
     sa.Column("anchor_ts", sa.Text),
     sa.Column("anchor_mark", sa.Text),
     sa.Column("noted", sa.Text),
+    sa.Column("note_ts", sa.Text),
     sa.Column("finding_told", sa.Text),
     sa.Column("replied_at", Moment),
     sa.Column("tell_at", Moment),

@@ -81,10 +81,10 @@ async def test_over_the_limit_waits_says_so_after_5_seconds_and_records_by_itsel
     assert "Waiting for LeadSquared's rate limit" in note.text
     assert "automatically" in note.text
     bot.leadsquared.tickets[ticket] = Behaviour.FINE
-    answer = await bot.answered(messages=2)
+    await bot.slack.until(lambda: "Recorded" in note.text)
     await bot.at_rest()
 
-    assert "Recorded" in answer.text
+    assert bot.slack.workspace.thread(bot.anchor().ts) == [note], "the answer took its place"
     assert len(bot.leadsquared.on(ticket)) == 1
     first, *_, last = bot.leadsquared.ledger.calls
     assert last.at - first.at >= 5
@@ -118,7 +118,8 @@ async def test_an_unreachable_host_is_told_after_10_seconds_and_given_up_at_the_
     async with start(environment | {"RETRY_FOR": "12"}) as bot:
         await bot.type("143 hello")
         note = await bot.answered(within=15)
-        answer = await bot.answered(messages=2, within=25)
+        await bot.slack.until(lambda: note not in bot.slack.workspace.messages, within=25)
+        answer = await bot.answered()
         await bot.at_rest()
 
     assert "can't be reached" in note.text

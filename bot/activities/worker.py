@@ -14,7 +14,7 @@ import structlog
 
 from bot.activities.policy import AT_ONCE, WINDOW, Decision, Repeat, decide, give_up_at, may_begin
 from bot.activities.store import VISITED_AT_ONCE, Claim, Claimed, Outbox
-from bot.activities.telling import ANCHOR_AFTER
+from bot.activities.telling import ANCHOR_AFTER, OUTCOME_WITHIN
 from bot.clock import steady
 from bot.db import DatabaseUnavailableError
 from bot.leadsquared.outcome import Outcome, Problem, Undecipherable, Unknown
@@ -215,7 +215,7 @@ class Worker:
         for problem, references in claim.ended.items():
             self._log_ended(references, problem)
         if claim.claimed:
-            self._teller.wake()
+            self._teller.wake_later(OUTCOME_WITHIN)
 
     def _log_ended(self, references: Collection[str], problem: Problem) -> None:
         """Log what was settled without an answer, each by its reference, and have it told."""

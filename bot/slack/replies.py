@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 
-from bot.activities.delivery import Delivery, Route
+from bot.activities.delivery import Delivery, Route, State
 from bot.activities.teller import Elsewhere, Later, Telling, Told
 from bot.activities.telling import Step, reason_for_waiting
 from bot.slack import views
@@ -27,13 +27,22 @@ class SlackReplies:
     def __init__(self, web: SlackWeb, installations: Installations) -> None:
         self._web = web
         self._installations = installations
-        self._quiet_until: dict[tuple[str, str], float] = {}  # by the event loop's clock, per conversation
+        # By the event loop's clock: per conversation, and apart for new messages and for changes.
+        self._quiet_until: dict[tuple[str, str, bool], float] = {}
 
     async def tell(self, delivery: Delivery, step: Step, *, age: float, give_up_at: float) -> Telling:
-        """Send one message, or change the anchor. What Slack refuses for good goes elsewhere; what it refuses now, later."""
+        """Send, change or delete one message. What Slack refuses for good goes elsewhere; what it refuses now, later."""
         if step is Step.MARK:
             return await self._mark(delivery)
+        if step is Step.DELETION:
+            return await self._delete_note(delivery)
         message = _message(delivery, step, give_up_at)
+        if step is Step.NOTE and _says_the_same(delivery, message, give_up_at):
+            return Told(delivery.note_ts)
+        if _takes_the_notes_place(delivery, step):
+            changed = await self._change_note(delivery, message)
+            if changed is not None:
+                return changed
         match delivery.route:
             case Route.THREAD:
                 return self._next_route(delivery, await self._post(delivery, delivery.channel_id, message, step))
@@ -51,7 +60,7 @@ class SlackReplies:
         """Name the conversations that Slack's limit keeps quiet, and for how many seconds more."""
         moment = asyncio.get_running_loop().time()
         self._quiet_until = {place: until for place, until in self._quiet_until.items() if until > moment}
-        return {place: until - moment for place, until in self._quiet_until.items()}
+        return {(team, channel): until - moment for (team, channel, posts), until in self._quiet_until.items() if posts}
 
     async def _post(self, delivery: Delivery, channel: str, message: Message, step: Step) -> Result:
         arguments: dict[str, Any] = {
@@ -64,6 +73,28 @@ class SlackReplies:
             arguments["thread_ts"] = delivery.thread_ts or delivery.anchor_ts
         return await self._call(delivery, channel, "chat.postMessage", arguments)
 
+    async def _change_note(self, delivery: Delivery, message: Message) -> Telling | None:
+        """Put another text in the note's place; None when there is no such note any more."""
+        arguments = {"channel": delivery.channel_id, "ts": delivery.note_ts, **message.payload()}
+        match await self._call(delivery, delivery.channel_id, "chat.update", arguments):
+            case Done():
+                return Told(delivery.note_ts)
+            case NotNow(reason, after):
+                return Later(reason, after)
+            case Never(error):
+                _log.warning("note_not_changed", reason=error)
+                return None
+
+    async def _delete_note(self, delivery: Delivery) -> Telling:
+        arguments = {"channel": delivery.channel_id, "ts": delivery.note_ts}
+        match await self._call(delivery, delivery.channel_id, "chat.delete", arguments):
+            case NotNow(reason, after):
+                return Later(reason, after)
+            case Never(error):
+                # It is gone, or out of reach; the answer was given.
+                _log.warning("note_not_deleted", reason=error)
+        return Told()
+
     async def _mark(self, delivery: Delivery) -> Telling:
         arguments = {
             "channel": delivery.channel_id,
@@ -74,7 +105,7 @@ class SlackReplies:
             case NotNow(reason, after):
                 return Later(reason, after)
             case Never(error):
-                # The anchor is gone or out of reach; the answer has been given all the same.
+                # The anchor is gone or out of reach; the answer was given.
                 _log.warning("anchor_not_marked", reason=error)
         return Told()
 
@@ -83,10 +114,13 @@ class SlackReplies:
         if token is None:
             known = self._installations.scope is not None
             return Never("no_bot_token_for_this_workspace") if known else NotNow("slack_not_identified")
-        place = (delivery.team_id, channel)
+        posts = method == "chat.postMessage"
+        place = (delivery.team_id, channel, posts)
         moment = asyncio.get_running_loop().time()
-        if (quiet := self._quiet_until.get(place, 0.0) - moment) > 0:
-            return NotNow("ratelimited", quiet)
+        # While no message may be posted, nothing is changed either: answers come before marks.
+        until = max(self._quiet_until.get((delivery.team_id, channel, kind), 0.0) for kind in {True, posts})
+        if until > moment:
+            return NotNow("ratelimited", until - moment)
         result = await self._web.call(token, method, **arguments)
         if isinstance(result, NotNow) and result.after is not None:
             # One refusal speaks for the whole conversation: the others wait as well, instead of asking again.
@@ -164,6 +198,24 @@ def _message(delivery: Delivery, step: Step, give_up_at: float) -> Message:
             return views.anchor(delivery)
 
 
+def _takes_the_notes_place(delivery: Delivery, step: Step) -> bool:
+    """Say whether the note is changed: by a graver note, and by success.
+
+    A failure is a new message, for a change notifies nobody.
+    """
+    if delivery.note_ts is None or delivery.route is not Route.THREAD:
+        return False
+    return step is Step.NOTE or (step is Step.ANSWER and delivery.state is State.RECORDED)
+
+
+def _says_the_same(delivery: Delivery, message: Message, give_up_at: float) -> bool:
+    """Say whether the note that stands there has these very words."""
+    if delivery.noted is None:
+        return False
+    alone = views.stands_alone(delivery)
+    return message == views.note(delivery, delivery.noted, give_up_at=give_up_at, with_text=alone)
+
+
 def _last_route(result: Result) -> Telling:
     match result:
         case Done():
@@ -171,5 +223,5 @@ def _last_route(result: Result) -> Telling:
         case NotNow(reason, after):
             return Later(reason, after)
         case Never(error):
-            # Nowhere else to go. An admin may mend a token or a permission within the day: it is tried until then.
+            # Nowhere else to go. An admin may fix a token or a permission within the day: it is tried until then.
             return Later(error)

@@ -87,6 +87,7 @@ def upgrade() -> None:
         sa.Column("anchor_ts", sa.Text(), nullable=True),
         sa.Column("anchor_mark", sa.Text(), nullable=True),
         sa.Column("noted", sa.Text(), nullable=True),
+        sa.Column("note_ts", sa.Text(), nullable=True),
         sa.Column("finding_told", sa.Text(), nullable=True),
         sa.Column("replied_at", sa.Double(), nullable=True),
         sa.Column("tell_at", sa.Double(), nullable=True),
