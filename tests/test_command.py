@@ -287,7 +287,11 @@ async def test_a_refusal_says_what_is_wrong_and_shows_an_example_on_its_own_line
 
 async def test_the_forms_refusal_says_what_is_wrong_too(bot: Bot) -> None:
     modal = await bot.ask_by_command()
-    for ticket, says in (("0", "“0” can't be a ticket number"), ("abc", "Not a ticket"), ("\u200b", "Name the ticket")):
+    for ticket, says in (
+        ("0", "“0” can't be a ticket number"),
+        ("abc", "Not a ticket"),
+        ("\u200b", "Enter the ticket"),
+    ):
         answer = await bot.submit(modal, ticket=ticket, text="hello")
         assert says in answer["errors"]["ticket"]
     assert await bot.submit(modal, ticket="\u200b(143)", text="hello") == {}

@@ -73,7 +73,7 @@ async def test_the_same_words_on_the_same_ticket_are_asked_about_and_recorded_ag
     await bot.at_rest()
     await bot.parts.background.finish(5)
     assert [activity.text for activity in bot.leadsquared.on("143")] == ["the form is signed"] * 2
-    assert "once more" in asked.text
+    assert "on ticket 143 again" in asked.text
     assert asked.buttons() == {}, "the question is gone"
 
 
@@ -291,7 +291,7 @@ async def test_what_the_form_says_stays_when_the_other_of_message_and_thread_is_
     modal = bot.slack.modals.open[-1]
     assert "(activity ID 1)" in notice(modal)
     assert modal["submit"]["text"] == AGAIN
-    assert "Slack gave the bot none" in str(modal["blocks"][-1])
+    assert "Slack didn't give one" in str(modal["blocks"][-1])
 
 
 async def test_the_same_person_is_asked_once_and_not_twice(bot: Bot) -> None:
@@ -382,7 +382,7 @@ async def test_an_edited_activity_is_asked_about_like_any_other(either: Bot) -> 
     (modal,) = bot.slack.modals.open
     assert "(activity ID 1)" in notice(modal)
     assert len(bot.leadsquared.on("143")) == 1
-    assert list(answer.buttons()) == ["Edit and send again"], "nothing was decided yet"
+    assert list(answer.buttons()) == ["Send again", "Edit and send again"], "nothing was decided yet"
     assert await bot.submit(modal) == {}
     await bot.at_rest()
     assert len(bot.leadsquared.on("143")) == 2

@@ -29,7 +29,7 @@ async def test_what_is_there_and_what_is_not_found_is_said(start: Start, environ
 
         assert len(bot.leadsquared.ledger.calls) == 2, "it only looked"
         (activity,) = bot.leadsquared.on(HANGS)
-        assert f"Id {activity.id}" in said(bot, THERE)[0]
+        assert f"activity ID {activity.id}" in said(bot, THERE)[0]
         assert f"ticket {HANGS}" in said(bot, THERE)[0]
         assert f"ticket {DROPS}" in said(bot, NOT_SO_FAR)[0]
         for told in (THERE, NOT_SO_FAR):

@@ -135,7 +135,7 @@ def test_the_texts_of_message_and_thread_have_blocks_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("left_out", "cut", "says"), [(1, False, "1 later message "), (12, True, "the first message and 12 later")]
+    ("left_out", "cut", "says"), [(1, False, "1 later message."), (12, True, "the first message and 12 later")]
 )
 def test_a_thread_that_was_cut_says_so_by_its_field(left_out: int, cut: bool, says: str) -> None:  # noqa: FBT001 - parameters
     assert says in str(FormText.of_thread(WholeThread("x", left_out, cut=cut)).hint)

@@ -770,7 +770,7 @@ async def test_edit_and_send_again_in_a_customers_thread_stays_there_and_keeps_t
 
     assert second.thread_ts == message.ts
     assert "The form will suggest ticket 143 for this thread" in second.text
-    assert "already recorded as Id 1" in words(await bot.use(message))
+    assert "(activity ID 1)" in words(await bot.use(message))
 
 
 # -- nothing of it leaks

@@ -16,7 +16,7 @@ from bot.activities.submission import Submission, with_link
 from bot.activities.ticket import MalformedTicketError, parse_ticket, visible
 from bot.db import DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError
-from bot.slack import modals, views
+from bot.slack import hints, modals, views
 from bot.slack.background import Background
 from bot.slack.conversations import SlackConversations, Unreadable
 from bot.slack.explanations import unreadable
@@ -139,7 +139,7 @@ class Forms:
 
     async def _submit(self, submitted: ViewSubmission, metadata: Metadata, typed: Typed) -> Answer:
         if not visible(typed.ticket).strip():
-            return _errors(modals.TICKET_BLOCK, "Enter the ticket, for example:\n143")
+            return _errors(modals.TICKET_BLOCK, hints.ENTER_TICKET)
         try:
             ticket_id = parse_ticket(visible(typed.ticket).strip(), self._link_hosts)
         except MalformedTicketError as error:
@@ -147,16 +147,14 @@ class Forms:
         blocks = modals.text_blocks(whole=typed.text.whole)
         for block_id, words in zip(blocks, typed.text.fields, strict=False):
             if (length := units(words)) > modals.LONGEST_INPUT:
-                return _errors(
-                    block_id, f"This field holds {modals.LONGEST_INPUT:,} characters; you entered {length:,}."
-                )
+                return _errors(block_id, hints.too_long(length, modals.LONGEST_INPUT))
         text = await self._chosen(submitted, metadata, typed)
         if isinstance(text, str):
             return _errors(modals.WHAT_BLOCKS[typed.text.whole], text)
         typed = replace(typed, text=text)  # what is shown once more, if it must be, is what was chosen
         words = text.joined()
         if is_blank(words) and (text.fields or metadata.retry_of is None):
-            return _errors(blocks[0], "Enter what the customer did.")
+            return _errors(blocks[0], hints.ENTER_TEXT)
         if metadata.link is not None and typed.add_link:
             words = with_link(words, metadata.link)
         try:
@@ -173,7 +171,7 @@ class Forms:
         if typed.wants_whole is None or typed.wants_whole == typed.text.whole:
             return typed.text
         if typed.edited:
-            return "You changed the text below, so it was not replaced. Choose again, and wait until the text follows."
+            return hints.TEXT_CHANGED
         try:
             async with asyncio.timeout(READ_WITHIN):
                 found = await self._read(submitted, metadata, whole=typed.wants_whole)
@@ -182,7 +180,7 @@ class Forms:
         if isinstance(found, FormText):
             return found
         why = as_read(unreadable(found.error, metadata.channel))  # a field's error knows no marks
-        return f"The text below is not what you chose here: {why}."
+        return hints.not_chosen(why)
 
     async def _accept(
         self, submitted: ViewSubmission, metadata: Metadata, typed: Typed, ticket_id: str, text: str
@@ -267,7 +265,7 @@ class Forms:
         form = _as_typed(metadata, typed)
         match await self._read(click, metadata, whole=whole):
             case Unreadable(error):
-                note = f"The text was not replaced: {unreadable(error, metadata.channel)}."
+                note = hints.not_replaced(unreadable(error, metadata.channel))
                 # A person with the thread's text must be able to come back to the message's.
                 form = replace(form, choice=form.text.whole, notes=(*form.notes, note))
             case FormText() as text:

@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import ConfigDict
 
 from bot.activities.delivery import Delivery
+from bot.slack import hints
 from bot.slack.messages import WholeThread
 from bot.slack.payloads import Payload, View, ViewBlock, ViewState
 from bot.slack.text import cut, sound, units
@@ -106,30 +107,20 @@ class FormText:
             rest = rest[end + len(join) :]
         last = cut(rest, LONGEST_INPUT)
         left_out = units(rest) - units(last)
-        hint = _too_long(what, units(text), left_out) if fields else None
+        hint = hints.continued(what, units(text), LONGEST_INPUT, left_out) if fields else None
         return cls((*fields, last), tuple(joins), hint=hint, left_out=left_out)
 
     @classmethod
     def of_thread(cls, thread: WholeThread) -> Self:
         """Fill the one field that a thread has; it was written to fit."""
-        hint = None
-        if thread.left_out or thread.cut:
-            first = "the end of the first message and " if thread.cut else ""
-            later = f"{thread.left_out:,} later message{'' if thread.left_out == 1 else 's'}"
-            hint = f"A field holds {LONGEST_INPUT:,} characters, so this is left out: {first}{later}."
+        is_cut = bool(thread.left_out or thread.cut)
+        hint = hints.thread_cut(LONGEST_INPUT, thread.left_out, first_is_cut=bool(thread.cut)) if is_cut else None
         return cls((thread.text,), whole=True, hint=hint, through=thread.through)
 
     def joined(self) -> str:
         """Return the text over all fields."""
         between = [*self.joins, *("\n" for _ in self.fields)][: max(len(self.fields) - 1, 0)]
         return "".join(part + join for part, join in zip(self.fields, [*between, ""], strict=False)).strip()
-
-
-def _too_long(what: str, length: int, left_out: int) -> str:
-    count = (
-        f"This {what} has {length:,} characters and a field holds {LONGEST_INPUT:,}. It continues in the fields below"
-    )
-    return f"{count}; the last {left_out:,} characters are left out." if left_out else f"{count}."
 
 
 def _end(text: str, separator: str) -> int:
@@ -176,9 +167,7 @@ def _blocks(form: Form) -> Iterator[Block]:
         yield section(form.notice.words)
         for number, line in enumerate(form.notice.small):
             yield context(line) | {"block_id": f"{NOTICE_BLOCK}_{number}"}
-    yield _text_input(
-        TICKET_BLOCK, "Ticket", form.ticket, hint="For example 143, #143, a GUID, or a link to the ticket"
-    )
+    yield _text_input(TICKET_BLOCK, "Ticket", form.ticket, hint=hints.TICKET)
     if form.choice:
         yield _what(whole=form.text.whole)
     yield from _text(form)
@@ -190,7 +179,7 @@ def _blocks(form: Form) -> Iterator[Block]:
 
 def _text(form: Form) -> Iterator[Block]:
     text = form.text
-    hint = text.hint or "Enter what the customer did. It appears on the ticket exactly like this."
+    hint = text.hint or hints.TEXT
     for number, (block_id, words) in enumerate(zip(text_blocks(whole=text.whole), text.fields, strict=False), 1):
         label = "Text" if len(text.fields) == 1 else f"Text, part {number} of {len(text.fields)}"
         block = _text_input(block_id, label, words, hint=hint if number == 1 else None, multiline=True)
@@ -207,7 +196,7 @@ def _what(*, whole: bool) -> Block:
         "block_id": WHAT_BLOCKS[whole],
         "dispatch_action": True,
         "label": plain_text("What to record"),
-        "hint": plain_text("Your choice replaces the text below."),
+        "hint": plain_text(hints.CHOICE),
         "element": {
             "type": "radio_buttons",
             "action_id": WHAT_ACTION,
@@ -304,15 +293,13 @@ def edit_form(delivery: Delivery) -> Form:
     text = FormText.of(words, what="text")
     if not text.left_out:
         return Form(metadata, delivery.ticket_id, text)
-    too_long = f"This text has {units(words):,} characters and can't be edited here. It will be sent unchanged:"
-    return Form(metadata, delivery.ticket_id, FormText(fields=()), notes=(f"{too_long}\n{quoted(delivery)}",))
+    note = f"{hints.not_editable(units(words))}\n{quoted(delivery)}"
+    return Form(metadata, delivery.ticket_id, FormText(fields=()), notes=(note,))
 
 
 def loading_modal() -> dict[str, Any]:
     """What opens at once, while Slack is asked for the rest."""
-    return notice_modal(
-        Message("Reading the message… If this takes more than 10 seconds, close the form and try again.")
-    )
+    return notice_modal(Message(hints.READING))
 
 
 def notice_modal(notice: Message) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from bot.activities.acceptance import Acceptance, Double, Place, Unmapped
 from bot.activities.ticket import find_ticket
 from bot.db import DatabaseUnavailableError
 from bot.encryption import Keyring
-from bot.slack import modals, views
+from bot.slack import hints, modals, views
 from bot.slack.background import Background
 from bot.slack.conversations import SlackConversations, Thread, Unreadable
 from bot.slack.explanations import unreadable
@@ -152,7 +152,7 @@ def _notes(used: MessageShortcut, thread: Thread | Unreadable, link: str | None)
     notes = []
     if isinstance(thread, Unreadable):
         why = unreadable(thread.error, used.channel.id)
-        notes.append(f"Only this message can be recorded, not its whole thread: {why}.")
+        notes.append(hints.only_this_message(why))
     if link is None:
-        notes.append("A link to the message can't be added: Slack didn't give one.")
+        notes.append(hints.NO_LINK)
     return tuple(notes)
