@@ -163,7 +163,7 @@ NONSENSE = {
     "/other 143 hello": ["/other is not a valid command"],
     ":press 99": ["Which button? None has been shown yet."],
     ":press x": ["Which button?"],
-    ":press 3 as Zed": ["Nobody here is called Zed. There are You and Ben"],
+    ":press 3 as Zed": ["There is no Zed here, only You and Ben"],
     ":ticket": ["Which ticket? Enter it"],
     ":ticket 987654": ["LeadSquared has no ticket 987654"],
     ":leadsquared": ["Type :leadsquared off or :leadsquared on"],

@@ -55,7 +55,7 @@ class Claimed:
 class Claim:
     """What one claim brought, and in how many seconds the next can bring more, per tenant (infinite: nothing is planned).
 
-    They count from `counted_at`, by time.monotonic(): the commit, and the way to whoever reads it, take their time.
+    They count from `counted_at`, by time.monotonic(): the commit, and the way to the worker, take their time.
 
     `visited` are the tenants that were looked at; the others are to be asked for again.
     `full` are the tenants whose window was full, with more waiting: a new acceptance need not ask before that time.
@@ -493,7 +493,7 @@ class Outbox:
         return await self._database.run(write, repeatable=True, order=due.delivery.seq)
 
     async def tell_later(self, due: Due, seconds: float | None) -> None:
-        """Give the telling back, to be tried again in some seconds. None: never; what has changed meanwhile is told all the same."""
+        """Give the telling back, to be tried again in some seconds. None: never; what has changed since is still told."""
         delivery = due.delivery
         mine = {"_seq": delivery.seq, "_tell_lease_until": due.lease_until}
         as_it_was = {"_state": delivery.state, "_resolution": delivery.resolution, "_finding": delivery.finding}

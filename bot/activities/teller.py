@@ -223,7 +223,7 @@ class Teller:
 
 
 def _again_in(due: Due, after: float | None) -> float | None:
-    """Return in how many seconds to try again; None after a day, when nobody waits for it any more."""
+    """Return in how many seconds to try again; None after a day: it is given up then."""
     if due.at > due.delivery.accepted_at + TELL_FOR:
         return None
     backoff = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(due.delivery.tell_attempts, 16))

@@ -23,8 +23,8 @@ CHANNELS = (
 NOTES = {
     "support": "the bot may post here",
     "customers": "shared with Acme, whose Carla writes here; :messages lists what she wrote",
-    "private": "the bot may not post here: only you see its answers",
-    "archive": "archived: only you see the bot's answers",
+    "private": "the bot may not post here, so only you see its answers",
+    "archive": "it is archived, so only you see the bot's answers",
     "direct": "between you and Carla; the bot can't see it, and only you see its answers",
     "offline": "mapped to a second LeadSquared, which can't be reached",
 }

@@ -132,9 +132,7 @@ class Playground:
         number, _, who = f" {words}".partition(" as ")
         person = _named(who.strip() or YOU.name)
         if person is None:
-            print(
-                f"Nobody here is called {who.strip()}. There are {YOU.name} and {COLLEAGUE.name}: :press 1 as {COLLEAGUE.name}"
-            )
+            print(f"There is no {who.strip()} here, only {YOU.name} and {COLLEAGUE.name}: :press 1 as {COLLEAGUE.name}")
             return
         found = self.show.button(number.strip())
         if found is None:
