@@ -109,6 +109,8 @@ deliveries = sa.Table(
     sa.Column("note_ts", sa.Text),
     sa.Column("finding_told", sa.Text),
     sa.Column("replied_at", Moment),
+    sa.Column("answer_ts", sa.Text),
+    sa.Column("resolution_told", sa.Text),
     sa.Column("tell_at", Moment),
     sa.Column("tell_lease_until", Moment),
     sa.Column("tell_attempts", sa.Integer, nullable=False, server_default="0"),

@@ -4,7 +4,7 @@ import asyncio
 import re
 
 import pytest
-from conftest import Bot, ticket_that
+from conftest import TEAM, Bot, ticket_that
 
 from bot.playground.leadsquared import Behaviour
 from bot.playground.slack import Fault
@@ -264,7 +264,8 @@ async def test_what_a_button_says_stays_in_its_thread(bot: Bot) -> None:
 
     assert told.thread_ts == answer.thread_ts
     sent = [payload for method, payload in bot.slack.workspace.calls if method == "response_url"]
-    assert [payload["thread_ts"] for payload in sent] == [answer.thread_ts] * 2, "the refusal, and the new words"
+    assert [payload["thread_ts"] for payload in sent] == [answer.thread_ts]
+    assert answer.text.startswith("✅ <@U0BEN> confirmed"), "changed where it stands"
 
 
 async def test_a_button_that_stands_in_no_thread_is_answered_in_its_conversation(bot: Bot) -> None:
@@ -286,6 +287,29 @@ async def test_what_fails_at_a_click_is_told_in_its_thread(bot: Bot, monkeypatch
     await bot.slack.click(answer, AGAIN, person="U0ANNA")
 
     assert (await bot.told_to("U0ANNA")).thread_ts == answer.thread_ts
+
+
+async def test_a_decision_that_was_made_without_a_click_changes_the_answer_too(bot: Bot) -> None:
+    _, answer = await failed(bot, Behaviour.DROP)
+    delivery = await bot.delivery(answer.buttons()[THERE]["value"])
+    await bot.parts.acceptance.confirm(TEAM, delivery, "U0BEN")
+    bot.parts.teller.wake()
+    await bot.slack.until(lambda: answer.text.startswith("✅ <@U0BEN> confirmed"))
+    await bot.at_rest()
+
+    assert answer.buttons() == {}
+    assert "confirmed by <@U0BEN>" in bot.anchor().text
+
+
+async def test_the_message_in_the_channel_follows_what_was_sent_again(bot: Bot) -> None:
+    ticket, answer = await failed(bot, Behaviour.FAILED)
+    bot.leadsquared.tickets[ticket] = Behaviour.FINE
+    bot.leadsquared.latency = 0.8
+    await bot.slack.click(answer, AGAIN, person="U0BEN")
+    await bot.slack.until(lambda: bot.anchor().text.startswith("⏳ Recording"))
+    await bot.at_rest()
+
+    assert bot.anchor().text.startswith(f"✅ Portal activity recorded on ticket {ticket} by <@U0BEN>")
 
 
 def reference_of(message: Posted) -> str:

@@ -177,6 +177,17 @@ def test_after_the_answer_a_note_that_it_did_not_replace_goes(state: State) -> N
     assert next_telling(replace(answered, note_ts=None), T + 1) == Tell(Step.MARK)
 
 
+@pytest.mark.parametrize("resolution", list(Resolution))
+def test_an_answer_that_was_decided_changes_its_words_once(resolution: Resolution) -> None:
+    decided = anchored(
+        state=State.UNKNOWN, replied_at=T, answer_ts="3.0", resolution=resolution, anchor_mark=State.UNKNOWN
+    )
+    assert next_telling(decided, T + 1) == Tell(Step.DECISION)
+    told = replace(decided, resolution_told=resolution)
+    assert next_telling(told, T + 1) == (Tell(Step.MARK) if resolution is Resolution.CONFIRMED else None)
+    assert next_telling(replace(decided, answer_ts=None, anchor_ts=None), T + 1) is None, "only one person sees it"
+
+
 def test_the_anchor_of_what_was_sent_again_follows_its_successor() -> None:
     again = anchored(state=State.SENDING, attempts=1, first_attempt_at=T + 1, anchor_mark=None)
     assert next_telling(again, T + 1.3) == Wait(T + 1.4)
@@ -259,7 +270,7 @@ def test_telling_one_thing_after_another_comes_to_an_end_with_the_answer_told_on
             case Step.DELETION:
                 told = replace(told, note_ts=None)
             case Step.ANSWER:
-                told = replace(told, replied_at=now)
+                told = replace(told, replied_at=now, answer_ts="3.0", resolution_told=told.resolution)
             case Step.MARK:
                 told = replace(told, anchor_mark=mark(told))
     assert len(set(steps)) == len(steps)

@@ -273,8 +273,14 @@ class TellingStatements:
         noted = {"noted": _bind(_d.noted), "note_ts": _bind(_d.note_ts)}
         self.noted = prepare(deliveries.update().where(_THIS).values(**noted, **again))
         # An answer that took the note's place is no note to be deleted.
-        other_note = sa.case((_d.note_ts == _bind(_d.note_ts), sa.null()), else_=_d.note_ts)
-        self.answered = prepare(deliveries.update().where(_THIS).values(replied_at=now(), note_ts=other_note, **again))
+        answer = {
+            "note_ts": sa.case((_d.note_ts == _bind(_d.answer_ts), sa.null()), else_=_d.note_ts),
+            "answer_ts": _bind(_d.answer_ts),
+            "resolution_told": _bind(_d.resolution_told),
+        }
+        self.answered = prepare(deliveries.update().where(_THIS).values(replied_at=now(), **answer, **again))
+        decided = {"resolution_told": _bind(_d.resolution_told)}
+        self.decision_told = prepare(deliveries.update().where(_THIS).values(**decided, **again))
         self.note_deleted = prepare(deliveries.update().where(_THIS).values(note_ts=None, **again))
         self.marked = prepare(deliveries.update().where(_THIS).values(anchor_mark=_bind(_d.anchor_mark), **again))
         self.unfinished = prepare(_unfinished())

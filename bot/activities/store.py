@@ -460,6 +460,7 @@ class Outbox:
     async def told(self, due: Due, ts: str | None) -> Due | None:
         """Write down that a step was told, as message `ts`; return what this process is to tell right after."""
         leases = [due.lease_until]
+        in_thread = ts if due.delivery.route is Route.THREAD else None  # what only one person sees cannot be changed
 
         def write(connection: Connection) -> Due | None:
             seq = due.delivery.seq
@@ -467,13 +468,15 @@ class Outbox:
                 case Step.ANCHOR:
                     self._telling.anchored(connection, _seq=seq, _anchor_ts=ts, _anchor_mark=mark(due.delivery))
                 case Step.NOTE:
-                    note_ts = ts if due.delivery.route is Route.THREAD else None
                     noted = reason_for_waiting(due.delivery)
-                    self._telling.noted(connection, _seq=seq, _noted=noted, _note_ts=note_ts)
+                    self._telling.noted(connection, _seq=seq, _noted=noted, _note_ts=in_thread)
                 case Step.FINDING:
                     self._telling.finding_told(connection, _seq=seq, _finding_told=due.delivery.finding)
                 case Step.ANSWER:
-                    self._telling.answered(connection, _seq=seq, _note_ts=ts)
+                    decided = due.delivery.resolution
+                    self._telling.answered(connection, _seq=seq, _answer_ts=in_thread, _resolution_told=decided)
+                case Step.DECISION:
+                    self._telling.decision_told(connection, _seq=seq, _resolution_told=due.delivery.resolution)
                 case Step.DELETION:
                     self._telling.note_deleted(connection, _seq=seq)
                 case Step.MARK:

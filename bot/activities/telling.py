@@ -34,10 +34,11 @@ class Step(StrEnum):
     ANSWER = "answer"
     DELETION = "deletion"  # of the note, after an answer that did not take its place
     FINDING = "finding"
+    DECISION = "decision"  # the answer's words, after a person decided
     MARK = "mark"
 
 
-AFTER_ANSWERS = frozenset({Step.DELETION, Step.MARK})
+AFTER_ANSWERS = frozenset({Step.DELETION, Step.DECISION, Step.MARK})
 """Steps that are never urgent: where Slack's rate limit is short, answers go first."""
 
 
@@ -86,6 +87,8 @@ def _after_the_answer(delivery: Delivery) -> Tell | None:
         return Tell(Step.FINDING)
     if delivery.note_ts is not None:
         return Tell(Step.DELETION)
+    if delivery.answer_ts is not None and delivery.resolution is not delivery.resolution_told:
+        return Tell(Step.DECISION)
     return Tell(Step.MARK) if _is_stale(delivery) else None
 
 

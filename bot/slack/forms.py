@@ -11,7 +11,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot.activities.acceptance import Acceptance, Accepted, Double, Place, Refused, Unmapped
-from bot.activities.delivery import Delivery, Resolution, Route
+from bot.activities.delivery import Delivery, Resolution
 from bot.activities.submission import Submission, with_link
 from bot.activities.ticket import MalformedTicketError, parse_ticket, visible
 from bot.db import DatabaseUnavailableError
@@ -317,15 +317,16 @@ async def show_resolved(
     old: Delivery,
     response_url: str | None,
 ) -> None:
-    """Take an answer's buttons away and say who decided."""
+    """Take an answer's buttons away and say who decided, where the teller can't: the answer stands in no thread."""
+    if old.answer_ts is not None:
+        return
     try:
         current = await acceptance.find(old.team_id, old.id)
     except DatabaseUnavailableError:
         return  # a button that still stands there says that it is past its time
     if current is not None and current.resolution is not None:
         message = views.answer(current, with_text=views.stands_alone(current))
-        thread_ts = (old.thread_ts or old.anchor_ts) if old.route is Route.THREAD else None
-        responder.replace(response_url, message, thread_ts=thread_ts)
+        responder.replace(response_url, message)
 
 
 def _as_typed(metadata: Metadata, typed: Typed) -> Form:

@@ -36,6 +36,8 @@ class SlackReplies:
             return await self._mark(delivery)
         if step is Step.DELETION:
             return await self._delete_note(delivery)
+        if step is Step.DECISION:
+            return await self._reword(delivery)
         message = _message(delivery, step, give_up_at)
         if step is Step.NOTE and _says_the_same(delivery, message, give_up_at):
             return Told(delivery.note_ts)
@@ -93,6 +95,16 @@ class SlackReplies:
             case Never(error):
                 # It is gone, or out of reach; the answer was given.
                 _log.warning("note_not_deleted", reason=error)
+        return Told()
+
+    async def _reword(self, delivery: Delivery) -> Telling:
+        """Have the answer say what was decided."""
+        arguments = {"channel": delivery.channel_id, "ts": delivery.answer_ts, **views.answer(delivery).payload()}
+        match await self._call(delivery, delivery.channel_id, "chat.update", arguments):
+            case NotNow(reason, after):
+                return Later(reason, after)
+            case Never(error):
+                _log.warning("answer_not_changed", reason=error)
         return Told()
 
     async def _mark(self, delivery: Delivery) -> Telling:

@@ -90,6 +90,8 @@ def upgrade() -> None:
         sa.Column("note_ts", sa.Text(), nullable=True),
         sa.Column("finding_told", sa.Text(), nullable=True),
         sa.Column("replied_at", sa.Double(), nullable=True),
+        sa.Column("answer_ts", sa.Text(), nullable=True),
+        sa.Column("resolution_told", sa.Text(), nullable=True),
         sa.Column("tell_at", sa.Double(), nullable=True),
         sa.Column("tell_lease_until", sa.Double(), nullable=True),
         sa.Column("tell_attempts", sa.Integer(), server_default="0", nullable=False),
