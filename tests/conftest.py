@@ -167,7 +167,8 @@ class Bot:
         """Wait until so many answers stand in threads; return the last."""
 
         def answers() -> list[Posted]:
-            return [message for message in self.slack.workspace.messages if message.thread_ts and message.is_the_bots]
+            posted = [one for one in self.slack.workspace.messages if one.is_the_bots and not one.ephemeral]
+            return [message for message in posted if message.thread_ts]
 
         await self.slack.until(lambda: len(answers()) >= messages, within=within)
         return answers()[-1]

@@ -51,7 +51,7 @@ async def test_what_waits_for_an_account_is_not_sent_to_another_one_after_a_star
         await bot.at_rest()
         assert leadsquared.ledger.calls == []
         last = await bot.answered()
-        assert "Not recorded* on ticket 143" in last.text
+        assert "nothing was recorded on ticket 143" in last.text
         assert "another LeadSquared account" in last.text
 
         await bot.slack.click(last, "Send again", person="U0ANNA")

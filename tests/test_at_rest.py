@@ -100,13 +100,13 @@ class Day:
 
     async def live(self) -> None:
         await self.type(f"{OPEN_TICKET} {TYPED}", answered="Recorded on")
-        await self.type(f"{ticket_that(Behaviour.FAILED)} {QUOTED}", answered="Not recorded")
-        await self.slack.click(await self.told("Not recorded"), "Send again", person="U0ANNA")
-        await self.slack.until(lambda: len(self.slack_answers("Not recorded")) == 2)
-        await self.type(f"{ticket_that(Behaviour.HTML)} {KEPT}", answered="Not known whether")
-        await self.slack.click(await self.told("Not known whether"), "It is there", person="U0ANNA")
-        await self.type(f"{ticket_that(Behaviour.BAD_REQUEST)} {QUOTED}", answered="did not accept")
-        await self.slack.click(await self.told("did not accept"), "Edit and send again", person="U0ANNA")
+        await self.type(f"{ticket_that(Behaviour.FAILED)} {QUOTED}", answered="couldn't record this")
+        await self.slack.click(await self.told("couldn't record this"), "Send again", person="U0ANNA")
+        await self.slack.until(lambda: len(self.slack_answers("couldn't record this")) == 1)
+        await self.type(f"{ticket_that(Behaviour.HTML)} {KEPT}", answered="so this may or may not be on")
+        await self.slack.click(await self.told("so this may or may not be on"), "It's there", person="U0ANNA")
+        await self.type(f"{ticket_that(Behaviour.BAD_REQUEST)} {QUOTED}", answered="Text is not valid")
+        await self.slack.click(await self.told("Text is not valid"), "Edit and send again", person="U0ANNA")
         await self.submit(ticket="145", text=CORRECTED)
         await self.type(f"144 {KEPT}", answered="Recorded on ticket 144", channel="C0PRIVATE")  # by its response_url
         await self.record(await self.slack.say(SAID, channel="C0SUPPORT", person="U0GUEST"))

@@ -1,15 +1,16 @@
-"""Send again, Edit and send again, It is there: once, by members, on what is still open."""
+"""Send again, Edit and send again, It's there: once, by members, on what is still open."""
 
 import asyncio
+import re
 
 import pytest
-from conftest import Bot, ticket_that
+from conftest import TEAM, Bot, ticket_that
 
 from bot.playground.leadsquared import Behaviour
 from bot.playground.slack import Fault
 from bot.playground.workspace import Posted
 
-AGAIN, EDIT, THERE = "Send again", "Edit and send again", "It is there"
+AGAIN, EDIT, THERE = "Send again", "Edit and send again", "It's there"
 
 
 async def failed(bot: Bot, behaviour: Behaviour, text: str = "hello") -> tuple[str, Posted]:
@@ -32,9 +33,12 @@ async def test_send_again_sends_the_same_once_more_and_answers_in_the_same_threa
     assert [activity.text for activity in bot.leadsquared.on(ticket)] == ["hello & <goodbye>"]
     assert "Recorded" in second.text
     assert second.thread_ts == answer.thread_ts
-    assert "✅ Recorded" in bot.anchor().text
+    assert "✅ Portal activity recorded" in bot.anchor().text
     assert answer.buttons() == {}, "taken away from the old answer"
-    assert "Sent again by <@U0BEN>" in str(answer.blocks)
+    assert answer.text.startswith(f"❌ This was not recorded on ticket {ticket}. <@U0BEN> sent it again: see the new")
+    assert "Fix that" not in str(answer.blocks), "what is decided is not asked for"
+    old, new = reference_of(answer), reference_of(bot.anchor())
+    assert old != new, "the anchor is the new activity's"
 
 
 async def test_two_clicks_at_the_same_moment_send_once(bot: Bot) -> None:
@@ -49,7 +53,7 @@ async def test_two_clicks_at_the_same_moment_send_once(bot: Bot) -> None:
     assert len(bot.leadsquared.on(ticket)) == 1
     told = [message.text for message in bot.slack.workspace.messages if message.ephemeral]
     assert len(told) == 7
-    assert all("sent again already" in text for text in told)
+    assert all("already sent this again" in text for text in told)
 
 
 async def test_it_is_there_closes_an_unknown_one_without_a_call(bot: Bot) -> None:
@@ -60,8 +64,9 @@ async def test_it_is_there_closes_an_unknown_one_without_a_call(bot: Bot) -> Non
 
     assert len(bot.leadsquared.ledger.calls) == 1
     assert answer.buttons() == {}
-    assert "Found on the ticket by <@U0BEN>" in str(answer.blocks)
-    assert "✅ On the ticket, seen by <@U0BEN>" in bot.anchor().text
+    assert answer.text.startswith("✅ <@U0BEN> confirmed that this is on ticket")
+    assert "Check the ticket" not in str(answer.blocks), "what is decided is not asked for"
+    assert "confirmed by <@U0BEN>" in bot.anchor().text
 
 
 async def test_only_one_of_two_different_decisions_counts(bot: Bot) -> None:
@@ -73,7 +78,7 @@ async def test_only_one_of_two_different_decisions_counts(bot: Bot) -> None:
     told = await bot.told_to("U0ANNA")
     await bot.at_rest()
 
-    assert "closed already by <@U0BEN>" in told.text
+    assert "<@U0BEN> already confirmed" in told.text
     assert bot.leadsquared.on(ticket) == []
 
 
@@ -84,7 +89,7 @@ async def test_a_button_pressed_in_another_workspace_does_nothing_but_say_so(bot
     told = await bot.told_to("U0MALLORY")
     await bot.at_rest()
 
-    assert "Nothing was done" in told.text
+    assert "nothing was done" in told.text
     assert "hello" not in told.text
     assert len(bot.leadsquared.ledger.calls) == 1
     assert list(answer.buttons()) == [AGAIN, THERE]
@@ -120,7 +125,7 @@ async def test_a_member_of_another_organisation_in_a_shared_channel_cannot_decid
     told = await bot.told_to("U0GUEST")
     await bot.at_rest()
 
-    assert "only members of the workspace" in told.text
+    assert "Only members of the workspace" in told.text
     assert len(bot.leadsquared.ledger.calls) == 1
 
 
@@ -131,12 +136,13 @@ async def test_a_button_on_a_delivery_that_is_recorded_does_nothing_but_say_so(b
     await bot.slack.click(answer, AGAIN, person="U0ANNA")
     second = await bot.answered(messages=2)
     await bot.at_rest()
-    reference = str(second.blocks[-1]["elements"][0]["text"]).removeprefix("Reference ").partition(" ")[0]
+    assert "Recorded" in second.text
+    reference = reference_of(bot.anchor())
     forged = Posted(answer.channel, answer.ts, answer.text, _with_value(old_button, reference), answer.thread_ts)
     await bot.slack.click(forged, AGAIN, person="U0ANNA")
     told = await bot.told_to("U0ANNA")
 
-    assert "recorded on ticket" in told.text
+    assert "already recorded on ticket" in told.text
     assert len(bot.leadsquared.on(ticket)) == 1
 
 
@@ -203,7 +209,7 @@ async def test_the_same_modal_submitted_twice_records_once(bot: Bot) -> None:
     await bot.at_rest()
 
     assert first == {}
-    assert "sent again already" in str(second["view"])
+    assert "already sent this again" in str(second["view"])
     assert len(bot.leadsquared.ledger.activities) == 1
 
 
@@ -234,8 +240,8 @@ async def test_a_modal_that_slack_does_not_open_is_told(bot: Bot) -> None:
     bot.slack.faults["views.open"].append(Fault("expired_trigger_id"))
     await bot.slack.click(answer, EDIT, person="U0ANNA")
 
-    assert "could not be opened" in (await bot.told_to("U0ANNA")).text
-    assert list(answer.buttons()) == [EDIT]
+    assert "didn't open the form" in (await bot.told_to("U0ANNA")).text
+    assert list(answer.buttons()) == [AGAIN, EDIT]
 
 
 async def test_send_again_goes_by_the_mapping_of_now(bot: Bot) -> None:
@@ -243,9 +249,72 @@ async def test_send_again_goes_by_the_mapping_of_now(bot: Bot) -> None:
     await bot.parts.directory.remove("environment")
     await bot.slack.click(answer, AGAIN, person="U0ANNA")
 
-    assert "not connected to LeadSquared" in (await bot.told_to("U0ANNA")).text
-    assert list(answer.buttons()) == [AGAIN], "still to be pressed when an admin has mended it"
+    assert "isn't connected to LeadSquared" in (await bot.told_to("U0ANNA")).text
+    assert list(answer.buttons()) == [AGAIN], "still to be pressed when an admin has fixed it"
     assert bot.leadsquared.on(ticket) == []
+
+
+async def test_what_a_button_says_stays_in_its_thread(bot: Bot) -> None:
+    _, answer = await failed(bot, Behaviour.DROP)
+    await bot.slack.click(answer, AGAIN, person="U0GUEST")
+    told = await bot.told_to("U0GUEST")
+    await bot.slack.click(answer, THERE, person="U0BEN")
+    await bot.at_rest()
+    await bot.parts.background.finish(5)
+
+    assert told.thread_ts == answer.thread_ts
+    sent = [payload for method, payload in bot.slack.workspace.calls if method == "response_url"]
+    assert [payload["thread_ts"] for payload in sent] == [answer.thread_ts]
+    assert answer.text.startswith("✅ <@U0BEN> confirmed"), "changed where it stands"
+
+
+async def test_a_button_that_stands_in_no_thread_is_answered_in_its_conversation(bot: Bot) -> None:
+    await bot.type(f"{ticket_that(Behaviour.DROP)} hello", channel="C0PRIVATE")
+    answer = await bot.told_to("U0ANNA")
+    await bot.at_rest()
+    await bot.slack.click(answer, AGAIN, person="U0GUEST")
+
+    assert (await bot.told_to("U0GUEST")).thread_ts is None
+
+
+async def test_what_fails_at_a_click_is_told_in_its_thread(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, answer = await failed(bot, Behaviour.DROP)
+
+    async def break_down(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(bot.parts.acceptance, "find", break_down)
+    await bot.slack.click(answer, AGAIN, person="U0ANNA")
+
+    assert (await bot.told_to("U0ANNA")).thread_ts == answer.thread_ts
+
+
+async def test_a_decision_that_was_made_without_a_click_changes_the_answer_too(bot: Bot) -> None:
+    _, answer = await failed(bot, Behaviour.DROP)
+    delivery = await bot.delivery(answer.buttons()[THERE]["value"])
+    await bot.parts.acceptance.confirm(TEAM, delivery, "U0BEN")
+    bot.parts.teller.wake()
+    await bot.slack.until(lambda: answer.text.startswith("✅ <@U0BEN> confirmed"))
+    await bot.at_rest()
+
+    assert answer.buttons() == {}
+    assert "confirmed by <@U0BEN>" in bot.anchor().text
+
+
+async def test_the_message_in_the_channel_follows_what_was_sent_again(bot: Bot) -> None:
+    ticket, answer = await failed(bot, Behaviour.FAILED)
+    bot.leadsquared.tickets[ticket] = Behaviour.FINE
+    bot.leadsquared.latency = 0.8
+    await bot.slack.click(answer, AGAIN, person="U0BEN")
+    await bot.slack.until(lambda: bot.anchor().text.startswith("⏳ Recording"))
+    await bot.at_rest()
+
+    assert bot.anchor().text.startswith(f"✅ Portal activity recorded on ticket {ticket} by <@U0BEN>")
+
+
+def reference_of(message: Posted) -> str:
+    (found,) = re.findall(r"Reference ([a-z2-7]{12})", message.text)
+    return str(found)
 
 
 def _with_value(blocks: list[dict[str, object]], value: str) -> list[dict[str, object]]:

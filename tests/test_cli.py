@@ -304,7 +304,7 @@ async def test_a_channels_mapping_wins_over_its_workspaces_and_that_over_its_ent
         async with running(variables, slack, leadsquared) as bot:
             refused = await bot.type("143 too early")
             assert refused is not None
-            assert "not connected to LeadSquared" in refused.text
+            assert "isn't connected to LeadSquared" in refused.text
             # From the widest to the closest, then back: each is in force at once, without a restart.
             for name in reversed(SCOPES):
                 await tenants("map", name, *SCOPES[name])

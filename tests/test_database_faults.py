@@ -42,7 +42,7 @@ async def test_a_locked_database_is_told_in_time_and_keeps_nothing(bot: Bot, tmp
         answer = await bot.type("143 hello")
         assert time.monotonic() - started < 3, "Slack waits no longer"
     assert answer is not None
-    assert "Not recorded, try again" in answer.text
+    assert "couldn't store this" in answer.text
     assert await bot.parts.outbox.unfinished() == 0
 
     assert await bot.type("143 hello") is None
@@ -53,7 +53,7 @@ async def test_a_locked_database_is_told_in_time_and_keeps_nothing(bot: Bot, tmp
 async def test_many_commands_on_a_locked_database_are_all_told_in_time(bot: Bot, tmp_path: Path) -> None:
     with locked(tmp_path / "bot.db"):
         answers = await asyncio.gather(*(bot.type(f"143 number {number}") for number in range(30)))
-    assert all(answer is not None and "Not recorded, try again" in answer.text for answer in answers)
+    assert all(answer is not None and "couldn't store this" in answer.text for answer in answers)
     assert await bot.parts.outbox.unfinished() == 0
 
 
@@ -66,7 +66,7 @@ async def test_a_read_only_or_full_database_is_told(bot: Bot, words: str) -> Non
     bot.parts.database.engine.dispose()  # a new connection is as it should be
 
     assert answer is not None
-    assert "Not recorded, try again" in answer.text
+    assert "couldn't store this" in answer.text
     assert await bot.parts.outbox.unfinished() == 0
     assert bot.leadsquared.ledger.calls == []
 
@@ -93,7 +93,7 @@ async def test_a_button_on_a_locked_database_says_so_and_stays(bot: Bot, tmp_pat
     with locked(tmp_path / "bot.db"):
         await bot.slack.click(answer, "Edit and send again", person="U0ANNA")
         told = await bot.told_to("U0ANNA")
-    assert "try again" in told.text
+    assert "Try again" in told.text
     assert list(answer.buttons()) == ["Edit and send again"]
 
 

@@ -63,8 +63,8 @@ async def test_the_same_words_on_the_same_ticket_are_asked_about_and_recorded_ag
 
     assert asked is not None
     assert asked.ephemeral == "U0ANNA"
-    assert re.search(r"already recorded as Id 1, 2\d s ago", asked.text)
-    assert "by <@U0ANNA>, on ticket 143" in asked.text
+    assert re.search(r"already recorded this text on ticket 143 2\d seconds ago \(activity ID 1\)", asked.text)
+    assert asked.text.startswith("You already")
     assert list(asked.buttons()) == [AGAIN]
     assert len(bot.leadsquared.on("143")) == 1
 
@@ -73,7 +73,7 @@ async def test_the_same_words_on_the_same_ticket_are_asked_about_and_recorded_ag
     await bot.at_rest()
     await bot.parts.background.finish(5)
     assert [activity.text for activity in bot.leadsquared.on("143")] == ["the form is signed"] * 2
-    assert "once more" in asked.text
+    assert "on ticket 143 again" in asked.text
     assert asked.buttons() == {}, "the question is gone"
 
 
@@ -88,7 +88,7 @@ async def test_two_clicks_on_record_again_record_once(bot: Bot) -> None:
 
     third = await typed(bot, "143 hello")
     assert third is not None
-    assert "already recorded as Id 2" in third.text, "and the next one is asked about the newest"
+    assert "(activity ID 2)" in third.text, "and the next one is asked about the newest"
     await bot.slack.click(third, AGAIN, person="U0ANNA")
     await bot.at_rest()
     assert len(bot.leadsquared.on("143")) == 3
@@ -136,7 +136,9 @@ async def test_what_is_still_on_its_way_is_a_double_too(bot: Bot) -> None:
     await bot.type("143 hello")
     asked = await bot.type("143 hello")
     assert asked is not None
-    assert re.search(r"already being recorded on ticket 143, \d s ago", asked.text)
+    assert re.search(
+        r"already sent this text to ticket 143 (just now|\d seconds? ago), and it is still being recorded", asked.text
+    )
 
 
 async def test_what_may_be_on_the_ticket_is_asked_about_with_the_advice_to_look(bot: Bot) -> None:
@@ -144,8 +146,7 @@ async def test_what_may_be_on_the_ticket_is_asked_about_with_the_advice_to_look(
     await typed(bot, f"{ticket} hello")
     asked = await typed(bot, f"{ticket} hello")
     assert asked is not None
-    assert "not known whether it was recorded" in asked.text
-    assert "look there first" in asked.text
+    assert "and it may be there" in asked.text
 
 
 async def test_what_stood_in_the_way_and_is_rejected_meanwhile_does_not_stand_in_the_way(bot: Bot) -> None:
@@ -180,7 +181,7 @@ async def test_record_again_can_be_pressed_again_when_the_database_did_not_take_
     assert asked is not None
     with locked(tmp_path / "bot.db"):
         await bot.slack.click(asked, AGAIN, person="U0ANNA")
-    assert "Not recorded, try again" in (await bot.told_to("U0ANNA", messages=2)).text
+    assert "couldn't store this" in (await bot.told_to("U0ANNA", messages=2)).text
     await bot.slack.click(asked, AGAIN, person="U0ANNA")
     await bot.at_rest()
     assert len(bot.leadsquared.on("143")) == 2
@@ -192,7 +193,7 @@ async def test_another_message_with_the_same_words_is_not_called_this_message(bo
         await bot.submit(await bot.use(message), ticket="143")
         await bot.at_rest()
     (modal,) = bot.slack.modals.open
-    assert "This text is already recorded as Id 1" in notice(modal)
+    assert "already recorded this text on ticket 143" in notice(modal)
 
 
 @pytest.mark.parametrize("who", [{"person": "U0BEN"}, {"person": "U0ANNA", "team_id": "T0OTHER"}])
@@ -240,7 +241,10 @@ async def test_the_form_asks_with_what_was_typed_still_in_it(either: Bot) -> Non
     answer = await bot.submit(modal, text="the form is signed")
     assert answer["response_action"] == "update"
     (modal,) = bot.slack.modals.open
-    assert re.search(r"already recorded as Id 1, \d s ago", notice(modal))
+    assert re.search(
+        r"already recorded this (text|message) on ticket \d+ (just now|\d seconds? ago) \(activity ID 1\)",
+        notice(modal),
+    )
     assert modal["submit"]["text"] == AGAIN
     assert bot.slack.modals.value(modal, "text") == "the form is signed"
     assert len(bot.leadsquared.on("143")) == 1
@@ -266,8 +270,8 @@ async def test_a_message_recorded_before_is_said_when_its_form_opens_whoever_did
     await bot.at_rest()
     await age(bot, 3600)
     modal = await bot.use(message)
-    assert "already recorded as Id 1, on <!date^" in notice(modal)
-    assert "by <@U0BEN>, on ticket 143" in notice(modal)
+    assert "already recorded this message on ticket 143 on <!date^" in notice(modal)
+    assert "<@U0BEN> already recorded" in notice(modal)
     assert modal["submit"]["text"] == AGAIN
 
     assert await bot.submit(modal) == {}, "it stays possible"
@@ -285,9 +289,9 @@ async def test_what_the_form_says_stays_when_the_other_of_message_and_thread_is_
     await bot.slack.choose(modal, "what_message", "thread", person="U0ANNA")
     await bot.slack.until(lambda: "thread_text" in str(bot.slack.modals.open[-1]))
     modal = bot.slack.modals.open[-1]
-    assert "already recorded as Id 1" in notice(modal)
+    assert "(activity ID 1)" in notice(modal)
     assert modal["submit"]["text"] == AGAIN
-    assert "Slack gave the bot none" in str(modal["blocks"][-1])
+    assert "Slack didn't give one" in str(modal["blocks"][-1])
 
 
 async def test_the_same_person_is_asked_once_and_not_twice(bot: Bot) -> None:
@@ -295,7 +299,10 @@ async def test_the_same_person_is_asked_once_and_not_twice(bot: Bot) -> None:
     await bot.submit(await bot.use(message))
     await bot.at_rest()
     modal = await bot.use(message)
-    assert re.search(r"already recorded as Id 1, \d s ago", notice(modal))
+    assert re.search(
+        r"already recorded this (text|message) on ticket \d+ (just now|\d seconds? ago) \(activity ID 1\)",
+        notice(modal),
+    )
     assert await bot.submit(modal) == {}
     await bot.at_rest()
     assert len(bot.leadsquared.on("143")) == 2
@@ -311,7 +318,7 @@ async def test_a_message_on_another_ticket_already_is_asked_about_when_that_tick
     answer = await bot.submit(modal, "U0BEN", ticket="143", text="in other words")
     assert answer["response_action"] == "update"
     (modal,) = bot.slack.modals.open
-    assert "already recorded as Id 1" in notice(modal)
+    assert "(activity ID 1)" in notice(modal)
     assert (bot.slack.modals.value(modal, "ticket"), bot.slack.modals.value(modal, "text")) == ("143", "in other words")
     assert await bot.submit(modal, "U0BEN") == {}
     await bot.at_rest()
@@ -325,7 +332,7 @@ async def test_a_message_that_a_colleague_records_meanwhile_is_asked_about_at_th
     await bot.at_rest()
     answer = await bot.submit(mine)
     assert answer["response_action"] == "update"
-    assert "by <@U0BEN>" in notice(bot.slack.modals.open[-1])
+    assert "<@U0BEN> already recorded" in notice(bot.slack.modals.open[-1])
     assert len(bot.leadsquared.on("143")) == 1
 
 
@@ -336,7 +343,9 @@ async def test_a_link_that_was_added_makes_the_same_words_no_others(either: Bot)
     await bot.at_rest()
     asked = await typed(bot, "143 customer said yes")
     assert asked is not None
-    assert re.search(r"already recorded as Id 1, \d s ago", asked.text)
+    assert re.search(
+        r"already recorded this (text|message) on ticket \d+ (just now|\d seconds? ago) \(activity ID 1\)", asked.text
+    )
     answer = await bot.submit(await bot.use(two), ticket="143")
     assert answer["response_action"] == "update"
     assert len(bot.leadsquared.on("143")) == 1
@@ -371,9 +380,9 @@ async def test_an_edited_activity_is_asked_about_like_any_other(either: Bot) -> 
     (modal,) = bot.slack.modals.open
     assert (await bot.submit(modal, ticket="143"))["response_action"] == "update"
     (modal,) = bot.slack.modals.open
-    assert "already recorded as Id 1" in notice(modal)
+    assert "(activity ID 1)" in notice(modal)
     assert len(bot.leadsquared.on("143")) == 1
-    assert list(answer.buttons()) == ["Edit and send again"], "nothing was decided yet"
+    assert list(answer.buttons()) == ["Send again", "Edit and send again"], "nothing was decided yet"
     assert await bot.submit(modal) == {}
     await bot.at_rest()
     assert len(bot.leadsquared.on("143")) == 2
@@ -395,7 +404,7 @@ async def test_every_message_of_a_thread_that_was_recorded_whole_is_on_that_tick
         "later", channel="C0SUPPORT", person="U0GUEST", thread_ts=first.ts, ts="1790000009.000000"
     )
     for message in (first, second, third):
-        assert "This message is already recorded as Id 1" in notice(await bot.use(message, person="U0BEN"))
+        assert "already recorded this message on ticket 143" in notice(await bot.use(message, person="U0BEN"))
     modal = await bot.use(later)
     assert notice(modal) == "[]", "it came after that"
     assert await bot.submit(modal) == {}
@@ -416,7 +425,7 @@ async def test_what_a_whole_thread_had_no_room_for_is_not_on_the_ticket(bot: Bot
     await bot.slack.until(lambda: "thread_text" in str(bot.slack.modals.open[-1]))
     assert await bot.submit(bot.slack.modals.open[-1]) == {}
     await bot.at_rest()
-    assert "already recorded" in notice(await bot.use(replies[0]))
+    assert "already recorded this" in notice(await bot.use(replies[0]))
     assert notice(await bot.use(replies[-1])) == "[]"
 
 

@@ -122,7 +122,7 @@ class Home:
         found["the submission"] = self.sent[-1]
         await bot.answered()
         form = await bot.use(first)
-        assert "already recorded" in str(form)
+        assert "already recorded this" in str(form)
 
         for ticket in (FINE, UNKNOWN, LOST, REJECTED):
             assert await bot.type(f"{ticket} {WORDS} typed") is None
@@ -140,7 +140,7 @@ class Home:
         self.keeps_back = True
         await bot.submit(form, ticket=FINE)
         found["the submission, despite what was recorded before"] = self.sent[-1]
-        for label, answer in (("Send again", unknown), ("It is there", lost), ("Edit and send again", rejected)):
+        for label, answer in (("Send again", unknown), ("It's there", lost), ("Edit and send again", rejected)):
             await slack.click(answer, label, person="U0ANNA")
             found[f"the button {label}"] = self.sent[-1]
         await slack.click(question, "Record again", person="U0ANNA")
@@ -154,7 +154,8 @@ class Home:
 
     async def answer_on(self, ticket: str) -> Any:
         def found() -> list[Any]:
-            return [one for one in self.bot.slack.workspace.messages if one.thread_ts and ticket in one.text]
+            everybodys = [one for one in self.bot.slack.workspace.messages if one.thread_ts and not one.ephemeral]
+            return [one for one in everybodys if ticket in one.text]
 
         await self.bot.slack.until(found)
         return found()[-1]
@@ -169,7 +170,7 @@ SURFACES = (
     "the submission, despite what was recorded before",
     "the edited submission",
     "the button Send again",
-    "the button It is there",
+    "the button It's there",
     "the button Edit and send again",
     "the button Record again",
 )
@@ -237,7 +238,7 @@ class Sight:
             found.append("a form was changed")
         new = bot.slack.workspace.messages[len(self.messages) :]
         threads = {one.ts for one in bot.slack.workspace.messages[: len(self.messages)]}
-        found += [f"posted in a thread: {one.text}" for one in new if one.thread_ts in threads]
+        found += [f"posted in a thread: {one.text}" for one in new if one.thread_ts in threads and not one.ephemeral]
         found += [f"told to {one.ephemeral}: {one.text}" for one in new if one.ephemeral not in (None, MALLORY)]
         opened = bot.slack.modals.open[len(open_before) :]
         called = bot.slack.workspace.calls[self.calls :]

@@ -27,7 +27,7 @@ async def test_what_is_left_out_is_asked_for_in_the_form(bot: Bot, text: str, ti
     await bot.at_rest()
     assert [activity.text for activity in bot.leadsquared.on("143")] == ["signed & <sent>"]
     assert answer.thread_ts == bot.anchor().ts, "like a command with everything in it"
-    assert "next time this thread goes to ticket 143" in answer.text
+    assert "The form will suggest ticket 143 for this thread" in answer.text
 
 
 async def test_where_the_bot_may_not_post_the_forms_answer_comes_by_the_commands_response_url(bot: Bot) -> None:
@@ -43,10 +43,10 @@ async def test_a_workspace_without_a_tenant_gets_the_form_that_says_so(bot: Bot)
     await bot.parts.directory.remove("environment")
     modal = await bot.ask_by_command("143")
     assert "submit" not in modal
-    assert "not connected to LeadSquared" in str(modal)
+    assert "isn't connected to LeadSquared" in str(modal)
 
 
-@pytest.mark.parametrize(("text", "says"), [("", "name the ticket"), ("143", "no text for ticket 143")])
+@pytest.mark.parametrize(("text", "says"), [("", "Enter the ticket"), ("143", "Nothing was recorded on ticket 143")])
 async def test_where_slack_does_not_open_the_form_it_is_said_in_words(bot: Bot, text: str, says: str) -> None:
     bot.slack.faults["views.open"].append(Fault("expired_trigger_id"))
     answer = await bot.type(text)
@@ -63,7 +63,7 @@ async def test_a_database_that_is_away_is_told_above_what_was_typed_and_pressing
         answer = await bot.submit(modal, text="typed with care")
     assert answer["response_action"] == "update"
     (modal,) = bot.slack.modals.open
-    assert "Not recorded, try again" in str(modal["blocks"])
+    assert "couldn't store this" in str(modal["blocks"])
     assert bot.slack.modals.value(modal, "text") == "typed with care"
 
     assert await bot.submit(modal) == {}

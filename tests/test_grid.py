@@ -70,16 +70,16 @@ async def test_a_member_of_the_organisation_sends_again(grid: Bot, who: str) -> 
     await grid.parts.background.finish(5)
 
     assert [one.text for one in grid.leadsquared.on(ticket)] == ["hello"]
-    assert "Sent again by <@U0BEN>" in str(answer.blocks)
+    assert "<@U0BEN> sent it again" in str(answer.blocks)
 
 
 @pytest.mark.parametrize("who", MEMBERS)
 async def test_a_member_of_the_organisation_closes_what_is_there(grid: Bot, who: str) -> None:
     _, answer = await failed(grid, Behaviour.DROP)
-    await grid.slack.click(answer, "It is there", person="U0BEN", **claim(MEMBERS[who]))
+    await grid.slack.click(answer, "It's there", person="U0BEN", **claim(MEMBERS[who]))
     await grid.at_rest()
     await grid.parts.background.finish(5)
-    assert "Found on the ticket by <@U0BEN>" in str(answer.blocks)
+    assert "<@U0BEN> confirmed that this is on" in str(answer.blocks)
 
 
 @pytest.mark.parametrize("who", MEMBERS)
@@ -119,9 +119,9 @@ async def test_a_form_is_taken_from_a_member_of_the_organisation(grid: Bot, who:
 @pytest.mark.parametrize("who", STRANGERS)
 async def test_a_person_of_another_organisation_does_nothing(grid: Bot, who: str) -> None:
     _, answer = await failed(grid, Behaviour.DROP)
-    for label in ("Send again", "It is there"):
+    for label in ("Send again", "It's there"):
         await grid.slack.click(answer, label, person="U0GUEST", **claim(STRANGERS[who], "U0GUEST"))
-    assert "Nothing was done" in (await grid.told_to("U0GUEST", messages=2)).text
+    assert "nothing was done" in (await grid.told_to("U0GUEST", messages=2)).text
     modal = await grid.ask_by_command("143")
     changes = claim(STRANGERS[who], "U0GUEST")
     await grid.slack.submit(modal, {"text": "hello"}, person="U0GUEST", **changes)
@@ -134,7 +134,7 @@ async def test_a_person_of_another_organisation_does_nothing(grid: Bot, who: str
     await grid.at_rest()
 
     assert len(grid.leadsquared.ledger.calls) == 2
-    assert list(answer.buttons()) == ["Send again", "It is there"]
+    assert list(answer.buttons()) == ["Send again", "It's there"]
 
 
 SHORTCUT = {

@@ -13,7 +13,7 @@ from bot.playground.leadsquared import Behaviour
 
 ON = {"LEADSQUARED_LOOK_AFTER_UNKNOWN": "true", "POLL_INTERVAL": "0.2"}
 HANGS, DROPS = ticket_that(Behaviour.HANG), ticket_that(Behaviour.DROP)
-THERE, NOT_SO_FAR = "It is there", "Not found so far"
+THERE, NOT_SO_FAR = "✅ Found on ticket", "🔎 Not found on ticket"
 
 
 def said(bot: Bot, words: str) -> list[str]:
@@ -29,7 +29,7 @@ async def test_what_is_there_and_what_is_not_found_is_said(start: Start, environ
 
         assert len(bot.leadsquared.ledger.calls) == 2, "it only looked"
         (activity,) = bot.leadsquared.on(HANGS)
-        assert f"Id {activity.id}" in said(bot, THERE)[0]
+        assert f"activity ID {activity.id}" in said(bot, THERE)[0]
         assert f"ticket {HANGS}" in said(bot, THERE)[0]
         assert f"ticket {DROPS}" in said(bot, NOT_SO_FAR)[0]
         for told in (THERE, NOT_SO_FAR):
@@ -37,7 +37,9 @@ async def test_what_is_there_and_what_is_not_found_is_said(start: Start, environ
             assert message.thread_ts is not None
         asked = {"OrgId": int(ACCOUNT.org_id), "ActivityType": ["PortalInbound"]}
         assert {"TicketId": int(HANGS)} | asked in bot.leadsquared.ledger.lookups
-        (anchor,) = [one.text for one in bot.slack.workspace.messages if "✅ On the ticket" in one.text]
+        (anchor,) = [
+            one.text for one in bot.slack.workspace.messages if "✅ Portal activity by <@U0ANNA> found on" in one.text
+        ]
         assert HANGS in anchor
 
 
@@ -52,13 +54,13 @@ async def test_what_was_found_is_sent_again_only_by_who_says_so_twice(
         bot.leadsquared.tickets[HANGS] = Behaviour.FINE
 
         await bot.slack.click(answer, "Send again", person="U0ANNA")
-        await bot.slack.until(lambda: said(bot, "Nothing was sent again yet"))
+        await bot.slack.until(lambda: said(bot, "already has a portal activity"))
         await bot.at_rest()
         (activity,) = bot.leadsquared.on(HANGS)
-        (question,) = [one for one in bot.slack.workspace.messages if "Nothing was sent again yet" in one.text]
-        assert f"Id {activity.id}" in question.text
+        (question,) = [one for one in bot.slack.workspace.messages if "already has a portal activity" in one.text]
+        assert f"ID {activity.id})" in question.text
 
-        await bot.slack.click(question, "Send again all the same", person="U0ANNA")
+        await bot.slack.click(question, "Send again", person="U0ANNA")
         await bot.slack.until(lambda: len(bot.leadsquared.on(HANGS)) == 2)
         await bot.at_rest()
 
@@ -86,7 +88,7 @@ async def test_a_process_that_stood_still_does_not_look_under_an_old_slot(
     async with start(environment | ON) as bot:
         await bot.type(f"{HANGS} hello")
         answer = await bot.answered()
-        id_ = answer.buttons()["It is there"]["value"]
+        id_ = answer.buttons()["It's there"]["value"]
         async with asyncio.timeout(20):
             while not (await bot.delivery(id_)).looks:
                 await asyncio.sleep(0.05)
@@ -116,7 +118,7 @@ async def test_what_another_of_the_same_words_may_have_brought_is_not_taken_for_
         answer = await bot.answered()
         if decides:
             await bot.slack.until(lambda: said(bot, NOT_SO_FAR))
-            await bot.slack.click(answer, "It is there", person="U0ANNA")
+            await bot.slack.click(answer, "It's there", person="U0ANNA")
             await bot.at_rest()
         bot.leadsquared.hides = False
         bot.leadsquared.tickets[HANGS] = Behaviour.DROP
@@ -131,7 +133,7 @@ async def test_it_is_off_by_default(bot: Bot) -> None:
     await bot.type(f"{HANGS} hello")
     answer = await bot.answered()
     await bot.at_rest()
-    delivery = await bot.delivery(answer.buttons()["It is there"]["value"])
+    delivery = await bot.delivery(answer.buttons()["It's there"]["value"])
 
     assert bot.parts.looker is None
     assert delivery.looks == 0

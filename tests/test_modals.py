@@ -16,6 +16,7 @@ from bot.slack.messages import WholeThread
 from bot.slack.modals import Form, FormText, Metadata, modal
 from bot.slack.payloads import View
 from bot.slack.text import units
+from bot.slack.views import message
 
 PATIENT = settings(deadline=None, max_examples=60)
 LONG = st.builds(
@@ -56,7 +57,7 @@ def test_a_text_of_any_length_is_spread_over_fields_and_comes_back_whole(text: s
     assert not typed.edited
     if spread.left_out:
         assert f"{units(text):,} characters" in str(spread.hint)
-        assert f"its last {spread.left_out:,} characters" in str(spread.hint)
+        assert f"the last {spread.left_out:,} characters" in str(spread.hint)
         assert text.strip().startswith(typed.text.joined()[:1000])
     else:
         assert typed.text.joined() == text.strip()
@@ -91,7 +92,14 @@ def test_the_bounds_of_a_field_are_slacks(length: int, character: str) -> None:
 )
 def test_every_form_is_one_that_slack_shows(metadata: Metadata, text: str, choice: bool, ticket: str) -> None:  # noqa: FBT001 - Hypothesis's
     fitting = metadata.fitting()
-    form = Form(fitting, ticket, FormText.of(text), choice=choice, notes=("a reason",), notice="a notice")
+    form = Form(
+        fitting,
+        ticket,
+        FormText.of(text),
+        choice=choice,
+        notes=("a reason",),
+        notice=message("a notice", "its small print"),
+    )
     view = modal(form)
     assert problems_of_view(view) == []
     assert ("link" in inputs(view)) == (fitting.link is not None), "no box for a link that there was no room for"
@@ -127,7 +135,7 @@ def test_the_texts_of_message_and_thread_have_blocks_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("left_out", "cut", "says"), [(1, False, "1 later message "), (12, True, "the first message and 12 later")]
+    ("left_out", "cut", "says"), [(1, False, "1 later message."), (12, True, "the first message and 12 later")]
 )
 def test_a_thread_that_was_cut_says_so_by_its_field(left_out: int, cut: bool, says: str) -> None:  # noqa: FBT001 - parameters
     assert says in str(FormText.of_thread(WholeThread("x", left_out, cut=cut)).hint)

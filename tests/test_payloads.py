@@ -102,7 +102,7 @@ WITH_NUL: dict[str, Payload] = {
     "command, enterprise_id": command(enterprise_id=f"E0{NUL}"),
     "command, response_url": command(response_url=f"http://127.0.0.1:9/{NUL}"),
     "click, Send again": click("send_again", f"b2z2{NUL}"),
-    "click, It is there": click("confirm_recorded", f"b2z2{NUL}"),
+    "click, It's there": click("confirm_recorded", f"b2z2{NUL}"),
     "click, Edit and send again": click("edit_and_send_again", f"b2z2{NUL}"),
     "click, Record again": click("record_again", json.dumps({"delivery": f"b{NUL}", "key": "k"})),
     "click, Record again, its key": click("record_again", json.dumps({"delivery": "b", "key": f"k{NUL}"})),

@@ -16,64 +16,65 @@ from bot.playground.terminal import TICKETS
 HELLO = ["/portal-activity 143 hello"]
 # Every row of the table that is not recorded at once, by the ticket (or the switch) that leads to it.
 ROWS = {
-    "/portal-activity 143 fine": ["✅ Recorded on ticket 143, activity Id 1"],
-    "/portal-activity 400 body": ["Not recorded", "LeadSquared says: ", "1: Edit and send again"],
-    "/portal-activity 200 status": [
-        "Not recorded",
-        'LeadSquared says: "The ticket is closed"',
-        ": Edit and send again",
-    ],
-    "/portal-activity 401 keys": ["Not recorded", "refused this workspace's keys", "IP Whitelisting", ": Send again"],
-    "/portal-activity 403 switch": ["Not recorded", "Service CRM APIs", "IP Whitelisting", ": Send again"],
-    "/portal-activity 404 typo": ["Not recorded", "no ticket 404", "org id is wrong", ": Edit and send again"],
-    "/portal-activity 9999 typo": ["Not recorded", "no ticket 9999", ": Edit and send again"],
-    "/portal-activity 500 inside": ["Not recorded", "The activity could not be saved", ": Send again"],
-    "/portal-activity 202 no id": ["Not known whether recorded", "look there first", ": Send again", ": It is there"],
-    "/portal-activity 307 moved": ["Not known whether recorded", "redirect", ": Send again", ": It is there"],
-    "/portal-activity 502 page": ["Not known whether recorded", "look there first", ": Send again", ": It is there"],
-    "/portal-activity 503 broken": ["Not known whether recorded", "connection", ": Send again", ": It is there"],
-    "/portal-activity 504 silent": ["Not known whether recorded", "did not answer in time", ": It is there"],
+    "/portal-activity 143 fine": ["✅ Recorded on ticket 143, activity ID 1"],
+    "/portal-activity 400 body": ["couldn't record this on ticket 400", "[1: Send again] [2: Edit and send again]"],
+    "/portal-activity 200 status": ['on ticket 200: "The ticket is closed"', ": Send again", ": Edit and send again"],
+    "/portal-activity 401 keys": ["rejected the access keys", "on ticket 401", ": Send again"],
+    "/portal-activity 403 switch": ["denied access", "on ticket 403", "IP allowlist", ": Send again"],
+    "/portal-activity 404 typo": ["LeadSquared has no ticket 404", ": Edit and send again"],
+    "/portal-activity 9999 typo": ["LeadSquared has no ticket 9999", ": Edit and send again"],
+    "/portal-activity 500 inside": ["The activity could not be saved", ": Send again", ": Edit and send again"],
+    "/portal-activity 202 no id": ["may or may not be on ticket 202", ": Send again", ": It's there"],
+    "/portal-activity 307 moved": ["may or may not be on ticket 307", "redirect", ": Send again", ": It's there"],
+    "/portal-activity 502 page": ["may or may not be on ticket 502", ": Send again", ": It's there"],
+    "/portal-activity 503 broken": ["may or may not be on ticket 503", "connection", ": Send again", ": It's there"],
+    "/portal-activity 504 silent": ["didn't answer in time", "may or may not be on ticket 504", ": It's there"],
     ":channel private": ["#private"],
     "/portal-activity 144 alone": ["#private", "only you see this", "Recorded on ticket 144"],
     ":channel archive": ["#archive"],
     "/portal-activity 145 alone": ["#archive", "only you see this", "Recorded on ticket 145"],
 }
 BUSY = {
-    "/portal-activity 429 busy": ["Waiting for LeadSquared's limit", "by itself", "✅ Recorded on ticket 429"],
+    "/portal-activity 429 busy": ["Waiting for LeadSquared's rate limit", "automatically", "✅ Recorded on ticket 429"],
 }
 AWAY = {
-    "/portal-activity 504 silent": ["Not known whether recorded"],
+    "/portal-activity 504 silent": ["may or may not be on ticket 504"],
     ":channel offline": ["#offline"],
     "/portal-activity 143 away": [
-        "LeadSquared cannot be reached",
-        "still trying until",
-        "Not recorded",
-        "could not be reached at 127.0.0.1",
+        "LeadSquared can't be reached",
+        "keeps trying to record this on ticket 143 until",
+        "couldn't be reached, so nothing was recorded on ticket 143",
+        "no connection to 127.0.0.1",
         ": Send again",
-        "It is there: ticket 504 has a portal activity",  # meanwhile
+        "Found on ticket 504: a portal activity",  # in the meantime
     ],
 }
 PRESSES: dict[str, list[str]] = {
-    "/portal-activity 502 first": ["[1: Send again] [2: It is there]"],
-    ":press 1": ["Sent again by @You", "[3: Send again] [4: It is there]"],
-    ":press 4 as Ben": ["✅ On the ticket, seen by @Ben", "Found on the ticket by @Ben"],
-    "/portal-activity 400 wrong": ["[5: Edit and send again]"],
-    ":press 5": ["┌ Edit and send again", "Ticket: 400", "Text: wrong"],
+    "/portal-activity 502 first": ["[1: Send again] [2: It's there]"],
+    ":press 1": ["@You sent it again: see the new answer", "[3: Send again] [4: It's there]"],
+    ":press 4 as Ben": ["is on ticket 502, confirmed by @Ben", "@Ben confirmed that this is on ticket 502"],
+    "/portal-activity 400 wrong": ["[5: Send again] [6: Edit and send again]"],
+    ":press 6": ["┌ Edit and send again", "Ticket: 400", "Text: wrong"],
     ":fill Ticket abc": ["Ticket: abc"],
     ":submit": ["Not a ticket"],
     ":fill Ticket 144": ["Ticket: 144"],
     ":fill Text right at last": ["Text: right at last"],
-    ":submit ": ["✅ Recorded on ticket 144, activity Id 1", "Sent again by @You"],
-    ":ticket 144": ["Ticket 144 in LeadSquared: 1 portal activity", "Id 1: right at last"],
+    ":submit ": ["✅ Recorded on ticket 144, activity ID 1", "@You sent it again"],
+    ":ticket 144": ["Ticket 144 in LeadSquared: 1 portal activity", "Activity ID 1: right at last"],
     ":ticket 400": ["Ticket 400 in LeadSquared: no portal activities"],
-    ":press 99": ["Which button? There are 1 to 5"],
+    ":press 99": ["Which button? There are 1 to 6"],
     "/portal-activity help": ["only you see this", "records what a customer did"],
     "/portal-activity": ["┌ Record in LeadSquared", "Ticket:", "[Record]"],
     ":fill Ticket 145": ["Ticket: 145"],
     ":fill Text by the form": ["Text: by the form"],
-    ":submit  ": ["✅ Recorded on ticket 145, activity Id 2"],
-    "/portal-activity 145 by the form": ["only you see this", "already recorded as Id 2, ", ": Record again]"],
-    ":press  ": ["once more", "✅ Recorded on ticket 145, activity Id 3"],
+    ":submit  ": ["✅ Recorded on ticket 145, activity ID 2"],
+    "/portal-activity 145 by the form": [
+        "only you see this",
+        "You already recorded this text on ticket 145",
+        "(activity ID 2)",
+        ": Record again]",
+    ],
+    ":press  ": ["Recording this on ticket 145 again", "✅ Recorded on ticket 145, activity ID 3"],
 }
 SHORTCUTS: dict[str, list[str]] = {
     ":messages": ["There are no messages here yet"],
@@ -100,20 +101,20 @@ SHORTCUTS: dict[str, list[str]] = {
         "Ticket: Not a ticket",
         "? Ticket [nonsense]: 143",
         "? Add a link to the Slack message (yes or no) [no]: ",
-        "thread · Portal Activity: ✅ Recorded on ticket 143, activity Id 1, by @You",
-        "next time this thread goes to ticket 143",
+        "thread · Portal Activity: ✅ Recorded on ticket 143 by @You, activity ID 1",
+        "The form will suggest ticket 143 for this thread",
     ],
-    ":shortcut 2": ["Ticket: 143", "? Ticket [143]: :quit Here one answers", "Closed; nothing was recorded."],
+    ":shortcut 2": ["Ticket: 143", "? Ticket [143]: :quit Type an answer", "Closed; nothing was recorded."],
     ":shortcut 3 ": [
-        "This message is already recorded as Id 1, ",
+        "You already recorded this message on ticket 143",
         "[Record again]",
         "? Ticket [143]: 144",
         "? Record again? (yes or no) [no]: yes",
-        "Recorded on ticket 144, activity Id 2",
+        "Recorded on ticket 144 by @You, activity ID 2",
     ],
     ":shortcut 3  ": [
         "? Ticket [144]: 143",
-        "already recorded as Id 1, ",
+        "(activity ID 1)",
         "? Record again? (yes or no) [no]: no",
         "Closed",
     ],
@@ -124,19 +125,19 @@ SHORTCUTS: dict[str, list[str]] = {
         "Recorded on ticket 145",
     ],
     ":shortcut 7": ["? Ticket [145]: ", "Recorded on ticket 145"],
-    ":shortcut 9": ["Text, part 1 of 2:", "It goes on in the fields below", "Recorded on ticket 143"],
+    ":shortcut 9": ["Text, part 1 of 2:", "It continues in the fields below", "Recorded on ticket 143"],
     ":shortcut 10": [
         "What to record (message or thread) [message]: thread",
-        "later messages left out",
+        "later messages",
         "Recorded on ticket 145",
     ],
-    ":shortcut 18": ["Time number 8", "This message is already recorded as Id ", "Closed"],  # it was in that thread
+    ":shortcut 18": ["Time number 8", "You already recorded this message on ticket", "Closed"],  # it was in that thread
     ":shortcut 72": ["Text: Then please look at #145.", "thread · Portal Activity: ✅ Recorded on ticket 145"],
     ":channel private": ["#private"],
     ":messages  ": ["1. Carla: Is there any news of ticket 144?"],
     ":shortcut 2 ": [
         "Only this message can be recorded, not its whole thread",
-        "Slack gave the bot none",
+        "Slack didn't give one",
         "(only you see this): ✅ Recorded on ticket 144",
     ],
     "/portal-activity": ["[Record] change a field with :fill"],
@@ -162,8 +163,8 @@ NONSENSE = {
     "/other 143 hello": ["/other is not a valid command"],
     ":press 99": ["Which button? None has been shown yet."],
     ":press x": ["Which button?"],
-    ":press 3 as Zed": ["Nobody here is called Zed. There are You and Ben"],
-    ":ticket": ["Which ticket? Name it"],
+    ":press 3 as Zed": ["There is no Zed here, only You and Ben"],
+    ":ticket": ["Which ticket? Enter it"],
     ":ticket 987654": ["LeadSquared has no ticket 987654"],
     ":leadsquared": ["Type :leadsquared off or :leadsquared on"],
     ":leadsquared of": ["Type :leadsquared off or :leadsquared on"],
@@ -223,10 +224,10 @@ def test_a_piped_command_shows_the_channel_the_thread_and_the_tickets_activity(p
     lines = played["hello"].out.splitlines()
     *_, anchor = [line for line in lines if line.startswith("  #support")]  # ⏳ first, when it takes a moment
     (answer,) = [line for line in lines if line.startswith("    └ #support thread")]
-    assert "✅ Recorded" in anchor
+    assert "✅ Portal activity recorded" in anchor
     assert "> hello" in played["hello"].out
-    assert "Recorded on ticket 143, activity Id 1" in answer
-    assert lines[-2:] == ["Ticket 143 in LeadSquared: 1 portal activity", "    Id 1: hello"]
+    assert "Recorded on ticket 143, activity ID 1" in answer
+    assert lines[-2:] == ["Ticket 143 in LeadSquared: 1 portal activity", "    Activity ID 1: hello"]
 
 
 def test_the_help_lists_every_ticket_and_ends_at_quit(played: dict[str, Ended]) -> None:
@@ -269,7 +270,7 @@ def test_a_button_that_was_pressed_already_is_told_to_be_gone(played: dict[str, 
 
 def test_a_script_may_switch_slack_off_and_on_again(played: dict[str, Ended]) -> None:
     assert "Slack is off" in played["slack away"].out
-    assert "Recorded on ticket 143, activity Id 1" in played["slack away"].out
+    assert "Recorded on ticket 143, activity ID 1" in played["slack away"].out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

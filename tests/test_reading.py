@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.leadsquared.outcome import Conversation, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
+from bot.leadsquared.pages import server_page
 from bot.leadsquared.reading import read_answer, read_conversations
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
@@ -336,3 +337,52 @@ def test_such_a_character_in_a_message_does_not_hide_that_it_was_recorded() -> N
 def test_such_a_character_in_one_conversation_does_not_hide_the_others() -> None:
     listed = rb'{"Total": 2, "ConversationList": [{"Id": "1", "Text": "a\ud83d"}, {"Id": "2", "Text": "b"}]}'
     assert read_conversations(200, listed) == [Conversation("1", "a"), Conversation("2", "b")]
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "says"),
+    [
+        (400, body(Message=["Text is missing", "Text is too short"]), "Text is missing; Text is too short"),
+        (400, body(Message=[]), None),
+        (400, body(ModelState={"Text": ["Text is missing"]}, Message="The request is invalid."), "Text is missing"),
+        (400, body(ModelState={"a": ["One", "Two"], "b": "Three", "c": [4]}), "One; Two; Three"),
+        (400, body(ModelState={}, Message="Text is missing"), "Text is missing"),
+        (400, b"[" + body(Message="One") + b"," + body(Message="Two") + b"]", "One; Two"),
+        (400, b'["One", "Two", 3]', "One; Two"),
+        (400, b'"Text is missing"', "Text is missing"),
+        (400, b"Text is missing\n", "Text is missing"),
+        (422, "\ufeffEl ticket está cerrado".encode(), "El ticket está cerrado"),
+        (400, "El ticket está cerrado".encode("latin-1"), "El ticket está cerrado"),
+        (400, '{"Message": "El ticket está cerrado"}'.encode("latin-1"), "El ticket está cerrado"),
+        (500, '{"Status": "Error", "Message": "No se guardó"}'.encode("latin-1"), "No se guardó"),
+        (500, b"Text is missing", "Text is missing"),
+        (502, b"upstream connect error", None),
+        (400, b"<html>Text is missing</html>", None),
+        (400, b"{'Message': 'Text is missing'}", None),
+        (400, b"x" * 3000, None),
+        (400, b"true", None),
+        (400, b"3", None),
+    ],
+)
+def test_what_leadsquared_says_is_read_in_each_of_its_shapes(status: int, content: bytes, says: str | None) -> None:
+    outcome = read(status, content)
+    assert isinstance(outcome, Rejected | Unknown)
+    assert outcome.message == (says or ("Unprocessable Content" if status == 422 else None))
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("No HTTP resource was found that matches the request URI 'https://a/api'.", "no_http_resource"),
+        ("<!DOCTYPE html><title>404</title>", "html_page"),
+        ("An error has occurred.", "generic_error"),
+        ("Object reference not set to an instance of an object.", "null_reference"),
+        ("Not Found", "status_phrase"),
+        ("503 Service Temporarily Unavailable", "server_error_page"),
+        ("The ticket is closed", None),
+        ("The customer wrote: an error has occurred", None),
+        ("", None),
+    ],
+)
+def test_a_servers_own_page_is_known_by_a_fixed_pattern(words: str, page: str | None) -> None:
+    assert server_page(words) == page

@@ -24,7 +24,7 @@ async def test_where_the_bot_may_not_post_the_person_is_answered_alone(bot: Bot,
     await bot.at_rest()
 
     assert "Recorded" in told.text
-    assert "activity Id 1" in told.text
+    assert "activity ID 1" in told.text
     assert "hello" in told.text, "nothing above it says what this is about"
     assert told.channel == channel
     assert len(bot.leadsquared.on("143")) == 1
@@ -119,7 +119,7 @@ async def test_an_anchor_that_was_deleted_costs_only_its_mark(bot: Bot) -> None:
     answer = await bot.answered()
     await bot.at_rest()
 
-    assert "Not known" in answer.text
+    assert "may or may not be on ticket" in answer.text
 
 
 async def test_slack_away_for_a_while_delays_the_answer_and_nothing_else(bot: Bot) -> None:
@@ -161,6 +161,103 @@ async def test_a_message_has_words_beside_its_blocks_and_links_nothing_by_itself
             assert arguments["text"].strip()
             assert arguments["unfurl_links"] is False
             assert arguments["blocks"]
+
+
+# -- a calm channel
+
+
+async def test_an_outcome_that_is_known_at_once_stands_in_the_anchor_from_the_start(bot: Bot) -> None:
+    bot.leadsquared.latency = 0.1
+    await bot.type("143 hello")
+    await bot.answered()
+    await bot.at_rest()
+
+    assert [method for method, _ in bot.slack.workspace.calls if method.startswith("chat.")] == ["chat.postMessage"] * 2
+    assert bot.anchor().text.startswith("✅ Portal activity recorded on ticket 143 by <@U0ANNA>")
+    assert bot.anchor().edits == 0
+
+
+async def test_an_outcome_that_takes_longer_is_waited_for_in_the_anchor(bot: Bot) -> None:
+    bot.leadsquared.latency = 0.9
+    await bot.type("143 hello")
+    await bot.slack.until(lambda: bool(bot.slack.workspace.messages))
+    assert bot.anchor().text.startswith("⏳ Recording")
+    assert bot.leadsquared.on("143") == []
+    await bot.at_rest()
+
+    chats = [method for method, _ in bot.slack.workspace.calls if method.startswith("chat.")]
+    assert chats == ["chat.postMessage", "chat.postMessage", "chat.update"], "the mark after the answer"
+    assert bot.anchor().text.startswith("✅ Portal activity recorded")
+
+
+async def test_a_success_takes_the_notes_place(bot: Bot) -> None:
+    ticket = ticket_that(Behaviour.RATE_LIMITED)
+    await bot.type(f"{ticket} hello")
+    note = await bot.answered()
+    assert note.text.startswith("⏳ Waiting for LeadSquared's rate limit.")
+    bot.leadsquared.tickets[ticket] = Behaviour.FINE
+    await bot.slack.until(lambda: "Recorded" in note.text)
+    await bot.at_rest()
+
+    assert bot.slack.workspace.thread(bot.anchor().ts) == [note], "one message in the thread"
+    assert f"✅ Recorded on ticket {ticket}, activity ID 1" in note.text
+
+
+async def test_a_failure_is_a_new_message_that_mentions_the_person_and_the_note_goes(bot: Bot) -> None:
+    ticket = ticket_that(Behaviour.RATE_LIMITED)
+    await bot.type(f"{ticket} hello")
+    note = await bot.answered()
+    bot.leadsquared.tickets[ticket] = Behaviour.FAILED
+    await bot.slack.until(lambda: note not in bot.slack.workspace.messages)
+    await bot.at_rest()
+
+    (answer,) = bot.slack.workspace.thread(bot.anchor().ts)
+    assert answer.text.startswith(f"❌ <@U0ANNA>: LeadSquared couldn't record this on ticket {ticket}")
+    assert answer.edits == 0
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour.FINE, Behaviour.FAILED])
+async def test_a_note_that_somebody_deleted_costs_no_answer(bot: Bot, behaviour: Behaviour) -> None:
+    ticket = ticket_that(Behaviour.RATE_LIMITED)
+    await bot.type(f"{ticket} hello")
+    bot.slack.workspace.delete(await bot.answered())
+    bot.leadsquared.tickets[ticket] = behaviour
+    answer = await bot.answered()
+    await bot.at_rest()
+
+    assert bot.slack.workspace.thread(bot.anchor().ts) == [answer]
+
+
+async def test_an_answer_after_a_stop_still_takes_the_notes_place(
+    bot: Bot, start: Start, environment: dict[str, str]
+) -> None:
+    ticket = ticket_that(Behaviour.RATE_LIMITED)
+    await bot.type(f"{ticket} hello")
+    note = await bot.answered()
+    bot.parts.worker.stop()
+    bot.parts.teller.stop()
+    bot.leadsquared.tickets[ticket] = Behaviour.FINE
+    async with start(environment) as second:
+        await second.slack.until(lambda: "Recorded" in note.text)
+        await second.at_rest()
+
+    assert bot.slack.workspace.thread(bot.anchor().ts) == [note]
+
+
+async def test_a_burst_costs_an_anchor_and_an_answer_each_and_answers_come_before_marks(bot: Bot) -> None:
+    bot.slack.posts_per_second = 5
+    bot.leadsquared.latency = 0.5
+    tickets = [str(5000 + number) for number in range(20)]
+    bot.leadsquared.tickets |= dict.fromkeys(tickets, Behaviour.FINE)
+    await asyncio.gather(*(bot.type(f"{ticket} hello") for ticket in tickets))
+    await bot.at_rest(within=60)
+
+    messages = [one for one in bot.slack.workspace.messages if one.is_the_bots]
+    assert len(messages) == 40
+    chats = [method for method, _ in bot.slack.workspace.calls if method.startswith("chat.")]
+    last_post = max(number for number, method in enumerate(chats) if method == "chat.postMessage")
+    assert "chat.update" not in chats[:last_post]
+    assert all("recorded" in one.text.lower() for one in messages), "and each shows how it ended"
 
 
 async def _moment() -> None:

@@ -40,7 +40,7 @@ async def test_what_had_no_outcome_in_the_backup_is_told_as_unknown_and_not_sent
         answer = await bot.answered(messages=4)
         await bot.at_rest()
         assert "restored from a backup" in answer.text
-        assert set(answer.buttons()) == {"Send again", "It is there"}
+        assert set(answer.buttons()) == {"Send again", "It's there"}
         await bot.slack.click(answer, "Send again", person="U0ANNA")
         assert "Recorded" in (await bot.answered(messages=5)).text
     assert len(leadsquared.ledger.calls) == 2, "the one before, and the one that a person sent again"

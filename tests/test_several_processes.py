@@ -78,7 +78,7 @@ async def test_two_bots_on_one_database_keep_the_limit_and_the_order_and_tell_on
     assert_within_the_limit(calls)
     for ticket in tickets:
         assert [activity.text[0] for activity in first.leadsquared.on(ticket)] == ["0", "0", "1", "1"]
-    answers = [message for message in first.slack.workspace.messages if "activity Id" in message.text]
+    answers = [message for message in first.slack.workspace.messages if "activity ID" in message.text]
     assert len({message.thread_ts for message in answers}) == len(answers) == 80
 
 

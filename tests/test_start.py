@@ -476,7 +476,7 @@ async def test_sigterm_lets_a_post_in_flight_end_and_its_answer_be_told(
     (answer,) = [message for message in slack.workspace.messages if message.thread_ts]
     assert activity.text == "in flight"
     assert "Recorded" in answer.text
-    assert "✅ Recorded" in slack.workspace.messages[0].text, "the anchor is marked as well"
+    assert "✅ Portal activity recorded" in slack.workspace.messages[0].text, "the anchor is marked as well"
     assert "Traceback" not in process.log
 
 
@@ -507,7 +507,7 @@ async def test_a_leadsquared_that_hangs_does_not_keep_a_process_beyond_its_grace
         await slack.until(lambda: any(message.thread_ts for message in slack.workspace.messages))
 
     (answer,) = [message for message in slack.workspace.messages if message.thread_ts]
-    assert "Not known whether recorded" in answer.text
+    assert "may or may not be on ticket" in answer.text
     assert len(leadsquared.ledger.calls) <= 1, "and it is not sent a second time"
 
 

@@ -70,17 +70,32 @@ def test_what_waits_for_two_seconds_gets_its_anchor(passed: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "started",
+    "settled",
     [
-        delivery(state=State.SENDING, attempts=1),
-        delivery(state=State.ACCEPTED, attempts=1, waiting=Waiting.RATE_LIMITED),
         delivery(state=State.RECORDED, attempts=1, activity_id="1"),
         delivery(state=State.REJECTED, problem=Problem.TENANT_REMOVED),
         delivery(state=State.UNKNOWN, attempts=1, problem=Problem.NO_ANSWER),
     ],
 )
-def test_what_has_begun_gets_its_anchor_at_once(started: Delivery) -> None:
-    assert next_telling(started, T) == Tell(Step.ANCHOR)
+def test_what_is_settled_gets_its_anchor_at_once(settled: Delivery) -> None:
+    assert next_telling(settled, T) == Tell(Step.ANCHOR)
+
+
+@pytest.mark.parametrize(
+    "started",
+    [
+        {"state": State.CLAIMED},
+        {"state": State.SENDING},
+        {"state": State.ACCEPTED, "waiting": Waiting.RATE_LIMITED},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("first_attempt_after", [0.0, 1.9, 600.0])
+def test_what_has_begun_waits_a_moment_for_its_outcome(started: dict[str, Any], first_attempt_after: float) -> None:
+    first = T + first_attempt_after
+    begun = delivery(attempts=1, first_attempt_at=first, **started)
+    assert next_telling(begun, first + 0.399) == Wait(first + 0.4)
+    assert next_telling(begun, first + 0.4) == Tell(Step.ANCHOR)
 
 
 @pytest.mark.parametrize("state", SETTLED)
@@ -156,6 +171,32 @@ def test_after_the_answer_the_anchor_gets_its_mark_and_then_there_is_silence(sta
 
 
 @pytest.mark.parametrize("state", SETTLED)
+def test_after_the_answer_a_note_that_it_did_not_replace_goes(state: State) -> None:
+    answered = anchored(state=state, attempts=1, replied_at=T + 1, note_ts="2.0")
+    assert next_telling(answered, T + 1) == Tell(Step.DELETION)
+    assert next_telling(replace(answered, note_ts=None), T + 1) == Tell(Step.MARK)
+
+
+@pytest.mark.parametrize("resolution", list(Resolution))
+def test_an_answer_that_was_decided_changes_its_words_once(resolution: Resolution) -> None:
+    decided = anchored(
+        state=State.UNKNOWN, replied_at=T, answer_ts="3.0", resolution=resolution, anchor_mark=State.UNKNOWN
+    )
+    assert next_telling(decided, T + 1) == Tell(Step.DECISION)
+    told = replace(decided, resolution_told=resolution)
+    assert next_telling(told, T + 1) == (Tell(Step.MARK) if resolution is Resolution.CONFIRMED else None)
+    assert next_telling(replace(decided, answer_ts=None, anchor_ts=None), T + 1) is None, "only one person sees it"
+
+
+def test_the_anchor_of_what_was_sent_again_follows_its_successor() -> None:
+    again = anchored(state=State.SENDING, attempts=1, first_attempt_at=T + 1, anchor_mark=None)
+    assert next_telling(again, T + 1.3) == Wait(T + 1.4)
+    assert next_telling(again, T + 1.4) == Tell(Step.MARK)
+    assert next_telling(replace(again, state=State.RECORDED), T + 1.1) == Tell(Step.ANSWER)
+    assert next_telling(replace(again, route=Route.RESPONSE_URL), T + 600) is None
+
+
+@pytest.mark.parametrize("state", SETTLED)
 def test_where_no_anchor_stands_nothing_is_marked(state: State) -> None:
     assert next_telling(delivery(state=state, thread_ts="0.5", replied_at=T), T + 600) is None
 
@@ -225,9 +266,11 @@ def test_telling_one_thing_after_another_comes_to_an_end_with_the_answer_told_on
             case Step.ANCHOR:
                 told = replace(told, anchor_ts="1.0", anchor_mark=mark(told))
             case Step.NOTE:
-                told = replace(told, noted=reason_for_waiting(told))
+                told = replace(told, noted=reason_for_waiting(told), note_ts="2.0")
+            case Step.DELETION:
+                told = replace(told, note_ts=None)
             case Step.ANSWER:
-                told = replace(told, replied_at=now)
+                told = replace(told, replied_at=now, answer_ts="3.0", resolution_told=told.resolution)
             case Step.MARK:
                 told = replace(told, anchor_mark=mark(told))
     assert len(set(steps)) == len(steps)

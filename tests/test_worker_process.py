@@ -82,7 +82,7 @@ async def test_a_worker_sends_and_tells_what_was_accepted_before_and_while_it_ru
         ("144", "while it runs"),
     ]
     for number, answer in enumerate(answers(slack), 1):
-        assert f"activity Id {number}" in answer.text
+        assert f"activity ID {number}" in answer.text
     (started,) = [event for event in worker.events() if event["event"] == "started"]
     assert (started["surface"], started["port"]) == (False, None), "a worker does not listen"
 

@@ -98,6 +98,9 @@ class Delivery:
     finding_told: Finding | None
     replied_at: float | None
     tell_attempts: int
+    note_ts: str | None = None  # the note in the thread, until the answer takes its place
+    answer_ts: str | None = None  # the answer in the thread
+    resolution_told: Resolution | None = None  # the decision that the answer shows
 
     def has_message(self, ts: str | None) -> bool:
         """Whether a message of its thread was recorded with it. A ts has the same length for the next 250 years."""

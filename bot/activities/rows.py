@@ -80,6 +80,9 @@ class Rows:
             finding_told=Finding(row["finding_told"]) if row["finding_told"] else None,
             replied_at=row["replied_at"],
             tell_attempts=row["tell_attempts"],
+            note_ts=row["note_ts"],
+            answer_ts=row["answer_ts"],
+            resolution_told=Resolution(row["resolution_told"]) if row["resolution_told"] else None,
         )
 
     def has_text(self, token: bytes, text: str) -> bool:

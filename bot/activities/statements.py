@@ -9,7 +9,7 @@ from sqlalchemy.engine import Engine
 
 from bot.activities.delivery import Resolution, Route, State
 from bot.activities.policy import DOUBLE_WITHIN, WINDOW
-from bot.activities.telling import ANCHOR_AFTER, TELL_FOR
+from bot.activities.telling import ANCHOR_AFTER, OUTCOME_WITHIN, TELL_FOR
 from bot.db import Prepared
 from bot.leadsquared.outcome import Problem
 from bot.tables import (
@@ -235,7 +235,12 @@ class TellingStatements:
 
     def __init__(self, engine: Engine) -> None:
         prepare = _Compiler(engine)
-        untold = sa.select(_d.seq, _d.team_id, _d.channel_id).where(_d.tell_at <= _now_once()).order_by(_d.tell_at)
+        is_answered = _d.replied_at.is_not(None)
+        untold = (
+            sa.select(_d.seq, _d.team_id, _d.channel_id, is_answered)
+            .where(_d.tell_at <= _now_once())
+            .order_by(_d.tell_at)
+        )
         unleased = sa.or_(_d.tell_lease_until.is_(None), _d.tell_lease_until < now())
         due = untold.where(unleased, _may_be_told()).limit(sa.bindparam("at_most", type_=sa.Integer))
         self.untold = prepare(due)
@@ -271,8 +276,18 @@ class TellingStatements:
         self.anchored = prepare(deliveries.update().where(_THIS).values(**anchored, **again))
         told = {"finding_told": _bind(_d.finding_told), **again}
         self.finding_told = prepare(deliveries.update().where(_THIS).values(**told))
-        self.noted = prepare(deliveries.update().where(_THIS).values(noted=_bind(_d.noted), **again))
-        self.answered = prepare(deliveries.update().where(_THIS).values(replied_at=now(), **again))
+        noted = {"noted": _bind(_d.noted), "note_ts": _bind(_d.note_ts)}
+        self.noted = prepare(deliveries.update().where(_THIS).values(**noted, **again))
+        # An answer that took the note's place is no note to be deleted.
+        answer = {
+            "note_ts": sa.case((_d.note_ts == _bind(_d.answer_ts), sa.null()), else_=_d.note_ts),
+            "answer_ts": _bind(_d.answer_ts),
+            "resolution_told": _bind(_d.resolution_told),
+        }
+        self.answered = prepare(deliveries.update().where(_THIS).values(replied_at=now(), **answer, **again))
+        decided = {"resolution_told": _bind(_d.resolution_told)}
+        self.decision_told = prepare(deliveries.update().where(_THIS).values(**decided, **again))
+        self.note_deleted = prepare(deliveries.update().where(_THIS).values(note_ts=None, **again))
         self.marked = prepare(deliveries.update().where(_THIS).values(anchor_mark=_bind(_d.anchor_mark), **again))
         self.unfinished = prepare(_unfinished())
         self.rerouted = prepare(deliveries.update().where(_THIS).values(route=_bind(_d.route), **again))
@@ -433,7 +448,7 @@ def _take(*, skip_locked: bool) -> sa.Executable:
             attempts=_d.attempts + 1,
             first_attempt_at=sa.func.coalesce(_d.first_attempt_at, now()),
             claimed_by=_bind(_d.claimed_by),
-            tell_at=now(),
+            tell_at=now() + OUTCOME_WITHIN,
         )
         .returning(*COLUMNS)
     )

@@ -4,7 +4,7 @@ import math
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +16,7 @@ from bot.activities.delivery import Delivery, Finding, Route, State
 from bot.activities.policy import WINDOW, Decision, Repeat, may_begin
 from bot.activities.rows import Rows
 from bot.activities.statements import LookingStatements, SendingStatements, TellingStatements
-from bot.activities.telling import Step, Tell, Wait, mark, next_telling, reason_for_waiting
+from bot.activities.telling import AFTER_ANSWERS, Step, Tell, Wait, mark, next_telling, reason_for_waiting
 from bot.clock import steady
 from bot.db import LAST, Database
 from bot.encryption import Keyring, UndecipherableError
@@ -34,7 +34,7 @@ VISITED_AT_ONCE = 25
 """Tenants that one claim visits at most, each with a few statements. What is accepted meanwhile goes between two claims."""
 
 LOOK_PAST = 500
-"""How many rows of quiet conversations a look for tellings may pass over."""
+"""How many rows a look for tellings may pass over: of quiet conversations, and what is marked after answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Claimed:
 class Claim:
     """What one claim brought, and in how many seconds the next can bring more, per tenant (infinite: nothing is planned).
 
-    They count from `counted_at`, by time.monotonic(): the commit, and the way to whoever reads it, take their time.
+    They count from `counted_at`, by time.monotonic(): the commit, and the way to the worker, take their time.
 
     `visited` are the tenants that were looked at; the others are to be asked for again.
     `full` are the tenants whose window was full, with more waiting: a new acceptance need not ask before that time.
@@ -430,6 +430,7 @@ class Outbox:
         at_most: int,
         sparing: Collection[int] = (),
         quiet: Collection[tuple[str, str]] = (),
+        busy: Collection[tuple[str, str]] = (),
         settled_only: bool = False,
     ) -> tuple[list[Due], float]:
         """Take what is due to be told, and say in how many seconds the next will be (infinite: nothing is planned).
@@ -437,16 +438,18 @@ class Outbox:
         `scope` is the part of Slack that this process has a token for. Others' deliveries are left to the processes
         that have theirs, for `leave` seconds. Then they are told by response_url, which needs no token.
         `sparing` are the deliveries, by seq, that this process is telling already, however long that takes; `quiet` the
-        conversations, as (team_id, channel_id), in which Slack wants no message just now. `settled_only` leaves out what
-        has no outcome yet.
+        conversations, as (team_id, channel_id), in which Slack wants no message just now, and `busy` those in which an
+        answer is on its way. What was answered is marked after all answers that are due there. `settled_only` leaves out
+        what has no outcome yet.
         """
         spared, silent = frozenset(sparing), frozenset(quiet)
         untold = self._telling.unanswered if settled_only else self._telling.untold
-        look_at = at_most + len(spared) + (LOOK_PAST if silent else 0)
+        look_at = at_most + len(spared) + LOOK_PAST
 
         def write(connection: Connection) -> tuple[list[Due], float]:
             rows = untold(connection, **_part(scope), leave=leave, at_most=look_at).fetchall()
-            due = [seq for seq, team, channel in rows if seq not in spared and (team, channel) not in silent]
+            open_rows = (row for row in rows if row[0] not in spared and (row[1], row[2]) not in silent)
+            due = _in_order(open_rows, busy)
             found = [step for seq in due[:at_most] if (step := self._begin_telling(connection, seq)) is not None]
             if len(due) >= at_most:
                 return found, 0.0
@@ -458,6 +461,7 @@ class Outbox:
     async def told(self, due: Due, ts: str | None) -> Due | None:
         """Write down that a step was told, as message `ts`; return what this process is to tell right after."""
         leases = [due.lease_until]
+        in_thread = ts if due.delivery.route is Route.THREAD else None  # what only one person sees cannot be changed
 
         def write(connection: Connection) -> Due | None:
             seq = due.delivery.seq
@@ -465,11 +469,17 @@ class Outbox:
                 case Step.ANCHOR:
                     self._telling.anchored(connection, _seq=seq, _anchor_ts=ts, _anchor_mark=mark(due.delivery))
                 case Step.NOTE:
-                    self._telling.noted(connection, _seq=seq, _noted=reason_for_waiting(due.delivery))
+                    noted = reason_for_waiting(due.delivery)
+                    self._telling.noted(connection, _seq=seq, _noted=noted, _note_ts=in_thread)
                 case Step.FINDING:
                     self._telling.finding_told(connection, _seq=seq, _finding_told=due.delivery.finding)
                 case Step.ANSWER:
-                    self._telling.answered(connection, _seq=seq)
+                    decided = due.delivery.resolution
+                    self._telling.answered(connection, _seq=seq, _answer_ts=in_thread, _resolution_told=decided)
+                case Step.DECISION:
+                    self._telling.decision_told(connection, _seq=seq, _resolution_told=due.delivery.resolution)
+                case Step.DELETION:
+                    self._telling.note_deleted(connection, _seq=seq)
                 case Step.MARK:
                     self._telling.marked(connection, _seq=seq, _anchor_mark=mark(due.delivery))
             return self._go_on_telling(connection, seq, leases)
@@ -487,7 +497,7 @@ class Outbox:
         return await self._database.run(write, repeatable=True, order=due.delivery.seq)
 
     async def tell_later(self, due: Due, seconds: float | None) -> None:
-        """Give the telling back, to be tried again in some seconds. None: never; what has changed meanwhile is told all the same."""
+        """Give the telling back, to be tried again in some seconds. None: never; what has changed since is still told."""
         delivery = due.delivery
         mine = {"_seq": delivery.seq, "_tell_lease_until": due.lease_until}
         as_it_was = {"_state": delivery.state, "_resolution": delivery.resolution, "_finding": delivery.finding}
@@ -516,19 +526,25 @@ class Outbox:
         if row is None:
             return None
         *fields, moment, _, lease_until = row
-        due = self._next_step(connection, fields, moment) if lease_until in leases else None
+        if lease_until not in leases:
+            return None
+        due = self._next_step(connection, fields, moment, after=AFTER_ANSWERS)
         if due is not None:
             leases.append(due.lease_until)
         return due
 
-    def _next_step(self, connection: Connection, fields: Sequence[Any], moment: float) -> Due | None:
-        """Lease what is to be told now.
+    def _next_step(
+        self, connection: Connection, fields: Sequence[Any], moment: float, after: Collection[Step] = ()
+    ) -> Due | None:
+        """Lease what is to be told now; `after` are the steps that wait until other deliveries' answers are told.
 
         If that is nothing, plan the next look and give up the lease in this very transaction: what settles meanwhile is
         seen here, or wakes a teller after.
         """
         delivery = self._rows.delivery(fields)
         next_ = next_telling(delivery, moment)
+        if isinstance(next_, Tell) and next_.step in after:
+            next_ = Wait(moment)
         if isinstance(next_, Tell):
             lease_until = self._telling.lease_telling(connection, _seq=delivery.seq, lease=self._lease).fetchone()[0]
             return Due(delivery, next_.step, moment, lease_until)
@@ -559,6 +575,19 @@ class Outbox:
     async def unfinished(self) -> int:
         """Count the deliveries that are not settled, or not told."""
         return await self._database.run(lambda connection: int(self._telling.unfinished(connection).fetchone()[0]))
+
+
+def _in_order(rows: Iterable[Sequence[Any]], busy: Collection[tuple[str, str]]) -> list[int]:
+    """Return the deliveries to tell, the unanswered first.
+
+    What is answered waits while an answer is due, or on its way, in its conversation.
+    """
+    found = list(rows)
+    answering = {(team, channel) for _, team, channel, is_answered in found if not is_answered}.union(busy)
+    unanswered = [seq for seq, _, _, is_answered in found if not is_answered]
+    return unanswered + [
+        seq for seq, team, channel, is_answered in found if is_answered and (team, channel) not in answering
+    ]
 
 
 def _part(scope: Scope) -> dict[str, str]:

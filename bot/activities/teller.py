@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -13,7 +13,7 @@ import structlog
 from bot.activities.delivery import Delivery, Route
 from bot.activities.policy import give_up_at
 from bot.activities.store import Due, Outbox
-from bot.activities.telling import TELL_FOR, Step
+from bot.activities.telling import AFTER_ANSWERS, TELL_FOR, Step
 from bot.backoff import jittered
 from bot.db import DatabaseUnavailableError
 from bot.tenants.directory import NOBODY, Scope
@@ -27,6 +27,9 @@ FIRST_DELAY = 1.0
 LONGEST_DELAY = 300.0
 RETRY_DATABASE = 0.5
 SOON = 0.05
+
+AFTER_QUIET = 1.0
+"""Seconds for which marks wait when Slack takes messages in a conversation again: answers that it refused go first."""
 
 LEAVE = 1.0
 """Seconds, beside the polls, in which the process that has a workspace's token tells what is due there."""
@@ -91,6 +94,8 @@ class Teller:
         self._timers: dict[float, asyncio.TimerHandle] = {}  # by their delay
         self._crowded = False  # the last look left something due, for want of room
         self._in_flight: dict[int, asyncio.Task[None]] = {}
+        self._answering: dict[int, tuple[str, str]] = {}  # the conversations of those that are not answered yet
+        self._answers_first: dict[tuple[str, str], float] = {}  # until when, by time.monotonic(), after a refusal
 
     def wake(self) -> None:
         """Say that there may be something to tell now."""
@@ -145,18 +150,30 @@ class Teller:
         room = AT_ONCE - len(self._in_flight)
         self._crowded = False
         quiet = self._replies.quiet()
+        answers_first = self._after_refusals(quiet)
         found, next_in = await self._outbox.claim_tellings(
             scope,
             leave=self._poll_interval * (1 if scope == NOBODY else POLLS) + LEAVE,
             at_most=room,
             sparing=self._in_flight.keys(),
             quiet=quiet,
+            busy=frozenset({*self._answering.values(), *answers_first}),
             settled_only=self._stopping,  # what waits for its outcome waits for the next start as well
         )
         self._crowded = len(found) >= room
         for due in found:
-            self._in_flight[due.delivery.seq] = asyncio.create_task(self._tell_all(due))
-        return min([next_in, *quiet.values()])
+            delivery = due.delivery
+            if due.step not in AFTER_ANSWERS:
+                self._answering[delivery.seq] = (delivery.team_id, delivery.channel_id)
+            self._in_flight[delivery.seq] = asyncio.create_task(self._tell_all(due))
+        return min([next_in, *quiet.values(), *answers_first.values()])
+
+    def _after_refusals(self, quiet: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+        """Return the conversations in which Slack's limit is short, and for how many seconds marks wait there."""
+        moment = time.monotonic()
+        self._answers_first |= {place: moment + seconds + AFTER_QUIET for place, seconds in quiet.items()}
+        self._answers_first = {place: until for place, until in self._answers_first.items() if until > moment}
+        return {place: until - moment for place, until in self._answers_first.items()}
 
     async def _tell_all(self, first: Due) -> None:
         """Tell one step after the other until there is no more to say now."""
@@ -169,6 +186,7 @@ class Teller:
                 _log.exception("telling_broke")
             finally:
                 del self._in_flight[first.delivery.seq]
+                self._answering.pop(first.delivery.seq, None)
                 # At once if more is due than had room, else once for all that end in the next moments.
                 self.wake() if self._crowded else self.wake_later(SOON)
 
@@ -206,7 +224,7 @@ class Teller:
 
 
 def _again_in(due: Due, after: float | None) -> float | None:
-    """Return in how many seconds to try again; None after a day, when nobody waits for it any more."""
+    """Return in how many seconds to try again; None after a day: it is given up then."""
     if due.at > due.delivery.accepted_at + TELL_FOR:
         return None
     backoff = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(due.delivery.tell_attempts, 16))

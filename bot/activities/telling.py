@@ -6,6 +6,14 @@ from enum import StrEnum
 from bot.activities.delivery import Delivery, Finding, Resolution, Route, State, Waiting
 
 ANCHOR_AFTER = 2.0
+"""Seconds after acceptance at which the anchor of what is not sent yet is posted."""
+
+OUTCOME_WITHIN = 0.4
+"""Seconds from its first attempt for which an activity's anchor waits for the outcome.
+
+Known by then, the anchor is posted in its final state and never edited.
+"""
+
 NOTE_AFTER = {
     Waiting.TURN: 5.0,
     Waiting.RATE_LIMITED: 5.0,
@@ -24,8 +32,14 @@ class Step(StrEnum):
     ANCHOR = "anchor"
     NOTE = "note"
     ANSWER = "answer"
+    DELETION = "deletion"  # of the note, after an answer that did not take its place
     FINDING = "finding"
+    DECISION = "decision"  # the answer's words, after a person decided
     MARK = "mark"
+
+
+AFTER_ANSWERS = frozenset({Step.DELETION, Step.DECISION, Step.MARK})
+"""Steps that are never urgent: where Slack's rate limit is short, answers go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +68,41 @@ def mark(delivery: Delivery) -> str:
 def next_telling(delivery: Delivery, now: float) -> Tell | Wait | None:
     """Return the next thing to tell; None when there is nothing until the delivery itself changes."""
     if delivery.replied_at is not None:
-        if delivery.finding is not delivery.finding_told and delivery.resolution is None:
-            return Tell(Step.FINDING)
-        stale = delivery.anchor_ts is not None and delivery.resolution is not Resolution.SENT_AGAIN
-        return Tell(Step.MARK) if stale and delivery.anchor_mark != mark(delivery) else None
+        return _after_the_answer(delivery)
+    anchor_at = _anchor_at(delivery)
     if delivery.route is Route.THREAD and delivery.thread_ts is None and delivery.anchor_ts is None:
-        started = delivery.state is not State.ACCEPTED or delivery.attempts > 0
-        at = delivery.accepted_at + ANCHOR_AFTER
-        return Tell(Step.ANCHOR) if started or now >= at else Wait(at)
+        return Tell(Step.ANCHOR) if delivery.settled or now >= anchor_at else Wait(anchor_at)
     if delivery.settled:
         return Tell(Step.ANSWER)
-    return _note(delivery, now)
+    note = _note(delivery, now)
+    if isinstance(note, Tell) or delivery.route is not Route.THREAD or not _is_stale(delivery):
+        return note
+    if now >= anchor_at:  # sent again: the anchor still shows the earlier outcome
+        return Tell(Step.MARK)
+    return Wait(anchor_at if note is None else min(anchor_at, note.until))
+
+
+def _after_the_answer(delivery: Delivery) -> Tell | None:
+    if delivery.finding is not delivery.finding_told and delivery.resolution is None:
+        return Tell(Step.FINDING)
+    if delivery.note_ts is not None:
+        return Tell(Step.DELETION)
+    if delivery.answer_ts is not None and delivery.resolution is not delivery.resolution_told:
+        return Tell(Step.DECISION)
+    return Tell(Step.MARK) if _is_stale(delivery) else None
+
+
+def _anchor_at(delivery: Delivery) -> float:
+    """Return when an anchor is to show what has no outcome yet."""
+    if delivery.state is State.ACCEPTED and delivery.attempts == 0:
+        return delivery.accepted_at + ANCHOR_AFTER
+    return (delivery.first_attempt_at or delivery.accepted_at) + OUTCOME_WITHIN
+
+
+def _is_stale(delivery: Delivery) -> bool:
+    """Say whether the anchor shows something else; what was sent again has left it to its successor."""
+    is_its_own = delivery.anchor_ts is not None and delivery.resolution is not Resolution.SENT_AGAIN
+    return is_its_own and delivery.anchor_mark != mark(delivery)
 
 
 def reason_for_waiting(delivery: Delivery) -> Waiting:

@@ -16,7 +16,7 @@ import structlog
 from bot.activities.backlog import WATCH_EVERY, Backlog
 from bot.activities.policy import AT_ONCE, WINDOW, Decision, Repeat, decide, give_up_at, may_begin
 from bot.activities.store import VISITED_AT_ONCE, Claim, Claimed, Outbox
-from bot.activities.telling import ANCHOR_AFTER
+from bot.activities.telling import ANCHOR_AFTER, OUTCOME_WITHIN
 from bot.clock import steady
 from bot.db import DatabaseUnavailableError
 from bot.leadsquared.address import api_host
@@ -237,8 +237,10 @@ class Worker:
         for problem, references in claim.ended.items():
             for reference in references:
                 _log.warning("ended_unsent", delivery=reference, problem=problem.value)
-        if claim.claimed or any(claim.ended.values()):
+        if any(claim.ended.values()):
             self._teller.wake()
+        if claim.claimed:
+            self._teller.wake_later(OUTCOME_WITHIN)
 
     async def _watch_the_backlog(self) -> None:
         moment = time.monotonic()

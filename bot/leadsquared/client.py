@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx
+import structlog
 
 from bot.leadsquared.address import Address, InvalidAddressError, parse_address
 from bot.leadsquared.models import ConversationFilter, PortalActivity, Wire
@@ -23,6 +24,7 @@ from bot.leadsquared.outcome import (
     Rejected,
     Unknown,
 )
+from bot.leadsquared.pages import server_page
 from bot.leadsquared.reading import read_answer, read_conversations, read_keys
 from bot.tenants.tenant import Tenant
 
@@ -31,6 +33,11 @@ _LONGEST_ANSWER = 256 * 1024
 
 _Answer = tuple[int, bytes | None]
 """A status, and the body unless it is too long."""
+
+_PAGE_AT_MOST = 2000
+"""Bytes of a page in which its pattern is looked for."""
+
+_log = structlog.get_logger(__name__)
 
 GOES_OUT = "http11.send_request_headers.started"
 """httpcore's word for the moment when the connection stands and nothing of the request has been written.
@@ -211,7 +218,9 @@ class LeadSquared:
         status, headers, body = await self._read(client, request)
         if body is None:
             return Unknown(Problem.UNREADABLE, reason=f"status {status}, a body that is too long")
-        return read_answer(status, headers, body)
+        outcome = read_answer(status, headers, body)
+        _log_server_page(status, outcome, body)
+        return outcome
 
     @staticmethod
     async def _read(client: httpx.AsyncClient, request: httpx.Request) -> tuple[int, httpx.Headers, bytes | None]:
@@ -282,6 +291,18 @@ def _connect_reason(error: httpx.ConnectError) -> str:
 
 def _address_refused(message: str) -> Rejected:
     return Rejected(Problem.ADDRESS_REFUSED, message, "address refused")
+
+
+def _log_server_page(status: int, outcome: Outcome, body: bytes) -> None:
+    """Log by its pattern's name what is a server's own page: a person in Slack reads nothing of it.
+
+    What LeadSquared says otherwise may quote a customer, and is not logged.
+    """
+    if not isinstance(outcome, Rejected | Unknown):
+        return
+    page = server_page(outcome.message or body[:_PAGE_AT_MOST].decode("utf-8", "replace"))
+    if page is not None:
+        _log.info("server_page_answered", status=status, page=page)
 
 
 def _number(id_: str) -> int | str:

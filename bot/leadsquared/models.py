@@ -8,6 +8,12 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 _UNSOUND = re.compile("[\0\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPED = 0xDC00
+"""What `surrogateescape` adds to a byte that is not UTF-8."""
+
+_PLAIN_AT_MOST = 2000
+"""Bytes. A longer text is a page, and no reason."""
 
 
 class Wire(BaseModel):
@@ -49,12 +55,48 @@ def _words(value: Any) -> str | None:  # noqa: ANN401 - whatever JSON holds
 
 
 def _shown(value: Any) -> str | None:  # noqa: ANN401 - whatever JSON holds
-    return _words(_UNSOUND.sub("", value)) if isinstance(value, str) else None
+    return _words(_UNSOUND.sub("", _latin(value))) if isinstance(value, str) else None
+
+
+def _latin(text: str) -> str:
+    """Read bytes that are not UTF-8 as Latin-1, where all of them are its letters and signs."""
+    strays = _SURROGATE.findall(text)
+    if not strays or not all("\udca0" <= stray <= "\udcfe" for stray in strays):
+        return text
+    return _SURROGATE.sub(lambda stray: chr(ord(stray[0]) - _ESCAPED), text)
+
+
+def _said(value: Any) -> str | None:  # noqa: ANN401 - whatever JSON holds
+    """Read a message: a text, or a list of texts."""
+    if not isinstance(value, list):
+        return _shown(value)
+    return "; ".join(said for one in value if (said := _shown(one))) or None
+
+
+def _said_of_fields(value: Any) -> str | None:  # noqa: ANN401 - whatever JSON holds
+    """Read a ModelState: messages by the field that is wrong."""
+    if not isinstance(value, dict):
+        return None
+    return "; ".join(dict.fromkeys(said for one in value.values() if (said := _said(one)))) or None
+
+
+def said_plainly(body: bytes) -> str | None:
+    """Read what an answer says that is no JSON object: plain text, a JSON text, or a list of either or of objects."""
+    text = body[:_PLAIN_AT_MOST].decode("utf-8", "surrogateescape").removeprefix("\ufeff").strip()
+    try:
+        value = json.loads(body.decode("utf-8", "surrogateescape"), strict=False)
+    except (ValueError, RecursionError):
+        return None if not text or text[0] in "<{[" or len(body) > _PLAIN_AT_MOST else _shown(text)
+    values = value if isinstance(value, list) else [value]
+    said = (Answer.model_validate(one).says if isinstance(one, dict) else _shown(one) for one in values)
+    return "; ".join(filter(None, said)) or None
 
 
 Words = Annotated[str | None, BeforeValidator(_words)]
 Shown = Annotated[str | None, BeforeValidator(_shown)]
 """Words for people, without what cannot be stored or sent on."""
+
+Said = Annotated[str | None, BeforeValidator(_said)]
 
 
 class ConversationFilter(Wire):
@@ -86,11 +128,12 @@ class Answer(Wire):
 
     id: Annotated[str | None, BeforeValidator(_identifier)] = Field(default=None, alias="Id")
     status: Words = Field(default=None, alias="Status")
-    message: Shown = Field(default=None, alias="Message")
+    message: Said = Field(default=None, alias="Message")
+    model_state: Annotated[str | None, BeforeValidator(_said_of_fields)] = Field(default=None, alias="ModelState")
     exception_type: Words = Field(default=None, alias="ExceptionType")
-    exception_message: Shown = Field(default=None, alias="ExceptionMessage")
+    exception_message: Said = Field(default=None, alias="ExceptionMessage")
 
     @property
     def says(self) -> str | None:
         """What LeadSquared says in words, if anything."""
-        return self.exception_message or self.message
+        return self.exception_message or self.model_state or self.message

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Problem(StrEnum):
-    """Why an activity is not known to be on its ticket. Each has its own words and its own mend."""
+    """Why an activity is not known to be on its ticket. Each has its own words and its own fix."""
 
     # Surely not recorded: LeadSquared said no.
     BAD_REQUEST = "bad_request"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-from bot.leadsquared.models import Answer, Conversations
+from bot.leadsquared.models import Answer, Conversations, said_plainly
 from bot.leadsquared.outcome import CannotLook, Conversation, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
 
 _RATE_LIMIT_WORDS = re.compile(r"\brate.?limit|too many (api )?(calls|requests)|(api )?calls? exceeded", re.IGNORECASE)
@@ -61,7 +61,7 @@ def _read_answer(status: int, headers: Mapping[str, str], body: bytes, now: date
         if answer is not None and answer.id is not None and _is_success(answer):
             return Recorded(answer.id)
         return Unknown(Problem.UNREADABLE)
-    says = answer.says if answer is not None else None
+    says = answer.says if answer is not None else _plainly(status, body)
     if status in _REJECTED_STATUS:
         return Rejected(_REJECTED_STATUS[status], says)
     if 400 <= status < 500 and status not in _UNDECIDED_STATUS:
@@ -97,6 +97,11 @@ def _conversations(status: int, body: bytes | None) -> Conversations | CannotLoo
         return Conversations.read(body or b"")
     except ValueError:
         return CannotLook("unreadable answer")
+
+
+def _plainly(status: int, body: bytes) -> str | None:
+    """Read the words of a body that is no JSON object, where they are LeadSquared's and not a gateway's."""
+    return said_plainly(body) if 400 <= status <= 500 else None
 
 
 def _phrase(status: int) -> str:

@@ -52,7 +52,7 @@ class Interview:
             if typed is None or typed == ":cancel":
                 return False
             if typed.startswith(":"):
-                print("  Here one answers, keeps what stands there by Enter, or closes the form by :cancel.")
+                print("  Type an answer, press Enter to keep the value, or type :cancel to close the form.")
             elif not typed or await self.leave(modal, left[0], typed):
                 known.add(_label(modal, left[0]))
             self.show.catch_up()

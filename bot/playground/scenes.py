@@ -23,10 +23,10 @@ CHANNELS = (
 NOTES = {
     "support": "the bot may post here",
     "customers": "shared with Acme, whose Carla writes here; :messages lists what she wrote",
-    "private": "the bot may not: it answers you alone",
-    "archive": "nobody may post any more: it answers you alone",
-    "direct": "between you and Carla; the bot has no part in it and answers you alone",
-    "offline": "mapped to a second LeadSquared, whose host cannot be reached",
+    "private": "the bot may not post here, so only you see its answers",
+    "archive": "it is archived, so only you see the bot's answers",
+    "direct": "between you and Carla; the bot can't see it, and only you see its answers",
+    "offline": "mapped to a second LeadSquared, which can't be reached",
 }
 MINUTE = 60
 

@@ -136,7 +136,7 @@ class Screen:
             f"Ticket {number} in LeadSquared: {len(activities) or 'no'} portal activit{'y' if len(activities) == 1 else 'ies'}"
         )
         for activity in activities:
-            print(_indented(f"Id {activity.id}: {activity.text}", "    "))
+            print(_indented(f"Activity ID {activity.id}: {activity.text}", "    "))
 
     def tickets(self, activities: list[Activity]) -> None:
         """Print every ticket that has an activity."""
@@ -193,7 +193,7 @@ class Screen:
         if "submit" in modal:
             ways = "change a field with :fill Text …, then :submit; or :cancel"
             print(
-                f"  └ [{modal['submit']['text']}]  {'Enter keeps what stands there, :cancel closes' if self.asking else ways}"
+                f"  └ [{modal['submit']['text']}]  {'Enter keeps a value, :cancel closes the form' if self.asking else ways}"
             )
 
 

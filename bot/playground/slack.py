@@ -58,6 +58,8 @@ class SlackStandIn(StandIn):
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.down = False  # every call of the bot's is answered with an error
         self.scopes = SCOPES
+        self.posts_per_second: int | None = None  # in each channel; None: no limit
+        self._posts: dict[str, deque[float]] = defaultdict(deque)
         self.page = 100  # messages of a thread that one call brings at most
         self.sockets = Sockets()
         self._clock = itertools.count(1)
@@ -137,6 +139,7 @@ class SlackStandIn(StandIn):
                 "message_ts": message.ts,
                 "channel_id": message.channel,
                 "is_ephemeral": message.ephemeral is not None,
+                **({"thread_ts": message.thread_ts} if message.thread_ts else {}),
             },
             "trigger_id": self.trigger_id(),
             "team": {"id": team_id or self.workspace.team_id, "domain": "playground"},
@@ -345,6 +348,8 @@ class SlackStandIn(StandIn):
             return web.json_response({"ok": False, "error": "invalid_auth"})
         handler = getattr(self, f"_{method.replace('.', '_').lower()}", None)
         answer = await handler(arguments) if handler else {"ok": False, "error": "unknown_method"}
+        if answer.get("error") == "ratelimited":
+            return web.json_response(answer, status=429, headers={"Retry-After": "1"})
         return web.json_response(answer, headers={"X-OAuth-Scopes": self.scopes})
 
     async def _auth_test(self, _arguments: dict[str, Any]) -> dict[str, Any]:
@@ -417,6 +422,8 @@ class SlackStandIn(StandIn):
         channel = self.workspace.channels.get(id_)
         if channel is None and id_ not in self.workspace.people:
             return {"ok": False, "error": "channel_not_found"}
+        if not self._may_post(id_):
+            return {"ok": False, "error": "ratelimited"}
         if channel is not None and channel.refuses:
             return {"ok": False, "error": channel.refuses}
         thread_ts = arguments.get("thread_ts")
@@ -428,6 +435,16 @@ class SlackStandIn(StandIn):
         message = Posted(id_, self._ts(), text, blocks, thread_ts)
         await self._show(message)
         return {"ok": True, "channel": id_, "ts": message.ts, "message": {"ts": message.ts, "text": message.text}}
+
+    def _may_post(self, channel: str) -> bool:
+        """Count a message against the channel's rate limit."""
+        posts, moment = self._posts[channel], time.monotonic()
+        while posts and posts[0] <= moment - 1:
+            posts.popleft()
+        if self.posts_per_second is not None and len(posts) >= self.posts_per_second:
+            return False
+        posts.append(moment)
+        return True
 
     async def _chat_update(self, arguments: dict[str, Any]) -> dict[str, Any]:
         found = [
@@ -442,6 +459,15 @@ class SlackStandIn(StandIn):
         self._rewrite(found[0], arguments)
         await self._announce()
         return {"ok": True, "channel": found[0].channel, "ts": found[0].ts, "text": found[0].text}
+
+    async def _chat_delete(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        id_, ts = str(arguments.get("channel")), str(arguments.get("ts"))
+        found = self.workspace.find(id_, ts)
+        if found is None or not found.is_the_bots:
+            return {"ok": False, "error": "message_not_found" if found is None else "cant_delete_message"}
+        self.workspace.delete(found)
+        await self._announce()
+        return {"ok": True, "channel": id_, "ts": ts}
 
     async def _views_open(self, arguments: dict[str, Any]) -> dict[str, Any]:
         issued = self._triggers.pop(str(arguments.get("trigger_id")), None)
@@ -485,8 +511,13 @@ class SlackStandIn(StandIn):
             self._rewrite(clicked[0], payload)
             await self._announce()
         else:
-            await self._show(Posted(channel, self._ts(), payload["text"], payload.get("blocks", []), ephemeral=person))
+            await self._show(self._ephemeral(channel, person, payload))
         return web.Response(text="ok")
+
+    def _ephemeral(self, channel: str, person: str, payload: dict[str, Any]) -> Posted:
+        """What an answer to a response_url shows: in the thread that it names, else in the channel."""
+        thread_ts = payload.get("thread_ts")
+        return Posted(channel, self._ts(), payload["text"], payload.get("blocks", []), thread_ts, ephemeral=person)
 
     # -- what can be read and switched from outside
 

@@ -1,4 +1,4 @@
-"""The playground: a bot between two stand-ins, and a prompt where one types what one would type in Slack."""
+"""The playground: a bot between two stand-ins, and a prompt to type at as in Slack."""
 
 import asyncio
 import contextlib
@@ -33,21 +33,21 @@ TICKETS = {
     "143": (Behaviour.FINE, "is fine; so are 144 and 145"),
     "144": (Behaviour.FINE, ""),
     "145": (Behaviour.FINE, ""),
-    "200": (Behaviour.REFUSED, "LeadSquared answers 200, but says Status: Error"),
-    "202": (Behaviour.WITHOUT_ID, "Success without an Id: not known whether recorded"),
+    "200": (Behaviour.REFUSED, "LeadSquared answers 200 with Status: Error"),
+    "202": (Behaviour.WITHOUT_ID, "Success without an activity ID: it may or may not be recorded"),
     "307": (Behaviour.REDIRECT, "a redirect, which the bot does not follow"),
     "400": (Behaviour.BAD_REQUEST, "LeadSquared does not accept the body"),
-    "401": (Behaviour.UNAUTHORIZED, "the keys are refused"),
-    "403": (Behaviour.FORBIDDEN, "the keys are not let in (the API's switch, the allowlist)"),
-    "404": (Behaviour.NOT_FOUND, "there is no such ticket; so it is with every other number"),
-    "422": (Behaviour.GARBLED, "refused, with characters in the reason that are none"),
-    "429": (Behaviour.BUSY_AT_FIRST, "over the limit at first, recorded by itself after some seconds"),
-    "500": (Behaviour.FAILED, "the call fails inside LeadSquared, with its reason"),
-    "502": (Behaviour.SERVER_ERROR, "a server's error page: not known whether recorded"),
-    "503": (Behaviour.DROP, "the connection breaks before the answer: not known whether recorded"),
+    "401": (Behaviour.UNAUTHORIZED, "the keys are rejected"),
+    "403": (Behaviour.FORBIDDEN, "access is denied (the API switch, the IP allowlist)"),
+    "404": (Behaviour.NOT_FOUND, "there is no such ticket; every other number answers the same"),
+    "422": (Behaviour.GARBLED, "rejected, with invalid characters in the reason"),
+    "429": (Behaviour.BUSY_AT_FIRST, "over the rate limit at first, recorded automatically after some seconds"),
+    "500": (Behaviour.FAILED, "LeadSquared can't record it, and says why"),
+    "502": (Behaviour.SERVER_ERROR, "a server's error page: it may or may not be recorded"),
+    "503": (Behaviour.DROP, "the connection breaks before the answer: it may or may not be recorded"),
     "504": (
         Behaviour.HANG,
-        "no answer: not known whether recorded, yet it is there; some seconds later the bot sees it",
+        "no answer, but it is recorded; some seconds later the bot finds it",
     ),
 }
 HELP = """\
@@ -57,7 +57,7 @@ Type what you would type in Slack:
   /portal-activity help
 Besides:
   :messages                 list the messages of this channel; there are some in customers, private, direct and archive
-  :shortcut 3               use "Record in LeadSquared" on message 3; its fields are asked one by one, Enter keeps what is there,
+  :shortcut 3               use "Record in LeadSquared" on message 3; type each field, Enter keeps its value,
                             :cancel closes the form
   :press 1                  press button 1 of those shown; :press 1 as Ben presses it as your colleague
   :fill Ticket 143          change a field of the open form (Ticket, Text), then  :submit
@@ -112,7 +112,7 @@ class Playground:
             if asyncio.iscoroutine(result):
                 await result
         else:
-            print(f"“{word}” is nothing the playground knows. Type /portal-activity 143 hello, or :help")
+            print(f"The playground doesn't know “{word}”. Type /portal-activity 143 hello, or :help")
         return True
 
     async def settle(self) -> None:
@@ -132,9 +132,7 @@ class Playground:
         number, _, who = f" {words}".partition(" as ")
         person = _named(who.strip() or YOU.name)
         if person is None:
-            print(
-                f"Nobody here is called {who.strip()}. There are {YOU.name} and {COLLEAGUE.name}: :press 1 as {COLLEAGUE.name}"
-            )
+            print(f"There is no {who.strip()} here, only {YOU.name} and {COLLEAGUE.name}: :press 1 as {COLLEAGUE.name}")
             return
         found = self.show.button(number.strip())
         if found is None:
@@ -142,7 +140,7 @@ class Playground:
             return
         message, label = found
         if label not in message.buttons():
-            print("That button is gone: somebody has decided already.")
+            print("That button is gone: someone has already decided.")
             return
         await self.slack.click(message, label, person=person.id)
 
@@ -173,7 +171,7 @@ class Playground:
                 self.show.form(self.form.modal or modal)
                 return
         if modal is None:
-            print("There is no open form. One opens with /portal-activity alone, or: Edit and send again")
+            print("There is no open form. Open one with /portal-activity alone, or with: Edit and send again")
         else:
             print(f"The form has: {', '.join(block['label']['text'] for block in inputs(modal).values())}")
 
@@ -195,9 +193,9 @@ class Playground:
 
     def _ticket(self, number: str) -> None:
         if not number:
-            print("Which ticket? Name it: :ticket 143")
+            print("Which ticket? Enter it: :ticket 143")
         elif number not in self.leadsquared.tickets or self.leadsquared.tickets[number] is Behaviour.NOT_FOUND:
-            print(f"LeadSquared has no ticket {number}. :help lists those that there are.")
+            print(f"LeadSquared has no ticket {number}. :help lists the tickets.")
         else:
             self.show.ticket(number, self.leadsquared.on(number))
 
@@ -217,7 +215,8 @@ class Playground:
             print("Type :slack off or :slack on")
             return
         self.slack.down = self.away = position == "off"
-        print(f"Slack is {'off: it answers every call of the bot with an error' if self.slack.down else 'on'}.")
+        state = "off: it answers each of the bot's calls with an error" if self.slack.down else "on"
+        print(f"Slack is {state}.")
 
     async def _wait(self, _words: str) -> None:
         await self.settle()
@@ -244,7 +243,7 @@ async def play() -> int:
     lines = iter(()) if interactive else iter(await asyncio.to_thread(sys.stdin.read().splitlines))
     async with _open(_read_line if interactive else _echoed(lines)) as playground:
         if interactive:
-            print("The playground: a bot, a Slack and a LeadSquared, all on this machine. :help says what there is.")
+            print("The playground: a bot, a Slack and a LeadSquared, all on this machine. Type :help for help.")
             playground._help()  # noqa: SLF001 - the same file
         seeing = asyncio.create_task(playground.show.follow())
         try:

@@ -79,11 +79,12 @@ def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltRespons
         _log.error("listener_failed", exc_info=error, kind=kind)
         if kind == "view_submission":
             # By a field, and not in the form's place: what was typed stays.
-            errors = {modals.TICKET_BLOCK: as_read(views.broken().text)}
+            errors = {modals.TICKET_BLOCK: as_read(views.broken().words)}
             return BoltResponse(status=200, body={"response_action": "errors", "errors": errors})
         if kind in ("block_actions", "message_action"):
             # What is acknowledged to a click is shown to nobody.
-            responder.say(request.body.get("response_url"), views.broken())
+            container = request.body.get("container") or {}
+            responder.say(request.body.get("response_url"), views.broken(), thread_ts=container.get("thread_ts"))
             return BoltResponse(status=200, body="")
         return BoltResponse(status=200, body={"response_type": "ephemeral", "text": views.broken().text})
 

@@ -1,4 +1,4 @@
-"""The buttons under an answer: Send again (asked about where it was found on the ticket), Edit and send again, It is there."""
+"""The buttons under an answer: Send again (asked about where it was found on the ticket), Edit and send again, It's there."""
 
 import contextlib
 from collections.abc import Awaitable
@@ -39,7 +39,7 @@ class Buttons:
 
     def register(self, bolt: AsyncApp) -> None:
         bolt.action(Button.SEND_AGAIN.value)(self.send_again)
-        bolt.action(Button.SEND_AGAIN_ALL_THE_SAME.value)(self.send_again_all_the_same)
+        bolt.action(Button.SEND_AGAIN_ANYWAY.value)(self.send_again_anyway)
         bolt.action(Button.EDIT_AND_SEND_AGAIN.value)(self.edit)
         bolt.action(Button.CONFIRM.value)(self.confirm)
 
@@ -48,12 +48,12 @@ class Buttons:
         click = BlockActions.model_validate(body)
         old = await self._pressable(click)
         if old is not None and old.resendable and old.finding is Finding.PRESENT:
-            self._responder.say(click.response_url, views.found_there(old))
+            self._say(click, views.found_there(old))
         elif old is not None:
             await self._send_again(click, old)
         await ack()
 
-    async def send_again_all_the_same(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def send_again_anyway(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Accept the same activity anew, although it was found on the ticket."""
         click = BlockActions.model_validate(body)
         if (old := await self._pressable(click)) is not None:
@@ -62,7 +62,7 @@ class Buttons:
 
     async def _send_again(self, click: BlockActions, old: Delivery) -> None:
         if old.text is None:
-            self._responder.say(click.response_url, views.undecipherable())
+            self._say(click, views.undecipherable())
             return
         submission = again(click, old, old.ticket_id, old.text, click.response_url)
         await self._decide(click, old, self._acceptance.send_again(old, submission))
@@ -80,18 +80,21 @@ class Buttons:
         click = BlockActions.model_validate(body)
         old = await self._pressable(click)
         if old is not None and not old.resendable:
-            self._responder.say(click.response_url, views.already(old))
+            self._say(click, views.already(old))
         elif old is not None:
             await self._open(click, old)
         await ack()
 
     async def _open(self, click: BlockActions, old: Delivery) -> None:
         if not await self._forms.open_edit(click, old):
-            self._responder.say(click.response_url, views.modal_failed())
+            self._say(click, views.modal_failed())
         elif click.response_url is not None:
             # The form's submission brings no response_url of its own; this one answers for it.
             with contextlib.suppress(DatabaseUnavailableError):  # the old one, or a direct message, does as well
                 await self._acceptance.renew_response_url(old, click.response_url)
+
+    def _say(self, click: BlockActions, message: views.Message) -> None:
+        self._responder.say(click.response_url, message, thread_ts=click.thread_ts)
 
     async def _pressable(self, click: BlockActions) -> Delivery | None:
         """Return the delivery that a button belongs to; None when the person was told why nothing is done."""
@@ -100,12 +103,12 @@ class Buttons:
                 click.team_id, click.actions[0].value, enterprise_id=click.enterprise_id
             )
         except DatabaseUnavailableError as error:
-            self._responder.say(click.response_url, views.unavailable(error))
+            self._say(click, views.unavailable(error))
             return None
         if delivery is None:
-            self._responder.say(click.response_url, views.already(None))
+            self._say(click, views.already(None))
         elif not is_member(click, delivery.team_id, delivery.enterprise_id):
-            self._responder.say(click.response_url, views.foreign_member())
+            self._say(click, views.foreign_member())
             return None
         return delivery
 
@@ -114,14 +117,14 @@ class Buttons:
         try:
             result = await decision
         except DatabaseUnavailableError as error:
-            self._responder.say(click.response_url, views.unavailable(error))
+            self._say(click, views.unavailable(error))
             return
         match result:
             case Refused(delivery):
-                self._responder.say(click.response_url, views.already(delivery))
+                self._say(click, views.already(delivery))
                 return
             case Unmapped():
-                self._responder.say(click.response_url, views.unmapped(old.team_id))
+                self._say(click, views.unmapped(old.team_id))
                 return
             case Accepted():
                 self._worker.wake(result.tenant_id)

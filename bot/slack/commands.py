@@ -126,14 +126,15 @@ class Commands:
                 return None
 
     async def record_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Record the same words once more, for whoever was asked and wants it."""
+        """Record the same words once more, for the person who was asked."""
         click = BlockActions.model_validate(body)
         try:
             message = await self._record_again(click)
         except DatabaseUnavailableError as error:
-            self._responder.say(click.response_url, views.unavailable(error))  # the button stays, to be pressed again
+            # The button stays, to be pressed again.
+            self._responder.say(click.response_url, views.unavailable(error), thread_ts=click.thread_ts)
         else:
-            self._responder.replace(click.response_url, message)
+            self._responder.replace(click.response_url, message, thread_ts=click.thread_ts)
         await ack()
 
     async def _record_again(self, click: BlockActions) -> views.Message:

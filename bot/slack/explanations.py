@@ -1,10 +1,12 @@
-"""The words for every way an activity can end without being surely recorded: what happened, and who can mend it."""
+"""The words for every way an activity can end without being surely recorded, and the buttons."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.activities.delivery import Delivery, State
 from bot.leadsquared.outcome import Problem
+from bot.leadsquared.pages import server_page
 from bot.slack.text import one_line, shorten
 from bot.tenants.tenant import ENVIRONMENT
 
@@ -13,135 +15,145 @@ class Button(StrEnum):
     """A button's action_id."""
 
     SEND_AGAIN = "send_again"
-    SEND_AGAIN_ALL_THE_SAME = "send_again_all_the_same"
+    SEND_AGAIN_ANYWAY = "send_again_anyway"
     EDIT_AND_SEND_AGAIN = "edit_and_send_again"
     CONFIRM = "confirm_recorded"
 
 
 LABELS = {
     Button.SEND_AGAIN: "Send again",
-    Button.SEND_AGAIN_ALL_THE_SAME: "Send again all the same",
+    Button.SEND_AGAIN_ANYWAY: "Send again",
     Button.EDIT_AND_SEND_AGAIN: "Edit and send again",
-    Button.CONFIRM: "It is there",
+    Button.CONFIRM: "It's there",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What to say, in mrkdwn with {ticket}, {says} and the like to fill in, and what to offer."""
+    """What an agent reads, in mrkdwn with {ticket} to fill in, and what to offer.
+
+    `with_reason` is read instead where LeadSquared gives a reason that is of use to an agent.
+    `admin` is the small print: what only an admin can use. `details` is the entry's name in
+    docs/errors.md.
+    """
 
     words: str
     buttons: tuple[Button, ...]
+    with_reason: str | None = None
+    admin: str | None = None
+    details: str | None = None
 
 
 _AGAIN = (Button.SEND_AGAIN,)
 _EDIT = (Button.EDIT_AND_SEND_AGAIN,)
-_LOOK = (Button.SEND_AGAIN, Button.CONFIRM)
-_LOOK_FIRST = (
-    "It may or may not be on {ticket}: *look there first*. "
-    "If it is missing, send it again; if it is there, say so, and this is closed."
+_BOTH = (Button.SEND_AGAIN, Button.EDIT_AND_SEND_AGAIN)
+_CHECK = (Button.SEND_AGAIN, Button.CONFIRM)
+_CHECK_FIRST = (
+    "so this may or may not be on {ticket}. Check the ticket first: "
+    "if it's missing, press *Send again*; if it's there, press *It's there*."
+)
+_NOT_RECORDED = Explanation(
+    "LeadSquared couldn't record this on {ticket}. "
+    "Press *Edit and send again* to change it, or *Send again* to try it unchanged.",
+    _BOTH,
+    with_reason='LeadSquared couldn\'t record this on {ticket}: "{reason}". Fix that, or edit and send again.',
 )
 
 EXPLANATIONS = {
-    Problem.BAD_REQUEST: Explanation(
-        "*Not recorded* on {ticket}: LeadSquared did not accept the activity{says}. Change what it names, then send it again.",
-        _EDIT,
-    ),
-    Problem.REFUSED: Explanation(
-        "*Not recorded* on {ticket}: LeadSquared refused the activity{says}. Change it, then send it again.",
-        _EDIT,
-    ),
+    Problem.BAD_REQUEST: _NOT_RECORDED,
+    Problem.REFUSED: _NOT_RECORDED,
+    Problem.FAILED: _NOT_RECORDED,
     Problem.NOT_FOUND: Explanation(
-        "*Not recorded*: LeadSquared has no {ticket} in this tenant{says}. Check the number on the ticket's page. "
-        "If the ticket exists, the host or the org id is wrong, and an admin corrects it: {address}.",
+        "LeadSquared has no {ticket}, so nothing was recorded. Check the number, then press *Edit and send again*.",
         _EDIT,
+        admin="if the ticket exists, check {address}",
+        details="no such ticket",
     ),
     Problem.UNAUTHORIZED: Explanation(
-        "*Not recorded* on {ticket}: LeadSquared refused this workspace's keys{says}. An admin updates them: {keys}. "
-        "If the keys are right, a LeadSquared admin looks at Settings &gt; Service Cloud &gt; API Configurations: "
-        "the switch *LeadSquared Service CRM APIs* must be on, and with *Enable IP Whitelisting* the bot's address must be listed. "
-        "A host of another region refuses the keys as well.",
+        "LeadSquared rejected the access keys, so nothing was recorded on {ticket}. "
+        "Ask an admin to update them, then press *Send again*.",
         _AGAIN,
+        admin="{keys}{host}",
+        details="keys rejected",
     ),
     Problem.FORBIDDEN: Explanation(
-        "*Not recorded* on {ticket}: LeadSquared does not let this workspace's keys in{says}. "
-        "A LeadSquared admin looks at Settings &gt; Service Cloud &gt; API Configurations: the switch *LeadSquared Service CRM APIs* "
-        "must be on, and with *Enable IP Whitelisting* the bot's address must be listed. "
-        "If the keys were changed, an admin updates them: {keys}.",
+        "LeadSquared denied access, so nothing was recorded on {ticket}. "
+        "Ask an admin to allow it, then press *Send again*.",
         _AGAIN,
-    ),
-    Problem.FAILED: Explanation(
-        "*Not recorded* on {ticket}: the call failed inside LeadSquared{says}. "
-        "Mend what it names, or ask a LeadSquared admin, then send it again.",
-        _AGAIN,
+        admin="check the API switch and the IP allowlist in LeadSquared",
+        details="access denied",
     ),
     Problem.TLS: Explanation(
-        "*Not recorded* on {ticket}: no secure connection to LeadSquared could be made{because}. "
-        "An admin checks the host of the API address: {address}; if it is right, LeadSquared's support must renew the certificate.",
+        "The bot couldn't connect to LeadSquared securely, so nothing was recorded on {ticket}. "
+        "Ask an admin to fix this, then press *Send again*.",
         _AGAIN,
+        admin="{cause}check {url}",
+        details="no secure connection",
     ),
     Problem.ADDRESS_REFUSED: Explanation(
-        "*Not recorded* on {ticket}: the bot may not call this tenant's address{because}. An admin corrects it: {address}, "
-        "or adds its host to `LEADSQUARED_ALLOWED_HOSTS`.",
+        "The bot can't use the LeadSquared address, so nothing was recorded on {ticket}. "
+        "Ask an admin to correct it, then press *Send again*.",
         _AGAIN,
+        admin="{cause}check {url} and `LEADSQUARED_ALLOWED_HOSTS`",
+        details="address not allowed",
     ),
     Problem.UNREACHABLE: Explanation(
-        "*Not recorded* on {ticket}: LeadSquared could not be reached{host}, and the bot has stopped trying. "
-        "Send it again when LeadSquared is back; if it is up, an admin checks the address: {address}.",
+        "LeadSquared couldn't be reached, so nothing was recorded on {ticket}. "
+        "The bot stopped trying: press *Send again* when LeadSquared is back.",
         _AGAIN,
+        admin="no connection{to}; check {url}",
+        details="not reached",
     ),
     Problem.RATE_LIMITED: Explanation(
-        "*Not recorded* on {ticket}: LeadSquared kept saying that its limit of calls is used up, and the bot has stopped trying. "
-        "Other integrations share that limit; send it again when they are quiet, or ask a LeadSquared admin.",
+        "LeadSquared's rate limit was used up, so nothing was recorded on {ticket}. "
+        "Press *Send again* in a few minutes.",
         _AGAIN,
+        admin="other integrations use the same rate limit",
+        details="rate limit",
     ),
     Problem.TENANT_REMOVED: Explanation(
-        "*Not recorded* on {ticket}: the LeadSquared tenant {tenant} was removed from the bot before this was sent. "
-        "An admin maps this workspace to a tenant (`python -m bot tenants map NAME --team {team}`), then send it again.",
+        "This workspace was disconnected from LeadSquared, so nothing was recorded on {ticket}. "
+        "Ask an admin to connect it, then press *Send again*.",
         _AGAIN,
+        admin="`python -m bot tenants map NAME --team {team}`",
+        details="tenant removed",
     ),
     Problem.ACCOUNT_CHANGED: Explanation(
-        "*Not recorded* on {ticket}: this workspace was connected to another LeadSquared account before this could be sent. "
-        "Check that the ticket exists in today's account, then press *Send again*.",
-        (Button.SEND_AGAIN, Button.EDIT_AND_SEND_AGAIN),
+        "This workspace moved to another LeadSquared account, so nothing was recorded on {ticket}. "
+        "Check that the ticket exists there, then press *Send again*.",
+        _BOTH,
+        admin="the tenant's API host or org ID was changed",
+        details="account changed",
     ),
     Problem.UNDECIPHERABLE: Explanation(
-        "*Not recorded* on {ticket}: the bot cannot decrypt what it needs to send this, because a secret is missing from "
-        "`ENCRYPTION_KEYS`. An admin adds the earlier secret there again, at the end, and restarts the bot; then send it again.",
+        "The bot can't decrypt this activity, so nothing was recorded on {ticket}. "
+        "Ask an admin to fix this, then press *Send again*.",
         _AGAIN,
+        admin="add the earlier secret at the end of `ENCRYPTION_KEYS` and restart the bot",
+        details="secret missing",
     ),
-    Problem.NO_ANSWER: Explanation(
-        f"*Not known whether recorded*: LeadSquared did not answer in time. {_LOOK_FIRST}", _LOOK
-    ),
-    Problem.DROPPED: Explanation(
-        f"*Not known whether recorded*: the connection to LeadSquared broke before its answer came. {_LOOK_FIRST}",
-        _LOOK,
-    ),
-    Problem.SERVER_ERROR: Explanation(
-        f"*Not known whether recorded*: LeadSquared answered with an error of its own server{{says}}. {_LOOK_FIRST}",
-        _LOOK,
-    ),
+    Problem.NO_ANSWER: Explanation(f"LeadSquared didn't answer in time, {_CHECK_FIRST}", _CHECK),
+    Problem.DROPPED: Explanation(f"The connection to LeadSquared broke, {_CHECK_FIRST}", _CHECK),
+    Problem.SERVER_ERROR: Explanation(f"LeadSquared answered with an error, {_CHECK_FIRST}", _CHECK),
     Problem.UNREADABLE: Explanation(
-        f"*Not known whether recorded*: LeadSquared's answer was not one that the bot can read. {_LOOK_FIRST} "
-        "If this repeats, an admin checks the API address: {address}.",
-        _LOOK,
+        f"LeadSquared's answer was unreadable, {_CHECK_FIRST}",
+        _CHECK,
+        admin="if this repeats, check {address}",
+        details="unreadable answer",
     ),
     Problem.REDIRECTED: Explanation(
-        "*Not known whether recorded*: LeadSquared answered with a redirect to another address, which the bot does not follow. "
-        f"{_LOOK_FIRST} If this repeats, an admin checks the API address: {{address}}.",
-        _LOOK,
+        f"LeadSquared didn't confirm this, {_CHECK_FIRST}",
+        _CHECK,
+        admin="LeadSquared answered with a redirect; check {address}",
+        details="redirect",
     ),
-    Problem.INTERRUPTED: Explanation(
-        f"*Not known whether recorded*: the bot was stopped while it was sending this. {_LOOK_FIRST}", _LOOK
-    ),
-    Problem.RESTORED: Explanation(
-        f"*Not known whether recorded*: the bot's database was restored from a backup. {_LOOK_FIRST}", _LOOK
-    ),
+    Problem.INTERRUPTED: Explanation(f"The bot stopped while it was sending this, {_CHECK_FIRST}", _CHECK),
+    Problem.RESTORED: Explanation(f"The bot was restored from a backup, {_CHECK_FIRST}", _CHECK),
 }
 
 _NOT_HERE = "the bot is not in this conversation; invite it with `/invite @Portal Activity`"
-_NOT_ALLOWED = "the bot may not read messages here; an admin of the bot updates the Slack app from `manifest.yml` and reinstalls it"
-_GONE = "Slack does not find the thread any more"
+_NOT_ALLOWED = "the bot may not read messages here; ask an admin to reinstall the Slack app"
+_GONE = "Slack can't find the thread"
 UNREADABLE = {
     "not_in_channel": _NOT_HERE,
     "channel_not_found": _NOT_HERE,
@@ -151,13 +163,17 @@ UNREADABLE = {
     "access_denied": _NOT_ALLOWED,
     "thread_not_found": _GONE,
     "message_not_found": _GONE,
-    "ratelimited": "Slack lets the bot read no more just now; try again in a minute",
-    "no_answer": "Slack did not answer in time; try again in a minute",
-    "no_bot_token": "the bot has no token for this workspace; an admin of the bot sets `SLACK_BOT_TOKEN`",
+    "ratelimited": "Slack's rate limit is used up; try again in a minute",
+    "no_answer": "Slack didn't answer in time; try again in a minute",
+    "no_bot_token": "the bot is not installed in this workspace; ask an admin to install it",
 }
-"""Why a thread cannot be read, by Slack's word. Elsewhere than in a channel nobody can be invited: see `unreadable`."""
+"""Why a thread cannot be read, by Slack's word; see `unreadable` for direct messages."""
 
-_SAYS_AT_MOST = 600
+_REASON_AT_MOST = 200
+_REASON_WORDS = 25
+"""With the words around it, a reason of so many words leaves the text within 45."""
+
+_HOST = re.compile(r"\b(?:[a-z0-9-]+\.)+leadsquared\.com\b", re.IGNORECASE)
 
 
 def ticket(delivery: Delivery) -> str:
@@ -165,36 +181,54 @@ def ticket(delivery: Delivery) -> str:
 
 
 def explain(delivery: Delivery) -> str:
-    """Return the words for a delivery that was rejected or is unknown, in mrkdwn."""
-    assert delivery.problem is not None  # noqa: S101 - `rejected` and `unknown` are only ever written with a problem
+    """Return what an agent reads about a delivery that was rejected or is unknown, in mrkdwn."""
+    found = _explanation(delivery)
+    reason = None if found.with_reason is None else _reason(delivery.detail)
+    words = found.words if reason is None else found.with_reason or ""
+    return words.format(ticket=ticket(delivery), reason=reason)
+
+
+def for_admin(delivery: Delivery) -> str | None:
+    """Return the small print under it, in mrkdwn; None where an admin has nothing to do."""
+    found = _explanation(delivery)
+    if found.admin is None or found.details is None:
+        return None
     from_environment = delivery.tenant_name == ENVIRONMENT
-    update = f"python -m bot tenants update {_shown(delivery.tenant_name)}"
-    return EXPLANATIONS[delivery.problem].words.format(
-        ticket=ticket(delivery),
-        says=_says(delivery.detail),
-        because=f" ({_shown(delivery.detail)})" if delivery.detail else "",
-        host=f" at {_shown(delivery.detail)}" if delivery.detail else "",
-        keys="`LEADSQUARED_ACCESS_KEY` and `LEADSQUARED_SECRET_KEY` in the bot's environment"
-        if from_environment
-        else f"`{update}`",
-        address="`LEADSQUARED_API_URL` and `LEADSQUARED_ORG_ID` in the bot's environment"
-        if from_environment
-        else f"`{update} --api-url … --org-id …`",
-        tenant=_shown(delivery.tenant_name),
+    update = f"`python -m bot tenants update {_shown(delivery.tenant_name, words=3)}`"
+    detail = _shown(delivery.detail or "", words=9)
+    host = _HOST.search(delivery.detail or "")
+    admin = found.admin.format(
+        keys="`LEADSQUARED_ACCESS_KEY` and `LEADSQUARED_SECRET_KEY`" if from_environment else update,
+        address="`LEADSQUARED_API_URL` and `LEADSQUARED_ORG_ID`" if from_environment else update,
+        url="`LEADSQUARED_API_URL`" if from_environment else update,
+        host=f"; LeadSquared names {_shown(host[0])}" if host else "",
+        to=f" to {detail}" if detail else "",
+        cause=f"{detail}; " if detail else "",
         team=delivery.team_id,
     )
+    return small_print(admin, found.details)
+
+
+def small_print(admin: str, details: str) -> str:
+    """Return the one line for admins; `details` is the entry's name in docs/errors.md."""
+    return f"Admin: {admin}; details: {details}"
+
+
+def _explanation(delivery: Delivery) -> Explanation:
+    assert delivery.problem is not None  # noqa: S101 - `rejected` and `unknown` always have one
+    return EXPLANATIONS[delivery.problem]
 
 
 def unreadable(error: str, channel_id: str) -> str:
     """Say why a thread cannot be read, in mrkdwn."""
-    words = UNREADABLE.get(error, f"Slack refuses it ({_shown(error)})")
+    words = UNREADABLE.get(error, f"Slack refused it ({_shown(error)})")
     if words == _NOT_HERE and channel_id.startswith("D"):
-        return "the bot has no part in this direct message"
+        return "the bot can't see this direct message"
     return words
 
 
 def offered(delivery: Delivery) -> tuple[Button, ...]:
-    """Return the buttons under a delivery's answer: none when it is recorded, or when somebody decided already."""
+    """Return the buttons under a delivery's answer: none when it is recorded or decided."""
     if delivery.problem is None or not delivery.resendable:
         return ()
     buttons = EXPLANATIONS[delivery.problem].buttons
@@ -205,10 +239,15 @@ def offered(delivery: Delivery) -> tuple[Button, ...]:
     )
 
 
-def _says(detail: str | None) -> str:
-    return f'; LeadSquared says: "{_shown(detail)}"' if detail else ""
+def _reason(detail: str | None) -> str | None:
+    """Return what LeadSquared says, cut short; None where it is of no use to an agent."""
+    if detail is None or server_page(detail) is not None:
+        return None
+    return _shown(detail, words=_REASON_WORDS).rstrip(".") or None
 
 
-def _shown(words: str) -> str:
-    # A backtick would pair with those of the commands beside it, and Slack knows no escape for it.
-    return shorten(one_line(words.replace("`", "'")), at_most=_SAYS_AT_MOST)
+def _shown(text: str, *, words: int = _REASON_WORDS) -> str:
+    # A backtick would pair with those of a command beside it, and Slack has no escape for it.
+    found = one_line(text.replace("`", "'")).split()
+    short = " ".join(found[:words]) + ("…" if len(found) > words else "")
+    return shorten(short, at_most=_REASON_AT_MOST)

@@ -16,7 +16,7 @@ from bot.activities.submission import Submission, with_link
 from bot.activities.ticket import MalformedTicketError, parse_ticket, visible
 from bot.db import DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError
-from bot.slack import modals, views
+from bot.slack import hints, modals, views
 from bot.slack.background import Background
 from bot.slack.conversations import SlackConversations, Unreadable
 from bot.slack.explanations import unreadable
@@ -139,9 +139,7 @@ class Forms:
 
     async def _submit(self, submitted: ViewSubmission, metadata: Metadata, typed: Typed) -> Answer:
         if not visible(typed.ticket).strip():
-            return _errors(
-                modals.TICKET_BLOCK, "Name the ticket: its number such as 143, its key #143, its GUID, or a link to it."
-            )
+            return _errors(modals.TICKET_BLOCK, hints.ENTER_TICKET)
         try:
             ticket_id = parse_ticket(visible(typed.ticket).strip(), self._link_hosts)
         except MalformedTicketError as error:
@@ -149,21 +147,21 @@ class Forms:
         blocks = modals.text_blocks(whole=typed.text.whole)
         for block_id, words in zip(blocks, typed.text.fields, strict=False):
             if (length := units(words)) > modals.LONGEST_INPUT:
-                return _errors(block_id, f"{length:,} characters; this field holds {modals.LONGEST_INPUT:,}.")
+                return _errors(block_id, hints.too_long(length, modals.LONGEST_INPUT))
         text = await self._chosen(submitted, metadata, typed)
         if isinstance(text, str):
             return _errors(modals.WHAT_BLOCKS[typed.text.whole], text)
         typed = replace(typed, text=text)  # what is shown once more, if it must be, is what was chosen
         words = text.joined()
         if is_blank(words) and (text.fields or metadata.retry_of is None):
-            return _errors(blocks[0], "Write what the customer did.")
+            return _errors(blocks[0], hints.ENTER_TEXT)
         if metadata.link is not None and typed.add_link:
             words = with_link(words, metadata.link)
         try:
             accept = self._accept if metadata.retry_of is None else self._send_edited
             return await accept(submitted, metadata, typed, ticket_id, words)
         except DatabaseUnavailableError as error:
-            return _once_more(metadata, typed, views.unavailable(error).text)
+            return _once_more(metadata, typed, views.unavailable(error))
 
     async def _chosen(self, submitted: ViewSubmission, metadata: Metadata, typed: Typed) -> FormText | str:
         """Return the text to be recorded: the form's, or what was chosen when the form had not followed yet.
@@ -173,7 +171,7 @@ class Forms:
         if typed.wants_whole is None or typed.wants_whole == typed.text.whole:
             return typed.text
         if typed.edited:
-            return "The text below, which you changed, is not what you chose here. Choose once more, and wait for it."
+            return hints.TEXT_CHANGED
         try:
             async with asyncio.timeout(READ_WITHIN):
                 found = await self._read(submitted, metadata, whole=typed.wants_whole)
@@ -182,7 +180,7 @@ class Forms:
         if isinstance(found, FormText):
             return found
         why = as_read(unreadable(found.error, metadata.channel))  # a field's error knows no marks
-        return f"The text below is not what you chose here, for {why}."
+        return hints.not_chosen(why)
 
     async def _accept(
         self, submitted: ViewSubmission, metadata: Metadata, typed: Typed, ticket_id: str, text: str
@@ -202,10 +200,10 @@ class Forms:
         )
         match await self._acceptance.accept(submission, despite=metadata.shown):
             case Unmapped():
-                return _once_more(metadata, typed, self._unmapped(metadata.team).text)
+                return _once_more(metadata, typed, self._unmapped(metadata.team))
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
-                return _once_more(shown, typed, views.recorded_before(double, metadata.message))
+                return _once_more(shown, typed, views.recorded_before(double, metadata.message, submitted.user.id))
             case Accepted(again=True) as accepted:
                 return await self._taken_before(accepted, submission)
             case Accepted(tenant_id=tenant_id):
@@ -231,12 +229,12 @@ class Forms:
         submission = again(submitted, old, ticket_id, words, old.response_url)
         match await self._acceptance.send_edited(old, submission, despite=metadata.shown):
             case Unmapped():
-                return _once_more(metadata, typed, self._unmapped(metadata.team).text)
+                return _once_more(metadata, typed, self._unmapped(metadata.team))
             case Refused(delivery):
                 return _notice(views.already(delivery))
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
-                return _once_more(shown, typed, views.recorded_before(double, metadata.message))
+                return _once_more(shown, typed, views.recorded_before(double, metadata.message, submitted.user.id))
             case Accepted(tenant_id=tenant_id):
                 self._worker.wake(tenant_id)
                 resolved = show_resolved(self._acceptance, self._responder, old, old.response_url)
@@ -267,8 +265,8 @@ class Forms:
         form = _as_typed(metadata, typed)
         match await self._read(click, metadata, whole=whole):
             case Unreadable(error):
-                note = f"The text was left as it is, for {unreadable(error, metadata.channel)}."
-                # Whoever has the thread's text must be able to come back to the message's.
+                note = hints.not_replaced(unreadable(error, metadata.channel))
+                # A person with the thread's text must be able to come back to the message's.
                 form = replace(form, choice=form.text.whole, notes=(*form.notes, note))
             case FormText() as text:
                 form = replace(form, text=text)
@@ -319,13 +317,16 @@ async def show_resolved(
     old: Delivery,
     response_url: str | None,
 ) -> None:
-    """Take an answer's buttons away and say who decided."""
+    """Take an answer's buttons away and say who decided, where the teller can't: the answer stands in no thread."""
+    if old.answer_ts is not None:
+        return
     try:
         current = await acceptance.find(old.team_id, old.id)
     except DatabaseUnavailableError:
         return  # a button that still stands there says that it is past its time
     if current is not None and current.resolution is not None:
-        responder.replace(response_url, views.answer(current, with_text=views.stands_alone(current)))
+        message = views.answer(current, with_text=views.stands_alone(current))
+        responder.replace(response_url, message)
 
 
 def _as_typed(metadata: Metadata, typed: Typed) -> Form:
@@ -340,7 +341,7 @@ def _as_typed(metadata: Metadata, typed: Typed) -> Form:
     )
 
 
-def _once_more(metadata: Metadata, typed: Typed, notice: str) -> Answer:
+def _once_more(metadata: Metadata, typed: Typed, notice: views.Message) -> Answer:
     """Show the form with what was typed, and above it why it was not taken yet."""
     form = replace(_as_typed(metadata, typed), notice=notice)
     return {"response_action": "update", "view": modal(form)}

@@ -10,10 +10,11 @@ from typing import Any, Self
 from pydantic import ConfigDict
 
 from bot.activities.delivery import Delivery
+from bot.slack import hints
 from bot.slack.messages import WholeThread
-from bot.slack.payloads import Payload, View, ViewState
+from bot.slack.payloads import Payload, View, ViewBlock, ViewState
 from bot.slack.text import cut, sound, units
-from bot.slack.views import Block, Message, context, plain_text, quoted, section
+from bot.slack.views import Block, Message, context, message, plain_text, quoted, section
 
 CALLBACK = "record_portal_activity"
 """The message shortcut's callback_id in the manifest, and that of the form."""
@@ -25,6 +26,9 @@ WHAT_BLOCKS = {False: "what_message", True: "what_thread"}
 """By whether the text is the thread's: Slack keeps what was chosen in a block of the same id, whatever the text says."""
 
 LINK_BLOCK = "link"
+NOTICE_BLOCK = "notice"
+"""The small print under the notice; the notes below the fields have ids of Slack's."""
+
 WHAT_ACTION = "what_to_record"
 INPUT_ACTION = "input"
 LONGEST_INPUT = 3000
@@ -103,28 +107,20 @@ class FormText:
             rest = rest[end + len(join) :]
         last = cut(rest, LONGEST_INPUT)
         left_out = units(rest) - units(last)
-        hint = _too_long(what, units(text), left_out) if fields else None
+        hint = hints.continued(what, units(text), LONGEST_INPUT, left_out) if fields else None
         return cls((*fields, last), tuple(joins), hint=hint, left_out=left_out)
 
     @classmethod
     def of_thread(cls, thread: WholeThread) -> Self:
         """Fill the one field that a thread has; it was written to fit."""
-        hint = None
-        if thread.left_out or thread.cut:
-            first = "the end of the first message and " if thread.cut else ""
-            later = f"{thread.left_out:,} later message{'' if thread.left_out == 1 else 's'}"
-            hint = f"The thread does not fit into {LONGEST_INPUT:,} characters: {first}{later} left out."
+        is_cut = bool(thread.left_out or thread.cut)
+        hint = hints.thread_cut(LONGEST_INPUT, thread.left_out, first_is_cut=bool(thread.cut)) if is_cut else None
         return cls((thread.text,), whole=True, hint=hint, through=thread.through)
 
     def joined(self) -> str:
         """Return the text over all fields."""
         between = [*self.joins, *("\n" for _ in self.fields)][: max(len(self.fields) - 1, 0)]
         return "".join(part + join for part, join in zip(self.fields, [*between, ""], strict=False)).strip()
-
-
-def _too_long(what: str, length: int, left_out: int) -> str:
-    count = f"This {what} has {length:,} characters; a field holds {LONGEST_INPUT:,}. It goes on in the fields below"
-    return f"{count}, and its last {left_out:,} characters are left out." if left_out else f"{count}."
 
 
 def _end(text: str, separator: str) -> int:
@@ -142,7 +138,7 @@ class Form:
     choice: bool = False
     add_link: bool = True
     notes: tuple[str, ...] = ()
-    notice: str | None = None  # above everything: what one has to know before one submits (again)
+    notice: Message | None = None  # above everything: what to know before submitting (again)
 
 
 def text_blocks(*, whole: bool) -> list[str]:
@@ -168,8 +164,10 @@ def modal(form: Form) -> dict[str, Any]:
 
 def _blocks(form: Form) -> Iterator[Block]:
     if form.notice is not None:
-        yield section(form.notice)
-    yield _text_input(TICKET_BLOCK, "Ticket", form.ticket, hint="143, #143, a GUID, or a link to the ticket")
+        yield section(form.notice.words)
+        for number, line in enumerate(form.notice.small):
+            yield context(line) | {"block_id": f"{NOTICE_BLOCK}_{number}"}
+    yield _text_input(TICKET_BLOCK, "Ticket", form.ticket, hint=hints.TICKET)
     if form.choice:
         yield _what(whole=form.text.whole)
     yield from _text(form)
@@ -181,7 +179,7 @@ def _blocks(form: Form) -> Iterator[Block]:
 
 def _text(form: Form) -> Iterator[Block]:
     text = form.text
-    hint = text.hint or "What the customer did; it appears on the ticket as it stands here."
+    hint = text.hint or hints.TEXT
     for number, (block_id, words) in enumerate(zip(text_blocks(whole=text.whole), text.fields, strict=False), 1):
         label = "Text" if len(text.fields) == 1 else f"Text, part {number} of {len(text.fields)}"
         block = _text_input(block_id, label, words, hint=hint if number == 1 else None, multiline=True)
@@ -198,7 +196,7 @@ def _what(*, whole: bool) -> Block:
         "block_id": WHAT_BLOCKS[whole],
         "dispatch_action": True,
         "label": plain_text("What to record"),
-        "hint": plain_text("Choosing the other one replaces the text below."),
+        "hint": plain_text(hints.CHOICE),
         "element": {
             "type": "radio_buttons",
             "action_id": WHAT_ACTION,
@@ -245,7 +243,7 @@ class Typed:
     wants_whole: bool | None  # None: there was no choice
     add_link: bool
     edited: bool  # the text is not what the form was filled in with
-    notice: str | None  # what stood above the fields
+    notice: Message | None  # what stood above the fields
     notes: tuple[str, ...]  # and below them
 
 
@@ -260,7 +258,11 @@ def typed(view: View, metadata: Metadata) -> Typed:
     filled_in = [block.element.initial_value if (block := shown.get(id_)) and block.element else "" for id_ in blocks]
     hint = block.hint.text if (block := shown.get(blocks[0])) and block.hint else None
     notice = next((block.text.text for block in view.blocks if block.type == "section" and block.text), None)
-    notes = (str(each.get("text")) for block in view.blocks if block.type == "context" for each in block.elements)
+    contexts = [block for block in view.blocks if block.type == "context"]
+    small, notes = (
+        [str(each.get("text")) for block in contexts if _is_notice(block) is wanted for each in block.elements]
+        for wanted in (True, False)
+    )
     ticket, link = state.input(TICKET_BLOCK), state.input(LINK_BLOCK)
     return Typed(
         ticket="" if ticket is None else sound(ticket.value or "").strip(),
@@ -268,9 +270,13 @@ def typed(view: View, metadata: Metadata) -> Typed:
         wants_whole=_wants_whole(state),
         add_link=link is not None and bool(link.selected_options),
         edited=any(words != (initial or "") for words, initial in zip(fields, filled_in, strict=False)),
-        notice=notice,
+        notice=None if notice is None else message(notice, *small),
         notes=tuple(notes),
     )
+
+
+def _is_notice(block: ViewBlock) -> bool:
+    return block.block_id.startswith(NOTICE_BLOCK)
 
 
 def _wants_whole(state: ViewState) -> bool | None:
@@ -287,18 +293,16 @@ def edit_form(delivery: Delivery) -> Form:
     text = FormText.of(words, what="text")
     if not text.left_out:
         return Form(metadata, delivery.ticket_id, text)
-    too_long = f"The text has {units(words):,} characters, too many to edit here. It is sent as it was:"
-    return Form(metadata, delivery.ticket_id, FormText(fields=()), notes=(f"{too_long}\n{quoted(delivery)}",))
+    note = f"{hints.not_editable(units(words))}\n{quoted(delivery)}"
+    return Form(metadata, delivery.ticket_id, FormText(fields=()), notes=(note,))
 
 
 def loading_modal() -> dict[str, Any]:
     """What opens at once, while Slack is asked for the rest."""
-    return _wordy("Reading the message… If this stays for more than ten seconds, close it and try again.")
+    return notice_modal(Message(hints.READING))
 
 
-def notice_modal(message: Message) -> dict[str, Any]:
-    return _wordy(message.text)
-
-
-def _wordy(words: str) -> dict[str, Any]:
-    return {"type": "modal", "title": plain_text(_TITLE), "close": plain_text("Close"), "blocks": [section(words)]}
+def notice_modal(notice: Message) -> dict[str, Any]:
+    """A modal that only says something."""
+    blocks = [section(notice.words), *(context(line) for line in notice.small)]
+    return {"type": "modal", "title": plain_text(_TITLE), "close": plain_text("Close"), "blocks": blocks}

@@ -199,6 +199,12 @@ class MessageShortcut(Interaction):
         return ts if isinstance(ts, str) and is_ts(ts) else None
 
 
+class Container(Payload):
+    """Where what was pressed stands."""
+
+    thread_ts: str | None = None
+
+
 class BlockActions(Interaction):
     """A button was pressed, or something chosen; in a message, or in a modal (`view`, and no `response_url`)."""
 
@@ -206,6 +212,13 @@ class BlockActions(Interaction):
     actions: Annotated[list[Action], Field(min_length=1)]
     response_url: str | None = None
     channel: Entity | None = None
+    container: Container | None = None
+
+    @property
+    def thread_ts(self) -> str | None:
+        """The thread in which the button stands, and so what is said to it."""
+        ts = self.container.thread_ts if self.container else None
+        return ts if ts is not None and is_ts(ts) else None
 
 
 class ViewSubmission(Interaction):

@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 
-from bot.activities.delivery import Delivery, Route
+from bot.activities.delivery import Delivery, Route, State
 from bot.activities.teller import Elsewhere, Later, Telling, Told
 from bot.activities.telling import Step, reason_for_waiting
 from bot.slack import views
@@ -27,13 +27,24 @@ class SlackReplies:
     def __init__(self, web: SlackWeb, installations: Installations) -> None:
         self._web = web
         self._installations = installations
-        self._quiet_until: dict[tuple[str, str], float] = {}  # by the event loop's clock, per conversation
+        # By the event loop's clock: per conversation, and apart for new messages and for changes.
+        self._quiet_until: dict[tuple[str, str, bool], float] = {}
 
     async def tell(self, delivery: Delivery, step: Step, *, age: float, give_up_at: float) -> Telling:
-        """Send one message, or change the anchor. What Slack refuses for good goes elsewhere; what it refuses now, later."""
+        """Send, change or delete one message. What Slack refuses for good goes elsewhere; what it refuses now, later."""
         if step is Step.MARK:
             return await self._mark(delivery)
+        if step is Step.DELETION:
+            return await self._delete_note(delivery)
+        if step is Step.DECISION:
+            return await self._reword(delivery)
         message = _message(delivery, step, give_up_at)
+        if step is Step.NOTE and _says_the_same(delivery, message, give_up_at):
+            return Told(delivery.note_ts)
+        if _takes_the_notes_place(delivery, step):
+            changed = await self._change_note(delivery, message)
+            if changed is not None:
+                return changed
         match delivery.route:
             case Route.THREAD:
                 return self._next_route(delivery, await self._post(delivery, delivery.channel_id, message, step))
@@ -51,7 +62,7 @@ class SlackReplies:
         """Name the conversations that Slack's limit keeps quiet, and for how many seconds more."""
         moment = asyncio.get_running_loop().time()
         self._quiet_until = {place: until for place, until in self._quiet_until.items() if until > moment}
-        return {place: until - moment for place, until in self._quiet_until.items()}
+        return {(team, channel): until - moment for (team, channel, posts), until in self._quiet_until.items() if posts}
 
     async def _post(self, delivery: Delivery, channel: str, message: Message, step: Step) -> Result:
         arguments: dict[str, Any] = {
@@ -64,6 +75,38 @@ class SlackReplies:
             arguments["thread_ts"] = delivery.thread_ts or delivery.anchor_ts
         return await self._call(delivery, channel, "chat.postMessage", arguments)
 
+    async def _change_note(self, delivery: Delivery, message: Message) -> Telling | None:
+        """Put another text in the note's place; None when there is no such note any more."""
+        arguments = {"channel": delivery.channel_id, "ts": delivery.note_ts, **message.payload()}
+        match await self._call(delivery, delivery.channel_id, "chat.update", arguments):
+            case Done():
+                return Told(delivery.note_ts)
+            case NotNow(reason, after):
+                return Later(reason, after)
+            case Never(error):
+                _log.warning("note_not_changed", reason=error)
+                return None
+
+    async def _delete_note(self, delivery: Delivery) -> Telling:
+        arguments = {"channel": delivery.channel_id, "ts": delivery.note_ts}
+        match await self._call(delivery, delivery.channel_id, "chat.delete", arguments):
+            case NotNow(reason, after):
+                return Later(reason, after)
+            case Never(error):
+                # It is gone, or out of reach; the answer was given.
+                _log.warning("note_not_deleted", reason=error)
+        return Told()
+
+    async def _reword(self, delivery: Delivery) -> Telling:
+        """Have the answer say what was decided."""
+        arguments = {"channel": delivery.channel_id, "ts": delivery.answer_ts, **views.answer(delivery).payload()}
+        match await self._call(delivery, delivery.channel_id, "chat.update", arguments):
+            case NotNow(reason, after):
+                return Later(reason, after)
+            case Never(error):
+                _log.warning("answer_not_changed", reason=error)
+        return Told()
+
     async def _mark(self, delivery: Delivery) -> Telling:
         arguments = {
             "channel": delivery.channel_id,
@@ -74,7 +117,7 @@ class SlackReplies:
             case NotNow(reason, after):
                 return Later(reason, after)
             case Never(error):
-                # The anchor is gone or out of reach; the answer has been given all the same.
+                # The anchor is gone or out of reach; the answer was given.
                 _log.warning("anchor_not_marked", reason=error)
         return Told()
 
@@ -84,10 +127,13 @@ class SlackReplies:
             if self._installations.scope is None:
                 return NotNow("slack_not_identified")
             return Never(self._installations.refusal or "no_bot_token_for_this_workspace")
-        place = (delivery.team_id, channel)
+        posts = method == "chat.postMessage"
+        place = (delivery.team_id, channel, posts)
         moment = asyncio.get_running_loop().time()
-        if (quiet := self._quiet_until.get(place, 0.0) - moment) > 0:
-            return NotNow("ratelimited", quiet)
+        # While no message may be posted, nothing is changed either: answers come before marks.
+        until = max(self._quiet_until.get((delivery.team_id, channel, kind), 0.0) for kind in {True, posts})
+        if until > moment:
+            return NotNow("ratelimited", until - moment)
         result = await self._web.call(token, method, **arguments)
         if isinstance(result, NotNow) and result.after is not None:
             # One refusal speaks for the whole conversation: the others wait as well, instead of asking again.
@@ -128,17 +174,19 @@ class Responder:
         self._web = web
         self._background = background
 
-    def say(self, response_url: str | None, message: Message) -> None:
-        """Say something to the person who clicked, and to nobody else."""
-        self._start(response_url, {"response_type": "ephemeral", "replace_original": False, **message.payload()})
+    def say(self, response_url: str | None, message: Message, *, thread_ts: str | None = None) -> None:
+        """Say something to the person who clicked, and to nobody else; in the thread of the click."""
+        self._start(response_url, {"response_type": "ephemeral", "replace_original": False}, message, thread_ts)
 
-    def replace(self, response_url: str | None, message: Message) -> None:
+    def replace(self, response_url: str | None, message: Message, *, thread_ts: str | None = None) -> None:
         """Put another message in the place of the one that was clicked."""
-        self._start(response_url, {"replace_original": True, **message.payload()})
+        self._start(response_url, {"replace_original": True}, message, thread_ts)
 
-    def _start(self, response_url: str | None, payload: dict[str, Any]) -> None:
+    def _start(self, response_url: str | None, how: dict[str, Any], message: Message, thread_ts: str | None) -> None:
+        # Without its thread_ts, an answer to a click in a thread lands in the channel.
+        where = {} if thread_ts is None else {"thread_ts": thread_ts}
         if response_url is not None:
-            self._background.start(self._respond(response_url, payload))
+            self._background.start(self._respond(response_url, how | where | message.payload()))
 
     async def _respond(self, response_url: str, payload: dict[str, Any]) -> None:
         for attempt in range(RESPOND_TRIES):
@@ -163,6 +211,24 @@ def _message(delivery: Delivery, step: Step, give_up_at: float) -> Message:
             return views.anchor(delivery)
 
 
+def _takes_the_notes_place(delivery: Delivery, step: Step) -> bool:
+    """Say whether the note is changed: by a graver note, and by success.
+
+    A failure is a new message, for a change notifies nobody.
+    """
+    if delivery.note_ts is None or delivery.route is not Route.THREAD:
+        return False
+    return step is Step.NOTE or (step is Step.ANSWER and delivery.state is State.RECORDED)
+
+
+def _says_the_same(delivery: Delivery, message: Message, give_up_at: float) -> bool:
+    """Say whether the note that stands there has these very words."""
+    if delivery.noted is None:
+        return False
+    alone = views.stands_alone(delivery)
+    return message == views.note(delivery, delivery.noted, give_up_at=give_up_at, with_text=alone)
+
+
 def _last_route(result: Result) -> Telling:
     match result:
         case Done():
@@ -170,5 +236,5 @@ def _last_route(result: Result) -> Telling:
         case NotNow(reason, after):
             return Later(reason, after)
         case Never(error):
-            # Nowhere else to go. An admin may mend a token or a permission within the day: it is tried until then.
+            # Nowhere else to go. An admin may fix a token or a permission within the day: it is tried until then.
             return Later(error)

@@ -12,7 +12,7 @@ from bot.activities.acceptance import Acceptance, Double, Place, Unmapped
 from bot.activities.ticket import find_ticket
 from bot.db import DatabaseUnavailableError
 from bot.encryption import Keyring
-from bot.slack import modals, views
+from bot.slack import hints, modals, views
 from bot.slack.background import Background
 from bot.slack.conversations import SlackConversations, Thread, Unreadable
 from bot.slack.explanations import unreadable
@@ -59,7 +59,7 @@ class Shortcuts:
         """Acknowledge, and open the form before anything is looked up: the trigger_id is good for 3 seconds."""
         used = MessageShortcut.model_validate(body)
         if not is_member(used, used.team_id, used.enterprise_id):
-            self._responder.say(used.response_url, views.elsewhere())
+            self._say(used, views.elsewhere())
         else:
             self._background.start(self._open(used))
         await ack()
@@ -68,7 +68,7 @@ class Shortcuts:
         within = (used.enterprise_id, used.team_id, used.trigger_id)
         view_id = await self._modals.open(*within, modals.loading_modal(), within=TIMEOUT)
         if view_id is None:
-            self._responder.say(used.response_url, await self._why_not_opened(used))
+            self._say(used, await self._why_not_opened(used))
             return
         try:
             view = await self._filled_in(used)
@@ -78,7 +78,10 @@ class Shortcuts:
         refusal = await self._modals.update(used.enterprise_id, used.team_id, view_id, view)
         if refusal not in (None, _CLOSED):
             _log.warning("form_not_shown", reason=refusal)
-            self._responder.say(used.response_url, views.modal_failed())
+            self._say(used, views.modal_failed())
+
+    def _say(self, used: MessageShortcut, message: views.Message) -> None:
+        self._responder.say(used.response_url, message, thread_ts=used.thread_ts)
 
     async def _why_not_opened(self, used: MessageShortcut) -> views.Message:
         if self._modals.starting:
@@ -121,7 +124,7 @@ class Shortcuts:
             text=FormText.of(text),
             choice=isinstance(thread, Thread) and len(thread.messages) > 1,
             notes=_notes(used, thread, link),
-            notice=None if before is None else views.recorded_before(before, place.message_ts),
+            notice=None if before is None else views.recorded_before(before, place.message_ts, used.user.id),
         )
         return modal(form)
 
@@ -149,7 +152,7 @@ def _notes(used: MessageShortcut, thread: Thread | Unreadable, link: str | None)
     notes = []
     if isinstance(thread, Unreadable):
         why = unreadable(thread.error, used.channel.id)
-        notes.append(f"Only this message can be recorded, not its whole thread: {why}.")
+        notes.append(hints.only_this_message(why))
     if link is None:
-        notes.append("A link to the message cannot be added: Slack gave the bot none.")
+        notes.append(hints.NO_LINK)
     return tuple(notes)

@@ -1,6 +1,7 @@
 """Block Kit builders: pure functions, data in, blocks out."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ from bot.activities.policy import DOUBLE_WITHIN
 from bot.activities.telling import mark
 from bot.activities.ticket import MalformedTicketError
 from bot.db import CommitUnknownError, DatabaseUnavailableError
-from bot.slack.explanations import LABELS, Button, explain, offered, ticket
+from bot.slack.explanations import LABELS, Button, explain, for_admin, offered, small_print, ticket
 from bot.slack.text import cut, escape, legible, one_line, quote, shorten
 
 Block = dict[str, Any]
@@ -21,7 +22,8 @@ RECORD_AGAIN = "record_again"
 _QUOTE_AT_MOST = 500
 _EXAMPLE = f"`{COMMAND} 143 Customer uploaded the signed form`"
 
-_UNDECIPHERABLE = "Admin: add the earlier secret to `ENCRYPTION_KEYS`, at the end, and restart the bot."
+_SECRET = small_print("add the earlier secret at the end of `ENCRYPTION_KEYS` and restart the bot", "secret missing")
+_CHECK = "run `python -m bot check`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,90 +36,105 @@ class Message:
     def payload(self) -> dict[str, Any]:
         return {"text": self.text, "blocks": list(self.blocks)} if self.blocks else {"text": self.text}
 
+    @property
+    def words(self) -> str:
+        """The main text, without the small print."""
+        return next((str(block["text"]["text"]) for block in self.blocks if block["type"] == "section"), self.text)
+
+    @property
+    def small(self) -> tuple[str, ...]:
+        """The lines of small print."""
+        contexts = (block for block in self.blocks if block["type"] == "context")
+        return tuple(str(element["text"]) for block in contexts for element in block["elements"])
+
 
 def anchor(delivery: Delivery) -> Message:
     """The message in whose thread the answer is given, with the mark that the delivery has now."""
+    by, on = f"by <@{delivery.user_id}>", ticket(delivery)
     statuses: dict[str, str] = {
-        State.ACCEPTED: "⏳ Recording a portal activity",
-        State.RECORDED: "✅ Recorded: a portal activity",
-        State.REJECTED: "❌ Not recorded: a portal activity",
-        State.UNKNOWN: "⚠️ Not known whether recorded: a portal activity",
-        Finding.PRESENT: "✅ On the ticket, as LeadSquared shows: a portal activity",
-        Resolution.CONFIRMED: f"✅ On the ticket, seen by {_decided_by(delivery)}: a portal activity",
+        State.ACCEPTED: f"⏳ Recording a portal activity on {on} {by}",
+        State.RECORDED: f"✅ Portal activity recorded on {on} {by}",
+        State.REJECTED: f"❌ Portal activity {by} not recorded on {on}",
+        State.UNKNOWN: f"⚠️ Portal activity {by} may or may not be on {on}",
+        Finding.PRESENT: f"✅ Portal activity {by} found on {on}",
+        Resolution.CONFIRMED: f"✅ Portal activity {by} is on {on}, confirmed by {_decided_by(delivery)}",
     }
-    line = f"{statuses[mark(delivery)]} on *{ticket(delivery)}*, by <@{delivery.user_id}>"
-    return _message(f"{line}\n{quoted(delivery)}", [_reference(delivery)])
+    return _message(f"{statuses[mark(delivery)]}\n{quoted(delivery)}", [_reference(delivery)])
 
 
 def answer(delivery: Delivery, *, with_text: bool = False) -> Message:
     """The final answer. `with_text` repeats what was sent, where no anchor above shows it."""
+    words = f"{_outcome(delivery)}\n{quoted(delivery)}" if with_text else _outcome(delivery)
+    return _message(words, [*_buttons(delivery), *(context(line) for line in _small_print(delivery))])
+
+
+def _outcome(delivery: Delivery) -> str:
+    """Say how it ended; after a decision, what was decided."""
+    icon = "⚠️" if delivery.state is State.UNKNOWN else "❌"
     if delivery.state is State.RECORDED:
-        by = "" if delivery.thread_ts is None else f", by <@{delivery.user_id}>"  # no anchor says it
-        words = f"✅ *Recorded* on {ticket(delivery)}, activity Id {activity_id(delivery)}{by}"
-    else:
-        icon = "⚠️" if delivery.state is State.UNKNOWN else "❌"
-        words = f"{icon} <@{delivery.user_id}>: {explain(delivery)}"
-    if with_text:
-        words = f"{words}\n{quoted(delivery)}"
-    return _message(words, [*_resolved(delivery), *_buttons(delivery), _small_print(delivery)])
+        by = "" if delivery.thread_ts is None else f" by <@{delivery.user_id}>"  # no anchor says it
+        return f"✅ Recorded on {ticket(delivery)}{by}, activity ID {activity_id(delivery)}"
+    if delivery.resolution is Resolution.CONFIRMED:
+        return f"✅ {_decided_by(delivery)} confirmed that this is on {ticket(delivery)}."
+    if delivery.resolution is Resolution.SENT_AGAIN:
+        what = "may or may not be on" if delivery.state is State.UNKNOWN else "was not recorded on"
+        return (
+            f"{icon} This {what} {ticket(delivery)}. {_decided_by(delivery)} sent it again: see the new answer below."
+        )
+    return f"{icon} <@{delivery.user_id}>: {explain(delivery)}"
 
 
 def finding(delivery: Delivery, *, with_text: bool = False) -> Message:
     """What a look at the ticket showed, after an unknown outcome."""
+    there = LABELS[Button.CONFIRM]
     if delivery.finding is Finding.PRESENT:
         words = (
-            f"✅ It is there: {ticket(delivery)} has a portal activity with exactly these words, Id {activity_id(delivery)}. "
-            "If that is this one, there is nothing to do: sending it again would double it."
+            f"✅ Found on {ticket(delivery)}: a portal activity with exactly this text, activity ID "
+            f"{activity_id(delivery)}. If it's this one, press *{there}*."
         )
     else:
         words = (
-            f"🔎 Not found so far: LeadSquared does not show these words on {ticket(delivery)}. It may still appear there, and "
-            "the bot goes on looking for a while. Look at the ticket yourself before you send it again."
+            f"🔎 Not found on {ticket(delivery)} so far. "
+            "The bot keeps looking for a while: check the ticket yourself before you send this again."
         )
-    if with_text:
-        words = f"{words}\n{quoted(delivery)}"
-    return _message(words, [_reference(delivery)])
+    return _message(f"{words}\n{quoted(delivery)}" if with_text else words, [])
 
 
 def found_there(delivery: Delivery) -> Message:
     """The question before what was found on the ticket is sent again."""
     words = (
-        f"*Nothing was sent again yet*: {ticket(delivery)} has a portal activity with exactly these words, "
-        f"Id {activity_id(delivery)}. Sending it again would double it. If that one is another, send it; else press "
-        f"*{LABELS[Button.CONFIRM]}* under the answer, and this is closed."
+        f"Ticket {delivery.ticket_id} already has a portal activity with exactly this text "
+        f"(activity ID {activity_id(delivery)}). "
+        f"If it's this one, press *{LABELS[Button.CONFIRM]}* under the answer; if not, press *Send again* here."
     )
-    return _message(words, [{"type": "actions", "elements": [_button(Button.SEND_AGAIN_ALL_THE_SAME, delivery)]}])
+    return _message(words, [{"type": "actions", "elements": [_button(Button.SEND_AGAIN_ANYWAY, delivery)]}])
 
 
 def activity_id(delivery: Delivery) -> str:
-    """The Id that LeadSquared gave, safe to show: what a server sends is no more to be trusted than what a person wrote."""
+    """The ID that LeadSquared gave, safe to show: a server is trusted no more than a person."""
     return shorten(delivery.activity_id or "", at_most=100)
 
 
 def note(delivery: Delivery, reason: Waiting, *, give_up_at: float, with_text: bool = False) -> Message:
     """What is said while a delivery waits."""
+    limit = f"⏳ Waiting for LeadSquared's rate limit. This will be recorded on {ticket(delivery)} automatically."
     words = {
-        Waiting.TURN: (
-            f"⏳ Waiting for its turn on {ticket(delivery)}: LeadSquared's limit of calls, or an earlier activity on the same ticket, "
-            "comes first. It will be recorded by itself; there is nothing to do."
-        ),
-        Waiting.RATE_LIMITED: (
-            f"⏳ Waiting for LeadSquared's limit of calls: the activity on {ticket(delivery)} will be recorded by itself; "
-            "there is nothing to do."
-        ),
+        Waiting.TURN: limit,
+        Waiting.RATE_LIMITED: limit,
         Waiting.UNREACHABLE: (
-            f"⏳ LeadSquared cannot be reached. The activity on {ticket(delivery)} is kept, and the bot is still trying "
-            f"until {clock_time(give_up_at)}; there is nothing to do."
+            f"⏳ LeadSquared can't be reached. The bot keeps trying to record this on {ticket(delivery)} "
+            f"until {clock_time(give_up_at)}."
         ),
         Waiting.UNDECIPHERABLE: (
-            f"⏳ Waiting for an admin: the bot can't decrypt the activity for {ticket(delivery)}. "
-            "It is kept and will be recorded automatically when the admin has fixed this; there is nothing to do."
+            f"⏳ The bot can't decrypt this activity for {ticket(delivery)}. "
+            "It will be recorded automatically when an admin has fixed this."
         ),
     }[reason]
-    if with_text:
-        words = f"{words}\n{quoted(delivery)}"
-    small = [context(_UNDECIPHERABLE)] if reason is Waiting.UNDECIPHERABLE else []
-    return _message(words, [*small, _reference(delivery)])
+    small = [context(_SECRET)] if reason is Waiting.UNDECIPHERABLE else []
+    # Where no anchor has the reference, the note has it until the answer takes the note's place.
+    replaced = delivery.route is Route.THREAD and delivery.anchor_ts is None
+    more = [*small, _reference(delivery)] if replaced else small
+    return _message(f"{words}\n{quoted(delivery)}" if with_text else words, more)
 
 
 def clock_time(moment: float) -> str:
@@ -137,26 +154,27 @@ def _in_readers_zone(moment: float, slacks: str, fallback: str) -> str:
 def usage() -> Message:
     """The answer to `/portal-activity help`."""
     return Message(
-        f"*{COMMAND} &lt;ticket&gt; &lt;text&gt;* records what a customer did as a portal activity on a LeadSquared ticket.\n"
-        f"For example: {_EXAMPLE}\n"
+        f"*{COMMAND} &lt;ticket&gt; &lt;text&gt;* records what a customer did "
+        "as a portal activity on a LeadSquared ticket.\n"
+        f"For example:\n{_EXAMPLE}\n"
         f"• `{COMMAND}` alone, or with only the ticket, opens a form.\n"
         "• On a message, *More actions* &gt; *Record in LeadSquared* records that message, or its whole thread.\n"
         "• The ticket is its number (`143` or `#143`), its GUID, or a link to its page in LeadSquared.\n"
-        "• The text is everything after it, new lines included.\n"
-        "The bot posts what it records in this conversation and answers in that message's thread: "
-        "with the activity's Id, or with what went wrong and who can mend it."
+        "• The text is everything after the ticket, with its line breaks.\n"
+        "The bot posts the activity in this conversation. Its thread shows the activity ID, or what went wrong "
+        "and who can fix it."
     )
 
 
 def no_ticket() -> Message:
     return Message(
-        f"Nothing was recorded: name the ticket, then the text. For example:\n{_EXAMPLE}\nMore: `{COMMAND} help`",
+        f"Nothing was recorded. Enter the ticket, then the text. For example:\n{_EXAMPLE}\nMore: `{COMMAND} help`",
     )
 
 
 def no_text(ticket_id: str) -> Message:
     return Message(
-        f"Nothing was recorded: there is no text for ticket {ticket_id}. Write what the customer did after the ticket. "
+        f"Nothing was recorded on ticket {ticket_id}. Enter what the customer did after the ticket. "
         f"For example:\n`{COMMAND} {ticket_id} Customer uploaded the signed form`"
     )
 
@@ -176,146 +194,148 @@ def why_no_ticket(word: str, error: MalformedTicketError) -> str:
 
 
 def unmapped(team_id: str) -> Message:
-    return Message(
-        f"Nothing was recorded: this Slack workspace ({team_id}) is not connected to LeadSquared yet. "
-        f"An admin of the bot connects it: `python -m bot tenants add NAME`, then `python -m bot tenants map NAME --team {team_id}`; "
-        "or, for a single workspace, sets the four `LEADSQUARED_…` variables. Then send it again."
+    return message(
+        "This workspace isn't connected to LeadSquared yet, so nothing was recorded. "
+        "Ask an admin to connect it, then try again.",
+        small_print(
+            f"`python -m bot tenants map NAME --team {team_id}`, or the four `LEADSQUARED_…` variables", "not connected"
+        ),
     )
 
 
 def starting() -> Message:
-    return Message(
-        "*Not recorded, try again*: the bot has just started and does not know yet whose it is, because Slack has not answered it. "
-        "Nothing was kept. Try again in a minute; if it stays so, an admin of the bot runs `python -m bot check`."
+    return message(
+        "The bot has just started, so nothing was recorded. Try again in a minute.",
+        small_print(f"Slack has not said yet whose the bot token is; {_CHECK}", "bot starting"),
     )
 
 
 def token_refused(error: str) -> Message:
     """What is said where nothing can be done because Slack rejects the bot's token; `error` is Slack's word."""
-    words = (
-        "Slack rejects the bot's token, so nothing was recorded. Ask an admin of the bot to fix this, then try again."
+    return message(
+        "Slack rejects the bot's token, so nothing was recorded. Ask an admin to fix this, then try again.",
+        small_print(
+            f"Slack says `{shorten(error, at_most=60)}`; copy the Bot User OAuth Token to `SLACK_BOT_TOKEN`",
+            "token rejected",
+        ),
     )
-    admin = f"Admin: Slack says `{shorten(error, at_most=60)}`. Copy the Bot User OAuth Token to `SLACK_BOT_TOKEN`."
-    return _message(words, [context(admin)])
 
 
 def unavailable(error: DatabaseUnavailableError) -> Message:
-    """What the database's trouble means for the person: surely nothing was kept, or nobody can say."""
+    """What the database's trouble means for the person: surely nothing was kept, or that is unknown."""
     return maybe_accepted() if isinstance(error, CommitUnknownError) else not_accepted()
 
 
 def not_accepted() -> Message:
-    return Message(
-        "*Not recorded, try again*: the bot's database did not take the activity just now, so nothing was kept and nothing was sent. "
-        "Try again in a minute; if it stays so, an admin of the bot runs `python -m bot check`."
+    return message(
+        "The bot couldn't store this, so nothing was recorded. Try again in a minute.",
+        small_print(f"the database did not take it; {_CHECK}", "not stored"),
     )
 
 
 def maybe_accepted() -> Message:
-    return Message(
-        "*Not known whether this was kept*: the bot's database stopped answering in the middle. If it was kept, it is recorded "
-        "by itself, and a message about it appears here; if none has appeared in two minutes, send it again. "
-        "If it stays so, an admin of the bot runs `python -m bot check`."
+    return message(
+        "The bot may or may not have stored this. "
+        "If no message about it appears here within two minutes, send it again.",
+        small_print(f"the database stopped answering; {_CHECK}", "maybe stored"),
     )
 
 
 def broken() -> Message:
-    return Message(
-        "*Something went wrong in the bot*, and this was not carried out. Try again; "
-        "if it stays so, an admin of the bot looks at its log."
+    return message(
+        "Something went wrong in the bot, so nothing was done. Try again.",
+        small_print("if this repeats, look at the bot's log", "bot error"),
     )
 
 
 def already(delivery: Delivery | None) -> Message:
     """The answer to a button that is past its time, or another workspace's."""
     if delivery is None:
-        return Message("Nothing was done: this workspace has no such activity.")
-    by = f" by {_decided_by(delivery)}"
+        return Message("This workspace has no such activity, so nothing was done.")
     on = ticket(delivery)
     if delivery.resolution is Resolution.SENT_AGAIN:
-        why = f"this was sent again already{by}. Its answer is in the same place"
-    elif delivery.resolution is Resolution.CONFIRMED:
-        why = f"this was closed already{by}: it is on {on}"
-    elif delivery.state is State.RECORDED:
-        why = f"this is recorded on {on} already, activity Id {activity_id(delivery)}"
-    elif delivery.settled:
-        why = f"LeadSquared did not take this activity for {on}, so it cannot be there"
-    else:
-        why = f"this is still being sent to {on}"
-    return Message(f"Nothing was done: {why}.")
+        return Message(f"{_decided_by(delivery)} already sent this again, so nothing was done. See the new answer.")
+    if delivery.resolution is Resolution.CONFIRMED:
+        return Message(f"{_decided_by(delivery)} already confirmed that this is on {on}, so nothing was done.")
+    if delivery.state is State.RECORDED:
+        return Message(f"This is already recorded on {on} (activity ID {activity_id(delivery)}), so nothing was done.")
+    if delivery.settled:
+        return Message(f"This was not recorded on {on}, so it can't be there. Send it again instead.")
+    return Message(f"This is still being recorded on {on}, so nothing was done. Wait for the answer.")
 
 
 def foreign_member() -> Message:
-    return Message("Nothing was done: only members of the workspace that recorded this can decide about it.")
+    return Message("Only members of the workspace that recorded this can decide about it, so nothing was done.")
 
 
 def elsewhere() -> Message:
     """The answer to a form or a shortcut that reached another workspace than its own."""
-    return Message(
-        "Nothing was recorded: this form belongs to another workspace. Record it from the workspace that you are a member of."
-    )
+    return Message("This form belongs to another workspace, so nothing was recorded. Use your own workspace.")
 
 
 def undecipherable() -> Message:
-    return Message(
-        "Nothing was sent: the bot cannot decrypt the text, because a secret is missing from `ENCRYPTION_KEYS`. "
-        "An admin adds the earlier secret there again, at the end, and restarts the bot; or write the activity anew."
+    return message(
+        "The bot can't decrypt this text, so nothing was sent. Ask an admin to fix this, or write the activity again.",
+        _SECRET,
     )
 
 
 def modal_failed() -> Message:
-    return Message("The form could not be opened: Slack did not take it in time. Try again; nothing was recorded.")
+    return Message("Slack didn't open the form in time, so nothing was recorded. Try again.")
 
 
-def double(double_: Double) -> str:
-    """Say that the same was recorded before, or may have been: by whom, when, with which Id."""
+def double(double_: Double, reader_id: str, what: str = "this text") -> str:
+    """Say that the same was recorded before, or may have been: by whom, when, with which ID."""
     delivery, ago = double_.delivery, double_.seconds_ago
-    when = f"{max(round(ago), 0)} s ago" if ago < DOUBLE_WITHIN else f"on {day_and_time(delivery.accepted_at)}"
-    by, on = f"by <@{delivery.user_id}>", f"on {ticket(delivery)}"
+    when = _ago(ago) if ago < DOUBLE_WITHIN else f"on {day_and_time(delivery.accepted_at)}"
+    who = "You" if delivery.user_id == reader_id else f"<@{delivery.user_id}>"
+    on = ticket(delivery)
     if delivery.state is State.RECORDED:
-        return f"already recorded as Id {activity_id(delivery)}, {when}, {by}, {on}"
+        return f"{who} already recorded {what} on {on} {when} (activity ID {activity_id(delivery)})."
     if delivery.resolution is Resolution.CONFIRMED:
-        return f"already recorded {on}, {when}, {by}; {_decided_by(delivery)} saw it there"
+        return f"{who} already recorded {what} on {on} {when} (confirmed by {_decided_by(delivery)})."
     if delivery.settled:
-        return f"already sent {when}, {by}, and it is not known whether it was recorded {on}: look there first"
-    return f"already being recorded {on}, {when}, {by}"
+        return f"{who} already sent {what} to {on} {when}, and it may be there."
+    return f"{who} already sent {what} to {on} {when}, and it is still being recorded."
 
 
-def recorded_before(double_: Double, message_ts: str | None) -> str:
+def _ago(seconds: float) -> str:
+    whole = round(seconds)
+    return "just now" if whole < 1 else f"{whole} second{'' if whole == 1 else 's'} ago"
+
+
+def recorded_before(double_: Double, message_ts: str | None, reader_id: str) -> Message:
     """What stands above the form of a message (or none) before the same is recorded on the same ticket a second time."""
-    what = "This message" if double_.delivery.has_message(message_ts) else "This text"
-    return f"*{what} is {double(double_)}.* To record it once more, press *Record again*."
+    what = "this message" if double_.delivery.has_message(message_ts) else "this text"
+    return Message(f"{double(double_, reader_id, what)} Press *Record again* to record it again.")
 
 
 def same_words(double_: Double, key: str) -> Message:
-    """The question before the same words are recorded on the same ticket a second time."""
-    words = (
-        f"*Nothing was recorded yet*: the same text is {double(double_)}. "
-        "If the customer did it once more, record it again; else there is nothing to do."
-    )
+    """The question before the same person's same words are recorded on the same ticket a second time."""
     value = json.dumps({"delivery": double_.delivery.id, "key": key})
     button = {"type": "button", "action_id": RECORD_AGAIN, "text": plain_text("Record again"), "value": value}
+    words = f"{double(double_, double_.delivery.user_id)} Record it again?"
     return _message(words, [{"type": "actions", "elements": [button]}])
 
 
 def taken_before(delivery: Delivery) -> Message:
     """The answer to a form that was submitted a second time, with something else in it."""
     return Message(
-        f"This form was taken before, as it stood then: for {ticket(delivery)}. What you changed since was *not taken*. "
-        "Look at that ticket; if something is missing there, record it anew."
+        f"You already submitted this form for {ticket(delivery)}, so your later changes were not recorded. "
+        "Record what is missing again."
     )
 
 
 def no_token(team_id: str) -> Message:
-    return Message(
-        f"Nothing was recorded: the bot's Slack token is not for this workspace ({team_id}), so it cannot open a form here. "
-        "An admin of the bot looks at `SLACK_BOT_TOKEN`: one process serves the workspace of its token."
+    return message(
+        "The bot isn't installed in this workspace, so nothing was recorded. Ask an admin to install it.",
+        small_print(f"`SLACK_BOT_TOKEN` is not for workspace {team_id}", "no token"),
     )
 
 
 def recorded_again(delivery: Delivery) -> Message:
     """What stands in the question's place after "Record again"."""
-    return Message(f"It is being recorded on {ticket(delivery)} once more; the answer follows.")
+    return Message(f"Recording this on {ticket(delivery)} again. The answer follows.")
 
 
 def _decided_by(delivery: Delivery) -> str:
@@ -327,6 +347,11 @@ def _decided_by(delivery: Delivery) -> str:
 def stands_alone(delivery: Delivery) -> bool:
     """Whether an answer has no anchor above it that says what it is about."""
     return delivery.route is not Route.THREAD
+
+
+def message(words: str, *small: str) -> Message:
+    """Return a message with its lines of small print."""
+    return _message(words, [context(line) for line in small])
 
 
 def _message(words: str, more: list[Block]) -> Message:
@@ -342,19 +367,24 @@ def section(words: str) -> Block:
 
 def quoted(delivery: Delivery) -> str:
     if delivery.text is None:
-        return "> (the text cannot be decrypted)"
+        return "> (the text can't be decrypted)"
     shown = quote(delivery.text, at_most=_QUOTE_AT_MOST)
     if len(escape(legible(delivery.text))) <= _QUOTE_AT_MOST:
         return shown
-    return f"{shown}\n_{len(delivery.text):,} characters in all; LeadSquared gets them all._"
+    return f"{shown}\n_{len(delivery.text):,} characters; LeadSquared gets the whole text._"
 
 
-def _small_print(delivery: Delivery) -> Block:
+def _small_print(delivery: Delivery) -> Iterator[str]:
+    if delivery.problem is not None and delivery.resolution is None and (admin := for_admin(delivery)):
+        yield admin
     in_thread = delivery.thread_ts is not None or delivery.anchor_ts is not None
     on_ticket = delivery.state is State.RECORDED or delivery.resolution is Resolution.CONFIRMED
-    if not (on_ticket and in_thread):
-        return _reference(delivery)
-    return context(f"Reference {delivery.id} · next time this thread goes to {ticket(delivery)}")
+    remembered = f"The form will suggest {ticket(delivery)} for this thread" if on_ticket and in_thread else None
+    # The reference stands once: on the anchor, unless there is none or a later activity has taken it over.
+    reference = delivery.anchor_ts is None or delivery.resolution is Resolution.SENT_AGAIN
+    last = [f"Reference {delivery.id}" if reference else None, remembered]
+    if any(last):
+        yield " · ".join(filter(None, last))
 
 
 def _reference(delivery: Delivery) -> Block:
@@ -363,15 +393,6 @@ def _reference(delivery: Delivery) -> Block:
 
 def context(words: str) -> Block:
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": words, "verbatim": True}]}
-
-
-def _resolved(delivery: Delivery) -> list[Block]:
-    if delivery.resolution is None:
-        return []
-    words = {Resolution.SENT_AGAIN: "Sent again by", Resolution.CONFIRMED: "Found on the ticket by"}[
-        delivery.resolution
-    ]
-    return [context(f"{words} {_decided_by(delivery)}")]
 
 
 def _buttons(delivery: Delivery) -> list[Block]:

@@ -21,8 +21,8 @@ class AtOnce(StrEnum):
     """What Slack showed right after a command."""
 
     ACKNOWLEDGED = "acknowledged"  # nothing: it was taken
-    REFUSED = "refused"  # "Not recorded, try again": surely nothing was kept
-    UNSURE = "unsure"  # no acknowledgement, or "Not known whether this was kept"
+    REFUSED = "refused"  # surely nothing was kept
+    UNSURE = "unsure"  # no acknowledgement, or that it may or may not be stored
     OTHER = "other"
 
 
@@ -199,7 +199,7 @@ def _nothing_lost(books: _Books) -> Iterator[str]:
         if typed.at_once is AtOnce.ACKNOWLEDGED and not kept:
             yield f"acknowledged, and not in the database: {typed.text}"
         if typed.at_once is AtOnce.REFUSED and kept:
-            yield f"told 'Not recorded, try again', and kept all the same: {typed.text}"
+            yield f"told that nothing was recorded, and kept: {typed.text}"
         if typed.at_once is AtOnce.OTHER:
             yield f"answered at once with something else: {typed.text}"
 

@@ -206,7 +206,7 @@ class Bench:
     async def send_again(self) -> None:
         """Press "Send again" under every answer that has it, as people do who have looked at the ticket."""
         for message in list(self.slack.workspace.messages):
-            about = said(message)
+            about = said(message, {})
             if about is None or "Send again" not in message.buttons():
                 continue
             self._clicked.add(about.reference)
@@ -226,12 +226,15 @@ class Bench:
         return False
 
     def ledgers(self) -> Ledgers:
+        rows = self.database.rows()
+        recorded = {row.activity_id: row.reference for row in rows if row.activity_id is not None}
+        messages = self.slack.workspace.messages
         return Ledgers(
             typed=list(self._typed.values()),
             posts=self.leadsquared.posts,
             activities=self.leadsquared.ledger.activities,
-            rows=self.database.rows(),
-            said=[about for message in self.slack.workspace.messages if (about := said(message)) is not None],
+            rows=rows,
+            said=[about for message in messages if (about := said(message, recorded)) is not None],
             crashes=self._crashes,
             clicked=self._clicked,
             outages=self.leadsquared.outages,

@@ -2,9 +2,8 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -31,9 +30,9 @@ _END_LEASES = (
     "UPDATE deliveries SET tell_lease_until = 0 WHERE tell_lease_until IS NOT NULL",
 )
 _REFERENCE = re.compile(r"Reference ([a-z2-7]{12})")
-_ID = re.compile(r"activity Id (\S+)")
+_ID = re.compile(r"activity ID (\S+)")
 _STATES = {"⏳": State.ACCEPTED, "✅": State.RECORDED, "❌": State.REJECTED, "⚠️": State.UNKNOWN}
-_ANCHOR = "a portal activity"
+_ANCHOR = "ortal activity"
 
 
 class DatabaseLedger:
@@ -116,26 +115,39 @@ class DatabaseLedger:
         return self._texts[token]
 
 
-def said(posted: Posted) -> Said | None:
-    """Return what a message says of a delivery, as it stands now; None when it is about none."""
-    reference = _REFERENCE.search(posted.text)
+def said(posted: Posted, recorded: Mapping[str, str]) -> Said | None:
+    """Return what a message says of a delivery, as it stands now; None when it is about none.
+
+    `recorded` are the references by activity ID: under an anchor, an answer has no reference of its own.
+    """
     state = next((state for icon, state in _STATES.items() if posted.text.startswith(icon)), None)
-    if reference is None or state is None:
+    if state is None:
         return None
     first = posted.text.splitlines()[0]
-    found = Said(reference[1], Kind.NOTE if state is State.ACCEPTED else Kind.ANSWER, state)
+    id_ = _ID.search(first) if state is State.RECORDED else None
+    reference = _reference(posted) or (id_ and recorded.get(id_[1], f"activity ID {id_[1]}"))
+    if reference is None:
+        return None  # a note under an anchor
     if _ANCHOR in first:
-        return replace(found, kind=Kind.ANCHOR)
-    id_ = _ID.search(first)
-    return replace(found, activity_id=id_[1].rstrip(",")) if id_ and state is State.RECORDED else found
+        return Said(reference, Kind.ANCHOR, state)
+    kind = Kind.NOTE if state is State.ACCEPTED else Kind.ANSWER
+    return Said(reference, kind, state, activity_id=id_[1] if id_ else None)
+
+
+def _reference(posted: Posted) -> str | None:
+    """Return the reference that stands in a message, or that its buttons carry."""
+    found = _REFERENCE.search(posted.text)
+    if found is not None:
+        return found[1]
+    return next((str(button["value"]) for button in posted.buttons().values()), None)
 
 
 def at_once(shown: Posted | None) -> AtOnce:
     """Return what it means that a command was answered so."""
     if shown is None:
         return AtOnce.ACKNOWLEDGED
-    if "*Not recorded, try again*" in shown.text:
+    if "couldn't store this" in shown.text:
         return AtOnce.REFUSED
-    if "*Not known whether this was kept*" in shown.text or "failed with the error" in shown.text:
+    if "may or may not have stored this" in shown.text or "failed with the error" in shown.text:
         return AtOnce.UNSURE
     return AtOnce.OTHER

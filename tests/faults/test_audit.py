@@ -88,7 +88,7 @@ DOCTORED = {
         with_one_more("typed", Typed("1", "gone", AtOnce.ACKNOWLEDGED, 7, 8)),
         "not in the database: gone",
     ),
-    "refused, and kept": (changed("typed", 0, at_once=AtOnce.REFUSED), "kept all the same: recorded"),
+    "refused, and kept": (changed("typed", 0, at_once=AtOnce.REFUSED), "and kept: recorded"),
     "answered with something else": (changed("typed", 4, at_once=AtOnce.OTHER), "something else: refused"),
     "typed by nobody": (without("typed", 0), "typed by nobody: recorded"),
     "for another ticket": (changed("rows", 0, ticket="999"), "another ticket than 143: recorded"),
