@@ -29,6 +29,9 @@ _log = structlog.get_logger(__name__)
 TRY_AGAIN = 2.0
 LONGEST_PAUSE = 60.0
 
+IDENTIFIED_WITHIN = 10.0
+"""Seconds that sending waits for Slack to say whose the token is, when the variables name another account."""
+
 ASK_AGAIN = 300.0
 """Seconds between two looks whether Slack still takes the bot token: an idle bot would not notice."""
 
@@ -69,7 +72,8 @@ class Process:
         self._holding: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
         self._unreadable: str | None = None
-        self._examined = False
+        self._examined = asyncio.Event()
+        self._identified = asyncio.Event()
         self._prepared = asyncio.Event()
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None] | None = None) -> None:
@@ -127,7 +131,7 @@ class Process:
         database = self._parts.database
         try:
             examined = await examine(database, self._parts.keyring)
-            self._examined = True
+            self._examined.set()
             if examined.unreadable:
                 self._unreadable = unreadable(examined)
                 _log.error("values_cannot_be_decrypted", unreadable=examined.unreadable, examined=examined.values)
@@ -142,11 +146,13 @@ class Process:
 
     async def _prepare(self) -> None:
         """Examine the database, and make the environment's tenant today's, before anything is sent."""
-        while not self._examined:
+        while not self._examined.is_set():
             await asyncio.sleep(TRY_AGAIN)
             await self._examine()
-        if self._surface:
-            await self._use_environment(environment_tenant(self._settings), None)
+        if self._surface and not await self._use_environment(environment_tenant(self._settings), None):
+            # The variables name another account. Whether it is this workspace's, Slack says.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._identified.wait(), IDENTIFIED_WITHIN)
         self._prepared.set()
 
     async def _work(self) -> None:
@@ -244,21 +250,20 @@ class Process:
         if identity == installation.identity and installation.refusal is None:
             return
         if self._surface:
-            await self._prepared.wait()
+            await self._examined.wait()
             await self._use_environment(environment_tenant(self._settings), identity.scope)
         installation.learn(identity)
+        self._identified.set()
         self._parts.teller.wake()
         _log.info("slack_identified", team=identity.team_id, enterprise=identity.enterprise_id)
 
-    async def _use_environment(self, tenant: Tenant | None, scope: Scope | None) -> None:
+    async def _use_environment(self, tenant: Tenant | None, scope: Scope | None) -> bool:
         while True:
             try:
-                await self._parts.directory.use_environment(tenant, scope)
+                return await self._parts.directory.use_environment(tenant, scope)
             except DatabaseUnavailableError as error:
                 _log.warning("database_unavailable", reason=str(error))
                 await asyncio.sleep(TRY_AGAIN)
-                continue
-            return
 
 
 def environment_tenant(settings: Settings) -> Tenant | None:
@@ -295,9 +300,8 @@ def _failed(task: asyncio.Task[None]) -> bool:
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        if not _failed(task):
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()  # again: what ends a wait at that very moment may hide a cancellation
+        _, pending = await asyncio.wait(pending, timeout=1)

@@ -1,11 +1,13 @@
 """Which process answers whom: by its token, and what is said when Slack rejects that token."""
 
+from contextlib import AsyncExitStack
+
 import aiohttp
 import pytest
-from conftest import TEAM, Bot, Start, running, workspace
+from conftest import ACCOUNT, TEAM, Bot, Start, running, workspace
 from postgres import until
 
-from bot.playground.leadsquared import LeadSquaredStandIn
+from bot.playground.leadsquared import Account, LeadSquaredStandIn
 from bot.playground.slack import Fault, SlackStandIn
 from bot.tenants.directory import Scope
 
@@ -116,3 +118,72 @@ async def test_a_process_whose_token_is_rejected_leaves_the_answers_to_the_other
             await bot.at_rest()
     assert not [one for one in slack.workspace.messages if one.ephemeral], "each stands in its thread"
     assert not [one for one in broken.workspace.messages if one.is_the_bots]
+
+
+async def elsewhere(environment: dict[str, str], stack: AsyncExitStack) -> tuple[SlackStandIn, dict[str, str]]:
+    """Return another workspace's Slack, and the environment of a bot in it."""
+    there = workspace()
+    there.team_id = OTHER
+    other_slack = await stack.enter_async_context(SlackStandIn(there))
+    return other_slack, environment | {"SLACK_API_URL": other_slack.api_url}
+
+
+def sent_to(leadsquared: LeadSquaredStandIn) -> set[str]:
+    return {call.org_id for call in leadsquared.ledger.calls}
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_bot_of_another_workspace_does_not_change_where_the_first_ones_words_go(
+    environment: dict[str, str],
+    url: str,
+    slack: SlackStandIn,
+    leadsquared: LeadSquaredStandIn,
+    refused: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    environment = environment | {"DATABASE_URL": url, "POLL_INTERVAL": "0.2"}
+    leadsquared.accounts["222"] = Account("222", "another-access-key", "another-secret-key")
+    of_222 = {
+        "LEADSQUARED_ORG_ID": "222",
+        "LEADSQUARED_ACCESS_KEY": "another-access-key",
+        "LEADSQUARED_SECRET_KEY": "another-secret-key",
+    }
+    async with AsyncExitStack() as stack:
+        other_slack, theirs = await elsewhere(environment | of_222, stack)
+        if refused:
+            other_slack.faults["auth.test"] += [Fault("invalid_auth")] * 50
+        here = await stack.enter_async_context(running(environment, slack, leadsquared))
+        there = await stack.enter_async_context(running(theirs, other_slack, leadsquared, ready=not refused))
+        await until(lambda: there.parts.installation.refusal or there.parts.installation.identity)
+        for number in range(4):
+            assert await here.type(f"{143 + number % 3} hello {number}") is None
+        await here.answered(messages=4)
+        await here.at_rest()
+        assert sent_to(leadsquared) == {ACCOUNT.org_id}
+        if not refused:
+            assert await there.type("143 from there") is None
+            await there.answered()
+            assert sent_to(leadsquared) == {ACCOUNT.org_id, "222"}
+
+
+async def test_a_bot_without_the_variables_leaves_another_ones_tenant_alone(
+    environment: dict[str, str], url: str, slack: SlackStandIn, leadsquared: LeadSquaredStandIn
+) -> None:
+    environment = environment | {"DATABASE_URL": url, "POLL_INTERVAL": "0.2"}
+    without = {name: value for name, value in environment.items() if not name.startswith("LEADSQUARED_")}
+    async with AsyncExitStack() as stack:
+        other_slack, theirs = await elsewhere(without, stack)
+        here = await stack.enter_async_context(running(environment, slack, leadsquared))
+        await stack.enter_async_context(running(theirs, other_slack, leadsquared))
+        assert await here.type("143 hello") is None
+        assert "ecorded on ticket 143" in (await here.answered()).text
+        await here.at_rest()
+
+
+async def test_a_start_keeps_an_admins_mapping_to_the_environments_tenant(
+    start: Start, environment: dict[str, str]
+) -> None:
+    channel = Scope(team_id=TEAM, channel_id="C0OTHER")
+    async with start(environment) as bot:
+        await bot.parts.directory.map("environment", channel)
+    async with start(environment) as bot:
+        assert channel in await bot.parts.directory.mappings("environment")

@@ -193,7 +193,7 @@ def for_admin(delivery: Delivery) -> str | None:
     found = _explanation(delivery)
     if found.admin is None or found.details is None:
         return None
-    from_environment = delivery.tenant_name == ENVIRONMENT
+    from_environment = delivery.tenant_name.startswith(ENVIRONMENT)
     update = f"`python -m bot tenants update {_shown(delivery.tenant_name, words=3)}`"
     detail = _shown(delivery.detail or "", words=9)
     host = _HOST.search(delivery.detail or "")

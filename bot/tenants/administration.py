@@ -140,7 +140,7 @@ def _accept(what: str, check: Callable[[], T]) -> T:
 
 
 def _not_environment(name: str) -> None:
-    if name == ENVIRONMENT:
+    if name.startswith(ENVIRONMENT):
         raise TenantError(
             f"The tenant {ENVIRONMENT} is what LEADSQUARED_API_URL, _ORG_ID, _ACCESS_KEY and _SECRET_KEY say; change those and restart."
         )

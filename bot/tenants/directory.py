@@ -1,7 +1,7 @@
 """Which tenant a workspace's activities go to, kept in the database with encrypted keys."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -213,23 +213,35 @@ class Directory:
 
         return await self._database.run(select)
 
-    async def use_environment(self, tenant: Tenant | None, scope: Scope | None) -> None:
-        """Make the database agree with LEADSQUARED_*: one tenant named `environment`, mapped to the bot token's workspace.
+    async def use_environment(self, tenant: Tenant | None, scope: Scope | None) -> bool:
+        """Make the database agree with LEADSQUARED_*: a tenant named `environment`, mapped to the bot token's workspace.
 
-        A mapping that an administrator made for that workspace stays: it was the more deliberate of the two.
+        `scope` is None until Slack has said whose the token is. Until then another account is not put in the place of
+        the one that is there, for that may be another bot's on the same database; False says that it waits for this.
+        Then a bot whose workspace is another one gets a tenant of its own, `environment-T…`. A mapping that an
+        administrator made stays: it was the more deliberate of the two.
         """
 
-        def write(connection: Connection) -> None:
+        def write(connection: Connection) -> bool:
+            old = connection.execute(sa.select(tenants).where(tenants.c.name == ENVIRONMENT)).mappings().first()
             if tenant is None:
-                connection.execute(tenants.delete().where(tenants.c.name == ENVIRONMENT))
-                return
-            tenant_id = self._put_environment(connection, tenant)
-            if scope is not None:
-                connection.execute(workspaces.delete().where(workspaces.c.tenant_id == tenant_id, sa.not_(_is(scope))))
-                if connection.execute(sa.select(workspaces.c.id).where(_is(scope))).first() is None:
-                    _put_mapping(connection, tenant_id, scope)
+                if old is not None and scope is not None:
+                    _leave(connection, old["id"], scope)
+                return True
+            same = old is None or old["account_id"] == _account_id(connection, tenant)
+            if scope is None:
+                if same:
+                    self._put_environment(connection, tenant)
+                return same
+            foreign = not same and old is not None and _serves_another(connection, old["id"], scope)
+            name = f"{ENVIRONMENT}-{scope.team_id or scope.enterprise_id}" if foreign else ENVIRONMENT
+            tenant_id = self._put_environment(connection, replace(tenant, name=name))
+            mapped = _mapped_to(connection, scope)
+            if mapped is None or mapped.startswith(ENVIRONMENT):
+                _put_mapping(connection, tenant_id, scope)
+            return True
 
-        await self._database.run(write)
+        return await self._database.run(write)
 
     def _put_environment(self, connection: Connection, tenant: Tenant) -> int:
         columns = self._columns(connection, tenant)
@@ -277,6 +289,20 @@ def _belongings(connection: Connection, name: str) -> Belongings:
         return connection.execute(counted.where(table.c.tenant_id == tenant_id)).scalar_one()
 
     return Belongings(mappings=count(workspaces), waiting=count(deliveries, IS_OPEN))
+
+
+def _serves_another(connection: Connection, tenant_id: int, scope: Scope) -> bool:
+    """Say whether a tenant is mapped to another workspace, or organisation, than this one."""
+    mine = sa.and_(workspaces.c.team_id == scope.team_id, workspaces.c.enterprise_id == scope.enterprise_id)
+    others = sa.select(workspaces.c.id).where(workspaces.c.tenant_id == tenant_id, sa.not_(mine))
+    return connection.execute(others.limit(1)).first() is not None
+
+
+def _leave(connection: Connection, tenant_id: int, scope: Scope) -> None:
+    """Take a workspace away from a tenant, and the tenant away when it serves no other."""
+    connection.execute(workspaces.delete().where(_is(scope), workspaces.c.tenant_id == tenant_id))
+    served = sa.select(workspaces.c.id).where(workspaces.c.tenant_id == tenant_id).exists()
+    connection.execute(tenants.delete().where(tenants.c.id == tenant_id, ~served))
 
 
 def _account_id(connection: Connection, tenant: Tenant) -> int:
