@@ -38,6 +38,9 @@ def copy_sqlite(file: Path, draft: Path) -> None:
             with closing(sqlite3.connect(draft)) as copy:
                 source.backup(copy)
                 copy.execute("PRAGMA journal_mode=DELETE")  # one file, with nothing beside it
+                found = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise BackupError(f"{file} is damaged, and so would the copy be ({found}); restore an earlier backup")
     except sqlite3.Error as error:
         raise BackupError(f"the copy of {file} failed ({error})") from None
 

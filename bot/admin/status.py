@@ -38,6 +38,7 @@ TEXTS_TRIED = 1000
 
 KEYS_REFUSED = frozenset({Problem.UNAUTHORIZED, Problem.FORBIDDEN})
 NOT_REACHED = frozenset({Problem.TLS, Problem.ADDRESS_REFUSED, Problem.UNREACHABLE})
+DISCONNECTED = frozenset({Problem.TENANT_REMOVED, Problem.ACCOUNT_CHANGED})
 
 
 @dataclass(slots=True)
@@ -223,6 +224,7 @@ _COMMAND = "python -m bot"
 _LOOK = f"look at the tickets, then: {_COMMAND} activities settle ID, or retry ID"
 _DECRYPT = "add the earlier secret to ENCRYPTION_KEYS again, at the end, and restart the bot"
 _KEYS = "update the tenant's keys, then retry what was not recorded"
+_MAPPING = f"see: {_COMMAND} tenants list; then retry what was not recorded"
 _CHECK = f"see the log, and: {_COMMAND} check"
 
 
@@ -243,6 +245,8 @@ def _needs_of(group: Group, at: float, last_success: float) -> Iterable[tuple[st
         yield "keys_refused", PROBLEMS[problem], _KEYS
     for problem in sorted(problems & NOT_REACHED):
         yield "not_reached", PROBLEMS[problem], _CHECK
+    for problem in sorted(problems & DISCONNECTED):
+        yield "disconnected", PROBLEMS[problem], _MAPPING
 
 
 _HEADS = (
