@@ -154,7 +154,7 @@ class Seen:
         for row in self.rows:
             should_be = "unknown" if int(row.ticket_id) in hangs else "recorded"
             said = self.told.get(row.id, [])
-            words = "Not known whether recorded" if should_be == "unknown" else f"activity Id {row.activity_id}"
+            words = "may or may not be on" if should_be == "unknown" else f"activity ID {row.activity_id}"
             if row.state != should_be:
                 wrong[f"{row.state} instead of {should_be}"] += 1
             elif len(said) != 1 or words not in said[0]:
@@ -218,8 +218,8 @@ class Flood:
         numbers = burst.numbers()
         calls = [call for call in ledger["calls"] if _number_of(call["body"]["Text"]) in numbers]
         told: dict[str, list[str]] = defaultdict(list)
-        for text in self._get(self._slack, "/told"):
-            if text.startswith(_FINAL) and (reference := _REFERENCE.search(text)):
+        for first, text in self._get(self._slack, "/told"):
+            if text.startswith(_FINAL) and (reference := _REFERENCE.search(first)):
                 told[reference[1]].append(text)
         columns = (deliveries.c.id, deliveries.c.ticket_id, deliveries.c.state, deliveries.c.activity_id)
         with self._engine.connect() as connection:

@@ -257,6 +257,7 @@ async def test_a_burst_costs_an_anchor_and_an_answer_each_and_answers_come_befor
     chats = [method for method, _ in bot.slack.workspace.calls if method.startswith("chat.")]
     last_post = max(number for number, method in enumerate(chats) if method == "chat.postMessage")
     assert "chat.update" not in chats[:last_post]
+    assert chats.count("chat.postMessage") <= 40 + 10, "one refusal a second, and not one for each that waits"
     assert all("recorded" in one.text.lower() for one in messages), "and each shows how it ended"
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -18,6 +19,13 @@ from bot.tenants.directory import Scope
 _log = structlog.get_logger(__name__)
 
 RESPOND_TRIES = 3
+
+TURN_WITHIN = 5.0
+"""Seconds that a message waits for the one before it in its conversation.
+
+One at a time, so that Slack refuses one and not twenty. With the call's own 10 s it ends long before the lease.
+"""
+
 RESPONSE_URL_LASTS = 30 * 60.0
 
 
@@ -29,6 +37,7 @@ class SlackReplies:
         self._installations = installations
         # By the event loop's clock: per conversation, and apart for new messages and for changes.
         self._quiet_until: dict[tuple[str, str, bool], float] = {}
+        self._turns: WeakValueDictionary[tuple[str, str, bool], asyncio.Lock] = WeakValueDictionary()
 
     async def tell(self, delivery: Delivery, step: Step, *, age: float, give_up_at: float) -> Telling:
         """Send, change or delete one message. What Slack refuses for good goes elsewhere; what it refuses now, later."""
@@ -129,9 +138,24 @@ class SlackReplies:
             return Never(self._installations.refusal or "no_bot_token_for_this_workspace")
         posts = method == "chat.postMessage"
         place = (delivery.team_id, channel, posts)
+        turn = self._turns.setdefault(place, asyncio.Lock())
+        try:
+            async with asyncio.timeout(TURN_WITHIN):
+                await turn.acquire()
+        except TimeoutError:
+            return NotNow("slack_is_slow")
+        try:
+            return await self._call_in_turn(token, place, method, arguments)
+        finally:
+            turn.release()
+
+    async def _call_in_turn(
+        self, token: str, place: tuple[str, str, bool], method: str, arguments: dict[str, Any]
+    ) -> Result:
+        team_id, channel, posts = place
         moment = asyncio.get_running_loop().time()
         # While no message may be posted, nothing is changed either: answers come before marks.
-        until = max(self._quiet_until.get((delivery.team_id, channel, kind), 0.0) for kind in {True, posts})
+        until = max(self._quiet_until.get((team_id, channel, kind), 0.0) for kind in {True, posts})
         if until > moment:
             return NotNow("ratelimited", until - moment)
         result = await self._web.call(token, method, **arguments)
