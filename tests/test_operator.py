@@ -5,6 +5,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ async def test_retry_sends_again_in_the_same_thread_and_the_trail_says_who_decid
     desk: Desk,
 ) -> None:
     reference, answer = await desk.failed(Behaviour.FAILED)
+    seen_before = replace(answer)
     ticket = ticket_that(Behaviour.FAILED)
     desk.bot.leadsquared.tickets[ticket] = Behaviour.FINE
     ended = await desk.run("activities", "retry", reference, "--yes")
@@ -77,7 +79,8 @@ async def test_retry_sends_again_in_the_same_thread_and_the_trail_says_who_decid
     first, new = await desk.listed("--ticket", ticket)
     assert (first["id"], first["resolution"], new["state"]) == (reference, "sent_again", "recorded")
     assert new["id"] in ended.out
-    await desk.bot.slack.click(answer, "Send again", person="U0BEN")
+    assert "Send again" not in answer.buttons()
+    await desk.bot.slack.click(seen_before, "Send again", person="U0BEN")
     told = await desk.bot.told_to("U0BEN")
     assert "an operator" in told.text
     assert "<@operator" not in str(desk.bot.slack.workspace.messages)
@@ -198,9 +201,9 @@ async def test_a_settled_delivery_is_refused_for_what_it_is(bot: Bot) -> None:
     answer = await bot.answered()
     await bot.at_rest()
     acceptance: Acceptance = bot.parts.acceptance
-    shown: Delivery = await bot.delivery(str(answer.blocks).partition("Reference ")[2][:12])
+    shown: Delivery = await bot.delivery(str(bot.anchor().blocks).partition("Reference ")[2][:12])
     assert why_not(Action.SETTLE, shown, asked=False) is None
-    await bot.slack.click(answer, "It is there", person="U0BEN")
+    await bot.slack.click(answer, "It's there", person="U0BEN")
     await bot.at_rest()
     past = await acceptance.find(TEAM, shown.id)
     assert past is not None
