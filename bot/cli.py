@@ -501,7 +501,7 @@ def retry(ids: Ids, yes: Yes = False) -> None:  # noqa: FBT002 - a flag
 
 @activities_app.command("settle")
 def settle(ids: Ids, yes: Yes = False) -> None:  # noqa: FBT002 - a flag
-    """Close what may have been recorded and is on the ticket: *It is there* in Slack."""
+    """Close what may have been recorded and is on the ticket: *It's there* in Slack."""
     _decide("settle", ids, yes=yes)
 
 
