@@ -61,7 +61,7 @@ async def time_of(database: Database) -> float:
 
 
 async def begin_an_attempt(database: Database) -> None:
-    begun = sa.insert(attempts).values(delivery_seq=1, number=1, tenant_id=1, started_at=now(), occupied_until=now())
+    begun = sa.insert(attempts).values(delivery_seq=1, number=1, account_id=1, started_at=now(), occupied_until=now())
     await database.run(lambda connection: connection.execute(begun))
 
 

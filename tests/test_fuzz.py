@@ -12,7 +12,7 @@ import json
 import re
 import resource
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import pytest
 from conftest import ACCOUNT, ENCRYPTION_KEY, TEAM
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from postgres import Serving, missing, serving, until
+from postgres import BOT, Serving, missing, serving, until
 from slack_sdk.signature import SignatureVerifier
 from test_http import FORM, command
 from test_payloads import EVENT, WHOLE, Payload, broken_parts, shortcut, submission
@@ -283,12 +283,27 @@ class Target:
         return int(found[1]) / 1024
 
 
+FEW_FILES = ("bash", "-c", 'ulimit -n 1024; exec "$@"', "bash", *BOT)
+"""Starts a process that may open 1,024 files and no more, as in many containers."""
+
+
+@pytest.fixture
+def start_by() -> Sequence[str]:
+    """Return how the process that is served is started; a test may have another way as a parameter."""
+    return BOT
+
+
 @pytest.fixture
 async def target(
-    url: str, environment: dict[str, str], slack: SlackStandIn, leadsquared: LeadSquaredStandIn, tmp_path: Path
+    start_by: Sequence[str],
+    url: str,
+    environment: dict[str, str],
+    slack: SlackStandIn,
+    leadsquared: LeadSquaredStandIn,
+    tmp_path: Path,
 ) -> AsyncIterator[Target]:
     variables = environment | {"DATABASE_URL": url, "LOG_LEVEL": "INFO"}
-    with serving("run", cwd=tmp_path, variables=variables) as process:
+    with serving("run", cwd=tmp_path, variables=variables, command=start_by) as process:
         address = await process.url()
         await process.logged("slack_identified")
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
@@ -477,21 +492,12 @@ async def test_bodies_that_never_end_are_bounded_and_keep_no_command_out(target:
         client.close()
 
 
-@pytest.fixture
-def few_files() -> Iterator[None]:
-    """Let the process that is served open 1,024 files, as many systems do by default."""
+@pytest.mark.parametrize("start_by", [FEW_FILES])
+async def test_commands_are_recorded_while_1500_slow_connections_stand(target: Target) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < MANY:
         missing(f"the test opens more files than {hard}")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@pytest.mark.usefixtures("few_files")
-async def test_commands_are_recorded_while_1500_slow_connections_stand(target: Target) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (MANY, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, MANY), hard))
     kinds = (b"", HEAD[:40], HEAD % 1000 + b"abc")
     opened = 0
     stop = asyncio.Event()
