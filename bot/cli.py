@@ -430,12 +430,10 @@ def _exit(problems: list[str]) -> NoReturn:
 
 def _quiet() -> Settings:
     """Return the settings for a command that looks at the bot's database; of its log only trouble is printed."""
-    from sqlalchemy.engine import make_url
-
     from bot.logs import configure_logging
 
     settings = _settings()
-    if settings.on_sqlite and not (file := Path(make_url(settings.sqlalchemy_url).database or "")).is_file():
+    if (file := settings.sqlite_file) is not None and not file.is_file():
         _exit([f"DATABASE_URL: there is no database {file}; run this where the bot runs, with its settings"])
     if settings.log_level == "INFO":
         configure_logging("WARNING", settings.log_format)

@@ -196,10 +196,9 @@ class Settings(BaseSettings):
 
     def make_data_dir(self) -> None:
         """Make the folder of the SQLite file, for its owner only; raise ConfigurationError when that cannot be."""
-        file = make_url(self.sqlalchemy_url).database if self.on_sqlite else None
-        if file is None:
+        if self.sqlite_file is None:
             return
-        folder = Path(file).parent
+        folder = self.sqlite_file.parent
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -207,6 +206,12 @@ class Settings(BaseSettings):
             raise ConfigurationError(
                 [f"{name}: the folder {folder} cannot be made ({error.strerror}); name another"]
             ) from None
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The database's file; None with PostgreSQL."""
+        file = make_url(self.sqlalchemy_url).database if self.on_sqlite else None
+        return None if file is None else Path(file)
 
     @property
     def on_sqlite(self) -> bool:
