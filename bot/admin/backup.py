@@ -4,8 +4,6 @@ import os
 import secrets
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-
 from bot.admin.copies import BackupError, copy_sqlite, dump_postgresql
 from bot.encryption import KEY_FILE
 from bot.keys import generated_secret
@@ -44,8 +42,8 @@ def reminder(settings: Settings) -> str:
 
 
 def _copy(settings: Settings, draft: Path) -> None:
-    if settings.on_sqlite:
-        copy_sqlite(Path(make_url(settings.sqlalchemy_url).database or ""), draft)
+    if settings.sqlite_file is not None:
+        copy_sqlite(settings.sqlite_file, draft)
     else:
         dump_postgresql(settings.sqlalchemy_url, draft)
 

@@ -5,8 +5,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-
 from bot.keys import generated_secret
 from bot.settings import ENV_FILE, Settings
 
@@ -22,22 +20,17 @@ def exposed(settings: Settings, env_file: Path = ENV_FILE) -> list[tuple[Path, s
 
 def is_marked_read_only(settings: Settings) -> bool:
     """Say whether only root may write the SQLite file."""
-    file = _sqlite_file(settings)
+    file = settings.sqlite_file
     return file is not None and file.exists() and not _mode(file) & WRITE
 
 
 def _stored(settings: Settings) -> Iterator[Path]:
-    file = _sqlite_file(settings)
+    file = settings.sqlite_file
     if file is not None:
         yield file
     secret = generated_secret(settings)
     if secret is not None:
         yield secret
-
-
-def _sqlite_file(settings: Settings) -> Path | None:
-    database = make_url(settings.sqlalchemy_url).database if settings.on_sqlite else None
-    return None if database is None else Path(database)
 
 
 def _mode(file: Path) -> int:
