@@ -37,13 +37,13 @@ from benchmarks.databases import NoPostgreSQLError, postgresql_database, sqlite_
 from benchmarks.leadsquared import Distance, account
 from benchmarks.processes import ROOT, BenchmarkError, Server, environment, free_port, serving
 from benchmarks.window import WINDOW, most_in_a_window, possible_share, share_of_windows, sustained_share
-from bot.db import Database
+from bot.database.schema import migrate_database
+from bot.database.tables import deliveries
+from bot.database.writer import Database
 from bot.encryption import Keyring
+from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Behaviour
-from bot.schema import migrate_database
-from bot.tables import deliveries
 from bot.tenants.directory import Directory, Scope
-from bot.tenants.tenant import Tenant
 
 ENCRYPTION_KEY = "an-encryption-secret-of-the-benchmark"
 PROMISED_ACK = 3.0

@@ -25,14 +25,14 @@ from benchmarks.databases import NoPostgreSQLError, postgresql_database, sqlite_
 from benchmarks.filling import History, fill, team
 from benchmarks.processes import BenchmarkError, percentile
 from bot.activities.acceptance import Acceptance, Accepted
+from bot.activities.outbox import Outbox
 from bot.activities.policy import decide
-from bot.activities.store import Outbox
 from bot.activities.submission import Submission
-from bot.db import Database
+from bot.database.engines import MIGRATING, engine_for
+from bot.database.schema import migrate_database
+from bot.database.writer import Database
 from bot.encryption import Keyring
-from bot.engines import MIGRATING, engine_for
 from bot.leadsquared.outcome import Recorded
-from bot.schema import migrate_database
 
 ROWS = 1_000_000
 TENANTS = 10_000

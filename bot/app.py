@@ -9,16 +9,17 @@ from slack_bolt.async_app import AsyncApp
 
 from bot.activities.acceptance import Acceptance
 from bot.activities.looker import LOOK_AFTER, Looker
-from bot.activities.store import Outbox
+from bot.activities.outbox import Outbox
 from bot.activities.teller import Teller
 from bot.activities.worker import Worker
-from bot.announcements import Announcements
-from bot.db import Database
+from bot.database.announcements import Announcements
+from bot.database.writer import Database
 from bot.encryption import Keyring
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.settings import Settings
-from bot.slack import views
+from bot.slack import answers
+from bot.slack.answers import Message
 from bot.slack.background import Background
 from bot.slack.bolt import Feature, bolt_application
 from bot.slack.buttons import Buttons
@@ -26,11 +27,10 @@ from bot.slack.commands import Commands
 from bot.slack.conversations import SlackConversations
 from bot.slack.forms import Forms
 from bot.slack.installations import SingleInstallation
+from bot.slack.modals_api import SlackModals
 from bot.slack.names import SlackNames
 from bot.slack.replies import Responder, SlackReplies
 from bot.slack.shortcuts import Shortcuts
-from bot.slack.views import Message
-from bot.slack.views_api import SlackModals
 from bot.slack.web import SlackWeb
 from bot.tenants.directory import Directory
 
@@ -101,8 +101,8 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         def unmapped(team_id: str) -> Message:
             # Until Slack has said whose the token is, the environment's tenant may not be mapped yet.
             if installation.identity is not None:
-                return views.unmapped(team_id)
-            return views.starting() if installation.refusal is None else views.token_refused(installation.refusal)
+                return answers.unmapped(team_id)
+            return answers.starting() if installation.refusal is None else answers.token_refused(installation.refusal)
 
         forms = Forms(acceptance, worker, responder, modals, conversations, keys, background, hosts, unmapped)
         features: list[Feature] = [

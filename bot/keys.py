@@ -4,10 +4,10 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
+from bot.database.engines import PATIENCE, engine_for
+from bot.database.stored import stored_values
 from bot.encryption import KEY_FILE, Keyring, UnusableSecretError, secret_beside
-from bot.engines import PATIENCE, engine_for
 from bot.settings import Settings
-from bot.stored import stored_values
 
 
 def keyring(settings: Settings) -> Keyring:

@@ -13,16 +13,16 @@ import structlog
 
 from bot.activities.at_start import find_at_start, retry_undecipherable
 from bot.app import Parts, build
-from bot.connections import listening
-from bot.db import DatabaseUnavailableError
+from bot.database.stored import examine, unreadable
+from bot.database.writer import DatabaseUnavailableError
+from bot.leadsquared.tenant import ENVIRONMENT, Tenant
 from bot.settings import DEFAULT_PORT, Settings
+from bot.slack.connections import listening
 from bot.slack.front import http_application
 from bot.slack.installations import Identity
 from bot.slack.sockets import SocketMode
 from bot.slack.web import Never, NotNow
-from bot.stored import examine, unreadable
 from bot.tenants.directory import Scope
-from bot.tenants.tenant import ENVIRONMENT, Tenant
 
 _log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from bot.encryption import MINIMUM_SECRET_LENGTH
 from bot.leadsquared.address import InvalidAddressError, parse_address
 from bot.leadsquared.hosts import parse_host_pattern
-from bot.tenants.tenant import check_key, check_org_id
+from bot.leadsquared.tenant import check_key, check_org_id
 
 DEFAULT_PORT = 3000
 LEASE_MARGIN = 5.0

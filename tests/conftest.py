@@ -19,12 +19,12 @@ from postgres import database
 
 from bot.activities.delivery import Delivery
 from bot.app import Parts, build
+from bot.database.schema import migrate_database
 from bot.logs import configure_logging
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 from bot.playground.slack import BOT_TOKEN, SIGNING_SECRET, SlackStandIn
 from bot.playground.workspace import Channel, Person, Posted, Workspace
 from bot.process import Process
-from bot.schema import migrate_database
 from bot.settings import Settings, load_settings
 
 TEAM = "T0HOME"

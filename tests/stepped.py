@@ -15,15 +15,15 @@ from hypothesis import settings
 from postgres import database
 from psycopg import sql
 
-from bot.activities import acceptance, store
+from bot.activities import acceptance, outbox
 from bot.activities.acceptance import Acceptance
-from bot.activities.store import Outbox
-from bot.db import CommitUnknownError, Database
+from bot.activities.outbox import Outbox
+from bot.database.schema import migrate_database
+from bot.database.tables import accounts, attempts, deliveries, now
+from bot.database.writer import CommitUnknownError, Database
 from bot.encryption import Keyring
-from bot.schema import migrate_database
-from bot.tables import accounts, attempts, deliveries, now
+from bot.leadsquared.tenant import Tenant
 from bot.tenants.directory import Directory, Scope
-from bot.tenants.tenant import Tenant
 
 T = TypeVar("T")
 
@@ -160,8 +160,8 @@ def stepped_store(engine: str, folder: Path, *, lease: float) -> Iterator[Store]
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         # How long a person waits for the database is another test's question; here a slow machine changes nothing.
         patch.setattr(acceptance, "ANSWER_WITHIN", PATIENCE)
-        patch.setattr(store, "time", SimpleNamespace(monotonic=clock.now))
-        patch.setattr(store, "steady", clock.now)
+        patch.setattr(outbox, "time", SimpleNamespace(monotonic=clock.now))
+        patch.setattr(outbox, "steady", clock.now)
         migrate_database(url)
         lent = Store(url, clock, lease=lease)
         stack.callback(lent.close)

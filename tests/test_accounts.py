@@ -6,9 +6,9 @@ import pytest
 from conftest import ACCOUNT, TEAM, Bot, Start
 
 from bot.leadsquared.address import api_host
+from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 from bot.tenants.directory import Scope
-from bot.tenants.tenant import Tenant
 
 OTHER = Account("33333", "access-key-of-the-other", "secret-key-of-the-other")
 OF_OTHER = {

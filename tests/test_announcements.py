@@ -11,9 +11,9 @@ from pooling_proxy import pooling_proxy
 from postgres import database, serving, until
 from test_worker_process import Web, accept, answers, variables, web  # noqa: F401 - fixtures
 
+from bot.database.schema import migrate_database
 from bot.playground.leadsquared import LeadSquaredStandIn
 from bot.playground.slack import SlackStandIn
-from bot.schema import migrate_database
 
 NEVER = "300"
 """For POLL_INTERVAL: what is found is found because it was announced."""
@@ -67,7 +67,7 @@ async def test_behind_a_proxy_that_pools_transactions_everything_works_but_the_l
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bot.announcements.HEARD_WITHIN", 0.5)
+    monkeypatch.setattr("bot.database.announcements.HEARD_WITHIN", 0.5)
     with pooling_proxy(url) as proxy:
         behind = environment | {"DATABASE_URL": proxy.url, "POLL_INTERVAL": "0.5"}
         async with start(behind) as first, start(behind) as second:

@@ -15,11 +15,11 @@ from conftest import ENCRYPTION_KEY, Bot, Start, spelt_for_sqlalchemy
 from postgres import BOT, Ended, database, missing, run, run_beside
 from test_start import AS_A_PERSON, ON_LINUX
 
+from bot.database.engines import PATIENCE, engine_for
+from bot.database.schema import HEAD, migrate_database, revision_of
+from bot.database.tables import deliveries, tenants
 from bot.encryption import Keyring
-from bot.engines import PATIENCE, engine_for
 from bot.playground.leadsquared import LeadSquaredStandIn
-from bot.schema import HEAD, migrate_database, revision_of
-from bot.tables import deliveries, tenants
 
 KEYS = {"ENCRYPTION_KEYS": ENCRYPTION_KEY}
 PASSWORD = "gold%40fish%2F%23"

@@ -8,13 +8,13 @@ import sqlalchemy as sa
 from conftest import Bot, Start
 
 from bot.activities.delivery import State
-from bot.activities.store import Claimed, Outbox
-from bot.db import DatabaseUnavailableError
+from bot.activities.outbox import Claimed, Outbox
+from bot.database.tables import deliveries
+from bot.database.writer import DatabaseUnavailableError
 from bot.leadsquared.client import LeadSquared
 from bot.leadsquared.outcome import NotBegun, NotSent, Problem, Recorded, Unknown
+from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import LeadSquaredStandIn
-from bot.tables import deliveries
-from bot.tenants.tenant import Tenant
 
 SHORT = {"LEASE": "11", "LEADSQUARED_READ_TIMEOUT": "0.5", "LEADSQUARED_CONNECT_TIMEOUT": "0.5", "POLL_INTERVAL": "0.5"}
 

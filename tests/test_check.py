@@ -11,16 +11,16 @@ from postgres import BOT, Ended, database, run_beside
 from psycopg import sql
 from test_start import AS_A_PERSON, ON_LINUX
 
-from bot.check import SCOPES
-from bot.db import Database
+from bot.admin.check import SCOPES
+from bot.database.schema import HEAD, migrate_database
+from bot.database.writer import Database
 from bot.encryption import Keyring
 from bot.leadsquared.outcome import CannotLook
 from bot.leadsquared.reading import read_keys
+from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
 from bot.playground.slack import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, Fault, SlackStandIn
-from bot.schema import HEAD, migrate_database
 from bot.tenants.directory import Directory, Scope
-from bot.tenants.tenant import Tenant
 
 
 @pytest.fixture

@@ -18,14 +18,14 @@ from postgres import BOT, Ended, Task, run, run_all, run_beside, surroundings
 from bot.activities.acceptance import Acceptance, Accepted
 from bot.activities.submission import Submission
 from bot.admin.unserved import unserved
-from bot.db import Database
+from bot.database.schema import migrate_database
+from bot.database.writer import Database
 from bot.encryption import Keyring
+from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 from bot.playground.slack import BOT_TOKEN, SlackStandIn
-from bot.schema import migrate_database
 from bot.slack.installations import Identity
 from bot.tenants.directory import Directory, Scope, TenantError
-from bot.tenants.tenant import Tenant
 
 ACCESS, SECRET = "access-key-typed-by-the-admin", "secret-key-typed-by-the-admin"
 NEW_ACCESS, NEW_SECRET = "newer-access-key-of-the-admin", "newer-secret-key-of-the-admin"

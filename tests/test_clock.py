@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from bot.clock import SteadyClock
-from bot.db import Database
-from bot.schema import migrate_database
-from bot.tables import attempts, now
+from bot.database.clock import SteadyClock
+from bot.database.schema import migrate_database
+from bot.database.tables import attempts, now
+from bot.database.writer import Database
 
 NOON = 1_700_000_000.0
 HOUR = 3600.0

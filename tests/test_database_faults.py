@@ -13,8 +13,8 @@ from conftest import Bot
 from postgres import until
 from sqlalchemy.engine import Connection
 
-from bot.db import LONG, TAKES, CommitUnknownError, Database, DatabaseUnavailableError
-from bot.schema import migrate_database
+from bot.database.schema import migrate_database
+from bot.database.writer import LONG, TAKES, CommitUnknownError, Database, DatabaseUnavailableError
 
 
 @contextmanager

@@ -16,10 +16,10 @@ from test_database_faults import locked
 from bot.activities.acceptance import Double
 from bot.activities.delivery import State
 from bot.activities.submission import Submission
+from bot.database.tables import deliveries
 from bot.playground.leadsquared import Behaviour
 from bot.playground.slack import Fault
 from bot.playground.workspace import Posted
-from bot.tables import deliveries
 
 AGAIN = "Record again"
 

@@ -15,11 +15,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from postgres import BOT, ROOT, Task, run_all
 
-from bot.check import SCOPES
+from bot.admin.check import SCOPES
 from bot.settings import DEFAULT_PORT, Settings, load_settings
+from bot.slack.answers import COMMAND
 from bot.slack.front import PATH
 from bot.slack.modals import CALLBACK
-from bot.slack.views import COMMAND
 
 MANIFEST = ROOT / "manifest.yml"
 REQUIREMENTS = ["requirements.txt", "requirements-dev.txt"]

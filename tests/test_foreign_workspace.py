@@ -16,12 +16,12 @@ from conftest import TEAM, Bot, Start
 from postgres import until
 from sqlalchemy.engine import Connection
 
+from bot.database.tables import attempts, deliveries, tenants, workspaces
+from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Account, Behaviour
 from bot.playground.slack import Fault, SlackStandIn
 from bot.slack.installations import Identity
-from bot.tables import attempts, deliveries, tenants, workspaces
 from bot.tenants.directory import Scope
-from bot.tenants.tenant import Tenant
 
 OTHER, ORGANISATION = "T0SECOND", "E0CORP"
 MALLORY = "U0MALLORY"

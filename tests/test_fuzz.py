@@ -29,9 +29,9 @@ from test_http import FORM, command
 from test_payloads import EVENT, WHOLE, Payload, broken_parts, shortcut, submission
 from test_slow_connections import Client
 
-from bot.connections import BODY_WITHIN
 from bot.playground.leadsquared import LeadSquaredStandIn
 from bot.playground.slack import BOT_TOKEN, SIGNING_SECRET, SlackStandIn
+from bot.slack.connections import BODY_WITHIN
 
 WORDS = "Kundengeheimnis"
 """Stands in every text that is sent."""

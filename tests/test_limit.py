@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from conftest import Bot, Start
 from postgres import until
 
+from bot.database.tables import attempts
 from bot.playground.leadsquared import Behaviour, Call, LeadSquaredStandIn
-from bot.tables import attempts
 
 
 def numbered(leadsquared: LeadSquaredStandIn, count: int) -> list[str]:

@@ -23,9 +23,9 @@ from bot.activities.backlog import MANY, WAITS_LONG, WARN_EVERY, Backlog, Queued
 from bot.leadsquared.client import LeadSquared, failure_reason
 from bot.leadsquared.outcome import NotSent, Rejected
 from bot.leadsquared.reading import read_answer
+from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
 from bot.playground.slack import SlackStandIn
-from bot.tenants.tenant import Tenant
 
 WORDS = "Kundennummer 4711"
 LEVELS = {

@@ -6,7 +6,7 @@ import pytest
 from conftest import ACCOUNT, Bot, Start, ticket_that
 
 from bot.activities.looker import same_words
-from bot.clock import steady
+from bot.database.clock import steady
 from bot.leadsquared.outcome import CannotLook, Conversation
 from bot.leadsquared.reading import read_conversations
 from bot.playground.leadsquared import Behaviour

@@ -14,14 +14,14 @@ from sqlalchemy.engine import Connection
 
 from benchmarks.filling import History, fill, team
 from bot.activities.acceptance import Acceptance, Accepted
+from bot.activities.outbox import VISITED_AT_ONCE, Outbox
 from bot.activities.policy import AT_ONCE
-from bot.activities.store import VISITED_AT_ONCE, Outbox
 from bot.activities.submission import Submission
 from bot.activities.worker import Begin, Worker
-from bot.db import Database, Prepared
+from bot.database.writer import Database, Prepared
 from bot.encryption import Keyring
 from bot.leadsquared.outcome import Outcome, Recorded
-from bot.tenants.tenant import Tenant
+from bot.leadsquared.tenant import Tenant
 
 KEYRING = Keyring([ENCRYPTION_KEY])
 TENANTS = 300

@@ -12,11 +12,11 @@ from test_views import RECORDED, ended
 from bot.leadsquared.outcome import Problem
 from bot.playground.limits import problems_of_view
 from bot.slack import modals
+from bot.slack.answers import message
 from bot.slack.messages import WholeThread
 from bot.slack.modals import Form, FormText, Metadata, modal
 from bot.slack.payloads import View
 from bot.slack.text import units
-from bot.slack.views import message
 
 PATIENT = settings(deadline=None, max_examples=60)
 LONG = st.builds(

@@ -15,11 +15,11 @@ from sqlalchemy.engine import Connection, Engine
 
 from benchmarks.filling import History, fill
 from bot.activities.statements import AcceptanceStatements, LookingStatements, SendingStatements, TellingStatements
-from bot.db import Prepared
+from bot.database.engines import PATIENCE, engine_for
+from bot.database.schema import migrate_database
+from bot.database.tables import deliveries, metadata
+from bot.database.writer import Prepared
 from bot.encryption import Keyring
-from bot.engines import PATIENCE, engine_for
-from bot.schema import migrate_database
-from bot.tables import deliveries, metadata
 
 DESIGN = Path(__file__).parent.parent / "docs" / "design.md"
 HISTORY = History(20_000, 2_000)

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from conftest import Start
 from postgres import run_beside
 
+from bot.database.tables import deliveries
 from bot.playground.leadsquared import LeadSquaredStandIn
-from bot.tables import deliveries
 
 
 @pytest.fixture

@@ -14,15 +14,15 @@ from conftest import TEAM, spelt_for_sqlalchemy, ticket_that
 from postgres import Ended, Serving, run, run_beside, serving, until
 
 from bot.activities.delivery import Route, State
-from bot.db import Database
+from bot.admin.rotation import renew_all
+from bot.database.engines import PATIENCE, engine_for
+from bot.database.stored import ENCRYPTED
+from bot.database.tables import accounts, deliveries, metadata, tenants
+from bot.database.writer import Database
 from bot.encryption import KEY_FILE, Keyring, UndecipherableError
-from bot.engines import PATIENCE, engine_for
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 from bot.playground.slack import SlackStandIn
 from bot.playground.workspace import Posted
-from bot.rotation import renew_all
-from bot.stored import ENCRYPTED
-from bot.tables import accounts, deliveries, metadata, tenants
 
 OLD = "the-old-secret-of-the-rotation-0123456789"
 NEW = "the-new-secret-of-the-rotation-0123456789"

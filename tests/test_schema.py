@@ -18,9 +18,9 @@ from alembic.script import ScriptDirectory
 from conftest import ENCRYPTION_KEY
 from postgres import Ended, database, run_beside, until
 
-from bot.engines import PATIENCE, engine_for
-from bot.schema import HEAD, migrate_database, revision_of
-from bot.tables import metadata
+from bot.database.engines import PATIENCE, engine_for
+from bot.database.schema import HEAD, migrate_database, revision_of
+from bot.database.tables import metadata
 
 ENGINES = ["sqlite", "postgresql"]
 LOCK = 7_316_021_143
@@ -44,7 +44,7 @@ def new_database(engine: str, file: Path, stack: ExitStack) -> str:
 
 def test_the_revision_that_the_code_expects_is_the_newest_one() -> None:
     config = Config()
-    config.set_main_option("script_location", "bot:migrations")
+    config.set_main_option("script_location", "bot.database:migrations")
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
 
 

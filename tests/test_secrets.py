@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from conftest import ENCRYPTION_KEY, TEAM, Bot, Start
 from postgres import Ended, run, run_beside
 
+from bot.database.tables import deliveries, tenants
 from bot.encryption import KEY_FILE, Keyring
+from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import LeadSquaredStandIn
-from bot.tables import deliveries, tenants
 from bot.tenants.directory import Scope
-from bot.tenants.tenant import Tenant
 
 ANOTHER = "another-secret-that-is-long-enough-for-it"
 

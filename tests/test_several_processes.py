@@ -18,13 +18,13 @@ from sqlalchemy.engine import Connection
 from test_limit import assert_within_the_limit, numbered
 
 from bot.activities.acceptance import Acceptance
-from bot.activities.store import PASSED_BY, Outbox
+from bot.activities.outbox import PASSED_BY, Outbox
 from bot.activities.submission import Submission
-from bot.db import LAST, SHARING, Database, DatabaseUnavailableError
+from bot.database.schema import migrate_database
+from bot.database.writer import LAST, SHARING, Database, DatabaseUnavailableError
 from bot.encryption import Keyring
-from bot.schema import migrate_database
+from bot.leadsquared.tenant import Tenant
 from bot.tenants.directory import Directory, Scope
-from bot.tenants.tenant import Tenant
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from conftest import Bot
 
-from bot.connections import BODY_WITHIN, HEADERS_WITHIN, LINGER, Connections, connection_of, watched
+from bot.slack.connections import BODY_WITHIN, HEADERS_WITHIN, LINGER, Connections, connection_of, watched
 
 LATE = 1.0
 """Seconds by which a busy machine may be late."""

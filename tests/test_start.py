@@ -20,9 +20,9 @@ from conftest import ACCOUNT, ENCRYPTION_KEY, workspace
 from postgres import BOT, Ended, Serving, Task, database, run, run_all, serving, until
 from psycopg import sql
 
+from bot.database.schema import HEAD, migrate_database
 from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
 from bot.playground.slack import BOT_TOKEN, SIGNING_SECRET, SlackStandIn
-from bot.schema import HEAD, migrate_database
 
 PASSWORD = "database-password-of-the-tests"
 SLACK = {

@@ -23,13 +23,13 @@ from bot.activities.submission import Submission
 from bot.admin.activities import Wanted, _listed, listed
 from bot.admin.status import DAY, Group, _look, needs
 from bot.admin.words import PROBLEMS, WAITS, ago, duration, shown, table
-from bot.db import Database
+from bot.database.engines import PATIENCE, engine_for
+from bot.database.writer import Database
 from bot.encryption import Keyring
-from bot.engines import PATIENCE, engine_for
 from bot.leadsquared.outcome import Problem
+from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
 from bot.tenants.directory import Directory, Scope
-from bot.tenants.tenant import Tenant
 
 KEYRING = Keyring([ENCRYPTION_KEY])
 AT = 1_700_000_000.0

@@ -19,11 +19,11 @@ from stepped import REPEATABLE, TICKS, Store, stepped_store
 
 from bot.activities.acceptance import Acceptance, Accepted, Double, Refused
 from bot.activities.delivery import SETTLED, Delivery, Resolution, Route, State, Waiting
+from bot.activities.outbox import Claim, Claimed, Due, Outbox
 from bot.activities.policy import DOUBLE_WITHIN, WINDOW, Repeat, Settle, decide, give_up_at
-from bot.activities.store import Claim, Claimed, Due, Outbox
 from bot.activities.submission import Submission
 from bot.activities.telling import Step
-from bot.db import CommitUnknownError
+from bot.database.writer import CommitUnknownError
 from bot.leadsquared.outcome import (
     NotBegun,
     NotSent,

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from bot.activities.acceptance import Double
 from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
 from bot.leadsquared.outcome import Problem
-from bot.slack import modals, views
+from bot.leadsquared.tenant import ENVIRONMENT
+from bot.slack import answers, modals
+from bot.slack.answers import Message
 from bot.slack.explanations import EXPLANATIONS, explain
-from bot.slack.views import Message
-from bot.tenants.tenant import ENVIRONMENT
 
 AGAIN, EDIT, THERE = "Send again", "Edit and send again", "It's there"
 GUID = "0d9f1b6c-6a54-4b62-8e7e-9c9f5b0c1a2d"
@@ -120,7 +120,7 @@ def test_there_are_words_for_every_problem_and_for_nothing_else() -> None:
     ],
 )
 def test_each_end_offers_the_buttons_that_help(problem: Problem, labels: list[str]) -> None:
-    message = views.answer(ended(problem))
+    message = answers.answer(ended(problem))
     assert buttons(message) == labels
     values = [
         element["value"] for block in message.blocks if block["type"] == "actions" for element in block["elements"]
@@ -131,7 +131,7 @@ def test_each_end_offers_the_buttons_that_help(problem: Problem, labels: list[st
 @pytest.mark.parametrize("problem", list(Problem))
 @pytest.mark.parametrize("detail", [None, "The ticket is closed {ticket} {0}"])
 def test_each_end_says_what_happened_on_which_ticket_and_what_to_do(problem: Problem, detail: str | None) -> None:
-    message = views.answer(ended(problem, detail=detail))
+    message = answers.answer(ended(problem, detail=detail))
     first, _, second = message.words.partition(". ")
     assert "ticket 143" in first or detail is not None
     assert ("so this may or may not be on ticket 143" in first) is (problem in UNDECIDED)
@@ -150,7 +150,7 @@ LONG_REASON = "The customer's ticket was closed by an administrator of the accou
 def test_an_agent_reads_two_sentences_and_an_admin_one_line(
     problem: Problem, detail: str | None, tenant_name: str
 ) -> None:
-    message = views.answer(ended(problem, detail=detail, tenant_name=tenant_name))
+    message = answers.answer(ended(problem, detail=detail, tenant_name=tenant_name))
     assert len(message.words.split()) <= 45
     assert len(re.findall(r"[.!?](?:\s|$)", message.words.replace('".', "."))) <= 2
     assert "`" not in message.words, "no variables, no commands"
@@ -202,7 +202,7 @@ def test_a_servers_own_page_is_no_reason(useless: str) -> None:
     ],
 )
 def test_what_only_an_admin_can_use_stands_in_the_small_print(problem: Problem, detail: str | None, admin: str) -> None:
-    message = views.answer(ended(problem, detail=detail))
+    message = answers.answer(ended(problem, detail=detail))
     assert admin in small_print(message)
     assert admin not in message.words
 
@@ -218,8 +218,8 @@ def test_what_only_an_admin_can_use_stands_in_the_small_print(problem: Problem, 
 def test_the_small_print_names_a_command_or_variables_as_the_tenant_is_kept(
     problem: Problem, variables: list[str]
 ) -> None:
-    added = small_print(views.answer(ended(problem, tenant_name="acme")))
-    from_environment = small_print(views.answer(ended(problem, tenant_name=ENVIRONMENT)))
+    added = small_print(answers.answer(ended(problem, tenant_name="acme")))
+    from_environment = small_print(answers.answer(ended(problem, tenant_name=ENVIRONMENT)))
     assert "`python -m bot tenants update acme`" in added
     assert "tenants update" not in from_environment
     assert all(variable in from_environment and variable not in added for variable in variables)
@@ -227,22 +227,22 @@ def test_the_small_print_names_a_command_or_variables_as_the_tenant_is_kept(
 
 def test_the_reference_stands_once() -> None:
     reference = f"Reference {RECORDED.id}"
-    assert reference in views.anchor(RECORDED).text
-    assert reference not in views.answer(RECORDED).text, "the anchor has it"
-    assert reference not in views.note(RECORDED, Waiting.TURN, give_up_at=GIVE_UP).text
+    assert reference in answers.anchor(RECORDED).text
+    assert reference not in answers.answer(RECORDED).text, "the anchor has it"
+    assert reference not in answers.note(RECORDED, Waiting.TURN, give_up_at=GIVE_UP).text
     without_anchor = replace(RECORDED, anchor_ts=None, thread_ts="5.0")
-    assert reference in views.answer(without_anchor).text
-    assert reference in views.note(without_anchor, Waiting.TURN, give_up_at=GIVE_UP).text, "the answer replaces it"
+    assert reference in answers.answer(without_anchor).text
+    assert reference in answers.note(without_anchor, Waiting.TURN, give_up_at=GIVE_UP).text, "the answer replaces it"
     alone = replace(RECORDED, anchor_ts=None, route=Route.RESPONSE_URL)
-    assert reference in views.answer(alone).text
-    assert reference not in views.note(alone, Waiting.TURN, give_up_at=GIVE_UP).text, "a note that stays"
-    assert reference in views.answer(ended(Problem.FAILED, resolution=Resolution.SENT_AGAIN)).text, (
+    assert reference in answers.answer(alone).text
+    assert reference not in answers.note(alone, Waiting.TURN, give_up_at=GIVE_UP).text, "a note that stays"
+    assert reference in answers.answer(ended(Problem.FAILED, resolution=Resolution.SENT_AGAIN)).text, (
         "the anchor is the new activity's by now"
     )
 
 
 def test_what_is_recorded_is_told_with_its_id_and_asks_for_nothing() -> None:
-    message = views.answer(RECORDED)
+    message = answers.answer(RECORDED)
     assert message.words == "✅ Recorded on ticket 143, activity ID 17"
     assert small_print(message) == "The form will suggest ticket 143 for this thread"
     assert buttons(message) == []
@@ -256,7 +256,7 @@ def test_what_is_recorded_is_told_with_its_id_and_asks_for_nothing() -> None:
     ],
 )
 def test_once_somebody_decided_the_buttons_are_gone_and_it_says_who(resolution: Resolution, says: str) -> None:
-    message = views.answer(ended(Problem.NO_ANSWER, resolution=resolution, resolved_by="U0BEN"))
+    message = answers.answer(ended(Problem.NO_ANSWER, resolution=resolution, resolved_by="U0BEN"))
     assert buttons(message) == []
     assert message.words.startswith(says)
     assert "Check the ticket" not in message.text
@@ -278,7 +278,7 @@ def test_once_somebody_decided_the_buttons_are_gone_and_it_says_who(resolution: 
     ],
 )
 def test_the_anchor_says_who_which_ticket_what_and_how_it_stands(delivery: Delivery, says: str) -> None:
-    message = views.anchor(delivery)
+    message = answers.anchor(delivery)
     for words in (says, "ticket 143", "by <@U0ANNA>", "> Customer uploaded the signed form"):
         assert words in message.text
     assert buttons(message) == []
@@ -286,7 +286,7 @@ def test_the_anchor_says_who_which_ticket_what_and_how_it_stands(delivery: Deliv
 
 @pytest.mark.parametrize("reason", list(Waiting))
 def test_a_note_says_that_it_goes_on_automatically(reason: Waiting) -> None:
-    message = views.note(RECORDED, reason, give_up_at=GIVE_UP)
+    message = answers.note(RECORDED, reason, give_up_at=GIVE_UP)
     assert "ticket 143" in message.text
     assert "automatically" in message.text or "keeps trying" in message.text
     assert "`" not in message.words
@@ -295,27 +295,27 @@ def test_a_note_says_that_it_goes_on_automatically(reason: Waiting) -> None:
 
 def test_the_end_of_trying_is_told_in_the_readers_own_time_zone() -> None:
     moment = 1_795_617_000.0  # 2026-11-25 14:30 UTC
-    assert views.clock_time(moment) == "<!date^1795617000^{time}|14:30 UTC>"
-    assert views.clock_time(moment) in views.note(RECORDED, Waiting.UNREACHABLE, give_up_at=moment).text
+    assert answers.clock_time(moment) == "<!date^1795617000^{time}|14:30 UTC>"
+    assert answers.clock_time(moment) in answers.note(RECORDED, Waiting.UNREACHABLE, give_up_at=moment).text
 
 
 def test_an_answer_without_an_anchor_above_it_repeats_what_was_sent() -> None:
-    assert "> Customer uploaded" not in views.answer(RECORDED).text
-    assert "> Customer uploaded the signed form" in views.answer(RECORDED, with_text=True).text
-    assert views.stands_alone(replace(RECORDED, route=Route.RESPONSE_URL))
-    assert views.stands_alone(replace(RECORDED, route=Route.DIRECT_MESSAGE))
-    assert not views.stands_alone(RECORDED)
+    assert "> Customer uploaded" not in answers.answer(RECORDED).text
+    assert "> Customer uploaded the signed form" in answers.answer(RECORDED, with_text=True).text
+    assert answers.stands_alone(replace(RECORDED, route=Route.RESPONSE_URL))
+    assert answers.stands_alone(replace(RECORDED, route=Route.DIRECT_MESSAGE))
+    assert not answers.stands_alone(RECORDED)
 
 
 def test_a_long_text_is_shown_short_and_says_that_it_was_sent_whole() -> None:
-    message = views.anchor(replace(RECORDED, text="x" * 40_000))
+    message = answers.anchor(replace(RECORDED, text="x" * 40_000))
     assert "40,000 characters; LeadSquared gets the whole text" in message.text
     assert "x" * 400 in message.text
     assert "x" * 600 not in message.text
 
 
 def test_a_text_that_cannot_be_decrypted_is_named_as_such_and_not_as_none() -> None:
-    message = views.anchor(replace(RECORDED, text=None))
+    message = answers.anchor(replace(RECORDED, text=None))
     assert "can't be decrypted" in message.text
     assert "None" not in message.text
 
@@ -323,9 +323,9 @@ def test_a_text_that_cannot_be_decrypted_is_named_as_such_and_not_as_none() -> N
 @pytest.mark.parametrize("resolution", list(Resolution))
 def test_an_operator_is_named_as_one_wherever_somebody_decided(resolution: Resolution) -> None:
     delivery = ended(Problem.NO_ANSWER, resolution=resolution, resolved_by="operator:<!here>")
-    shown = [views.answer(delivery), views.already(delivery)]
+    shown = [answers.answer(delivery), answers.already(delivery)]
     if resolution is Resolution.CONFIRMED:
-        shown += [views.anchor(delivery), Message(views.double(Double(delivery, 3), "U0ANNA"))]
+        shown += [answers.anchor(delivery), Message(answers.double(Double(delivery, 3), "U0ANNA"))]
     for message in shown:
         assert "an operator" in str(message)
         assert "<!here>" not in str(message)
@@ -349,7 +349,7 @@ def test_an_operator_is_named_as_one_wherever_somebody_decided(resolution: Resol
     ],
 )
 def test_a_button_past_its_time_says_why_nothing_was_done(delivery: Delivery | None, says: str) -> None:
-    assert says in views.already(delivery).text
+    assert says in answers.already(delivery).text
 
 
 # -- doubles
@@ -364,7 +364,7 @@ def test_a_button_past_its_time_says_why_nothing_was_done(delivery: Delivery | N
         (
             RECORDED,
             3600,
-            f"You already recorded this text on ticket 143 on {views.day_and_time(1_794_999_100)} (activity ID 17).",
+            f"You already recorded this text on ticket 143 on {answers.day_and_time(1_794_999_100)} (activity ID 17).",
         ),
         (
             replace(RECORDED, state=State.SENDING, user_id="U0BEN"),
@@ -384,7 +384,7 @@ def test_a_button_past_its_time_says_why_nothing_was_done(delivery: Delivery | N
     ],
 )
 def test_a_double_says_by_whom_when_and_with_which_id(delivery: Delivery, seconds_ago: float, says: str) -> None:
-    assert views.double(Double(delivery, seconds_ago), "U0ANNA") == says
+    assert answers.double(Double(delivery, seconds_ago), "U0ANNA") == says
 
 
 # -- the answers at once
@@ -393,18 +393,18 @@ def test_a_double_says_by_whom_when_and_with_which_id(delivery: Delivery, second
 @pytest.mark.parametrize(
     ("message", "says"),
     [
-        (views.usage(), ["/portal-activity", "143", "GUID", "link"]),
-        (views.no_ticket(), ["Nothing was recorded", "Enter the ticket", "`/portal-activity 143 "]),
-        (views.no_text("143"), ["Nothing was recorded on ticket 143", "`/portal-activity 143 "]),
-        (views.malformed_ticket("abc", "why"), ["Nothing was recorded", "“abc” is not a ticket; why"]),
-        (views.unmapped("T0HOME"), ["nothing was recorded", "tenants map NAME --team T0HOME"]),
-        (views.not_accepted(), ["nothing was recorded", "Try again", "python -m bot check"]),
-        (views.maybe_accepted(), ["may or may not", "send it again", "python -m bot check"]),
-        (views.broken(), ["went wrong", "Try again"]),
-        (views.foreign_member(), ["nothing was done"]),
-        (views.elsewhere(), ["nothing was recorded", "another workspace"]),
-        (views.undecipherable(), ["nothing was sent", "ENCRYPTION_KEYS"]),
-        (views.modal_failed(), ["nothing was recorded"]),
+        (answers.usage(), ["/portal-activity", "143", "GUID", "link"]),
+        (answers.no_ticket(), ["Nothing was recorded", "Enter the ticket", "`/portal-activity 143 "]),
+        (answers.no_text("143"), ["Nothing was recorded on ticket 143", "`/portal-activity 143 "]),
+        (answers.malformed_ticket("abc", "why"), ["Nothing was recorded", "“abc” is not a ticket; why"]),
+        (answers.unmapped("T0HOME"), ["nothing was recorded", "tenants map NAME --team T0HOME"]),
+        (answers.not_accepted(), ["nothing was recorded", "Try again", "python -m bot check"]),
+        (answers.maybe_accepted(), ["may or may not", "send it again", "python -m bot check"]),
+        (answers.broken(), ["went wrong", "Try again"]),
+        (answers.foreign_member(), ["nothing was done"]),
+        (answers.elsewhere(), ["nothing was recorded", "another workspace"]),
+        (answers.undecipherable(), ["nothing was sent", "ENCRYPTION_KEYS"]),
+        (answers.modal_failed(), ["nothing was recorded"]),
     ],
 )
 def test_what_is_answered_at_once_says_what_was_not_done_and_what_to_do(message: Message, says: list[str]) -> None:
@@ -412,8 +412,8 @@ def test_what_is_answered_at_once_says_what_was_not_done_and_what_to_do(message:
 
 
 def test_the_placeholders_in_the_usage_are_not_taken_for_slacks_markup() -> None:
-    assert not re.search(r"<(?!@|!date)", views.usage().text)
-    assert "&lt;ticket&gt; &lt;text&gt;" in views.usage().text
+    assert not re.search(r"<(?!@|!date)", answers.usage().text)
+    assert "&lt;ticket&gt; &lt;text&gt;" in answers.usage().text
 
 
 # -- hostile texts
@@ -459,12 +459,12 @@ DELIVERIES = st.builds(
 
 
 def messages_about(delivery: Delivery) -> Iterator[Message]:
-    yield views.anchor(delivery)
-    yield views.already(delivery)
+    yield answers.anchor(delivery)
+    yield answers.already(delivery)
     for alone in (False, True):
-        yield views.answer(delivery, with_text=alone)
+        yield answers.answer(delivery, with_text=alone)
         for reason in Waiting:
-            yield views.note(delivery, reason, give_up_at=GIVE_UP, with_text=alone)
+            yield answers.note(delivery, reason, give_up_at=GIVE_UP, with_text=alone)
 
 
 def texts_in(blocks: Any) -> Iterator[str]:
@@ -547,7 +547,7 @@ def test_nothing_that_anybody_wrote_does_anything_when_it_is_shown(delivery: Del
 @PATIENT
 @given(DELIVERIES)
 def test_every_modal_stays_within_slacks_limits_and_shows_no_ones_markup(delivery: Delivery) -> None:
-    for modal in (modals.modal(modals.edit_form(delivery)), modals.notice_modal(views.already(delivery))):
+    for modal in (modals.modal(modals.edit_form(delivery)), modals.notice_modal(answers.already(delivery))):
         check_modal(modal)
         for text in texts_in(modal):
             check_harmless(text)
@@ -556,7 +556,7 @@ def test_every_modal_stays_within_slacks_limits_and_shows_no_ones_markup(deliver
 @PATIENT
 @given(HOSTILE)
 def test_a_word_that_is_no_ticket_is_shown_harmless_and_short(word: str) -> None:
-    message = views.malformed_ticket(word, "a ticket is a number")
+    message = answers.malformed_ticket(word, "a ticket is a number")
     check_message(message)
     check_harmless(message.text)
     assert len(message.text) < 400
@@ -565,17 +565,17 @@ def test_a_word_that_is_no_ticket_is_shown_harmless_and_short(word: str) -> None
 @pytest.mark.parametrize(
     "message",
     [
-        views.usage(),
-        views.no_ticket(),
-        views.no_text(GUID),
-        views.unmapped("T0HOME"),
-        views.not_accepted(),
-        views.broken(),
-        views.already(None),
-        views.foreign_member(),
-        views.elsewhere(),
-        views.undecipherable(),
-        views.modal_failed(),
+        answers.usage(),
+        answers.no_ticket(),
+        answers.no_text(GUID),
+        answers.unmapped("T0HOME"),
+        answers.not_accepted(),
+        answers.broken(),
+        answers.already(None),
+        answers.foreign_member(),
+        answers.elsewhere(),
+        answers.undecipherable(),
+        answers.modal_failed(),
     ],
 )
 def test_what_is_answered_at_once_stays_within_slacks_limits(message: Message) -> None:
@@ -586,23 +586,23 @@ def test_what_is_answered_at_once_stays_within_slacks_limits(message: Message) -
 @pytest.mark.parametrize("ping", PINGS)
 def test_nobody_is_pinged_by_a_text_a_message_of_leadsquareds_or_an_id(ping: str) -> None:
     shown = [
-        views.anchor(replace(RECORDED, text=ping)).text,
-        views.answer(replace(RECORDED, activity_id=ping)).text,
-        views.already(replace(RECORDED, activity_id=ping)).text,
-        *(views.answer(ended(problem, detail=ping, tenant_name=ping), with_text=True).text for problem in Problem),
+        answers.anchor(replace(RECORDED, text=ping)).text,
+        answers.answer(replace(RECORDED, activity_id=ping)).text,
+        answers.already(replace(RECORDED, activity_id=ping)).text,
+        *(answers.answer(ended(problem, detail=ping, tenant_name=ping), with_text=True).text for problem in Problem),
     ]
     assert [text for text in shown if ping in text] == []
 
 
 @pytest.mark.parametrize("problem", [Problem.UNREACHABLE, Problem.TLS, Problem.ADDRESS_REFUSED, *sorted(UNDECIDED)])
 def test_a_detail_of_any_length_leaves_room_for_the_rest_of_the_answer(problem: Problem) -> None:
-    message = views.answer(ended(problem, detail="<" * 20_000, text="&\n" * 2000), with_text=True)
+    message = answers.answer(ended(problem, detail="<" * 20_000, text="&\n" * 2000), with_text=True)
     check_message(message)
 
 
 def test_an_id_of_any_length_does_not_keep_the_answer_from_being_told() -> None:
-    check_message(views.answer(replace(RECORDED, activity_id="1" * 20_000)))
-    check_message(views.already(replace(RECORDED, activity_id="1" * 20_000)))
+    check_message(answers.answer(replace(RECORDED, activity_id="1" * 20_000)))
+    check_message(answers.already(replace(RECORDED, activity_id="1" * 20_000)))
 
 
 @pytest.mark.parametrize("problem", list(Problem))
@@ -610,5 +610,5 @@ def test_an_id_of_any_length_does_not_keep_the_answer_from_being_told() -> None:
 def test_a_backtick_in_what_leadsquared_says_does_not_break_up_the_command_beside_it(
     problem: Problem, detail: str
 ) -> None:
-    shown, plain = (views.answer(ended(problem, detail=words)) for words in (detail, "plain"))
+    shown, plain = (answers.answer(ended(problem, detail=words)) for words in (detail, "plain"))
     assert shown.text.count("`") == plain.text.count("`")

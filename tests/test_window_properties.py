@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from stepped import REPEATABLE, TICKS, Store, stepped_store
 
 from bot.activities.delivery import State
+from bot.activities.outbox import Claimed
 from bot.activities.policy import Settle
-from bot.activities.store import Claimed
 from bot.activities.submission import Submission
 from bot.leadsquared.outcome import NotSent, Outcome, Problem, Recorded
 

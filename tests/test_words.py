@@ -13,12 +13,12 @@ from test_views import RECORDED, UNDECIDED, ended
 from bot.activities.acceptance import Double
 from bot.activities.delivery import Delivery, Finding, Resolution, Route, State, Waiting
 from bot.activities.ticket import MalformedTicketError, parse_ticket
-from bot.db import CommitUnknownError, DatabaseUnavailableError
+from bot.database.writer import CommitUnknownError, DatabaseUnavailableError
 from bot.leadsquared.outcome import Problem
-from bot.slack import hints, views
+from bot.leadsquared.tenant import ENVIRONMENT
+from bot.slack import answers, hints
+from bot.slack.answers import Message
 from bot.slack.explanations import EXPLANATIONS, UNREADABLE, unreadable
-from bot.slack.views import Message
-from bot.tenants.tenant import ENVIRONMENT
 
 DOCS = Path(__file__).parent.parent / "docs" / "errors.md"
 MAYA, BEN = "U0MAYA", "U0BEN"
@@ -65,44 +65,48 @@ def not_a_ticket() -> Iterator[tuple[str, MalformedTicketError]]:
 def shown() -> dict[str, list[Message | str]]:
     """Return by the name of the function (or constant) what it can say."""
     return {
-        "anchor": [views.anchor(one) for one in (SENDING, BASE, _ended(Problem.FAILED), UNKNOWN, PRESENT, CONFIRMED)],
+        "anchor": [answers.anchor(one) for one in (SENDING, BASE, _ended(Problem.FAILED), UNKNOWN, PRESENT, CONFIRMED)],
         "answer": [
-            *(views.answer(one) for one in (BASE, IN_THREAD, CONFIRMED, SENT_AGAIN, SENT_UNKNOWN)),
-            *(views.answer(_ended(problem)) for problem in Problem),
+            *(answers.answer(one) for one in (BASE, IN_THREAD, CONFIRMED, SENT_AGAIN, SENT_UNKNOWN)),
+            *(answers.answer(_ended(problem)) for problem in Problem),
             *(
-                views.answer(_ended(problem, detail="Ticket is closed"))
+                answers.answer(_ended(problem, detail="Ticket is closed"))
                 for problem, explanation in EXPLANATIONS.items()
                 if explanation.with_reason is not None
             ),
         ],
-        "finding": [views.finding(PRESENT), views.finding(ABSENT)],
-        "found_there": [views.found_there(PRESENT)],
-        "note": [views.note(replace(BASE, noted=None), reason, give_up_at=0) for reason in Waiting],
-        "usage": [views.usage()],
-        "no_ticket": [views.no_ticket()],
-        "no_text": [views.no_text("143")],
-        "malformed_ticket": [views.malformed_ticket(word, str(why), number=why.number) for word, why in not_a_ticket()],
-        "why_no_ticket": [views.why_no_ticket(word, why) for word, why in not_a_ticket()],
-        "unmapped": [views.unmapped("T012ABCDEF")],
-        "starting": [views.starting()],
-        "token_refused": [views.token_refused("invalid_auth")],
-        "unavailable": [views.unavailable(DatabaseUnavailableError("")), views.unavailable(CommitUnknownError(""))],
-        "not_accepted": [views.not_accepted()],
-        "maybe_accepted": [views.maybe_accepted()],
-        "broken": [views.broken()],
-        "already": [views.already(one) for one in (None, SENT_AGAIN, CONFIRMED, BASE, _ended(Problem.FAILED), SENDING)],
-        "foreign_member": [views.foreign_member()],
-        "elsewhere": [views.elsewhere()],
-        "undecipherable": [views.undecipherable()],
-        "modal_failed": [views.modal_failed()],
-        "recorded_before": [
-            *(views.recorded_before(one, None, MAYA) for one in DOUBLES),
-            views.recorded_before(Double(replace(BASE, message_ts="5.0"), 20), "5.0", BEN),
+        "finding": [answers.finding(PRESENT), answers.finding(ABSENT)],
+        "found_there": [answers.found_there(PRESENT)],
+        "note": [answers.note(replace(BASE, noted=None), reason, give_up_at=0) for reason in Waiting],
+        "usage": [answers.usage()],
+        "no_ticket": [answers.no_ticket()],
+        "no_text": [answers.no_text("143")],
+        "malformed_ticket": [
+            answers.malformed_ticket(word, str(why), number=why.number) for word, why in not_a_ticket()
         ],
-        "same_words": [views.same_words(one, "key") for one in DOUBLES],
-        "taken_before": [views.taken_before(BASE)],
-        "no_token": [views.no_token("T012ABCDEF")],
-        "recorded_again": [views.recorded_again(BASE)],
+        "why_no_ticket": [answers.why_no_ticket(word, why) for word, why in not_a_ticket()],
+        "unmapped": [answers.unmapped("T012ABCDEF")],
+        "starting": [answers.starting()],
+        "token_refused": [answers.token_refused("invalid_auth")],
+        "unavailable": [answers.unavailable(DatabaseUnavailableError("")), answers.unavailable(CommitUnknownError(""))],
+        "not_accepted": [answers.not_accepted()],
+        "maybe_accepted": [answers.maybe_accepted()],
+        "broken": [answers.broken()],
+        "already": [
+            answers.already(one) for one in (None, SENT_AGAIN, CONFIRMED, BASE, _ended(Problem.FAILED), SENDING)
+        ],
+        "foreign_member": [answers.foreign_member()],
+        "elsewhere": [answers.elsewhere()],
+        "undecipherable": [answers.undecipherable()],
+        "modal_failed": [answers.modal_failed()],
+        "recorded_before": [
+            *(answers.recorded_before(one, None, MAYA) for one in DOUBLES),
+            answers.recorded_before(Double(replace(BASE, message_ts="5.0"), 20), "5.0", BEN),
+        ],
+        "same_words": [answers.same_words(one, "key") for one in DOUBLES],
+        "taken_before": [answers.taken_before(BASE)],
+        "no_token": [answers.no_token("T012ABCDEF")],
+        "recorded_again": [answers.recorded_again(BASE)],
         "TICKET": [hints.TICKET],
         "TEXT": [hints.TEXT],
         "CHOICE": [hints.CHOICE],
@@ -133,7 +137,7 @@ BUILDING_BLOCKS = {
     "activity_id", "clock_time", "day_and_time", "double", "message", "quoted", "stands_alone", "section", "context",
     "plain_text",
 }  # fmt: skip
-"""Of views.py, what says nothing of its own."""
+"""Of answers.py, what says nothing of its own."""
 
 
 def entry(said: Message | str) -> str:
@@ -157,7 +161,7 @@ def test_each_text_has_its_entry_and_each_entrys_text_exists() -> None:
     assert sorted(documented() - texts) == []
 
 
-@pytest.mark.parametrize("module", [views, hints])
+@pytest.mark.parametrize("module", [answers, hints])
 def test_nothing_that_says_something_is_left_out(module: Any) -> None:
     own = {
         name
@@ -203,5 +207,5 @@ def test_the_words_are_plain(banned: str) -> None:
 
 
 def test_the_unknown_states_are_all_there() -> None:
-    assert {problem for problem in Problem if views.answer(_ended(problem)).words.startswith("⚠️")} == UNDECIDED
-    assert views.stands_alone(replace(BASE, route=Route.RESPONSE_URL))
+    assert {problem for problem in Problem if answers.answer(_ended(problem)).words.startswith("⚠️")} == UNDECIDED
+    assert answers.stands_alone(replace(BASE, route=Route.RESPONSE_URL))

@@ -13,16 +13,16 @@ from postgres import serving, until
 
 from bot.activities.acceptance import Acceptance, Accepted
 from bot.activities.delivery import State
-from bot.activities.store import Claim, Outbox
+from bot.activities.outbox import Claim, Outbox
 from bot.activities.submission import Submission
-from bot.clock import steady
-from bot.db import Database
+from bot.database.clock import steady
+from bot.database.writer import Database
 from bot.encryption import Keyring
+from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import LeadSquaredStandIn
 from bot.playground.slack import SlackStandIn
 from bot.playground.workspace import Posted
 from bot.tenants.directory import Directory, Scope
-from bot.tenants.tenant import Tenant
 
 KEYRING = Keyring([ENCRYPTION_KEY])
 
@@ -136,7 +136,7 @@ async def test_a_process_that_stood_still_after_its_claim_does_not_send_under_an
     claim = Outbox.claim
     stood_still: list[str] = []
     asleep = 0.0  # in which time.monotonic() stands still on Linux
-    for module in ("bot.activities.store", "bot.activities.worker"):
+    for module in ("bot.activities.outbox", "bot.activities.worker"):
         monkeypatch.setattr(f"{module}.steady", lambda: steady() + asleep)
 
     async def and_stand_still(outbox: Outbox, *arguments: Any, **named: Any) -> Claim:

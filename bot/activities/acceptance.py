@@ -11,7 +11,7 @@ from bot.activities.delivery import Delivery, Resolution, Route, State
 from bot.activities.rows import Rows
 from bot.activities.statements import DESPITE_ALL, AcceptanceStatements
 from bot.activities.submission import Submission
-from bot.db import TAKES, Database, DatabaseUnavailableError
+from bot.database.writer import TAKES, Database, DatabaseUnavailableError
 from bot.encryption import Keyring
 
 ANSWER_WITHIN = 2.0

@@ -6,9 +6,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from bot.activities.delivery import State, Waiting
-from bot.db import Database
+from bot.database.tables import IS_ACCEPTED, IS_OPEN, deliveries, now
+from bot.database.writer import Database
 from bot.leadsquared.outcome import Problem
-from bot.tables import IS_ACCEPTED, IS_OPEN, deliveries, now
 
 OUTDATED = 3600.0
 """Seconds after the newest acceptance from which on a database with something waiting may be a restored backup."""

@@ -7,12 +7,12 @@ from typing import Protocol
 
 import structlog
 
-from bot.activities.store import Look, Outbox
+from bot.activities.outbox import Look, Outbox
 from bot.activities.worker import Tells
-from bot.clock import steady
-from bot.db import DatabaseUnavailableError
+from bot.database.clock import steady
+from bot.database.writer import DatabaseUnavailableError
 from bot.leadsquared.outcome import CannotLook, Conversation
-from bot.tenants.tenant import Tenant
+from bot.leadsquared.tenant import Tenant
 
 _log = structlog.get_logger(__name__)
 

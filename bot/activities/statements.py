@@ -10,9 +10,8 @@ from sqlalchemy.engine import Engine
 from bot.activities.delivery import Resolution, Route, State
 from bot.activities.policy import DOUBLE_WITHIN, WINDOW
 from bot.activities.telling import ANCHOR_AFTER, OUTCOME_WITHIN, TELL_FOR
-from bot.db import Prepared
-from bot.leadsquared.outcome import Problem
-from bot.tables import (
+from bot.database.announcements import CHANNEL
+from bot.database.tables import (
     IS_ACCEPTED,
     IS_CLAIMED,
     IS_LEASED,
@@ -27,6 +26,8 @@ from bot.tables import (
     now,
     tenants,
 )
+from bot.database.writer import Prepared
+from bot.leadsquared.outcome import Problem
 from bot.tenants.directory import FIND_TENANT
 
 COLUMNS = tuple(deliveries.c)
@@ -35,9 +36,6 @@ GIVEN = (
     "message_ts", "through_ts", "fingerprint", "retry_of", "state", "route", "anchor_ts", "anchor_mark",
 )  # fmt: skip
 """What an acceptance writes itself; the tenant is found, and the moments are the database's."""
-
-CHANNEL = "portal_activity_accepted"
-"""Where PostgreSQL announces acceptances: the process that accepted, and the tenant's number."""
 
 SOONEST = 100_000
 """Tickets that a look for tenants with something to send takes in at most."""

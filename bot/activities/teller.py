@@ -11,11 +11,11 @@ from typing import Protocol, TypeVar
 import structlog
 
 from bot.activities.delivery import Delivery, Route
+from bot.activities.outbox import Due, Outbox
 from bot.activities.policy import give_up_at
-from bot.activities.store import Due, Outbox
 from bot.activities.telling import AFTER_ANSWERS, TELL_FOR, Step
 from bot.backoff import jittered
-from bot.db import DatabaseUnavailableError
+from bot.database.writer import DatabaseUnavailableError
 from bot.tenants.directory import NOBODY, Scope
 
 T = TypeVar("T")

@@ -14,11 +14,11 @@ from typing import Protocol
 import structlog
 
 from bot.activities.backlog import WATCH_EVERY, Backlog
+from bot.activities.outbox import VISITED_AT_ONCE, Claim, Claimed, Outbox
 from bot.activities.policy import AT_ONCE, WINDOW, Decision, Repeat, decide, give_up_at, may_begin
-from bot.activities.store import VISITED_AT_ONCE, Claim, Claimed, Outbox
 from bot.activities.telling import ANCHOR_AFTER, OUTCOME_WITHIN
-from bot.clock import steady
-from bot.db import DatabaseUnavailableError
+from bot.database.clock import steady
+from bot.database.writer import DatabaseUnavailableError
 from bot.leadsquared.address import api_host
 from bot.leadsquared.outcome import (
     NotBegun,
@@ -30,7 +30,7 @@ from bot.leadsquared.outcome import (
     Undecipherable,
     Unknown,
 )
-from bot.tenants.tenant import Tenant
+from bot.leadsquared.tenant import Tenant
 
 _log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import Conninfo
 from sqlalchemy.engine import make_url
 
-from bot.schema import revision_of
+from bot.database.schema import revision_of
 
 WAITS = 10.0
 """Seconds that the copy waits for a lock on a SQLite file; while the bot runs, it needs none."""

@@ -5,7 +5,7 @@ import json as json_
 import sys
 
 from bot.admin.status import as_json, lines, look
-from bot.db import Database, DatabaseUnavailableError
+from bot.database.writer import Database, DatabaseUnavailableError
 from bot.encryption import Keyring
 
 AGAIN_AFTER = 2.0

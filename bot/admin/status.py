@@ -11,12 +11,9 @@ from sqlalchemy.engine import Connection
 
 from bot.activities.backlog import WAITS_LONG
 from bot.activities.delivery import Finding, State, Waiting
-from bot.admin.reading import read
+from bot.admin.snapshot import read
 from bot.admin.words import PROBLEMS, ago, duration, table
-from bot.db import Database
-from bot.encryption import Keyring, UndecipherableError
-from bot.leadsquared.outcome import Problem
-from bot.tables import (
+from bot.database.tables import (
     IS_ACCEPTED,
     IS_OPEN,
     IS_UNDECIDED,
@@ -26,6 +23,9 @@ from bot.tables import (
     tenants,
     workspaces,
 )
+from bot.database.writer import Database
+from bot.encryption import Keyring, UndecipherableError
+from bot.leadsquared.outcome import Problem
 from bot.tenants.directory import read_tenant
 
 DAY = 24 * 3600.0

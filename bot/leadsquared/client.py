@@ -26,7 +26,7 @@ from bot.leadsquared.outcome import (
 )
 from bot.leadsquared.pages import server_page
 from bot.leadsquared.reading import read_answer, read_conversations, read_keys
-from bot.tenants.tenant import Tenant
+from bot.leadsquared.tenant import Tenant
 
 # An answer is a hundred bytes; a proxy's error page a few thousand. More than this is no answer of LeadSquared's.
 _LONGEST_ANSWER = 256 * 1024

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bot.playground.modals import View, inputs
+from bot.playground.open_modals import View, inputs
 from bot.playground.screen import Screen
 from bot.playground.slack import SlackStandIn
 

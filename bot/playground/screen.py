@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.playground.leadsquared import Activity
-from bot.playground.modals import inputs
+from bot.playground.open_modals import inputs
 from bot.playground.slack import SlackStandIn
 from bot.playground.workspace import Posted
 from bot.slack.messages import author, plain

@@ -16,9 +16,9 @@ from aiohttp import web
 from slack_sdk.signature import SignatureVerifier
 
 from bot.playground.limits import problems_of_message, problems_of_view
-from bot.playground.modals import Modals, inputs
+from bot.playground.open_modals import Modals, inputs
 from bot.playground.server import StandIn
-from bot.playground.sockets import Sockets
+from bot.playground.socket_mode import Sockets
 from bot.playground.workspace import APP_ID, BOT_ID, BOT_USER, Posted, Workspace
 
 BOT_TOKEN = "xoxb-playground"

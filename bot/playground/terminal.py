@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from bot.app import Parts, build
+from bot.database.schema import migrate_database
+from bot.leadsquared.tenant import Tenant
 from bot.logs import configure_logging
 from bot.playground import screen
 from bot.playground.interview import Ask, Interview
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
-from bot.playground.modals import inputs
+from bot.playground.open_modals import inputs
 from bot.playground.scenes import CHANNELS, COLLEAGUE, GROUPS, NOTES, PEOPLE, TEAM, YOU, furnish
 from bot.playground.slack import APP_TOKEN, BOT_TOKEN, SlackStandIn
 from bot.playground.workspace import Channel, Person, Workspace
 from bot.process import Process
-from bot.schema import migrate_database
 from bot.settings import Settings, load_settings
 from bot.tenants.directory import Scope
-from bot.tenants.tenant import Tenant
 
 ACCOUNT = Account("22824", "playground-access-key", "playground-secret-key")
 TICKETS = {

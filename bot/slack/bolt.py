@@ -11,7 +11,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.slack import modals, views
+from bot.slack import answers, modals
 from bot.slack.installations import Installations
 from bot.slack.replies import Responder
 from bot.slack.text import as_read
@@ -68,7 +68,7 @@ async def dispatch(bolt: AsyncApp, payload: dict[str, Any]) -> BoltResponse:
     except Exception:  # noqa: BLE001 - it is logged, and told
         # Bolt could not take it: whoever is behind it reads that nothing was done.
         _log.exception("request_failed")
-        return BoltResponse(status=200, body={"response_type": "ephemeral", "text": views.broken().text})
+        return BoltResponse(status=200, body={"response_type": "ephemeral", "text": answers.broken().text})
 
 
 def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltResponse]]:
@@ -79,13 +79,13 @@ def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltRespons
         _log.error("listener_failed", exc_info=error, kind=kind)
         if kind == "view_submission":
             # By a field, and not in the form's place: what was typed stays.
-            errors = {modals.TICKET_BLOCK: as_read(views.broken().words)}
+            errors = {modals.TICKET_BLOCK: as_read(answers.broken().words)}
             return BoltResponse(status=200, body={"response_action": "errors", "errors": errors})
         if kind in ("block_actions", "message_action"):
             # What is acknowledged to a click is shown to nobody.
             container = request.body.get("container") or {}
-            responder.say(request.body.get("response_url"), views.broken(), thread_ts=container.get("thread_ts"))
+            responder.say(request.body.get("response_url"), answers.broken(), thread_ts=container.get("thread_ts"))
             return BoltResponse(status=200, body="")
-        return BoltResponse(status=200, body={"response_type": "ephemeral", "text": views.broken().text})
+        return BoltResponse(status=200, body={"response_type": "ephemeral", "text": answers.broken().text})
 
     return tell

@@ -10,8 +10,8 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from bot.activities.acceptance import Acceptance, Accepted, Refused, Unmapped
 from bot.activities.delivery import Delivery, Finding
 from bot.activities.worker import Tells
-from bot.db import DatabaseUnavailableError
-from bot.slack import views
+from bot.database.writer import DatabaseUnavailableError
+from bot.slack import answers
 from bot.slack.explanations import Button
 from bot.slack.forms import Accepting, Forms, again, show_resolved
 from bot.slack.payloads import BlockActions, is_member
@@ -48,7 +48,7 @@ class Buttons:
         click = BlockActions.model_validate(body)
         old = await self._pressable(click)
         if old is not None and old.resendable and old.finding is Finding.PRESENT:
-            self._say(click, views.found_there(old))
+            self._say(click, answers.found_there(old))
         elif old is not None:
             await self._send_again(click, old)
         await ack()
@@ -62,7 +62,7 @@ class Buttons:
 
     async def _send_again(self, click: BlockActions, old: Delivery) -> None:
         if old.text is None:
-            self._say(click, views.undecipherable())
+            self._say(click, answers.undecipherable())
             return
         submission = again(click, old, old.ticket_id, old.text, click.response_url)
         await self._decide(click, old, self._acceptance.send_again(old, submission))
@@ -80,20 +80,20 @@ class Buttons:
         click = BlockActions.model_validate(body)
         old = await self._pressable(click)
         if old is not None and not old.resendable:
-            self._say(click, views.already(old))
+            self._say(click, answers.already(old))
         elif old is not None:
             await self._open(click, old)
         await ack()
 
     async def _open(self, click: BlockActions, old: Delivery) -> None:
         if not await self._forms.open_edit(click, old):
-            self._say(click, views.modal_failed())
+            self._say(click, answers.modal_failed())
         elif click.response_url is not None:
             # The form's submission brings no response_url of its own; this one answers for it.
             with contextlib.suppress(DatabaseUnavailableError):  # the old one, or a direct message, does as well
                 await self._acceptance.renew_response_url(old, click.response_url)
 
-    def _say(self, click: BlockActions, message: views.Message) -> None:
+    def _say(self, click: BlockActions, message: answers.Message) -> None:
         self._responder.say(click.response_url, message, thread_ts=click.thread_ts)
 
     async def _pressable(self, click: BlockActions) -> Delivery | None:
@@ -103,12 +103,12 @@ class Buttons:
                 click.team_id, click.actions[0].value, enterprise_id=click.enterprise_id
             )
         except DatabaseUnavailableError as error:
-            self._say(click, views.unavailable(error))
+            self._say(click, answers.unavailable(error))
             return None
         if delivery is None:
-            self._say(click, views.already(None))
+            self._say(click, answers.already(None))
         elif not is_member(click, delivery.team_id, delivery.enterprise_id):
-            self._say(click, views.foreign_member())
+            self._say(click, answers.foreign_member())
             return None
         return delivery
 
@@ -117,14 +117,14 @@ class Buttons:
         try:
             result = await decision
         except DatabaseUnavailableError as error:
-            self._say(click, views.unavailable(error))
+            self._say(click, answers.unavailable(error))
             return
         match result:
             case Refused(delivery):
-                self._say(click, views.already(delivery))
+                self._say(click, answers.already(delivery))
                 return
             case Unmapped():
-                self._say(click, views.unmapped(old.team_id))
+                self._say(click, answers.unmapped(old.team_id))
                 return
             case Accepted():
                 self._worker.wake(result.tenant_id)

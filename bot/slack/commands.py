@@ -19,8 +19,8 @@ from bot.activities.ticket import (
     parse_ticket,
     visible,
 )
-from bot.db import DatabaseUnavailableError
-from bot.slack import views
+from bot.database.writer import DatabaseUnavailableError
+from bot.slack import answers
 from bot.slack.forms import Accepting, Forms
 from bot.slack.names import SlackNames
 from bot.slack.payloads import BlockActions, Payload, SlashCommand, is_member
@@ -74,7 +74,7 @@ class Commands:
         forms: Forms,
         responder: Responder,
         link_hosts: tuple[str, ...],
-        unmapped: Callable[[str], views.Message],
+        unmapped: Callable[[str], answers.Message],
     ) -> None:
         self._acceptance = acceptance
         self._worker = worker
@@ -85,8 +85,8 @@ class Commands:
         self._unmapped = unmapped
 
     def register(self, bolt: AsyncApp) -> None:
-        bolt.command(views.COMMAND)(self.portal_activity)
-        bolt.action(views.RECORD_AGAIN)(self.record_again)
+        bolt.command(answers.COMMAND)(self.portal_activity)
+        bolt.action(answers.RECORD_AGAIN)(self.record_again)
 
     async def portal_activity(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Answer at once with what is wrong, or accept durably and acknowledge with nothing: the thread tells the rest."""
@@ -94,33 +94,33 @@ class Commands:
         problem = await self._record(command)
         await (ack() if problem is None else ack(response_type="ephemeral", **problem.payload()))
 
-    async def _record(self, command: SlashCommand) -> views.Message | None:
+    async def _record(self, command: SlashCommand) -> answers.Message | None:
         words = take_apart(command.text)
         if words.ticket.lower() == "help":
-            return views.usage()
+            return answers.usage()
         if not words.ticket:
-            return await self._forms.ask(command, "", views.no_ticket())
+            return await self._forms.ask(command, "", answers.no_ticket())
         try:
             ticket_id = parse_ticket(words.ticket, self._link_hosts)
         except MalformedTicketError as error:
-            return views.malformed_ticket(words.ticket, str(error), number=error.number)
+            return answers.malformed_ticket(words.ticket, str(error), number=error.number)
         mentioned = bare_mentions(words.rest)
         names = await self._names.names(command.enterprise_id, command.team_id, mentioned) if mentioned else {}
         text = to_plain(words.rest, names).strip()
         if is_blank(text):
-            return await self._forms.ask(command, ticket_id, views.no_text(ticket_id))
+            return await self._forms.ask(command, ticket_id, answers.no_text(ticket_id))
         return await self._accept(_submission(command, ticket_id, text))
 
-    async def _accept(self, submission: Submission) -> views.Message | None:
+    async def _accept(self, submission: Submission) -> answers.Message | None:
         try:
             accepted = await self._acceptance.accept(submission)
         except DatabaseUnavailableError as error:
-            return views.unavailable(error)
+            return answers.unavailable(error)
         match accepted:
             case Unmapped():
                 return self._unmapped(submission.team_id)
             case Double() as double:
-                return views.same_words(double, submission.key)
+                return answers.same_words(double, submission.key)
             case Accepted():
                 self._worker.wake(accepted.tenant_id)
                 return None
@@ -132,24 +132,24 @@ class Commands:
             message = await self._record_again(click)
         except DatabaseUnavailableError as error:
             # The button stays, to be pressed again.
-            self._responder.say(click.response_url, views.unavailable(error), thread_ts=click.thread_ts)
+            self._responder.say(click.response_url, answers.unavailable(error), thread_ts=click.thread_ts)
         else:
             self._responder.replace(click.response_url, message, thread_ts=click.thread_ts)
         await ack()
 
-    async def _record_again(self, click: BlockActions) -> views.Message:
+    async def _record_again(self, click: BlockActions) -> answers.Message:
         try:
             asked = RecordAgain.model_validate_json(click.actions[0].value)
         except ValidationError:
-            return views.already(None)
+            return answers.already(None)
         organisation = click.enterprise_id
         earlier = await self._acceptance.find(click.team_id, asked.delivery, enterprise_id=organisation)
         if earlier is None or earlier.user_id != click.user.id or click.channel is None:
-            return views.already(None)
+            return answers.already(None)
         if not is_member(click, earlier.team_id, earlier.enterprise_id):
-            return views.already(None)
+            return answers.already(None)
         if earlier.text is None:
-            return views.undecipherable()
+            return answers.undecipherable()
         submission = Submission(
             enterprise_id=earlier.enterprise_id or click.enterprise_id,
             team_id=earlier.team_id,
@@ -164,10 +164,10 @@ class Commands:
             case Unmapped():
                 return self._unmapped(earlier.team_id)
             case Double() as double:
-                return views.same_words(double, asked.key)
+                return answers.same_words(double, asked.key)
             case Accepted(tenant_id=tenant_id):
                 self._worker.wake(tenant_id)
-                return views.recorded_again(earlier)
+                return answers.recorded_again(earlier)
 
 
 def _submission(command: SlashCommand, ticket_id: str, text: str) -> Submission:

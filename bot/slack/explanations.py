@@ -7,8 +7,8 @@ from enum import StrEnum
 from bot.activities.delivery import Delivery, State
 from bot.leadsquared.outcome import Problem
 from bot.leadsquared.pages import server_page
+from bot.leadsquared.tenant import ENVIRONMENT
 from bot.slack.text import one_line, shorten
-from bot.tenants.tenant import ENVIRONMENT
 
 
 class Button(StrEnum):

@@ -14,13 +14,14 @@ from bot.activities.acceptance import Acceptance, Accepted, Double, Place, Refus
 from bot.activities.delivery import Delivery, Resolution
 from bot.activities.submission import Submission, with_link
 from bot.activities.ticket import MalformedTicketError, parse_ticket, visible
-from bot.db import DatabaseUnavailableError
+from bot.database.writer import DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError
-from bot.slack import hints, modals, views
+from bot.slack import answers, hints, modals
 from bot.slack.background import Background
 from bot.slack.conversations import SlackConversations, Unreadable
 from bot.slack.explanations import unreadable
 from bot.slack.modals import Form, FormText, Metadata, Typed, modal
+from bot.slack.modals_api import SlackModals
 from bot.slack.payloads import (
     BlockActions,
     Interaction,
@@ -31,7 +32,6 @@ from bot.slack.payloads import (
 )
 from bot.slack.replies import Responder
 from bot.slack.text import as_read, is_blank, units
-from bot.slack.views_api import SlackModals
 
 _log = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ class Forms:
         keyring: Keyring,
         background: Background,
         link_hosts: tuple[str, ...],
-        unmapped: Callable[[str], views.Message],
+        unmapped: Callable[[str], answers.Message],
     ) -> None:
         self._acceptance = acceptance
         self._worker = worker
@@ -89,11 +89,11 @@ class Forms:
         try:
             metadata = Metadata.model_validate_json(submitted.view.private_metadata)
         except ValidationError:
-            await ack(response_action="update", view=modals.notice_modal(views.already(None)))
+            await ack(response_action="update", view=modals.notice_modal(answers.already(None)))
             return
         if not is_member(submitted, metadata.team, metadata.enterprise):
             _log.warning("foreign_form_refused", team=submitted.team_id)
-            await ack(**_notice(views.elsewhere()))
+            await ack(**_notice(answers.elsewhere()))
             return
         await ack(**await self._submit(submitted, metadata, modals.typed(submitted.view, metadata)))
 
@@ -104,7 +104,7 @@ class Forms:
             self._background.start(self._switch(click, click.view))
         await ack()
 
-    async def ask(self, command: SlashCommand, ticket: str, otherwise: views.Message) -> views.Message | None:
+    async def ask(self, command: SlashCommand, ticket: str, otherwise: answers.Message) -> answers.Message | None:
         """Ask by the form for what a command left out; return what is to be said where Slack does not open it."""
         try:
             async with asyncio.timeout(MAPPED_WITHIN):
@@ -143,7 +143,7 @@ class Forms:
         try:
             ticket_id = parse_ticket(visible(typed.ticket).strip(), self._link_hosts)
         except MalformedTicketError as error:
-            return _errors(modals.TICKET_BLOCK, views.why_no_ticket(typed.ticket, error))
+            return _errors(modals.TICKET_BLOCK, answers.why_no_ticket(typed.ticket, error))
         blocks = modals.text_blocks(whole=typed.text.whole)
         for block_id, words in zip(blocks, typed.text.fields, strict=False):
             if (length := units(words)) > modals.LONGEST_INPUT:
@@ -161,7 +161,7 @@ class Forms:
             accept = self._accept if metadata.retry_of is None else self._send_edited
             return await accept(submitted, metadata, typed, ticket_id, words)
         except DatabaseUnavailableError as error:
-            return _once_more(metadata, typed, views.unavailable(error))
+            return _once_more(metadata, typed, answers.unavailable(error))
 
     async def _chosen(self, submitted: ViewSubmission, metadata: Metadata, typed: Typed) -> FormText | str:
         """Return the text to be recorded: the form's, or what was chosen when the form had not followed yet.
@@ -203,7 +203,7 @@ class Forms:
                 return _once_more(metadata, typed, self._unmapped(metadata.team))
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
-                return _once_more(shown, typed, views.recorded_before(double, metadata.message, submitted.user.id))
+                return _once_more(shown, typed, answers.recorded_before(double, metadata.message, submitted.user.id))
             case Accepted(again=True) as accepted:
                 return await self._taken_before(accepted, submission)
             case Accepted(tenant_id=tenant_id):
@@ -215,26 +215,26 @@ class Forms:
         taken = await self._acceptance.find(submission.team_id, accepted.id)
         if taken is None or (taken.ticket_id, taken.text) == (submission.ticket_id, submission.text):
             return {}
-        return _notice(views.taken_before(taken))
+        return _notice(answers.taken_before(taken))
 
     async def _send_edited(
         self, submitted: ViewSubmission, metadata: Metadata, typed: Typed, ticket_id: str, text: str
     ) -> Answer:
         old = await self._acceptance.find(metadata.team, metadata.retry_of or "")
         if old is None:
-            return _notice(views.already(None))
+            return _notice(answers.already(None))
         words = text if typed.text.fields else old.text
         if words is None:
-            return _notice(views.undecipherable())
+            return _notice(answers.undecipherable())
         submission = again(submitted, old, ticket_id, words, old.response_url)
         match await self._acceptance.send_edited(old, submission, despite=metadata.shown):
             case Unmapped():
                 return _once_more(metadata, typed, self._unmapped(metadata.team))
             case Refused(delivery):
-                return _notice(views.already(delivery))
+                return _notice(answers.already(delivery))
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
-                return _once_more(shown, typed, views.recorded_before(double, metadata.message, submitted.user.id))
+                return _once_more(shown, typed, answers.recorded_before(double, metadata.message, submitted.user.id))
             case Accepted(tenant_id=tenant_id):
                 self._worker.wake(tenant_id)
                 resolved = show_resolved(self._acceptance, self._responder, old, old.response_url)
@@ -325,7 +325,7 @@ async def show_resolved(
     except DatabaseUnavailableError:
         return  # a button that still stands there says that it is past its time
     if current is not None and current.resolution is not None:
-        message = views.answer(current, with_text=views.stands_alone(current))
+        message = answers.answer(current, with_text=answers.stands_alone(current))
         responder.replace(response_url, message)
 
 
@@ -341,7 +341,7 @@ def _as_typed(metadata: Metadata, typed: Typed) -> Form:
     )
 
 
-def _once_more(metadata: Metadata, typed: Typed, notice: views.Message) -> Answer:
+def _once_more(metadata: Metadata, typed: Typed, notice: answers.Message) -> Answer:
     """Show the form with what was typed, and above it why it was not taken yet."""
     form = replace(_as_typed(metadata, typed), notice=notice)
     return {"response_action": "update", "view": modal(form)}
@@ -351,5 +351,5 @@ def _errors(block_id: str, words: str) -> Answer:
     return {"response_action": "errors", "errors": {block_id: words}}
 
 
-def _notice(message: views.Message) -> Answer:
+def _notice(message: answers.Message) -> Answer:
     return {"response_action": "update", "view": modals.notice_modal(message)}

@@ -10,7 +10,6 @@ from slack_bolt.adapter.aiohttp import to_aiohttp_response
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.signature import SignatureVerifier
 
-from bot.connections import BODY_WITHIN, connection_of, watched
 from bot.slack.bodies import (
     LARGEST_BODY,
     BrokenOffError,
@@ -19,6 +18,7 @@ from bot.slack.bodies import (
     UnverifiedBodies,
 )
 from bot.slack.bolt import dispatch
+from bot.slack.connections import BODY_WITHIN, connection_of, watched
 from bot.slack.payloads import MalformedRequestError, parse_body
 from bot.slack.signatures import why_not_slacks
 

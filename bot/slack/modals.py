@@ -11,10 +11,10 @@ from pydantic import ConfigDict
 
 from bot.activities.delivery import Delivery
 from bot.slack import hints
+from bot.slack.answers import Block, Message, context, message, plain_text, quoted, section
 from bot.slack.messages import WholeThread
 from bot.slack.payloads import Payload, View, ViewBlock, ViewState
 from bot.slack.text import cut, sound, units
-from bot.slack.views import Block, Message, context, message, plain_text, quoted, section
 
 CALLBACK = "record_portal_activity"
 """The message shortcut's callback_id in the manifest, and that of the form."""

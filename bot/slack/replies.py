@@ -9,10 +9,10 @@ import structlog
 from bot.activities.delivery import Delivery, Route, State
 from bot.activities.teller import Elsewhere, Later, Telling, Told
 from bot.activities.telling import Step, reason_for_waiting
-from bot.slack import views
+from bot.slack import answers
+from bot.slack.answers import Message
 from bot.slack.background import Background
 from bot.slack.installations import Installations
-from bot.slack.views import Message
 from bot.slack.web import Done, Never, NotNow, Result, SlackWeb
 from bot.tenants.directory import Scope
 
@@ -108,7 +108,7 @@ class SlackReplies:
 
     async def _reword(self, delivery: Delivery) -> Telling:
         """Have the answer say what was decided."""
-        arguments = {"channel": delivery.channel_id, "ts": delivery.answer_ts, **views.answer(delivery).payload()}
+        arguments = {"channel": delivery.channel_id, "ts": delivery.answer_ts, **answers.answer(delivery).payload()}
         match await self._call(delivery, delivery.channel_id, "chat.update", arguments):
             case NotNow(reason, after):
                 return Later(reason, after)
@@ -120,7 +120,7 @@ class SlackReplies:
         arguments = {
             "channel": delivery.channel_id,
             "ts": delivery.anchor_ts,
-            **views.anchor(delivery).payload(),
+            **answers.anchor(delivery).payload(),
         }
         match await self._call(delivery, delivery.channel_id, "chat.update", arguments):
             case NotNow(reason, after):
@@ -223,16 +223,16 @@ class Responder:
 
 
 def _message(delivery: Delivery, step: Step, give_up_at: float) -> Message:
-    alone = views.stands_alone(delivery)
+    alone = answers.stands_alone(delivery)
     match step:
         case Step.NOTE:
-            return views.note(delivery, reason_for_waiting(delivery), give_up_at=give_up_at, with_text=alone)
+            return answers.note(delivery, reason_for_waiting(delivery), give_up_at=give_up_at, with_text=alone)
         case Step.FINDING:
-            return views.finding(delivery, with_text=alone)
+            return answers.finding(delivery, with_text=alone)
         case Step.ANSWER:
-            return views.answer(delivery, with_text=alone)
+            return answers.answer(delivery, with_text=alone)
         case _:
-            return views.anchor(delivery)
+            return answers.anchor(delivery)
 
 
 def _takes_the_notes_place(delivery: Delivery, step: Step) -> bool:
@@ -249,8 +249,8 @@ def _says_the_same(delivery: Delivery, message: Message, give_up_at: float) -> b
     """Say whether the note that stands there has these very words."""
     if delivery.noted is None:
         return False
-    alone = views.stands_alone(delivery)
-    return message == views.note(delivery, delivery.noted, give_up_at=give_up_at, with_text=alone)
+    alone = answers.stands_alone(delivery)
+    return message == answers.note(delivery, delivery.noted, give_up_at=give_up_at, with_text=alone)
 
 
 def _last_route(result: Result) -> Telling:

@@ -10,17 +10,17 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot.activities.acceptance import Acceptance, Double, Place, Unmapped
 from bot.activities.ticket import find_ticket
-from bot.db import DatabaseUnavailableError
+from bot.database.writer import DatabaseUnavailableError
 from bot.encryption import Keyring
-from bot.slack import hints, modals, views
+from bot.slack import answers, hints, modals
 from bot.slack.background import Background
 from bot.slack.conversations import SlackConversations, Thread, Unreadable
 from bot.slack.explanations import unreadable
 from bot.slack.forms import sealed
 from bot.slack.modals import Form, FormText, Metadata, modal
+from bot.slack.modals_api import SlackModals
 from bot.slack.payloads import MessageShortcut, is_member
 from bot.slack.replies import Responder
-from bot.slack.views_api import SlackModals
 from bot.slack.web import TIMEOUT
 
 _CLOSED = "not_found"
@@ -41,7 +41,7 @@ class Shortcuts:
         keyring: Keyring,
         background: Background,
         link_hosts: tuple[str, ...],
-        unmapped: Callable[[str], views.Message],
+        unmapped: Callable[[str], answers.Message],
     ) -> None:
         self._acceptance = acceptance
         self._responder = responder
@@ -59,7 +59,7 @@ class Shortcuts:
         """Acknowledge, and open the form before anything is looked up: the trigger_id is good for 3 seconds."""
         used = MessageShortcut.model_validate(body)
         if not is_member(used, used.team_id, used.enterprise_id):
-            self._say(used, views.elsewhere())
+            self._say(used, answers.elsewhere())
         else:
             self._background.start(self._open(used))
         await ack()
@@ -74,27 +74,27 @@ class Shortcuts:
             view = await self._filled_in(used)
         except Exception:  # noqa: BLE001 - logged; and the person reads that nothing was done
             _log.exception("form_not_filled_in")
-            view = modals.notice_modal(views.broken())
+            view = modals.notice_modal(answers.broken())
         refusal = await self._modals.update(used.enterprise_id, used.team_id, view_id, view)
         if refusal not in (None, _CLOSED):
             _log.warning("form_not_shown", reason=refusal)
-            self._say(used, views.modal_failed())
+            self._say(used, answers.modal_failed())
 
-    def _say(self, used: MessageShortcut, message: views.Message) -> None:
+    def _say(self, used: MessageShortcut, message: answers.Message) -> None:
         self._responder.say(used.response_url, message, thread_ts=used.thread_ts)
 
-    async def _why_not_opened(self, used: MessageShortcut) -> views.Message:
+    async def _why_not_opened(self, used: MessageShortcut) -> answers.Message:
         if self._modals.starting:
-            return views.starting()
+            return answers.starting()
         if self._modals.refusal is not None:
-            return views.token_refused(self._modals.refusal)
+            return answers.token_refused(self._modals.refusal)
         if self._modals.speaks_in(used.enterprise_id, used.team_id):
-            return views.modal_failed()
+            return answers.modal_failed()
         try:
             mapped = await self._acceptance.is_mapped(used.enterprise_id, used.team_id, used.channel.id)
         except DatabaseUnavailableError as error:
-            return views.unavailable(error)
-        return views.no_token(used.team_id) if mapped else self._unmapped(used.team_id)
+            return answers.unavailable(error)
+        return answers.no_token(used.team_id) if mapped else self._unmapped(used.team_id)
 
     async def _filled_in(self, used: MessageShortcut) -> dict[str, Any]:
         place = Place(used.enterprise_id, used.team_id, used.channel.id, used.thread_ts or used.ts, used.ts)
@@ -124,7 +124,7 @@ class Shortcuts:
             text=FormText.of(text),
             choice=isinstance(thread, Thread) and len(thread.messages) > 1,
             notes=_notes(used, thread, link),
-            notice=None if before is None else views.recorded_before(before, place.message_ts, used.user.id),
+            notice=None if before is None else answers.recorded_before(before, place.message_ts, used.user.id),
         )
         return modal(form)
 

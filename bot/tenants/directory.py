@@ -7,12 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from bot.db import Database
+from bot.database.stored import examine
+from bot.database.tables import IS_OPEN, accounts, deliveries, insert, now, tenants, workspaces
+from bot.database.writer import Database
 from bot.encryption import Keyring
 from bot.leadsquared.address import api_host
-from bot.stored import examine
-from bot.tables import IS_OPEN, accounts, deliveries, insert, now, tenants, workspaces
-from bot.tenants.tenant import ENVIRONMENT, Tenant
+from bot.leadsquared.tenant import ENVIRONMENT, Tenant
 
 
 class TenantError(Exception):

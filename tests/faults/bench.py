@@ -15,14 +15,14 @@ import psycopg
 from conftest import ENCRYPTION_KEY, TEAM, spelt_for_sqlalchemy
 from postgres import ROOT, Serving, serving, until
 
-from bot.db import Database
+from bot.database.schema import migrate_database
+from bot.database.writer import Database
 from bot.encryption import Keyring
+from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Account, Behaviour
 from bot.playground.slack import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
 from bot.playground.workspace import Channel, Person, Workspace
-from bot.schema import migrate_database
 from bot.tenants.directory import Directory, Scope
-from bot.tenants.tenant import Tenant
 from faults.audit import AtOnce, Counts, Crash, Ledgers, Typed, audit, count
 from faults.ledgers import DatabaseLedger, at_once, said
 from faults.stand_ins import Chat, Portal

@@ -26,7 +26,7 @@ def main() -> None:
         _refuse_writing(Path(read_only))
     if point := os.environ.get("FAULTS_POINT"):
         _die_at(point)
-    from bot.cli import main as be_the_bot  # noqa: PLC0415 - the clock comes first
+    from bot.admin.cli import main as be_the_bot  # noqa: PLC0415 - the clock comes first
 
     be_the_bot()
 
@@ -55,7 +55,7 @@ def _refuse_writing(file: Path) -> None:
 
 def _die_at(point: str) -> None:
     from bot.activities.acceptance import Acceptance  # noqa: PLC0415 - as above
-    from bot.activities.store import Outbox  # noqa: PLC0415
+    from bot.activities.outbox import Outbox  # noqa: PLC0415
     from bot.activities.telling import Step  # noqa: PLC0415
     from bot.leadsquared.client import LeadSquared  # noqa: PLC0415
     from faults.points import WORDS, Point  # noqa: PLC0415
@@ -110,7 +110,7 @@ def _die_before_commit(words: str) -> None:
 
     from bot.activities.acceptance import Acceptance  # noqa: PLC0415
     from bot.activities.rows import reference  # noqa: PLC0415
-    from bot.tables import deliveries  # noqa: PLC0415
+    from bot.database.tables import deliveries  # noqa: PLC0415
 
     accepting: set[str] = set()
 

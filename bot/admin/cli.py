@@ -75,7 +75,7 @@ def worker() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the database to this release's schema."""
-    from bot.schema import HEAD
+    from bot.database.schema import HEAD
 
     changed = _migrate(_settings())
     print(f"The database is at revision {HEAD}{'' if changed else ' already'}.")
@@ -101,7 +101,7 @@ def restored() -> None:
 @app.command()
 def check() -> None:
     """Verify the whole configuration and say how to mend what is wrong."""
-    from bot.check import check_all
+    from bot.admin.check import check_all
 
     findings = asyncio.run(check_all(_settings(log_doubts=False)))
     width = max(len(finding.what) for finding in findings)
@@ -120,7 +120,7 @@ def backup(
     """Copy the database into a new file, while the bot runs. README says how to restore it."""
     from bot.admin.backup import back_up, reminder
     from bot.admin.copies import BackupError
-    from bot.schema import SchemaError
+    from bot.database.schema import SchemaError
 
     settings = _settings()
     try:
@@ -147,7 +147,7 @@ def add(
     name: Name, api_url: ApiUrl = None, org_id: OrgId = None, limit: Limit = None, keys_file: KeysFile = None
 ) -> None:
     """Add a tenant. The keys are asked for, or read from standard input or --keys-file: access key, then secret key."""
-    from bot.tenants.administration import add_tenant
+    from bot.admin.tenants import add_tenant
 
     settings = _settings()
     api_url = api_url or _ask("API URL")
@@ -171,7 +171,7 @@ def update(
     keys: Annotated[bool, typer.Option("--keys", help="Ask for new keys even though another option is given.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Change what is given; without any option, or with --keys or --keys-file, the keys."""
-    from bot.tenants.administration import update_tenant
+    from bot.admin.tenants import update_tenant
 
     settings = _settings()
     wants_keys = keys or keys_file is not None or (api_url is None and org_id is None and limit is None)
@@ -187,7 +187,7 @@ def update(
 @tenants_app.command("list")
 def list_() -> None:
     """List the tenants and what is mapped to them."""
-    from bot.tenants.administration import describe_all
+    from bot.admin.tenants import describe_all
 
     lines: list[str] = []
     _administer(_settings(), lambda directory: describe_all(directory, lines))
@@ -197,7 +197,7 @@ def list_() -> None:
 @tenants_app.command("show")
 def show(name: Name) -> None:
     """Show a tenant; its keys are never shown again."""
-    from bot.tenants.administration import describe
+    from bot.admin.tenants import describe
 
     lines: list[str] = []
     _administer(_settings(), lambda directory: describe(directory, name, lines))
@@ -207,7 +207,7 @@ def show(name: Name) -> None:
 @tenants_app.command("remove")
 def remove(name: Name, yes: Yes = False) -> None:  # noqa: FBT002 - a flag
     """Remove a tenant and its mappings; what waits for it is told as not recorded."""
-    from bot.tenants.administration import remove_tenant, what_goes_with
+    from bot.admin.tenants import remove_tenant, what_goes_with
 
     settings = _settings()
     if not yes:
@@ -226,8 +226,8 @@ def map_(
     move: Move = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Send a workspace's (or a channel's, or a whole organisation's) activities to a tenant."""
+    from bot.admin.tenants import mapped_before, scope_of
     from bot.admin.unserved import token_misses
-    from bot.tenants.administration import mapped_before, scope_of
 
     scope = _or_exit(lambda: scope_of(enterprise, team, channel))
     settings = _settings()
@@ -244,7 +244,7 @@ def map_(
 @tenants_app.command("unmap")
 def unmap(team: Team = "", enterprise: Enterprise = "", channel: Channel = "") -> None:
     """Take back the mapping of exactly this workspace, channel or organisation."""
-    from bot.tenants.administration import scope_of
+    from bot.admin.tenants import scope_of
 
     scope = _or_exit(lambda: scope_of(enterprise, team, channel))
     _administer(_settings(), lambda directory: directory.unmap(scope))
@@ -257,8 +257,8 @@ app.command("map", hidden=True)(map_)
 @keys_app.command("rotate")
 def rotate() -> None:
     """Encrypt all that is stored anew with the first of ENCRYPTION_KEYS, while the bot runs; it can be repeated."""
+    from bot.admin.rotation import by_hand, problems_of, renew_all, summary
     from bot.keys import generated_secret
-    from bot.rotation import by_hand, problems_of, renew_all, summary
 
     settings = _settings()
     if not settings.encryption_keys:
@@ -325,13 +325,13 @@ def _cannot_listen(settings: Settings, cause: OSError) -> str:
 
 
 def _migrate(settings: Settings) -> bool:
-    from bot.schema import migrate_database
+    from bot.database.schema import migrate_database
 
     return _or_exit(lambda: migrate_database(settings.sqlalchemy_url))
 
 
 def _require_migrated(settings: Settings) -> None:
-    from bot.schema import require_head
+    from bot.database.schema import require_head
 
     _or_exit(lambda: require_head(settings.sqlalchemy_url))
 
@@ -345,9 +345,9 @@ def _administer(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
 
 def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
     """Run one administrator's task against the database and return its result; what goes wrong is told in a line."""
-    from bot.db import Database, DatabaseUnavailableError
+    from bot.database.engines import Patience
+    from bot.database.writer import Database, DatabaseUnavailableError
     from bot.encryption import UndecipherableError, UnusableSecretError
-    from bot.engines import Patience
     from bot.keys import keyring
     from bot.tenants.directory import TenantError
 
@@ -373,7 +373,7 @@ def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
 
 
 def _or_exit(do: Callable[[], T]) -> T:
-    from bot.schema import SchemaError
+    from bot.database.schema import SchemaError
     from bot.tenants.directory import TenantError
 
     try:
@@ -450,7 +450,7 @@ def status(
 ) -> None:
     """Show what waits, failed and was recorded; exit status 1 when something needs a person."""
     from bot.admin.live import show_status
-    from bot.db import Database
+    from bot.database.writer import Database
     from bot.encryption import Keyring
 
     settings = _quiet()

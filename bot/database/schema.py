@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from bot.engines import MIGRATING, PATIENCE, Patience, engine_for
+from bot.database.engines import MIGRATING, PATIENCE, Patience, engine_for
 
 HEAD = FIRST = "0006"
 """The newest and the oldest revision in migrations/versions. Here, a start need not load Alembic to see them."""
@@ -46,7 +46,7 @@ def migrate(engine: Engine) -> bool:
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
-    config.set_main_option("script_location", "bot:migrations")
+    config.set_main_option("script_location", "bot.database:migrations")
     with engine.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

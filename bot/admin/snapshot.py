@@ -7,8 +7,8 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from bot.db import Database, DatabaseUnavailableError
-from bot.engines import READING
+from bot.database.engines import READING
+from bot.database.writer import Database, DatabaseUnavailableError
 
 T = TypeVar("T")
 

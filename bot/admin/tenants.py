@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from bot.leadsquared.address import api_host, parse_address
+from bot.leadsquared.tenant import ENVIRONMENT, Tenant, check_key, check_org_id
 from bot.settings import Settings
 from bot.tenants.directory import Belongings, Directory, Scope, TenantError
-from bot.tenants.tenant import ENVIRONMENT, Tenant, check_key, check_org_id
 
 T = TypeVar("T")
 

@@ -17,12 +17,12 @@ from bot.activities.policy import WINDOW, Decision, Repeat, may_begin
 from bot.activities.rows import Rows
 from bot.activities.statements import LookingStatements, SendingStatements, TellingStatements
 from bot.activities.telling import AFTER_ANSWERS, Step, Tell, Wait, mark, next_telling, reason_for_waiting
-from bot.clock import steady
-from bot.db import LAST, Database
+from bot.database.clock import steady
+from bot.database.writer import LAST, Database
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import NotBegun, NotSent, Outcome, Problem, Undecipherable
+from bot.leadsquared.tenant import Tenant
 from bot.tenants.directory import EVERYBODY, Scope, read_tenant
-from bot.tenants.tenant import Tenant
 
 PASSED_BY = 0.05
 """Seconds after which a tenant is asked for again of which another process held a row."""

@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from bot.backoff import Backoff
-from bot.clock import SteadyClock
-from bot.engines import PATIENCE, Patience, engine_for
+from bot.database.clock import SteadyClock
+from bot.database.engines import PATIENCE, Patience, engine_for
 
 T = TypeVar("T")
 

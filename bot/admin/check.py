@@ -9,19 +9,19 @@ from bot.admin.doubts import doubts
 from bot.admin.exposed import exposed, is_marked_read_only
 from bot.admin.unserved import say_unserved, unserved
 from bot.app import leadsquared_client
-from bot.db import Database, DatabaseUnavailableError
+from bot.database.schema import HEAD, ReadOnlyError, SchemaError, require_writable, revision_of
+from bot.database.stored import examine, unreadable
+from bot.database.writer import Database, DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError, UnusableSecretError
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.leadsquared.outcome import CannotLook, NotSent, Rejected, Unknown
+from bot.leadsquared.tenant import ENVIRONMENT, Tenant
 from bot.process import environment_tenant
-from bot.schema import HEAD, ReadOnlyError, SchemaError, require_writable, revision_of
 from bot.settings import Settings
 from bot.slack.installations import Identity
 from bot.slack.web import Done, Never, NotNow, SlackWeb
-from bot.stored import examine, unreadable
 from bot.tenants.directory import Directory, Scope
-from bot.tenants.tenant import ENVIRONMENT, Tenant
 
 _log = structlog.get_logger(__name__)
 

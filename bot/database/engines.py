@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from bot.clock import SteadyClock
+from bot.database.clock import SteadyClock
 
 BUSY_PAUSE = 0.02
 """Seconds between tries that SQLite does not make by itself."""

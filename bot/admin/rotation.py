@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bot.db import Database
+from bot.database.stored import BATCH, ENCRYPTED, Change, Encrypted
+from bot.database.tables import deliveries, tenants
+from bot.database.writer import Database
 from bot.encryption import Keyring, UndecipherableError, encrypted_at
-from bot.stored import BATCH, ENCRYPTED, Change, Encrypted
-from bot.tables import deliveries, tenants
 
 PAUSE = 0.01
 """Seconds at least between two transactions; else as many as the last one took, so that half of the time is the bot's."""

@@ -11,7 +11,7 @@ from bot.activities.delivery import OPERATOR, Delivery, Finding, Resolution, Rou
 from bot.activities.policy import DOUBLE_WITHIN
 from bot.activities.telling import mark
 from bot.activities.ticket import MalformedTicketError
-from bot.db import CommitUnknownError, DatabaseUnavailableError
+from bot.database.writer import CommitUnknownError, DatabaseUnavailableError
 from bot.slack.explanations import LABELS, Button, explain, for_admin, offered, small_print, ticket
 from bot.slack.text import cut, escape, legible, one_line, quote, shorten
 

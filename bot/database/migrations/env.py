@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import context
 
-from bot.tables import metadata
+from bot.database.tables import metadata
 
 _LOCK = 7_316_021_143  # any number, the same in every release of this product
 

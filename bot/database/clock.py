@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Connection
 
-from bot.tables import attempts, clocks, deliveries
+from bot.database.tables import attempts, clocks, deliveries
 
 _log = structlog.get_logger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from bot.db import Database
+from bot.database.tables import IS_OPEN, deliveries, tenants
+from bot.database.writer import Database
 from bot.encryption import Keyring, UndecipherableError, UnusableSecretError
-from bot.tables import IS_OPEN, deliveries, tenants
 
 BATCH = 50
 """Rows in one transaction: a bot beside it waits for its turn no longer than for one of its own."""

@@ -3,20 +3,23 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import psycopg
 import sqlalchemy as sa
 import structlog
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 from sqlalchemy.engine import Connection
 
-from bot.activities.statements import CHANNEL
 from bot.backoff import Backoff, jittered
-from bot.db import Database, DatabaseUnavailableError
-from bot.engines import NOTICED_IN_SECONDS
+from bot.database.engines import NOTICED_IN_SECONDS
+from bot.database.writer import Database, DatabaseUnavailableError
+
+if TYPE_CHECKING:
+    import psycopg
 
 _log = structlog.get_logger(__name__)
+
+CHANNEL = "portal_activity_accepted"
+"""Where an acceptance is announced: the process that accepted, and the tenant's number."""
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
@@ -44,12 +47,14 @@ class Announcements:
 
     async def run(self) -> None:
         """Listen until cancelled; while that is not possible, the workers' poll finds the work."""
+        import psycopg
+
         backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
             deaf = False
             try:
                 async with await self._connect() as connection:
-                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                    await connection.execute(f"LISTEN {CHANNEL}")
                     self._missed()
                     if await self._hears_itself(connection):
                         _log.info("listening_for_announcements")
@@ -62,12 +67,15 @@ class Announcements:
                 _log.warning("announcements_lost", reason=" ".join(str(error).split()))
             await asyncio.sleep(jittered(DEAF_FOR) if deaf else backoff.pause())
 
-    async def _connect(self) -> psycopg.AsyncConnection:
+    async def _connect(self) -> "psycopg.AsyncConnection":
+        import psycopg
+        from psycopg.conninfo import make_conninfo
+
         url = self._database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         place = make_conninfo(url, application_name="portal-activity listening", **NOTICED_IN_SECONDS)
         return await psycopg.AsyncConnection.connect(place, autocommit=True, prepare_threshold=None)
 
-    async def _hears_itself(self, connection: psycopg.AsyncConnection) -> bool:
+    async def _hears_itself(self, connection: "psycopg.AsyncConnection") -> bool:
         words = f"{self._database.process} {_HELLO}"
 
         def say(writing: Connection) -> None:
@@ -81,7 +89,7 @@ class Announcements:
                 self._take(said.payload)
         return False
 
-    async def _listen(self, connection: psycopg.AsyncConnection) -> None:
+    async def _listen(self, connection: "psycopg.AsyncConnection") -> None:
         async for said in connection.notifies():
             self._take(said.payload)
 
