@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from conftest import Bot
-from postgres import until
 from sqlalchemy.engine import Connection
 
+from bot.database.engines import PATIENCE
 from bot.database.schema import migrate_database
-from bot.database.writer import LONG, TAKES, CommitUnknownError, Database, DatabaseUnavailableError
+from bot.database.writer import SHARED_BY, Database, DatabaseUnavailableError
 
 
 @contextmanager
@@ -97,62 +96,19 @@ async def test_a_button_on_a_locked_database_says_so_and_stays(bot: Bot, tmp_pat
     assert list(answer.buttons()) == ["Edit and send again"]
 
 
-async def test_whoever_waited_for_a_long_try_in_vain_is_told_without_another(tmp_path: Path) -> None:
+async def test_who_waits_behind_a_locked_database_does_not_wait_as_long_again(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'any.db'}"
     migrate_database(url)
     database = Database(url)
-    begun, all_queued = threading.Event(), threading.Event()
-    ran = []
-
-    def fail_slowly(_connection: Connection) -> None:
-        begun.set()
-        all_queued.wait(10)
-        time.sleep(LONG)  # it is the failing that takes long
-        raise sqlite3.OperationalError("the disk does not answer")
-
-    try:
-        first = asyncio.create_task(database.run(fail_slowly))
-        await asyncio.to_thread(begun.wait, 10)
-        person = asyncio.create_task(database.run(lambda _: ran.append("person"), answer_within=20))
-        worker = asyncio.create_task(database.run(lambda _: ran.append("worker")))
-        await asyncio.sleep(0)  # both are queued now
-        all_queued.set()
-        for waiting in (first, person):
-            with pytest.raises(DatabaseUnavailableError):
-                await waiting
-        await worker
-        assert ran == ["worker"], "what can wait is tried again"
-        await database.run(lambda _: ran.append("later"), answer_within=20)
-        assert ran == ["worker", "later"]
-    finally:
-        await database.close()
-
-
-async def test_who_has_waited_for_a_lock_long_enough_does_not_end_the_others_try(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'any.db'}"
-    migrate_database(url)
-    database = Database(url)
-    ran = []
-
-    async def ask(name: str, answer_within: float | None) -> None:
-        await database.run(lambda _: ran.append(name), answer_within=answer_within)
-
     try:
         await database.run(lambda _: None)
         with locked(tmp_path / "any.db"):
-            first = asyncio.create_task(ask("first", TAKES + 0.2))
-            await until(lambda: database._bell.empty() and not database._hurried)
-            units = {
-                name: asyncio.create_task(ask(name, answer_within))
-                for name, answer_within in (("hurried", TAKES + 0.3), ("patient", 20.0), ("worker", None))
-            }
-            for impatient in (first, units["hurried"]):
-                with pytest.raises(DatabaseUnavailableError) as told:
-                    await impatient
-                assert not isinstance(told.value, CommitUnknownError), "it is known that nothing was written"
-        await asyncio.gather(units["patient"], units["worker"])
-        assert sorted(ran) == ["patient", "worker"]
-        await ask("next", 20.0)
+            started = time.monotonic()
+            people = [database.run(lambda _: None, answer_within=20.0) for _ in range(4 * SHARED_BY)]
+            told = await asyncio.gather(*people, return_exceptions=True)
+            assert time.monotonic() - started < 2 * PATIENCE.busy
+        assert {type(one) for one in told} == {DatabaseUnavailableError}
+        await database.run(lambda _: None, answer_within=20.0)
     finally:
         await database.close()
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 import pytest
@@ -18,13 +18,16 @@ from sqlalchemy.engine import Connection
 from test_limit import assert_within_the_limit, numbered
 
 from bot.activities.acceptance import Acceptance
+from bot.activities.delivery import Route
 from bot.activities.outbox import PASSED_BY, Outbox
 from bot.activities.submission import Submission
 from bot.database.schema import migrate_database
-from bot.database.writer import LAST, SHARING, Database, DatabaseUnavailableError
+from bot.database.writer import CONNECTIONS, OTHERS_AT_ONCE, SHARED_BY, Database, DatabaseUnavailableError
 from bot.encryption import Keyring
 from bot.leadsquared.tenant import Tenant
 from bot.tenants.directory import Directory, Scope
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -82,23 +85,54 @@ async def test_two_bots_on_one_database_keep_the_limit_and_the_order_and_tell_on
     assert len({message.thread_ts for message in answers}) == len(answers) == 80
 
 
-async def test_transactions_that_are_in_each_others_way_both_get_through(postgresql: str) -> None:
-    one, other = Database(_driver(postgresql)), Database(_driver(postgresql))
-    try:
-        await one.run(_make_rows)
-        first_done, second_done = threading.Event(), threading.Event()
-        bystander = one.run(lambda connection: connection.execute(sa.text("SELECT 7")).scalar())
-        _, seven, _ = await asyncio.gather(
-            one.run(_update(1, 2, first_done, second_done)),
-            bystander,
-            other.run(_update(2, 1, second_done, first_done)),
-        )
-        assert seven == 7
-        rows = await one.run(lambda connection: connection.execute(sa.text("SELECT n FROM rows")).scalars().all())
-        assert list(rows) == [2, 2]
-    finally:
-        await one.close()
-        await other.close()
+@pytest.fixture
+async def one(tmp_path: Path) -> AsyncIterator[Database]:
+    """A database on SQLite, where units share commits."""
+    one = Database(f"sqlite:///{tmp_path / 'one.db'}")
+    yield one
+    await one.close()
+
+
+def ask(
+    one: Database, number: int, do: Callable[[Connection], T], answer_within: float | None = None
+) -> list[asyncio.Task[T]]:
+    return [asyncio.create_task(one.run(do, answer_within=answer_within)) for _ in range(number)]
+
+
+async def test_what_has_queued_up_shares_commits_and_not_all_of_it_one(one: Database) -> None:
+    async with held(one):
+        units = ask(one, 3 * SHARED_BY, lambda connection: connection.get_transaction())
+    shared = Counter(await asyncio.gather(*units))
+    assert list(shared.values()) == [SHARED_BY] * 3
+
+
+async def test_what_a_person_waits_for_goes_first_and_shares_no_commit_with_the_rest(one: Database) -> None:
+    transactions: list[tuple[str, object]] = []
+
+    def unit(name: str) -> Callable[[Connection], None]:
+        return lambda connection: transactions.append((name, connection.get_transaction()))
+
+    async with held(one):
+        others = ask(one, 2, unit("other"))
+        await asyncio.sleep(0)
+        people = ask(one, 2, unit("person"), answer_within=10.0)
+    await asyncio.gather(*others, *people)
+    assert [name for name, _ in transactions] == ["person", "person", "other", "other"]
+    assert len({transaction for _, transaction in transactions}) == 2
+
+
+async def test_a_spoilt_unit_does_not_spoil_those_that_share_its_commit(one: Database) -> None:
+    def unit(statement: str) -> Callable[[Connection], int]:
+        return lambda connection: int(connection.execute(sa.text(statement)).scalar_one())
+
+    await one.run(lambda connection: connection.execute(sa.text("CREATE TABLE things (n INTEGER UNIQUE)")))
+    insert = "INSERT INTO things VALUES ({}) RETURNING n"
+    async with held(one):
+        units = [task for n in (1, 1, 3) for task in ask(one, 1, unit(insert.format(n)))]
+    first, spoilt, third = await asyncio.gather(*units, return_exceptions=True)
+    assert (first, third) == (1, 3)
+    assert isinstance(spoilt, sa.exc.IntegrityError)
+    assert await one.run(unit("SELECT count(*) FROM things")) == 2
 
 
 async def test_a_connection_lost_while_idle_is_replaced_without_a_word(postgresql: str) -> None:
@@ -110,106 +144,6 @@ async def test_a_connection_lost_while_idle_is_replaced_without_a_word(postgresq
     finally:
         await one.close()
         await other.close()
-
-
-async def test_what_has_queued_up_shares_commits_and_not_all_of_it_one(postgresql: str) -> None:
-    one = Database(_driver(postgresql))
-    all_queued = threading.Event()
-
-    def transaction(connection: Connection) -> int:
-        all_queued.wait(10)
-        return int(connection.execute(sa.text("SELECT txid_current()")).scalar_one())
-
-    try:
-        units = [asyncio.create_task(one.run(transaction)) for _ in range(3 * SHARING)]
-        await asyncio.sleep(0)  # all are queued now
-        all_queued.set()
-        shared = Counter(await asyncio.gather(*units))
-        assert 3 <= len(shared) <= 4
-        assert max(shared.values()) == SHARING
-    finally:
-        await one.close()
-
-
-async def test_units_that_share_a_commit_run_in_their_order(postgresql: str) -> None:
-    one = Database(_driver(postgresql))
-    ran: list[float] = []
-
-    def unit(order: float) -> Callable[[Connection], None]:
-        return lambda _: ran.append(order)
-
-    try:
-        async with held(one):
-            units = [asyncio.create_task(one.run(unit(order), order=order)) for order in (LAST, 7, 3, 0)]
-        await asyncio.gather(*units)
-        assert ran == [0, 3, 7, LAST]
-    finally:
-        await one.close()
-
-
-async def test_what_a_person_waits_for_goes_first(shared_database: str) -> None:
-    migrate_database(_driver(shared_database))
-    one = Database(_driver(shared_database))
-    ran: list[str] = []
-
-    try:
-        async with held(one):
-            others = [asyncio.create_task(one.run(lambda _: ran.append("other"))) for _ in range(SHARING)]
-            await asyncio.sleep(0)
-            hurried = [
-                asyncio.create_task(one.run(lambda _: ran.append("hurried"), answer_within=10.0))
-                for _ in range(SHARING)
-            ]
-        await asyncio.gather(*others, *hurried)
-        assert ran == ["hurried"] * SHARING + ["other"] * SHARING
-    finally:
-        await one.close()
-
-
-async def test_what_a_person_waits_for_does_not_share_a_commit_with_a_claim(shared_database: str) -> None:
-    migrate_database(_driver(shared_database))
-    one = Database(_driver(shared_database))
-    transactions: list[tuple[str, object]] = []
-
-    def unit(name: str) -> Callable[[Connection], None]:
-        return lambda connection: transactions.append((name, connection.get_transaction()))
-
-    try:
-        async with held(one):
-            units = [
-                asyncio.create_task(one.run(unit("claim"), order=LAST)),
-                asyncio.create_task(one.run(unit("settle"), order=7)),
-                asyncio.create_task(one.run(unit("person"), answer_within=10.0)),
-            ]
-        await asyncio.gather(*units)
-        (person, settle, claim) = transactions
-        assert [person[0], settle[0], claim[0]] == ["person", "settle", "claim"]
-        assert person[1] is settle[1], "a claim does not keep others from sharing"
-        assert person[1] is not claim[1]
-    finally:
-        await one.close()
-
-
-async def test_a_spoilt_unit_does_not_spoil_the_first_statements_sent_with_it(postgresql: str) -> None:
-    one = Database(_driver(postgresql))
-
-    async def asked(statement: str) -> int:
-        def send(connection: Connection) -> Any:
-            driver: Any = connection.connection.driver_connection
-            return driver.execute(statement)
-
-        return int(await one.run(lambda _, cursor: cursor.fetchone()[0], first=send))
-
-    try:
-        async with held(one):
-            statements = ("SELECT 1", "SELECT no_such_column", "SELECT 3")
-            units = [asyncio.create_task(asked(statement)) for statement in statements]
-        one_, spoilt, three = await asyncio.gather(*units, return_exceptions=True)
-        assert (one_, three) == (1, 3)
-        assert isinstance(spoilt, Exception)
-        assert "no_such_column" in str(spoilt)
-    finally:
-        await one.close()
 
 
 async def test_a_claim_passes_by_what_another_process_is_telling(
@@ -257,15 +191,20 @@ async def test_a_ticket_has_one_call_at_a_time_although_an_earlier_acceptance_is
         await directory.map("acme", Scope(team_id=TEAM))
         tenant_id = (await directory.get("acme", keys=False)).id
         assert tenant_id is not None
-        async with held(slow):  # so that the two share a commit
-            earlier = asyncio.create_task(Acceptance(slow, keyring).accept(asked[0]))
-            beside = asyncio.create_task(slow.run(lambda _: commit.wait(10), answer_within=10.0, order=1))
+        acceptance = Acceptance(slow, keyring)
+        row = acceptance._rows.given(asked[0]) | {"_route": Route.THREAD}
+
+        def accept_and_wait(connection: Connection) -> None:
+            acceptance._insert(connection, row, despite=0)
+            commit.wait(10)
+
+        earlier = asyncio.create_task(slow.run(accept_and_wait))
         await is_stored_uncommitted()
 
         await Acceptance(quick, keyring).accept(asked[1])
         assert [claimed.delivery.text for claimed in (await second.claim([tenant_id])).claimed] == ["number 1"]
         commit.set()
-        await asyncio.gather(earlier, beside)
+        await earlier
         assert (await first.claim([tenant_id])).claimed == (), "the later one is on its way"
     finally:
         commit.set()
@@ -276,12 +215,18 @@ async def test_a_ticket_has_one_call_at_a_time_although_an_earlier_acceptance_is
 async def test_what_somebody_once_listened_to_is_not_kept_for_ever(postgresql: str) -> None:
     """A proxy may lend a session on which another client listened."""
     one = Database(_driver(postgresql))
+    barrier = threading.Barrier(CONNECTIONS)
+
+    def listen(connection: Connection) -> Any:
+        barrier.wait(10)
+        connection.execute(sa.text("LISTEN anything"))
+        return connection.connection.driver_connection
+
     try:
-        await one.run(lambda connection: connection.execute(sa.text("LISTEN anything")))
-        for _ in range(3):
+        drivers = await asyncio.gather(*(one.run(listen, answer_within=10.0) for _ in range(CONNECTIONS)))
+        for _ in range(3 * CONNECTIONS):
             await one.run(lambda connection: connection.execute(sa.text("NOTIFY anything")))
-        driver: Any = one._connection and one._connection.connection.driver_connection
-        assert not driver._notifies_backlog
+        assert not any(driver._notifies_backlog for driver in drivers)
     finally:
         await one.close()
 
@@ -299,14 +244,14 @@ async def test_who_waits_for_a_locked_row_makes_way_for_people(postgresql: str) 
         async def settles() -> None:
             while True:
                 try:
-                    await one.run(lambda connection: connection.execute(change), order=7)
+                    await one.run(lambda connection: connection.execute(change))
                 except DatabaseUnavailableError:
                     await asyncio.sleep(0.5)
                 else:
                     return
 
         try:
-            waiting = [asyncio.create_task(settles()) for _ in range(4)]
+            waiting = [asyncio.create_task(settles()) for _ in range(2 * OTHERS_AT_ONCE)]
             for _ in range(12):
                 assert (
                     await one.run(lambda connection: connection.scalar(sa.select(1)), within=1.5, answer_within=2.0)
@@ -321,23 +266,3 @@ async def test_who_waits_for_a_locked_row_makes_way_for_people(postgresql: str) 
 
 def _driver(url: str) -> str:
     return url.replace("postgres://", "postgresql+psycopg://", 1)
-
-
-def _make_rows(connection: Connection) -> None:
-    connection.execute(sa.text("CREATE TABLE rows (id int PRIMARY KEY, n int)"))
-    connection.execute(sa.text("INSERT INTO rows VALUES (1, 0), (2, 0)"))
-
-
-def _update(
-    first: int, second: int, done: threading.Event, other_done: threading.Event
-) -> Callable[[Connection], None]:
-    """Lock two rows, the second only when the other transaction has its first: a deadlock the first time."""
-    more = sa.text("UPDATE rows SET n = n + 1 WHERE id = :id")
-
-    def run(connection: Connection) -> None:
-        connection.execute(more, {"id": first})
-        done.set()
-        other_done.wait(5)
-        connection.execute(more, {"id": second})
-
-    return run

@@ -11,11 +11,14 @@ from bot.activities.delivery import Delivery, Resolution, Route, State
 from bot.activities.rows import Rows
 from bot.activities.statements import DESPITE_ALL, AcceptanceStatements
 from bot.activities.submission import Submission
-from bot.database.writer import TAKES, Database, DatabaseUnavailableError
+from bot.database.writer import Database, DatabaseUnavailableError
 from bot.encryption import Keyring
 
 ANSWER_WITHIN = 2.0
 """Seconds after which the person is answered, even when the database is silent: Slack waits 3."""
+
+BEGIN_WITHIN = 1.5
+"""Seconds after which what has not begun is not begun any more: then the person reads that nothing was stored."""
 
 _log = structlog.get_logger(__name__)
 
@@ -83,8 +86,7 @@ class Acceptance:
         row = self._rows.given(submission) | {"_route": Route.THREAD}
         if despite is None:
             accepted = await self._promptly(
-                lambda connection, stored: self._accepted(connection, row, stored, despite=0),
-                first=lambda connection: self._store(connection, row, despite=0),
+                lambda connection: self._insert(connection, row, despite=0), waits_for_rows=False
             )
             return _logged(accepted, submission)
 
@@ -135,7 +137,7 @@ class Acceptance:
         def write(connection: Connection) -> Accepted | Unmapped | Refused | Double:
             return self._send_again(connection, shown.id, row, DESPITE_ALL, by)
 
-        again = await self._promptly(write, order=shown.seq)
+        again = await self._promptly(write)
         if isinstance(again, Double):
             return Unmapped()  # despite all, nothing is a double
         return _logged(again, submission, retry_of=shown.id)
@@ -150,7 +152,7 @@ class Acceptance:
             wanted = self._shown(connection, row, despite)
             return self._send_again(connection, shown.id, row, wanted, submission.user_id)
 
-        return _logged(await self._promptly(write, order=shown.seq), submission, retry_of=shown.id)
+        return _logged(await self._promptly(write), submission, retry_of=shown.id)
 
     def _send_again(
         self, connection: Connection, old_id: str, row: dict[str, Any], despite: int, by: str
@@ -188,7 +190,7 @@ class Acceptance:
             self._resolve(connection, old, Resolution.CONFIRMED, user_id)
             return old
 
-        return await self._promptly(write, order=shown.seq)
+        return await self._promptly(write)
 
     async def find(
         self,
@@ -213,13 +215,16 @@ class Acceptance:
 
         await self._promptly(write)
 
-    async def _promptly(
-        self, do: Callable[..., T], *, first: Callable[[Connection], Any] | None = None, order: float = 0.0
-    ) -> T:
+    async def _promptly(self, do: Callable[[Connection], T], *, waits_for_rows: bool = True) -> T:
         # Each of these is repeatable: the key, the resolution or the state decides what a second run still changes.
-        within = {"within": ANSWER_WITHIN - TAKES, "answer_within": ANSWER_WITHIN}
         try:
-            return await self._database.run(do, first=first, repeatable=True, order=order, **within)
+            return await self._database.run(
+                do,
+                repeatable=True,
+                waits_for_rows=waits_for_rows,
+                within=BEGIN_WITHIN,
+                answer_within=ANSWER_WITHIN,
+            )
         except DatabaseUnavailableError as error:
             _log.warning("not_carried_out", reason=str(error))
             raise

@@ -18,7 +18,7 @@ from bot.activities.rows import Rows
 from bot.activities.statements import LookingStatements, SendingStatements, TellingStatements
 from bot.activities.telling import AFTER_ANSWERS, Step, Tell, Wait, mark, next_telling, reason_for_waiting
 from bot.database.clock import steady
-from bot.database.writer import LAST, Database
+from bot.database.writer import Database
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import NotBegun, NotSent, Outcome, Problem, Undecipherable
 from bot.leadsquared.tenant import Tenant
@@ -26,9 +26,6 @@ from bot.tenants.directory import EVERYBODY, Scope, read_tenant
 
 PASSED_BY = 0.05
 """Seconds after which a tenant is asked for again of which another process held a row."""
-
-ACCOUNTS = 2.0**52
-"""In the order of a commit accounts come after deliveries. Far from there, whole numbers are exact."""
 
 VISITED_AT_ONCE = 25
 """Tenants that one claim visits at most, each with a few statements. What is accepted meanwhile goes between two claims."""
@@ -131,7 +128,7 @@ class Outbox:
     async def waiting_tenants(self, *, within: float) -> dict[int, float]:
         """Return in how many seconds each tenant has something to send, where that is `within` so many; 0.0 or less: now."""
         rows = await self._database.run(
-            lambda connection: self._sending.waiting_tenants(connection, within=within).fetchall(), order=LAST
+            lambda connection: self._sending.waiting_tenants(connection, within=within).fetchall()
         )
         return dict(rows)
 
@@ -151,7 +148,7 @@ class Outbox:
         """
         name, since = secrets.token_hex(8), steady()
         return await self._database.run(
-            lambda connection: self._claim(connection, name, since, tenant_ids, at_most, in_flight), order=LAST
+            lambda connection: self._claim(connection, name, since, tenant_ids, at_most, in_flight)
         )
 
     def _claim(
@@ -270,9 +267,7 @@ class Outbox:
         """Commit that a claimed delivery's request goes out now; False: the claim has ended, and nothing may go out."""
         delivery = claimed.delivery
         begun = {"_id": delivery.id, "_attempts": delivery.attempts}
-        return await self._database.run(
-            lambda connection: bool(self._sending.begin(connection, **begun).rowcount == 1), order=delivery.seq
-        )
+        return await self._database.run(lambda connection: bool(self._sending.begin(connection, **begun).rowcount == 1))
 
     async def settle(self, claimed: Claimed, outcome: Outcome, decision: Decision) -> bool:
         """Write down what became of an attempt that was answered just now.
@@ -305,16 +300,12 @@ class Outbox:
 
         if decision.hold_account_until is not None:
             await self._hold(delivery.account_id, decision.hold_account_until)
-        return await self._database.run(write, repeatable=True, order=delivery.seq)
+        return await self._database.run(write, repeatable=True)
 
     async def _hold(self, account_id: int, until: float) -> None:
-        """Let no call of an account begin before then.
-
-        Accounts come after all deliveries and by number, so two processes cannot deadlock.
-        """
+        """Let no call of an account begin before then."""
         await self._database.run(
             lambda connection: self._sending.hold_account(connection, _id=account_id, _resume_at=until),
-            order=ACCOUNTS + account_id,
         )
 
     async def expire(self, *, sparing: Collection[int] = ()) -> list[str]:
@@ -337,7 +328,7 @@ class Outbox:
                     unknown.append(id_)
             return unknown
 
-        return await self._database.run(write, order=LAST)
+        return await self._database.run(write)
 
     def _plan_look(self, connection: Connection, seq: int, state: State) -> None:
         if self._look_after and state is State.UNKNOWN:
@@ -358,7 +349,7 @@ class Outbox:
             next_in = self._looking.next_due(connection).fetchone()[0]
             return looks, math.inf if next_in is None else next_in
 
-        return await self._database.run(write, order=LAST)
+        return await self._database.run(write)
 
     def _begin_look(self, connection: Connection, delivery: Delivery, since: float) -> Look | None:
         this = {"_seq": delivery.seq}
@@ -408,13 +399,11 @@ class Outbox:
                 self._looking.end(connection, _seq=delivery.seq)
             return finding if changed else None
 
-        return await self._database.run(write, repeatable=True, order=look.delivery.seq)
+        return await self._database.run(write, repeatable=True)
 
     async def looked_in_vain(self, look: Look) -> None:
         """Write down that a look showed nothing, neither that the text is there nor that it is not."""
-        await self._database.run(
-            lambda connection: self._end_look(connection, look, "not_shown"), repeatable=True, order=look.delivery.seq
-        )
+        await self._database.run(lambda connection: self._end_look(connection, look, "not_shown"), repeatable=True)
 
     def _end_look(self, connection: Connection, look: Look, outcome: str) -> None:
         attempt = {"_seq": look.delivery.seq, "_number": -look.number, "_outcome": outcome}
@@ -450,13 +439,16 @@ class Outbox:
             rows = untold(connection, **_part(scope), leave=leave, at_most=look_at).fetchall()
             open_rows = (row for row in rows if row[0] not in spared and (row[1], row[2]) not in silent)
             due = _in_order(open_rows, busy)
-            found = [step for seq in due[:at_most] if (step := self._begin_telling(connection, seq)) is not None]
+            looked_at = [self._telling.look(connection, _seq=seq).fetchone() for seq in due[:at_most]]
+            found = [step for row in looked_at if row and (step := self._begin_telling(connection, row))]
             if len(due) >= at_most:
                 return found, 0.0
+            if None in looked_at:
+                return found, PASSED_BY  # another transaction held its row
             next_in = self._telling.next_untold(connection).fetchone()[0]
             return found, math.inf if next_in is None else next_in
 
-        return await self._database.run(write, order=LAST)
+        return await self._database.run(write)
 
     async def told(self, due: Due, ts: str | None) -> Due | None:
         """Write down that a step was told, as message `ts`; return what this process is to tell right after."""
@@ -484,7 +476,7 @@ class Outbox:
                     self._telling.marked(connection, _seq=seq, _anchor_mark=mark(due.delivery))
             return self._go_on_telling(connection, seq, leases)
 
-        return await self._database.run(write, repeatable=True, order=due.delivery.seq)
+        return await self._database.run(write, repeatable=True)
 
     async def tell_elsewhere(self, due: Due, route: Route) -> Due | None:
         """Go on by another route; return what this process is to tell there."""
@@ -494,7 +486,7 @@ class Outbox:
             self._telling.rerouted(connection, _seq=due.delivery.seq, _route=route)
             return self._go_on_telling(connection, due.delivery.seq, leases)
 
-        return await self._database.run(write, repeatable=True, order=due.delivery.seq)
+        return await self._database.run(write, repeatable=True)
 
     async def tell_later(self, due: Due, seconds: float | None) -> None:
         """Give the telling back, to be tried again in some seconds. None: never; what has changed since is still told."""
@@ -508,12 +500,9 @@ class Outbox:
             else:
                 self._telling.tell_later(connection, **mine, seconds=seconds)
 
-        await self._database.run(write, repeatable=True, order=delivery.seq)
+        await self._database.run(write, repeatable=True)
 
-    def _begin_telling(self, connection: Connection, seq: int) -> Due | None:
-        row = self._telling.look(connection, _seq=seq).fetchone()
-        if row is None:
-            return None  # another process was quicker
+    def _begin_telling(self, connection: Connection, row: Sequence[Any]) -> Due | None:
         *fields, moment, unleased, _ = row
         return self._next_step(connection, fields, moment) if unleased else None
 
@@ -562,13 +551,12 @@ class Outbox:
             number, oldest = self._sending.waiting(connection).fetchone()
             return Queued(number, oldest or 0.0)
 
-        return await self._database.run(read, order=LAST, answer_within=answer_within)
+        return await self._database.run(read, answer_within=answer_within)
 
     async def untold(self, *, answer_within: float | None = None) -> int:
         """Count the outcomes that are still to be told."""
         return await self._database.run(
             lambda connection: int(self._sending.untold(connection).fetchone()[0]),
-            order=LAST,
             answer_within=answer_within,
         )
 

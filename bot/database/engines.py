@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from bot.database.clock import SteadyClock
+from bot.database.clock import steady_clock
 
 BUSY_PAUSE = 0.02
 """Seconds between tries that SQLite does not make by itself."""
@@ -20,7 +20,7 @@ BUSY_PAUSE = 0.02
 class Patience:
     """How long a connection waits, in seconds: for SQLite's lock, a lock on PostgreSQL, and one statement there (0: for ever)."""
 
-    busy: float = 1.3
+    busy: float = 0.9
     lock: float = 1.0
     statement: float = 10.0
 
@@ -32,11 +32,11 @@ MIGRATING = Patience(busy=60.0, lock=60.0, statement=0.0)
 """Another release's migration, and an index on a large table, take their time."""
 
 
-def engine_for(url: str, patience: Patience, clock: SteadyClock | None = None) -> Engine:
-    """Return an engine for SQLite or PostgreSQL, set up for durability; `clock` is for SQLite, which has none of its own."""
+def engine_for(url: str, patience: Patience) -> Engine:
+    """Return an engine for SQLite or PostgreSQL, set up for durability."""
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        return _sqlite(parsed, patience, clock or SteadyClock())
+        return _sqlite(parsed, patience)
     return _postgresql(parsed, patience)
 
 
@@ -58,10 +58,7 @@ def _postgresql(url: sa.URL, patience: Patience) -> Engine:
     engine = sa.create_engine(
         url,
         hide_parameters=True,
-        pool_size=1,
-        max_overflow=1,
-        pool_pre_ping=False,
-        pool_timeout=2,
+        poolclass=sa.NullPool,  # each of the writer's threads keeps its own
         connect_args={
             **NOTICED_IN_SECONDS,
             "prepare_threshold": None,  # prepared statements would break behind a transaction-pooling proxy
@@ -90,7 +87,8 @@ def _postgresql(url: sa.URL, patience: Patience) -> Engine:
 def _ignore(_announcement: object) -> None: ...
 
 
-def _sqlite(url: sa.URL, patience: Patience, clock: SteadyClock) -> Engine:
+def _sqlite(url: sa.URL, patience: Patience) -> Engine:
+    now = steady_clock()
     engine = sa.create_engine(
         url,
         hide_parameters=True,
@@ -106,7 +104,7 @@ def _sqlite(url: sa.URL, patience: Patience, clock: SteadyClock) -> Engine:
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
         connection.isolation_level = None  # the driver's own BEGIN is deferred; ours is below
-        connection.create_function("bot_now", 0, clock.now)
+        connection.create_function("bot_now", 0, now)
         _write_ahead(connection, patience.busy)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")

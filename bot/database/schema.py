@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 
 from bot.database.engines import MIGRATING, PATIENCE, Patience, engine_for
 
-HEAD = FIRST = "0006"
+HEAD = FIRST = "0007"
 """The newest and the oldest revision in migrations/versions. Here, a start need not load Alembic to see them."""
 
 

@@ -190,14 +190,6 @@ attempts = sa.Table(
     sa.Index("ix_attempts_window", "account_id", "occupied_until"),
 )
 
-clocks = sa.Table(
-    "clocks",
-    metadata,
-    # SQLite's only: PostgreSQL has a clock of its own. One row, of the machine's last start.
-    sa.Column("boot", sa.Text, primary_key=True),
-    sa.Column("ahead", sa.Double, nullable=False),  # seconds by which the time is ahead of those since that start
-)
-
 
 class now(GenericFunction[float]):  # noqa: N801 - named like the SQL function that it stands for
     """The database's own clock, as seconds since the epoch."""

@@ -1,10 +1,9 @@
-"""The clock of the bot's machine is an hour off, from one moment to the next: while the bot runs, and between two starts.
+"""The clock of the bot's machine is an hour off, from one moment to the next.
 
 On SQLite it is the database's clock as well. By websocket: Slack's signatures are good for five minutes only.
 """
 
 import struct
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -60,32 +59,9 @@ async def test_a_clock_that_steps_while_the_bot_runs(bench: Bench, clock: Clock,
     assert len(bench.audit().rows) == WAITING + 2 * burst
 
 
-@forms(
-    "kind, seconds, wait",
-    short=[("sqlite", seconds, False) for seconds in STEPS],
-    long=[(kind, seconds, True) for kind in KINDS for seconds in STEPS],
-)
-async def test_a_clock_that_steps_between_two_starts(bench: Bench, clock: Clock, seconds: float, *, wait: bool) -> None:
-    """Where it does not `wait` for the leases of the dead, it ends them."""
-    bench.by_websocket = True
-    bench.leadsquared.late = JITTER
-    process = await bench.start(clock.variables)
-    await waiting_to_be_tried_again(bench)
-    await bench.type_all(6)
-    await until(lambda: bench.leadsquared.posts)
-    await bench.kill(process)
-    clock.step(seconds)
-    if not wait:
-        bench.database.end_leases()
-    await bench.start(clock.variables)
-    await bench.type_all(6)
-    await bench.rest()
-    assert len(bench.audit().rows) == WAITING + 12
-
-
-@forms("kind, seconds", short=[], long=product(KINDS, STEPS))
+@forms("kind, seconds", short=[], long=[("postgresql", seconds) for seconds in STEPS])
 async def test_a_clock_that_steps_between_the_starts_of_two(bench: Bench, clock: Clock, seconds: float) -> None:
-    """Each process has seen another hour, and both live: neither takes the other's for dead."""
+    """Each process has seen another hour, and both live: by PostgreSQL's clock neither takes the other's for dead."""
     bench.by_websocket = True
     bench.leadsquared.late = 1.0
     await bench.start(clock.variables)

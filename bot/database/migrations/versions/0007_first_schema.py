@@ -1,11 +1,11 @@
-"""The first schema. Versions before the first release had 0001 to 0005."""
+"""The first schema. Versions before the first release had 0001 to 0006."""
 
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
+revision = "0007"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -40,12 +40,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("delivery_seq", "number", name=op.f("pk_attempts")),
     )
     op.create_index("ix_attempts_window", "attempts", ["account_id", "occupied_until"], unique=False)
-    op.create_table(
-        "clocks",
-        sa.Column("boot", sa.Text(), nullable=False),
-        sa.Column("ahead", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("boot", name=op.f("pk_clocks")),
-    )
     op.create_table(
         "deliveries",
         sa.Column("seq", NUMBER, autoincrement=True, nullable=False),
@@ -187,5 +181,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("attempts", "clocks", "deliveries", "workspaces", "tenants", "accounts"):
+    for table in ("attempts", "deliveries", "workspaces", "tenants", "accounts"):
         op.drop_table(table)
