@@ -88,7 +88,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             looker = Looker(
                 outbox, leadsquared, teller, poll_interval=settings.poll_interval, begin_within=begin_within
             )
-        announcements = None if settings.on_sqlite else Announcements(database, worker.hear, worker.look_again)
+        announcements = None if settings.on_sqlite else Announcements(database, worker.hear, worker.poll_now)
         background = Background()
         responder = Responder(slack, background)
         signing_secret = None if settings.slack_app_token else _secret(settings.slack_signing_secret)
