@@ -18,8 +18,6 @@ from bot.encryption import Keyring
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.settings import Settings
-from bot.slack import answers
-from bot.slack.answers import Message
 from bot.slack.background import Background
 from bot.slack.bolt import Feature, bolt_application
 from bot.slack.buttons import Buttons
@@ -30,6 +28,7 @@ from bot.slack.installations import SingleInstallation
 from bot.slack.modals_api import SlackModals
 from bot.slack.names import SlackNames
 from bot.slack.replies import Responder, SlackReplies
+from bot.slack.shared import Shared
 from bot.slack.shortcuts import Shortcuts
 from bot.slack.web import SlackWeb
 from bot.tenants.directory import Directory
@@ -66,7 +65,6 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         installation = SingleInstallation(_secret(settings.slack_bot_token))
         slack = await stack.enter_async_context(SlackWeb(settings.slack_api_url, installation.refuse))
         leadsquared = await stack.enter_async_context(leadsquared_client(settings))
-        acceptance = Acceptance(database, keys)
         begin_within = settings.lease - settings.call_deadline
         look_after = LOOK_AFTER if settings.leadsquared_look_after_unknown else ()
         outbox = Outbox(database, keys, lease=settings.lease, look_after=look_after)
@@ -84,32 +82,27 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             poll_interval=settings.poll_interval,
             begin_within=begin_within,
         )
+        acceptance = Acceptance(database, keys, on_accepted=worker.wake, on_decided=teller.wake)
         looker = None
         if settings.leadsquared_look_after_unknown:
             looker = Looker(
                 outbox, leadsquared, teller, poll_interval=settings.poll_interval, begin_within=begin_within
             )
-        announcements = None if settings.on_sqlite else Announcements(database, worker.hear, worker.look_again)
+        announcements = None if settings.on_sqlite else Announcements(database, worker.hear, worker.poll_now)
         background = Background()
         responder = Responder(slack, background)
-        hosts = settings.leadsquared_allowed_hosts
         signing_secret = None if settings.slack_app_token else _secret(settings.slack_signing_secret)
         names = SlackNames(slack, installation)
         conversations = SlackConversations(slack, installation, names)
         modals = SlackModals(slack, installation)
 
-        def unmapped(team_id: str) -> Message:
-            # Until Slack has said whose the token is, the environment's tenant may not be mapped yet.
-            if installation.identity is not None:
-                return answers.unmapped(team_id)
-            return answers.starting() if installation.refusal is None else answers.token_refused(installation.refusal)
-
-        forms = Forms(acceptance, worker, responder, modals, conversations, keys, background, hosts, unmapped)
+        shared = Shared(acceptance, responder, background, installation, settings.leadsquared_allowed_hosts)
+        forms = Forms(shared, modals, conversations, keys)
         features: list[Feature] = [
-            Commands(acceptance, worker, names, forms, responder, hosts, unmapped),
-            Shortcuts(acceptance, responder, modals, conversations, keys, background, hosts, unmapped),
+            Commands(shared, names, forms),
+            Shortcuts(shared, modals, conversations, keys),
             forms,
-            Buttons(acceptance, worker, teller, responder, forms),
+            Buttons(shared, forms),
         ]
         bolt = bolt_application(slack.client(None), installation, responder, features)
         directory = Directory(database, keys)

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from benchmarks.filling import History, fill, team
 from bot.activities.acceptance import Acceptance, Accepted
 from bot.activities.outbox import VISITED_AT_ONCE, Outbox
-from bot.activities.policy import AT_ONCE
+from bot.activities.policy import MAX_CALLS_IN_FLIGHT
 from bot.activities.submission import Submission
 from bot.activities.worker import Begin, Worker
 from bot.database.writer import Database, Prepared
@@ -107,7 +107,7 @@ async def working(database: Database, portal: Portal) -> AsyncIterator[Worker]:
         worker.stop()
         await running
         while portal.hanging:
-            portal.let_go(AT_ONCE)
+            portal.let_go(MAX_CALLS_IN_FLIGHT)
             await asyncio.sleep(0)
         assert await worker.finish(30.0) == 0
 
@@ -126,7 +126,7 @@ async def test_what_waits_for_later_costs_a_look_for_work_nothing(
     portal = Portal(hangs=False)
     async with working(database, portal) as worker:
         transactions.clear()
-        worker.look_again()
+        worker.poll_now()
         await until(lambda: any(one["statements"] for one in transactions))
         await database.run(lambda _: None)
     assert not portal.begun
@@ -149,7 +149,7 @@ async def test_tenants_whose_calls_hang_take_turns_with_all_others(database: Dat
     await fill_up(database, each=6)
     portal = Portal(hangs=True)
     async with working(database, portal) as worker:
-        await until(lambda: len(portal.hanging) == AT_ONCE, within=60)
+        await until(lambda: len(portal.hanging) == MAX_CALLS_IN_FLIGHT, within=60)
         # The last one by its number, of which nobody has heard before.
         last, name = TENANTS - 1, f"filled-{TENANTS - 1}"
         before = portal.begun[name]
@@ -161,7 +161,7 @@ async def test_tenants_whose_calls_hang_take_turns_with_all_others(database: Dat
         while portal.begun[name] == before and freed < 4 * TENANTS:
             portal.let_go(FREED_AT_ONCE)
             freed += FREED_AT_ONCE
-            await until(lambda: len(portal.hanging) == AT_ONCE)
+            await until(lambda: len(portal.hanging) == MAX_CALLS_IN_FLIGHT)
         assert portal.begun[name] > before, f"{freed} calls were begun, and none was its own"
         # Two each: nobody has a third place before the last has its first.
         assert freed <= 2 * TENANTS

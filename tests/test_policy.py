@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from bot.activities.delivery import State, Waiting
 from bot.activities.policy import Decision, Repeat, Settle, decide, give_up_at, may_begin
-from bot.activities.worker import BURST, BURST_WITHIN, Burst
 from bot.leadsquared.outcome import NotSent, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
 
 NOW = 1_000_000.0
@@ -168,23 +167,3 @@ def test_repeating_ends_after_its_time_but_what_queued_that_long_gets_a_minute(
 )
 def test_a_tenant_gets_its_share_of_the_calls_in_flight(own: int, of_all: int, more: int) -> None:
     assert may_begin(own, of_all) == more
-
-
-def test_a_burst_is_noticed_and_gives_way_to_sending_in_the_end() -> None:
-    burst = Burst()
-    for number in range(BURST - 1):
-        burst.count(number / 1000)
-    assert burst.lasts(0.01) == 0.0, "not enough of them"
-    burst.count(0.01)
-    assert burst.lasts(0.01) == pytest.approx(BURST_WITHIN - 0.01)
-    assert burst.lasts(BURST_WITHIN) == 0.0, "it has ended"
-    for number in range(400):
-        burst.count(0.02 + number / 100)
-    assert burst.lasts(4.01) == 0.0, "it has lasted too long"
-
-
-def test_what_comes_one_by_one_is_no_burst() -> None:
-    burst = Burst()
-    for number in range(100):
-        burst.count(number * BURST_WITHIN / (BURST - 2))
-        assert burst.lasts(number * BURST_WITHIN / (BURST - 2)) == 0.0

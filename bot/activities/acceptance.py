@@ -69,11 +69,24 @@ class Refused:
 
 
 class Acceptance:
-    """What a person asks for, committed before the person hears of it; and what was asked for before."""
+    """What a person asks for, committed before the person hears of it; and what was asked for before.
 
-    def __init__(self, database: Database, keyring: Keyring) -> None:
+    After a commit it calls `on_accepted` with the tenant that has a new delivery, and `on_decided` when a person has
+    decided about an earlier one. So no caller has to remember to wake the worker or the teller.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        keyring: Keyring,
+        *,
+        on_accepted: Callable[[int], None] = lambda _: None,
+        on_decided: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
         self._keyring = keyring
+        self._on_accepted = on_accepted
+        self._on_decided = on_decided
         self._rows = Rows(keyring)
         self._accepting = AcceptanceStatements(database.engine, database.process)
 
@@ -88,12 +101,12 @@ class Acceptance:
             accepted = await self._promptly(
                 lambda connection: self._insert(connection, row, despite=0), waits_for_rows=False
             )
-            return _logged(accepted, submission)
+            return self._announced(accepted, submission)
 
         def write(connection: Connection) -> Accepted | Unmapped | Double:
             return self._insert(connection, row, despite=self._shown(connection, row, despite))
 
-        return _logged(await self._promptly(write), submission)
+        return self._announced(await self._promptly(write), submission)
 
     async def last_ticket(self, place: Place) -> str | Unmapped | None:
         """Return the ticket that a message's thread was last recorded on; that its workspace has no tenant comes first."""
@@ -140,7 +153,7 @@ class Acceptance:
         again = await self._promptly(write)
         if isinstance(again, Double):
             return Unmapped()  # despite all, nothing is a double
-        return _logged(again, submission, retry_of=shown.id)
+        return self._announced(again, submission, retry_of=shown.id)
 
     async def send_edited(
         self, shown: Delivery, submission: Submission, *, despite: str | None = None
@@ -152,7 +165,8 @@ class Acceptance:
             wanted = self._shown(connection, row, despite)
             return self._send_again(connection, shown.id, row, wanted, submission.user_id)
 
-        return _logged(await self._promptly(write), submission, retry_of=shown.id)
+        result = await self._promptly(write)
+        return self._announced(result, submission, retry_of=shown.id)
 
     def _send_again(
         self, connection: Connection, old_id: str, row: dict[str, Any], despite: int, by: str
@@ -190,7 +204,10 @@ class Acceptance:
             self._resolve(connection, old, Resolution.CONFIRMED, user_id)
             return old
 
-        return await self._promptly(write)
+        confirmed = await self._promptly(write)
+        if isinstance(confirmed, Delivery):
+            self._on_decided()
+        return confirmed
 
     async def find(
         self,
@@ -214,6 +231,20 @@ class Acceptance:
             self._accepting.renew(connection, _seq=delivery.seq, _response_url=renewed)
 
         await self._promptly(write)
+
+    def _announced(self, result: T, submission: Submission, *, retry_of: str | None = None) -> T:
+        """Log what was just committed, and wake who acts on it."""
+        if not isinstance(result, Accepted):
+            return result
+        if not result.again:  # what was accepted before was logged then
+            where = {"team": submission.team_id, "ticket": submission.ticket_id}
+            more = {} if retry_of is None else {"retry_of": retry_of}
+            _log.info("accepted", delivery=result.id, **where, **more)
+        # Again, too: a commit whose answer was lost is repeated, and then it is the first that anybody hears of it.
+        self._on_accepted(result.tenant_id)
+        if retry_of is not None:
+            self._on_decided()
+        return result
 
     async def _promptly(self, do: Callable[[Connection], T], *, waits_for_rows: bool = True) -> T:
         # Each of these is repeatable: the key, the resolution or the state decides what a second run still changes.
@@ -280,14 +311,6 @@ class Acceptance:
 
     def _resolve(self, connection: Connection, old: Delivery, resolution: Resolution, user_id: str) -> None:
         self._accepting.resolve(connection, _seq=old.seq, _resolution=resolution, _resolved_by=user_id)
-
-
-def _logged(result: T, submission: Submission, **more: str) -> T:
-    """Log what was just committed; what was accepted before was logged then."""
-    if isinstance(result, Accepted) and not result.again:
-        where = {"team": submission.team_id, "ticket": submission.ticket_id}
-        _log.info("accepted", delivery=result.id, **where, **more)
-    return result
 
 
 def _conversation(enterprise_id: str | None, team_id: str, channel_id: str) -> dict[str, str | None]:

@@ -30,6 +30,14 @@ class Backlog:
         self._before = 0
         self._measured_at = -WARN_EVERY
         self._warned_at = -WARN_EVERY
+        self._count_at = -WATCH_EVERY
+
+    def is_count_due(self, moment: float) -> bool:
+        """Say whether what waits should be counted now; if so, the next count is due WATCH_EVERY later."""
+        if moment < self._count_at:
+            return False
+        self._count_at = moment + WATCH_EVERY
+        return True
 
     def is_worth_a_warning(self, waiting: Queued, moment: float) -> bool:
         grows = waiting.number >= MANY and waiting.number > self._before

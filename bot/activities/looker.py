@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 
 from bot.activities.outbox import Look, Outbox
+from bot.activities.policy import RETRY_DATABASE
 from bot.activities.worker import Tells
 from bot.database.clock import steady
 from bot.database.writer import DatabaseUnavailableError
@@ -19,8 +20,9 @@ _log = structlog.get_logger(__name__)
 LOOK_AFTER = (5.0, 30.0, 120.0, 600.0)
 """Seconds between the outcome, the first look and those that follow: nothing says how soon an activity shows."""
 
-AT_ONCE = 20
-RETRY_DATABASE = 0.5
+MAX_LOOKS_PER_CLAIM = 20
+"""Deliveries that one claim takes; their calls are made at the same time. Fewer than one tenant's
+window of 25, so that a claim's calls are never a burst for LeadSquared."""
 
 
 class Ticket(Protocol):
@@ -49,7 +51,7 @@ class Looker:
         while True:
             wait = self._poll_interval
             try:
-                looks, next_in = await self._outbox.claim_looks(at_most=AT_ONCE)
+                looks, next_in = await self._outbox.claim_looks(at_most=MAX_LOOKS_PER_CLAIM)
                 await asyncio.gather(*(self._look(look) for look in looks))
                 wait = min(wait, max(next_in, RETRY_DATABASE))
             except DatabaseUnavailableError as error:

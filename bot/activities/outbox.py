@@ -55,7 +55,7 @@ class Claim:
 
     They count from `counted_at`, by time.monotonic(): the commit, and the way to the worker, take their time.
 
-    `visited` are the tenants that were looked at; the others are to be asked for again.
+    `visited` are the tenants that were visited; the others are to be visited again.
     `full` are the tenants whose window was full, with more waiting: a new acceptance need not ask before that time.
     `held_back` are those that had more waiting and a free slot, but calls enough in flight.
     `ended` is what was settled without sending, by id: its tenant is gone, or names another account today.

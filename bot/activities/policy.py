@@ -22,13 +22,17 @@ WINDOW = 5.0
 DOUBLE_WITHIN = 120.0
 """Seconds within which the same person's same words on the same ticket are taken for a slip, and asked about first."""
 
-AT_ONCE = 500
-"""Calls in flight in one process: 20 tenants with full windows."""
+MAX_CALLS_IN_FLIGHT = 500
+"""Calls of one process that are not answered yet: 20 tenants with full windows of 25."""
 
-CROWDED = AT_ONCE // 2
+CROWDED = MAX_CALLS_IN_FLIGHT // 2
 FEW = 2
-"""When so many are in flight, a tenant may have only a few of its own: calls that hang leave room for the others'. Two at once,
-of 0.4 s, are a tenant's whole rate."""
+"""When so many calls are in flight, a tenant may have only a few of its own: calls that hang leave
+room for the other tenants'. Two at a time, of 0.4 s each, are a tenant's whole rate."""
+
+RETRY_DATABASE = 0.5
+"""Seconds between tries when the database did not answer: few enough that no person notices, and
+enough for a database that has just been restarted."""
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 30.0
@@ -64,7 +68,7 @@ Decision = Settle | Repeat
 
 def may_begin(tenants_own: int, of_all: int) -> int:
     """Return how many more calls a tenant may begin now that so many, its own and all, are in flight in this process."""
-    return max(CROWDED - of_all, min(FEW - tenants_own, AT_ONCE - of_all), 0)
+    return max(CROWDED - of_all, min(FEW - tenants_own, MAX_CALLS_IN_FLIGHT - of_all), 0)
 
 
 def give_up_at(accepted_at: float, first_attempt_at: float, retry_for: float) -> float:

@@ -12,7 +12,7 @@ import structlog
 
 from bot.activities.delivery import Delivery, Route
 from bot.activities.outbox import Due, Outbox
-from bot.activities.policy import give_up_at
+from bot.activities.policy import RETRY_DATABASE, give_up_at
 from bot.activities.telling import AFTER_ANSWERS, TELL_FOR, Step
 from bot.backoff import jittered
 from bot.database.writer import DatabaseUnavailableError
@@ -22,10 +22,12 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
-AT_ONCE = 20
+MAX_TELLINGS_IN_FLIGHT = 20
+"""Deliveries that one process tells at a time. At 0.2 s for a call to Slack that is 100 messages a
+second, enough for 100 conversations: Slack takes about one message a second in each."""
+
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 300.0
-RETRY_DATABASE = 0.5
 SOON = 0.05
 
 AFTER_QUIET = 1.0
@@ -92,7 +94,7 @@ class Teller:
         self._changed = asyncio.Event()
         self._stopping = False
         self._timers: dict[float, asyncio.TimerHandle] = {}  # by their delay
-        self._crowded = False  # the last look left something due, for want of room
+        self._crowded = False  # the last claim left something due, for want of room
         self._in_flight: dict[int, asyncio.Task[None]] = {}
         self._answering: dict[int, tuple[str, str]] = {}  # the conversations of those that are not answered yet
         self._answers_first: dict[tuple[str, str], float] = {}  # until when, by time.monotonic(), after a refusal
@@ -102,7 +104,7 @@ class Teller:
         self._changed.set()
 
     def wake_later(self, seconds: float) -> None:
-        """Say that there may be something to tell in so many seconds; one look then serves all who said the same meanwhile."""
+        """Say that there may be something to tell in so many seconds; one claim then serves all such calls."""
         if seconds not in self._timers:
             self._timers[seconds] = asyncio.get_running_loop().call_later(seconds, self._ring, seconds)
 
@@ -115,9 +117,9 @@ class Teller:
         while not self._stopping:
             self._changed.clear()
             wait = self._poll_interval
-            if len(self._in_flight) < AT_ONCE:
+            if len(self._in_flight) < MAX_TELLINGS_IN_FLIGHT:
                 try:
-                    wait = min(wait, await self._look())
+                    wait = min(wait, await self._claim())
                 except DatabaseUnavailableError as error:
                     _log.warning("database_unavailable", reason=str(error))
                     wait = RETRY_DATABASE
@@ -135,19 +137,19 @@ class Teller:
         """Tell what is due already, and return how many were not told `within` that many seconds."""
         until = time.monotonic() + within
         while (left := until - time.monotonic()) > 0:
-            if len(self._in_flight) < AT_ONCE:
+            if len(self._in_flight) < MAX_TELLINGS_IN_FLIGHT:
                 with contextlib.suppress(DatabaseUnavailableError):
-                    await self._look()
+                    await self._claim()
             if not self._in_flight:
                 return 0
             await asyncio.wait(self._in_flight.values(), timeout=left, return_when=asyncio.FIRST_COMPLETED)
         return len(self._in_flight)
 
-    async def _look(self) -> float:
+    async def _claim(self) -> float:
         scope = self._replies.scope
         if scope is None:
             return math.inf  # a start is no failure, after which each next try would come later
-        room = AT_ONCE - len(self._in_flight)
+        room = MAX_TELLINGS_IN_FLIGHT - len(self._in_flight)
         self._crowded = False
         quiet = self._replies.quiet()
         answers_first = self._after_refusals(quiet)

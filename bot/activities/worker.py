@@ -2,20 +2,18 @@
 
 import asyncio
 import contextlib
-import heapq
 import logging
-import math
 import random
 import time
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
 
-from bot.activities.backlog import WATCH_EVERY, Backlog
-from bot.activities.outbox import VISITED_AT_ONCE, Claim, Claimed, Outbox
-from bot.activities.policy import AT_ONCE, WINDOW, Decision, Repeat, decide, give_up_at, may_begin
+from bot.activities.backlog import Backlog
+from bot.activities.outbox import Claim, Claimed, Outbox
+from bot.activities.policy import RETRY_DATABASE, Decision, Repeat, decide, give_up_at
+from bot.activities.schedule import Schedule, Visits
 from bot.activities.telling import ANCHOR_AFTER, OUTCOME_WITHIN
 from bot.database.clock import steady
 from bot.database.writer import DatabaseUnavailableError
@@ -33,21 +31,6 @@ from bot.leadsquared.outcome import (
 from bot.leadsquared.tenant import Tenant
 
 _log = structlog.get_logger(__name__)
-
-CLAIMED_AT_ONCE = 25
-"""Deliveries in one claim, or one tenant's window more. What is accepted meanwhile goes between two claims."""
-
-BURST = 10
-BURST_WITHIN = 0.1
-BURST_FIRST = 2.5
-"""So many acceptances within so many seconds are a burst. It is taken before it is sent, yet sending waits no longer than the
-last: people wait 3 s for an acknowledgement, and calls would take the processor from it."""
-
-GIVE_WAY = 0.02
-"""Seconds by which a process that only heard of an acceptance lets the one that made it go first."""
-
-RETRY_DATABASE = 0.5
-"""Seconds between tries to write down an outcome that the database did not take."""
 
 OF_THE_AGENT = (Problem.BAD_REQUEST, Problem.NOT_FOUND, Problem.REFUSED, Problem.FAILED)
 """LeadSquared said no to this one activity: its agent acts. An admin acts on the rest."""
@@ -67,36 +50,11 @@ class Portal(Protocol):
 
 
 class Tells(Protocol):
-    """Whoever tells people what there is to tell: woken when that changed, or will."""
+    """The teller, as the worker and the looker know it: woken when there is something to tell, or will be."""
 
     def wake(self) -> None: ...
 
     def wake_later(self, seconds: float) -> None: ...
-
-
-class Burst:
-    """Acceptances that come thick and fast. Moments are by time.monotonic()."""
-
-    def __init__(self) -> None:
-        self._last: deque[float] = deque(maxlen=BURST)
-        self._since = self._on_at = -math.inf
-
-    def count(self, moment: float) -> None:
-        """Note an acceptance."""
-        self._last.append(moment)
-        if self._is_on(moment):
-            if moment > self._on_at + BURST_FIRST:  # and not the same one, after it drew breath
-                self._since = moment
-            self._on_at = moment
-
-    def lasts(self, moment: float) -> float:
-        """Return for how many seconds sending should still give way."""
-        if not self._is_on(moment) or moment >= self._since + BURST_FIRST:
-            return 0.0
-        return min(self._last[0] + BURST_WITHIN, self._since + BURST_FIRST) - moment
-
-    def _is_on(self, moment: float) -> bool:
-        return len(self._last) == BURST and moment < self._last[0] + BURST_WITHIN
 
 
 class Worker:
@@ -125,55 +83,42 @@ class Worker:
         self._changed = asyncio.Event()
         self._stopping = False
         self._in_flight: dict[int, asyncio.Task[None]] = {}
-        self._look_at: dict[int, float] = {}  # by time.monotonic(), per tenant, as is:
-        self._looked_at: dict[int, float] = {}
-        self._full: set[int] = set()
-        self._calls: Counter[int] = Counter()  # in flight, per tenant
-        self._held_back: set[int] = set()  # they have calls enough in flight, while all together are many
-        self._poll_at = 0.0
-        self._burst = Burst()
+        self._schedule = Schedule(poll_interval)
         self._backlog = Backlog()
-        self._watch_at = 0.0
 
     def wake(self, tenant_id: int) -> None:
-        """Say that a tenant has a new delivery."""
+        """Say that this process has accepted something for a tenant."""
         self._teller.wake_later(ANCHOR_AFTER)
-        self._burst.count(time.monotonic())
-        if tenant_id in self._full or tenant_id in self._held_back:
-            return  # it is known to have no room: it is looked at when it has
-        self._look_at[tenant_id] = 0.0
-        self._changed.set()
-
-    def hear(self, tenant_id: int) -> None:
-        """Say that another process has accepted something for a tenant. It looks first, so that the two do not collide."""
-        if tenant_id not in self._full and tenant_id not in self._held_back:
-            at = time.monotonic() + GIVE_WAY
-            self._look_at[tenant_id] = min(self._look_at.get(tenant_id, at), at)
+        if self._schedule.accepted(tenant_id, time.monotonic()):
             self._changed.set()
 
-    def look_again(self) -> None:
-        """Say that something may have been accepted without a word: look at everything."""
-        self._poll_at = 0.0
+    def hear(self, tenant_id: int) -> None:
+        """Say that another process has accepted something for a tenant."""
+        if self._schedule.notified(tenant_id, time.monotonic()):
+            self._changed.set()
+
+    def poll_now(self) -> None:
+        """Say that something may have been accepted without a notification."""
+        self._schedule.poll_now()
         self._changed.set()
 
     async def run(self) -> None:
         """Claim and send until `stop`; what is in flight then goes on: see `finish`."""
         while not self._stopping:
             self._changed.clear()
-            if (pause := self._burst.lasts(time.monotonic())) > 0:
-                await asyncio.sleep(pause)
-                self._changed.set()
+            if (pause := self._schedule.pause(time.monotonic())) > 0:
+                await asyncio.sleep(pause)  # and not for `_changed`, which each acceptance of the burst sets
                 continue
             try:
-                await self._look()
+                if self._schedule.is_poll_due(time.monotonic()):
+                    await self._poll()
+                if visits := self._schedule.visits(time.monotonic()):
+                    self._start(await self._claim(visits))
             except DatabaseUnavailableError as error:
                 _log.warning("database_unavailable", reason=str(error))
-                self._poll_at = time.monotonic() + RETRY_DATABASE
-            wait = max(min([self._poll_at, *self._look_at.values()]) - time.monotonic(), 0.0)
-            if len(self._in_flight) >= AT_ONCE:
-                wait = self._poll_interval  # a call that ends sets `_changed`
+                self._schedule.database_failed(time.monotonic())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), wait)
+                await asyncio.wait_for(self._changed.wait(), self._schedule.wait(time.monotonic()))
 
     def stop(self) -> None:
         """Take nothing new. Not a cancellation: a claim that is being committed must still be carried out."""
@@ -187,53 +132,35 @@ class Worker:
         _, pending = await asyncio.wait(self._in_flight.values(), timeout=within)
         return len(pending)
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
+        expired = await self._outbox.expire(sparing=self._in_flight.keys())
+        for reference in expired:
+            problem = Problem.INTERRUPTED.value
+            _log.warning("ended_without_an_answer", delivery=reference, problem=problem)
+        if expired:
+            self._teller.wake()
+        await self._watch_the_backlog()
+        self._schedule.polling(time.monotonic())
+        waiting = await self._outbox.waiting_tenants(within=self._poll_interval)
+        self._schedule.polled(waiting, time.monotonic())
+
+    async def _watch_the_backlog(self) -> None:
         moment = time.monotonic()
-        if len(self._in_flight) >= AT_ONCE:
+        if not self._backlog.is_count_due(moment):
             return
-        if moment >= self._poll_at:
-            self._poll_at = moment + self._poll_interval
-            expired = await self._outbox.expire(sparing=self._in_flight.keys())
-            for reference in expired:
-                problem = Problem.INTERRUPTED.value
-                _log.warning("ended_without_an_answer", delivery=reference, problem=problem)
-            if expired:
-                self._teller.wake()
-            await self._watch_the_backlog()
-            self._look_at.clear()
-            self._full.clear()  # each with the look that was to follow
-            self._held_back.clear()
-            waiting = await self._outbox.waiting_tenants(within=self._poll_interval)
-            self._plan(waiting, time.monotonic())
-        due = self._due(time.monotonic())
-        if due:
-            for tenant_id in due:
-                del self._look_at[tenant_id]
-            at_most = min(AT_ONCE - len(self._in_flight), CLAIMED_AT_ONCE)
-            self._start(await self._outbox.claim(due, at_most=at_most, in_flight=dict(self._calls)))
+        waiting = await self._outbox.waiting()
+        if self._backlog.is_worth_a_warning(waiting, moment):
+            _log.warning("backlog", waiting=waiting.number, oldest_seconds=round(waiting.oldest))
 
-    def _due(self, moment: float) -> list[int]:
-        """Return whom one claim is to visit: first who was looked at longest ago, so that nobody is always the last."""
-        due = [tenant_id for tenant_id, at in self._look_at.items() if at <= moment]
-        return heapq.nsmallest(VISITED_AT_ONCE, due, key=lambda tenant_id: self._looked_at.get(tenant_id, 0.0))
-
-    def _plan(self, next_in: Mapping[int, float], counted_at: float) -> None:
-        for tenant_id, seconds in next_in.items():
-            # Woken while the database was asked: that look is still to come.
-            at = min(self._look_at.get(tenant_id, math.inf), counted_at + seconds)
-            if at < math.inf:
-                self._look_at[tenant_id] = at
+    async def _claim(self, visits: Visits) -> Claim:
+        return await self._outbox.claim(visits.tenant_ids, at_most=visits.at_most, in_flight=visits.in_flight)
 
     def _start(self, claim: Claim) -> None:
-        self._plan(claim.next_in, claim.counted_at)
-        self._looked_at |= dict.fromkeys(claim.visited, claim.counted_at)
-        self._full -= claim.next_in.keys()
-        self._full |= claim.full
-        self._held_back |= claim.held_back
+        """Send what a claim brought."""
         for claimed in claim.claimed:
-            self._calls[claimed.delivery.tenant_id] += 1
+            self._schedule.began(claimed.delivery.tenant_id)
             self._in_flight[claimed.delivery.seq] = asyncio.create_task(self._send(claimed))
-        self._let_go()  # calls have ended while the claim ran
+        self._schedule.claimed(claim, time.monotonic())
         for problem, references in claim.ended.items():
             for reference in references:
                 _log.warning("ended_unsent", delivery=reference, problem=problem.value)
@@ -241,15 +168,6 @@ class Worker:
             self._teller.wake()
         if claim.claimed:
             self._teller.wake_later(OUTCOME_WITHIN)
-
-    async def _watch_the_backlog(self) -> None:
-        moment = time.monotonic()
-        if moment < self._watch_at:
-            return  # counting takes longer the more waits
-        self._watch_at = moment + WATCH_EVERY
-        waiting = await self._outbox.waiting()
-        if self._backlog.is_worth_a_warning(waiting, moment):
-            _log.warning("backlog", waiting=waiting.number, oldest_seconds=round(waiting.oldest))
 
     async def _send(self, claimed: Claimed) -> None:
         delivery = claimed.delivery
@@ -263,7 +181,8 @@ class Worker:
             _log.exception("sending_failed", delivery=delivery.id)
         finally:
             del self._in_flight[delivery.seq]
-            self._after(delivery.tenant_id)
+            self._schedule.ended(delivery.tenant_id, time.monotonic())
+            self._changed.set()
 
     async def _post(self, claimed: Claimed) -> Outcome:
         text = claimed.delivery.text
@@ -313,22 +232,6 @@ class Worker:
             break
         _log_attempt(claimed, outcome, decision, seconds=seconds, settled=settled)
         self._teller.wake()
-
-    def _after(self, tenant_id: int) -> None:
-        self._calls[tenant_id] -= 1
-        if not self._calls[tenant_id]:
-            del self._calls[tenant_id]
-        self._let_go()
-        # The ticket's next delivery may go now; a full window has room when this call's slot is free again.
-        at = time.monotonic() + WINDOW if tenant_id in self._full else 0.0
-        self._look_at[tenant_id] = min(self._look_at.get(tenant_id, at), at)
-        self._changed.set()
-
-    def _let_go(self) -> None:
-        """Look at those again that were held back and have room now."""
-        for tenant_id in [one for one in self._held_back if may_begin(self._calls[one], len(self._in_flight))]:
-            self._held_back.remove(tenant_id)
-            self._look_at[tenant_id] = 0.0
 
 
 def _log_attempt(claimed: Claimed, outcome: Outcome, decision: Decision, *, seconds: float, settled: bool) -> None:

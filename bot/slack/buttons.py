@@ -7,15 +7,14 @@ from typing import Any
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
-from bot.activities.acceptance import Acceptance, Accepted, Refused, Unmapped
+from bot.activities.acceptance import Accepted, Refused, Unmapped
 from bot.activities.delivery import Delivery, Finding
-from bot.activities.worker import Tells
 from bot.database.writer import DatabaseUnavailableError
 from bot.slack import answers
 from bot.slack.explanations import Button
-from bot.slack.forms import Accepting, Forms, again, show_resolved
+from bot.slack.forms import Forms, again, show_resolved
 from bot.slack.payloads import BlockActions, is_member
-from bot.slack.replies import Responder
+from bot.slack.shared import Shared
 
 Decided = Accepted | Unmapped | Refused | Delivery
 
@@ -23,18 +22,8 @@ Decided = Accepted | Unmapped | Refused | Delivery
 class Buttons:
     """Registers the buttons."""
 
-    def __init__(
-        self,
-        acceptance: Acceptance,
-        worker: Accepting,
-        teller: Tells,
-        responder: Responder,
-        forms: Forms,
-    ) -> None:
-        self._acceptance = acceptance
-        self._worker = worker
-        self._teller = teller
-        self._responder = responder
+    def __init__(self, shared: Shared, forms: Forms) -> None:
+        self._shared = shared
         self._forms = forms
 
     def register(self, bolt: AsyncApp) -> None:
@@ -48,7 +37,7 @@ class Buttons:
         click = BlockActions.model_validate(body)
         old = await self._pressable(click)
         if old is not None and old.resendable and old.finding is Finding.PRESENT:
-            self._say(click, answers.found_there(old))
+            self._shared.say(click, answers.found_there(old))
         elif old is not None:
             await self._send_again(click, old)
         await ack()
@@ -62,16 +51,16 @@ class Buttons:
 
     async def _send_again(self, click: BlockActions, old: Delivery) -> None:
         if old.text is None:
-            self._say(click, answers.undecipherable())
+            self._shared.say(click, answers.undecipherable())
             return
         submission = again(click, old, old.ticket_id, old.text, click.response_url)
-        await self._decide(click, old, self._acceptance.send_again(old, submission))
+        await self._decide(click, old, self._shared.acceptance.send_again(old, submission))
 
     async def confirm(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Close an unknown delivery: a person has seen the activity on the ticket."""
         click = BlockActions.model_validate(body)
         if (old := await self._pressable(click)) is not None:
-            confirmed = self._acceptance.confirm(old.team_id, old, click.user.id)
+            confirmed = self._shared.acceptance.confirm(old.team_id, old, click.user.id)
             await self._decide(click, old, confirmed)
         await ack()
 
@@ -80,35 +69,31 @@ class Buttons:
         click = BlockActions.model_validate(body)
         old = await self._pressable(click)
         if old is not None and not old.resendable:
-            self._say(click, answers.already(old))
+            self._shared.say(click, self._shared.already_decided(old))
         elif old is not None:
             await self._open(click, old)
         await ack()
 
     async def _open(self, click: BlockActions, old: Delivery) -> None:
         if not await self._forms.open_edit(click, old):
-            self._say(click, answers.modal_failed())
+            self._shared.say(click, answers.modal_failed())
         elif click.response_url is not None:
             # The form's submission brings no response_url of its own; this one answers for it.
             with contextlib.suppress(DatabaseUnavailableError):  # the old one, or a direct message, does as well
-                await self._acceptance.renew_response_url(old, click.response_url)
-
-    def _say(self, click: BlockActions, message: answers.Message) -> None:
-        self._responder.say(click.response_url, message, thread_ts=click.thread_ts)
+                await self._shared.acceptance.renew_response_url(old, click.response_url)
 
     async def _pressable(self, click: BlockActions) -> Delivery | None:
         """Return the delivery that a button belongs to; None when the person was told why nothing is done."""
         try:
-            delivery = await self._acceptance.find(
-                click.team_id, click.actions[0].value, enterprise_id=click.enterprise_id
-            )
+            id_, organisation = click.actions[0].value, click.enterprise_id
+            delivery = await self._shared.acceptance.find(click.team_id, id_, enterprise_id=organisation)
         except DatabaseUnavailableError as error:
-            self._say(click, answers.unavailable(error))
+            self._shared.say(click, self._shared.try_again(error))
             return None
         if delivery is None:
-            self._say(click, answers.already(None))
+            self._shared.say(click, self._shared.already_decided(None))
         elif not is_member(click, delivery.team_id, delivery.enterprise_id):
-            self._say(click, answers.foreign_member())
+            self._shared.say(click, answers.foreign_member())
             return None
         return delivery
 
@@ -117,16 +102,12 @@ class Buttons:
         try:
             result = await decision
         except DatabaseUnavailableError as error:
-            self._say(click, answers.unavailable(error))
+            self._shared.say(click, self._shared.try_again(error))
             return
         match result:
             case Refused(delivery):
-                self._say(click, answers.already(delivery))
-                return
+                self._shared.say(click, self._shared.already_decided(delivery))
             case Unmapped():
-                self._say(click, answers.unmapped(old.team_id))
-                return
-            case Accepted():
-                self._worker.wake(result.tenant_id)
-        self._teller.wake()
-        await show_resolved(self._acceptance, self._responder, old, click.response_url)
+                self._shared.say(click, self._shared.not_connected(old.team_id))
+            case Accepted() | Delivery():
+                await show_resolved(self._shared, old, click.response_url)

@@ -1,7 +1,6 @@
 """/portal-activity <ticket> <text>."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +8,7 @@ from pydantic import ConfigDict, ValidationError
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
-from bot.activities.acceptance import Acceptance, Accepted, Double, Unmapped
+from bot.activities.acceptance import Accepted, Double, Unmapped
 from bot.activities.submission import Submission, without_link
 from bot.activities.ticket import (
     CLOSING,
@@ -21,10 +20,10 @@ from bot.activities.ticket import (
 )
 from bot.database.writer import DatabaseUnavailableError
 from bot.slack import answers
-from bot.slack.forms import Accepting, Forms
+from bot.slack.forms import Forms
 from bot.slack.names import SlackNames
 from bot.slack.payloads import BlockActions, Payload, SlashCommand, is_member
-from bot.slack.replies import Responder
+from bot.slack.shared import Shared
 from bot.slack.text import bare_mentions, is_blank, to_plain
 
 _AROUND = (re.escape(marks.replace(mark, "")) for marks, mark in ((OPENING, "<"), (CLOSING, ">")))
@@ -66,23 +65,10 @@ class RecordAgain(Payload):
 class Commands:
     """Registers the slash command: parse, accept, acknowledge."""
 
-    def __init__(
-        self,
-        acceptance: Acceptance,
-        worker: Accepting,
-        names: SlackNames,
-        forms: Forms,
-        responder: Responder,
-        link_hosts: tuple[str, ...],
-        unmapped: Callable[[str], answers.Message],
-    ) -> None:
-        self._acceptance = acceptance
-        self._worker = worker
+    def __init__(self, shared: Shared, names: SlackNames, forms: Forms) -> None:
+        self._shared = shared
         self._names = names
         self._forms = forms
-        self._responder = responder
-        self._link_hosts = link_hosts
-        self._unmapped = unmapped
 
     def register(self, bolt: AsyncApp) -> None:
         bolt.command(answers.COMMAND)(self.portal_activity)
@@ -101,7 +87,7 @@ class Commands:
         if not words.ticket:
             return await self._forms.ask(command, "", answers.no_ticket())
         try:
-            ticket_id = parse_ticket(words.ticket, self._link_hosts)
+            ticket_id = parse_ticket(words.ticket, self._shared.link_hosts)
         except MalformedTicketError as error:
             return answers.malformed_ticket(words.ticket, str(error), number=error.number)
         mentioned = bare_mentions(words.rest)
@@ -113,16 +99,15 @@ class Commands:
 
     async def _accept(self, submission: Submission) -> answers.Message | None:
         try:
-            accepted = await self._acceptance.accept(submission)
+            accepted = await self._shared.acceptance.accept(submission)
         except DatabaseUnavailableError as error:
-            return answers.unavailable(error)
+            return self._shared.try_again(error)
         match accepted:
             case Unmapped():
-                return self._unmapped(submission.team_id)
+                return self._shared.not_connected(submission.team_id)
             case Double() as double:
                 return answers.same_words(double, submission.key)
             case Accepted():
-                self._worker.wake(accepted.tenant_id)
                 return None
 
     async def record_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -132,22 +117,22 @@ class Commands:
             message = await self._record_again(click)
         except DatabaseUnavailableError as error:
             # The button stays, to be pressed again.
-            self._responder.say(click.response_url, answers.unavailable(error), thread_ts=click.thread_ts)
+            self._shared.say(click, self._shared.try_again(error))
         else:
-            self._responder.replace(click.response_url, message, thread_ts=click.thread_ts)
+            self._shared.responder.replace(click.response_url, message, thread_ts=click.thread_ts)
         await ack()
 
     async def _record_again(self, click: BlockActions) -> answers.Message:
         try:
             asked = RecordAgain.model_validate_json(click.actions[0].value)
         except ValidationError:
-            return answers.already(None)
+            return self._shared.already_decided(None)
         organisation = click.enterprise_id
-        earlier = await self._acceptance.find(click.team_id, asked.delivery, enterprise_id=organisation)
+        earlier = await self._shared.acceptance.find(click.team_id, asked.delivery, enterprise_id=organisation)
         if earlier is None or earlier.user_id != click.user.id or click.channel is None:
-            return answers.already(None)
+            return self._shared.already_decided(None)
         if not is_member(click, earlier.team_id, earlier.enterprise_id):
-            return answers.already(None)
+            return self._shared.already_decided(None)
         if earlier.text is None:
             return answers.undecipherable()
         submission = Submission(
@@ -160,13 +145,12 @@ class Commands:
             text=without_link(earlier.text),  # a command adds none
             response_url=click.response_url,
         )
-        match await self._acceptance.accept(submission, despite=earlier.id):
+        match await self._shared.acceptance.accept(submission, despite=earlier.id):
             case Unmapped():
-                return self._unmapped(earlier.team_id)
+                return self._shared.not_connected(earlier.team_id)
             case Double() as double:
                 return answers.same_words(double, asked.key)
-            case Accepted(tenant_id=tenant_id):
-                self._worker.wake(tenant_id)
+            case Accepted():
                 return answers.recorded_again(earlier)
 
 

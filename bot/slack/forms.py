@@ -1,23 +1,21 @@
 """The form in which an activity is recorded: opening it, choosing in it, submitting it."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from pydantic import ValidationError
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
-from bot.activities.acceptance import Acceptance, Accepted, Double, Place, Refused, Unmapped
+from bot.activities.acceptance import Accepted, Double, Place, Refused, Unmapped
 from bot.activities.delivery import Delivery, Resolution
 from bot.activities.submission import Submission, with_link
 from bot.activities.ticket import MalformedTicketError, parse_ticket, visible
 from bot.database.writer import DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError
 from bot.slack import answers, hints, modals
-from bot.slack.background import Background
 from bot.slack.conversations import SlackConversations, Unreadable
 from bot.slack.explanations import unreadable
 from bot.slack.modals import Form, FormText, Metadata, Typed, modal
@@ -30,7 +28,7 @@ from bot.slack.payloads import (
     ViewSubmission,
     is_member,
 )
-from bot.slack.replies import Responder
+from bot.slack.shared import Shared
 from bot.slack.text import as_read, is_blank, units
 
 _log = structlog.get_logger(__name__)
@@ -48,36 +46,20 @@ Answer = dict[str, Any]
 """What a submission is acknowledged with: nothing (the form closes), errors by field, or another view."""
 
 
-class Accepting(Protocol):
-    """Told of each acceptance, so that it is sent at once."""
-
-    def wake(self, tenant_id: int) -> None: ...
-
-
 class Forms:
     """Registers what one does in the form. Whoever opens it fills it in."""
 
     def __init__(
         self,
-        acceptance: Acceptance,
-        worker: Accepting,
-        responder: Responder,
+        shared: Shared,
         slack_modals: SlackModals,
         conversations: SlackConversations,
         keyring: Keyring,
-        background: Background,
-        link_hosts: tuple[str, ...],
-        unmapped: Callable[[str], answers.Message],
     ) -> None:
-        self._acceptance = acceptance
-        self._worker = worker
-        self._responder = responder
+        self._shared = shared
         self._modals = slack_modals
         self._conversations = conversations
         self._keyring = keyring
-        self._background = background
-        self._link_hosts = link_hosts
-        self._unmapped = unmapped
 
     def register(self, bolt: AsyncApp) -> None:
         bolt.view(modals.CALLBACK)(self.submit)
@@ -89,7 +71,7 @@ class Forms:
         try:
             metadata = Metadata.model_validate_json(submitted.view.private_metadata)
         except ValidationError:
-            await ack(response_action="update", view=modals.notice_modal(answers.already(None)))
+            await ack(response_action="update", view=modals.notice_modal(self._shared.already_decided(None)))
             return
         if not is_member(submitted, metadata.team, metadata.enterprise):
             _log.warning("foreign_form_refused", team=submitted.team_id)
@@ -101,7 +83,7 @@ class Forms:
         """Fill the text in anew: with the message, or with the whole thread."""
         click = BlockActions.model_validate(body)
         if click.view is not None:
-            self._background.start(self._switch(click, click.view))
+            self._shared.background.start(self._switch(click, click.view))
         await ack()
 
     async def ask(self, command: SlashCommand, ticket: str, otherwise: answers.Message) -> answers.Message | None:
@@ -109,7 +91,7 @@ class Forms:
         try:
             async with asyncio.timeout(MAPPED_WITHIN):
                 place = (command.enterprise_id, command.team_id, command.channel_id)
-                mapped = await self._acceptance.is_mapped(*place)
+                mapped = await self._shared.acceptance.is_mapped(*place)
         except (TimeoutError, DatabaseUnavailableError):
             mapped = True  # told at the submission, if it is not
         response_url = sealed(self._keyring, command.response_url)
@@ -121,7 +103,7 @@ class Forms:
         )
         view = modal(Form(metadata.fitting(), ticket))
         if not mapped:
-            otherwise = self._unmapped(command.team_id)
+            otherwise = self._shared.not_connected(command.team_id)
             view = modals.notice_modal(otherwise)
         within = (command.enterprise_id, command.team_id, command.trigger_id)
         return None if await self._modals.open(*within, view, within=OPEN_WITHIN) else otherwise
@@ -141,7 +123,7 @@ class Forms:
         if not visible(typed.ticket).strip():
             return _errors(modals.TICKET_BLOCK, hints.ENTER_TICKET)
         try:
-            ticket_id = parse_ticket(visible(typed.ticket).strip(), self._link_hosts)
+            ticket_id = parse_ticket(visible(typed.ticket).strip(), self._shared.link_hosts)
         except MalformedTicketError as error:
             return _errors(modals.TICKET_BLOCK, answers.why_no_ticket(typed.ticket, error))
         blocks = modals.text_blocks(whole=typed.text.whole)
@@ -161,7 +143,7 @@ class Forms:
             accept = self._accept if metadata.retry_of is None else self._send_edited
             return await accept(submitted, metadata, typed, ticket_id, words)
         except DatabaseUnavailableError as error:
-            return _once_more(metadata, typed, answers.unavailable(error))
+            return _once_more(metadata, typed, self._shared.try_again(error))
 
     async def _chosen(self, submitted: ViewSubmission, metadata: Metadata, typed: Typed) -> FormText | str:
         """Return the text to be recorded: the form's, or what was chosen when the form had not followed yet.
@@ -198,21 +180,20 @@ class Forms:
             message_ts=metadata.message,
             through_ts=typed.text.through,
         )
-        match await self._acceptance.accept(submission, despite=metadata.shown):
+        match await self._shared.acceptance.accept(submission, despite=metadata.shown):
             case Unmapped():
-                return _once_more(metadata, typed, self._unmapped(metadata.team))
+                return _once_more(metadata, typed, self._shared.not_connected(metadata.team))
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
                 return _once_more(shown, typed, answers.recorded_before(double, metadata.message, submitted.user.id))
             case Accepted(again=True) as accepted:
                 return await self._taken_before(accepted, submission)
-            case Accepted(tenant_id=tenant_id):
-                self._worker.wake(tenant_id)
+            case Accepted():
                 return {}
 
     async def _taken_before(self, accepted: Accepted, submission: Submission) -> Answer:
         """Close a form that was taken already; if it was changed since, say that the changes were not taken."""
-        taken = await self._acceptance.find(submission.team_id, accepted.id)
+        taken = await self._shared.acceptance.find(submission.team_id, accepted.id)
         if taken is None or (taken.ticket_id, taken.text) == (submission.ticket_id, submission.text):
             return {}
         return _notice(answers.taken_before(taken))
@@ -220,25 +201,23 @@ class Forms:
     async def _send_edited(
         self, submitted: ViewSubmission, metadata: Metadata, typed: Typed, ticket_id: str, text: str
     ) -> Answer:
-        old = await self._acceptance.find(metadata.team, metadata.retry_of or "")
+        old = await self._shared.acceptance.find(metadata.team, metadata.retry_of or "")
         if old is None:
-            return _notice(answers.already(None))
+            return _notice(self._shared.already_decided(None))
         words = text if typed.text.fields else old.text
         if words is None:
             return _notice(answers.undecipherable())
         submission = again(submitted, old, ticket_id, words, old.response_url)
-        match await self._acceptance.send_edited(old, submission, despite=metadata.shown):
+        match await self._shared.acceptance.send_edited(old, submission, despite=metadata.shown):
             case Unmapped():
-                return _once_more(metadata, typed, self._unmapped(metadata.team))
+                return _once_more(metadata, typed, self._shared.not_connected(metadata.team))
             case Refused(delivery):
-                return _notice(answers.already(delivery))
+                return _notice(self._shared.already_decided(delivery))
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
                 return _once_more(shown, typed, answers.recorded_before(double, metadata.message, submitted.user.id))
-            case Accepted(tenant_id=tenant_id):
-                self._worker.wake(tenant_id)
-                resolved = show_resolved(self._acceptance, self._responder, old, old.response_url)
-                self._background.start(resolved)
+            case Accepted():
+                self._shared.background.start(show_resolved(self._shared, old, old.response_url))
                 return {}
 
     def _opened(self, response_url: str | None) -> str | None:
@@ -311,22 +290,17 @@ def again(who: Interaction, old: Delivery, ticket_id: str, text: str, response_u
     )
 
 
-async def show_resolved(
-    acceptance: Acceptance,
-    responder: Responder,
-    old: Delivery,
-    response_url: str | None,
-) -> None:
+async def show_resolved(shared: Shared, old: Delivery, response_url: str | None) -> None:
     """Take an answer's buttons away and say who decided, where the teller can't: the answer stands in no thread."""
     if old.answer_ts is not None:
         return
     try:
-        current = await acceptance.find(old.team_id, old.id)
+        current = await shared.acceptance.find(old.team_id, old.id)
     except DatabaseUnavailableError:
         return  # a button that still stands there says that it is past its time
     if current is not None and current.resolution is not None:
         message = answers.answer(current, with_text=answers.stands_alone(current))
-        responder.replace(response_url, message)
+        shared.responder.replace(response_url, message)
 
 
 def _as_typed(metadata: Metadata, typed: Typed) -> Form:

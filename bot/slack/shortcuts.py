@@ -1,26 +1,24 @@
 """The message shortcut "Record in LeadSquared": open the form at once, then fill it in."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
-from bot.activities.acceptance import Acceptance, Double, Place, Unmapped
+from bot.activities.acceptance import Double, Place, Unmapped
 from bot.activities.ticket import find_ticket
 from bot.database.writer import DatabaseUnavailableError
 from bot.encryption import Keyring
 from bot.slack import answers, hints, modals
-from bot.slack.background import Background
 from bot.slack.conversations import SlackConversations, Thread, Unreadable
 from bot.slack.explanations import unreadable
 from bot.slack.forms import sealed
 from bot.slack.modals import Form, FormText, Metadata, modal
 from bot.slack.modals_api import SlackModals
 from bot.slack.payloads import MessageShortcut, is_member
-from bot.slack.replies import Responder
+from bot.slack.shared import Shared
 from bot.slack.web import TIMEOUT
 
 _CLOSED = "not_found"
@@ -34,23 +32,15 @@ class Shortcuts:
 
     def __init__(
         self,
-        acceptance: Acceptance,
-        responder: Responder,
+        shared: Shared,
         slack_modals: SlackModals,
         conversations: SlackConversations,
         keyring: Keyring,
-        background: Background,
-        link_hosts: tuple[str, ...],
-        unmapped: Callable[[str], answers.Message],
     ) -> None:
-        self._acceptance = acceptance
-        self._responder = responder
+        self._shared = shared
         self._modals = slack_modals
         self._conversations = conversations
         self._keyring = keyring
-        self._background = background
-        self._link_hosts = link_hosts
-        self._unmapped = unmapped
 
     def register(self, bolt: AsyncApp) -> None:
         bolt.message_shortcut(modals.CALLBACK)(self.record)
@@ -59,16 +49,16 @@ class Shortcuts:
         """Acknowledge, and open the form before anything is looked up: the trigger_id is good for 3 seconds."""
         used = MessageShortcut.model_validate(body)
         if not is_member(used, used.team_id, used.enterprise_id):
-            self._say(used, answers.elsewhere())
+            self._shared.say(used, answers.elsewhere())
         else:
-            self._background.start(self._open(used))
+            self._shared.background.start(self._open(used))
         await ack()
 
     async def _open(self, used: MessageShortcut) -> None:
         within = (used.enterprise_id, used.team_id, used.trigger_id)
         view_id = await self._modals.open(*within, modals.loading_modal(), within=TIMEOUT)
         if view_id is None:
-            self._say(used, await self._why_not_opened(used))
+            self._shared.say(used, await self._why_not_opened(used))
             return
         try:
             view = await self._filled_in(used)
@@ -78,10 +68,7 @@ class Shortcuts:
         refusal = await self._modals.update(used.enterprise_id, used.team_id, view_id, view)
         if refusal not in (None, _CLOSED):
             _log.warning("form_not_shown", reason=refusal)
-            self._say(used, answers.modal_failed())
-
-    def _say(self, used: MessageShortcut, message: answers.Message) -> None:
-        self._responder.say(used.response_url, message, thread_ts=used.thread_ts)
+            self._shared.say(used, answers.modal_failed())
 
     async def _why_not_opened(self, used: MessageShortcut) -> answers.Message:
         if self._modals.starting:
@@ -91,10 +78,10 @@ class Shortcuts:
         if self._modals.speaks_in(used.enterprise_id, used.team_id):
             return answers.modal_failed()
         try:
-            mapped = await self._acceptance.is_mapped(used.enterprise_id, used.team_id, used.channel.id)
+            mapped = await self._shared.acceptance.is_mapped(used.enterprise_id, used.team_id, used.channel.id)
         except DatabaseUnavailableError as error:
-            return answers.unavailable(error)
-        return answers.no_token(used.team_id) if mapped else self._unmapped(used.team_id)
+            return self._shared.try_again(error)
+        return answers.no_token(used.team_id) if mapped else self._shared.not_connected(used.team_id)
 
     async def _filled_in(self, used: MessageShortcut) -> dict[str, Any]:
         place = Place(used.enterprise_id, used.team_id, used.channel.id, used.thread_ts or used.ts, used.ts)
@@ -105,8 +92,8 @@ class Shortcuts:
             self._conversations.words(place, used.message),
         )
         if isinstance(remembered, Unmapped):
-            return modals.notice_modal(self._unmapped(used.team_id))
-        ticket = remembered or find_ticket(text, self._link_hosts) or await self._named_at_first(place, thread)
+            return modals.notice_modal(self._shared.not_connected(used.team_id))
+        ticket = remembered or find_ticket(text, self._shared.link_hosts) or await self._named_at_first(place, thread)
         before = await self._before(place, ticket) if ticket else None
         metadata = Metadata(
             team=place.team_id,
@@ -130,13 +117,13 @@ class Shortcuts:
 
     async def _remembered(self, place: Place) -> str | Unmapped | None:
         try:
-            return await self._acceptance.last_ticket(place)
+            return await self._shared.acceptance.last_ticket(place)
         except DatabaseUnavailableError:
             return None  # the form is worth having without; the submission meets the database again
 
     async def _before(self, place: Place, ticket: str) -> Double | None:
         try:
-            return await self._acceptance.recorded_before(place, ticket)
+            return await self._shared.acceptance.recorded_before(place, ticket)
         except DatabaseUnavailableError:
             return None  # asked about at the submission
 
@@ -144,7 +131,7 @@ class Shortcuts:
         """Return the ticket that the thread's first message names, if it can be read."""
         if isinstance(thread, Unreadable) or thread.first["ts"] == place.message_ts:
             return None
-        return find_ticket(await self._conversations.words(place, thread.first), self._link_hosts)
+        return find_ticket(await self._conversations.words(place, thread.first), self._shared.link_hosts)
 
 
 def _notes(used: MessageShortcut, thread: Thread | Unreadable, link: str | None) -> tuple[str, ...]:
