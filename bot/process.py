@@ -58,6 +58,7 @@ async def serve(settings: Settings, *, surface: bool) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
+        gc.enable()
         await Process(parts, surface=surface).run(stop_on_signals())
 
 

@@ -364,6 +364,17 @@ def test_the_secret_beside_sqlite_is_for_its_owner_only_and_is_used_again(tmp_pa
     assert file.read_text() == secret
 
 
+async def test_a_start_on_sqlite_loads_only_what_it_uses(tmp_path: Path) -> None:
+    variables = SLACK | KEYS | {"PORT": "0", "DATABASE_URL": "sqlite:///bot.db", "PYTHONPROFILEIMPORTTIME": "1"}
+    with serving("run", cwd=tmp_path, variables=variables) as bot:
+        await bot.url()
+        bot.signal()
+        await bot.ended()
+        loaded = {line.rpartition("|")[2].strip() for line in bot.log.splitlines() if line.startswith("import time:")}
+    assert "sqlalchemy" in loaded
+    assert not {"psycopg", "alembic", "rich.console", "bot.playground"} & loaded
+
+
 def modes(folder: Path) -> dict[str, str]:
     """Return who may do what with a folder (".") and the files in it."""
     files = {one.name: one for one in folder.iterdir() if one.suffix != ".log"} | {".": folder}

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 import socket
 import sys
@@ -292,6 +293,9 @@ def _settings(*, log_doubts: bool = True) -> Settings:
 
 
 def _serve(*, surface: bool) -> None:
+    gc.disable()  # until everything is imported and wired: see `serve`
+    # structlog would load it, for tracebacks that the bot never prints: 5 MB.
+    sys.modules["rich"] = None  # type: ignore[assignment]
     from bot.encryption import UnusableSecretError
     from bot.process import CannotListenError, serve
 

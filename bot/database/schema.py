@@ -9,10 +9,19 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from bot.database.engines import MIGRATING, PATIENCE, Patience, engine_for
+from bot.database.tables import metadata
 
 HEAD = FIRST = "0007"
 """The newest and the oldest revision in migrations/versions. Here, a start need not load Alembic to see them."""
 
+
+_STAMP = sa.Table(
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Alembic's own table."""
 
 READ_ONLY = "25006"
 """PostgreSQL's code for a write where none is allowed, such as on a standby server."""
@@ -42,6 +51,14 @@ def migrate(engine: Engine) -> bool:
         return False
     if found is not None:
         _require_known(found)
+    elif engine.dialect.name == "sqlite":
+        return _create(engine)
+    upgrade(engine)
+    return True
+
+
+def upgrade(engine: Engine) -> None:
+    """Run the migrations that the database does not have yet."""
     from alembic import command  # noqa: PLC0415 - heavy, and needed only when there is something to do
     from alembic.config import Config  # noqa: PLC0415
 
@@ -51,6 +68,19 @@ def migrate(engine: Engine) -> bool:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.commit()
+
+
+def _create(engine: Engine) -> bool:
+    """Make the tables of a new SQLite file as the migrations would, without loading Alembic.
+
+    Returns False when another process has made them.
+    """
+    with engine.begin() as connection:  # it holds SQLite's lock from here on
+        if sa.inspect(connection).has_table(_STAMP.name):
+            return False
+        metadata.create_all(connection, checkfirst=False)
+        _STAMP.create(connection)
+        connection.execute(sa.insert(_STAMP).values(version_num=HEAD))
     return True
 
 

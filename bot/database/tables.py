@@ -1,12 +1,15 @@
 """The tables, each with its indexes, and the database's clock in SQL."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 metadata = sa.MetaData(
     naming_convention={
@@ -204,6 +207,10 @@ def _now_on_postgresql(_element: now, _compiler: Any, **_: Any) -> str:  # noqa:
     return "extract(epoch from clock_timestamp())::double precision"
 
 
-def insert(connection: Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+def insert(connection: Connection, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
     """INSERT with ON CONFLICT, which both dialects spell alike and SQLAlchemy keeps apart."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - loaded only where it is used
+
+    return postgresql.insert(table)
