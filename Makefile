@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: help playground test lint typecheck unit faults audit format lock benchmark flood scale clean
+.PHONY: help playground test quick lint typecheck unit coverage faults audit format lock benchmark flood scale clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -24,14 +24,20 @@ lint: $(VENV)/.dev ## Lint only
 typecheck: $(VENV)/.dev ## Type-check only
 	$(BIN)/mypy
 
+quick: lint typecheck ## Lint, type-check, and the tests of pure functions: seconds
+	$(BIN)/pytest tests/pure
+
 unit: $(VENV)/.dev ## Test only
+	$(BIN)/pytest -n auto --dist worksteal
+
+coverage: $(VENV)/.dev ## Test, and list the lines and branches that no test reaches
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered
 
 faults: $(VENV)/.dev ## Kill, starve and stop the bot for minutes, and audit what became of each command
 	$(BIN)/pytest tests/faults -m faults -n auto --dist worksteal
 
 audit: $(VENV)/.dev ## Ask whether a vulnerability is known in what is pinned
-	@$(BIN)/python .ci/audit.py
+	@.ci/audit
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,6 @@ ADVISORY = {
         }
     ],
 }
-LINE = "leftpad 1.3.0: CVE-2026-0001 (GHSA-aaaa-bbbb-cccc); fixed in 1.3.1"
 
 
 @dataclass
@@ -66,122 +64,57 @@ async def service() -> AsyncIterator[Service]:
     await runner.cleanup()
 
 
-async def audit(folder: Path, url: str, *, pinned: str = PINNED, accepted: str = "", within: float = 60) -> Ended:
+async def audit(folder: Path, url: str, *, pinned: str = PINNED, within: int = 60) -> Ended:
     (folder / "requirements.txt").write_text(pinned)
-    (folder / "more.txt").write_text(pinned)  # a package in both files is one
-    (folder / "accepted.toml").write_text(accepted)
-    options = ("--osv-url", url, "--accepted", "accepted.toml", "--within", str(within))
-    script = (str(ROOT / ".ci" / "audit.py"), "requirements.txt", "more.txt", *options)
-    return await run_beside(*script, cwd=folder, variables={"HOME": str(folder)}, command=(sys.executable,))
+    asked = ("-r", str(folder / "requirements.txt"), "--osv-url", url)
+    variables = {"HOME": str(folder), "AUDIT_WITHIN": str(within)}
+    return await run_beside(*asked, cwd=folder, variables=variables, command=(str(ROOT / ".ci" / "audit"),))
 
 
-async def test_where_nothing_is_known_the_packages_are_counted(service: Service, tmp_path: Path) -> None:
+async def test_where_nothing_is_known_it_says_so(service: Service, tmp_path: Path) -> None:
     ended = await audit(tmp_path, service.url)
 
-    assert (ended.status, ended.said) == (0, "Audited, 2 packages, nothing known.\n")
+    assert (ended.status, ended.said) == (0, "Audited: no known vulnerability.\n")
     assert set(service.asked) == {"leftpad", "rightpad"}
 
 
-async def test_a_known_vulnerability_fails_and_is_said_in_words(service: Service, tmp_path: Path) -> None:
+async def test_a_known_vulnerability_fails_with_the_version_that_fixes_it(service: Service, tmp_path: Path) -> None:
     service.known["leftpad"] = [ADVISORY]
     ended = await audit(tmp_path, service.url)
 
     assert ended.status == 1, ended.said
-    assert f"  {LINE}\n" in ended.said
+    assert re.search(r"leftpad +1\.3\.0 +\S+ +1\.3\.1", ended.said)
     assert "make lock" in ended.said
-    assert "nothing" not in ended.said
 
 
-async def test_one_that_nobody_has_mended_yet_says_so(service: Service, tmp_path: Path) -> None:
-    service.known["rightpad"] = [ADVISORY | {"aliases": []}]
-    ended = await audit(tmp_path, service.url)
-
-    assert ended.status == 1, ended.said
-    assert "  rightpad 2.0: GHSA-aaaa-bbbb-cccc; no version mends it yet\n" in ended.said
-
-
-@pytest.mark.parametrize("name", ["GHSA-aaaa-bbbb-cccc", "CVE-2026-0001"])
-@pytest.mark.parametrize(("until", "status"), [("9999-12-31", 0), ("2026-01-01", 1)])
-async def test_what_is_accepted_passes_until_its_day(
-    service: Service, tmp_path: Path, name: str, until: str, status: int
-) -> None:
-    service.known["leftpad"] = [ADVISORY]
-    ended = await audit(tmp_path, service.url, accepted=f'[{name}]\nreason = "never padded"\nuntil = {until}\n')
-
-    assert ended.status == status, ended.said
-    assert (f"Accepted: {LINE}; never padded\n" in ended.said) is (status == 0)
-    assert ("nothing else known" in ended.said) is (status == 0)
-
-
-@pytest.mark.parametrize("accepted", ["[GHSA]\nuntil = 9999-12-31\n", '[GHSA]\nreason = "x"\nuntil = "soon"\n', "["])
-async def test_what_is_accepted_without_a_reason_or_a_day_fails(
-    service: Service, tmp_path: Path, accepted: str
-) -> None:
-    ended = await audit(tmp_path, service.url, accepted=accepted)
-
-    assert ended.status == 2, ended.said
-    assert "needs a reason and a date" in ended.said
-    assert service.asked == []
-
-
-ODD = {
-    "an error": web.Response(status=503, text="away"),
-    "no JSON": web.Response(text="<html>welcome</html>"),
-    "another shape": web.Response(text='{"vulns": 5}'),
-    "a list": web.Response(text="[1, 2]"),
-}
-
-
-@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("says", [web.Response(status=503, text="away"), web.Response(text="<html>welcome</html>")])
 async def test_an_answer_that_cannot_be_relied_on_is_no_audit_and_no_failure(
-    service: Service, tmp_path: Path, odd: str
+    service: Service, tmp_path: Path, says: web.Response
 ) -> None:
-    service.says = ODD[odd]
+    service.says = says
     not_audited(await audit(tmp_path, service.url))
 
 
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("http://127.0.0.1:9/v1/query", "127.0.0.1 cannot be reached (connection refused)"),
-        ("http://no.such.host.invalid/v1/query", "no.such.host.invalid cannot be reached (name not known)"),
-    ],
-)
-async def test_a_service_that_cannot_be_reached_is_no_audit_and_no_failure(
-    tmp_path: Path, url: str, reason: str
+async def test_a_service_that_cannot_be_reached_or_does_not_answer_is_no_failure(
+    service: Service, tmp_path: Path
 ) -> None:
-    ended = await audit(tmp_path, url)
-    not_audited(ended)
-    assert f"WAS NOT AUDITED: {reason}\n" in ended.said
-
-
-async def test_a_service_that_does_not_answer_is_given_up_in_time(service: Service, tmp_path: Path) -> None:
+    not_audited(await audit(tmp_path, "http://127.0.0.1:9/v1/query"))
     service.hangs = True
-    ended = await audit(tmp_path, service.url, within=2)
-    not_audited(ended)
-    assert "within 2 s" in ended.said
+    not_audited(await audit(tmp_path, service.url, within=4))
 
 
 def not_audited(ended: Ended) -> None:
     assert ended.status == 0, ended.said
-    assert re.search(r"WAS NOT AUDITED: \S", ended.said), ended.said
-    assert "Audited," not in ended.said
-    assert "nothing" not in ended.said.lower()
-    assert "Traceback" not in ended.said
+    assert "NOT AUDITED" in ended.said
+    assert "Audited:" not in ended.said
 
 
-@pytest.mark.parametrize("pinned", ["leftpad>=1.3.0\n", "leftpad==1.3.0\n", "leftpad=!\n"])
-async def test_requirements_that_cannot_be_read_or_are_not_pinned_fail(
-    service: Service, tmp_path: Path, pinned: str
-) -> None:
-    ended = await audit(tmp_path, service.url, pinned=pinned)
+async def test_requirements_that_are_not_pinned_fail(service: Service, tmp_path: Path) -> None:
+    ended = await audit(tmp_path, service.url, pinned="leftpad>=1.3.0\n")
 
     assert ended.status == 2, ended.said
-    assert "cannot be made: " in ended.said
     assert service.asked == []
 
 
-def test_the_repositorys_own_pins_are_what_is_audited() -> None:
-    recipe = (ROOT / "Makefile").read_text().split("\naudit:")[1].split("\n\n")[0]
-    assert "$(BIN)/python .ci/audit.py\n" in f"{recipe}\n"
+def test_ci_audits() -> None:
     assert "make audit" in (ROOT / ".ci" / "run").read_text()
