@@ -98,7 +98,7 @@ class Commands:
         words = take_apart(command.text)
         if words.ticket.lower() == "help":
             return views.usage()
-        if not words.ticket:
+        if is_blank(words.ticket):
             return await self._forms.ask(command, "", views.no_ticket())
         try:
             ticket_id = parse_ticket(words.ticket, self._link_hosts)
