@@ -12,7 +12,8 @@ _MARKS = "*_~`\"'"  # bold, italic, struck, code, quoted
 OPENING = f"{_MARKS}([<\u2018\u201a\u201c\u201e\u00ab\u2039\u3010\u300c\u300e\uff08"
 _CJK_STOPS = "\u2026\u3001\u3002\uff0c\uff1a\uff1b\uff01\uff1f"
 # German closes with \u201c and \u2018.
-CLOSING = f"{_MARKS})]>\u2018\u2019\u201c\u201d\u00bb\u203a\u3011\u300d\u300f\uff09.,:;!?{_CJK_STOPS}"
+_CLOSING_QUOTES = "\u2018\u2019\u201c\u201d\u00bb\u203a\u3011\u300d\u300f\uff09"
+CLOSING = f"{_MARKS})]>{_CLOSING_QUOTES}.,:;!?{_CJK_STOPS}"
 """What people write around a ticket is the sentence's, and neither the ticket's nor the text's."""
 
 INVISIBLE = (
@@ -24,7 +25,7 @@ INVISIBLE = (
 Fillers of Hangul, an empty pattern of Braille and selectors are among them: they look like nothing.
 """
 
-_WIDE = str.maketrans("\uff10\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19\uff03", "0123456789#")
+_WIDE = {0xFF00 + ord(plain) - ord(" "): plain for plain in "0123456789#"}
 _INVISIBLE = re.compile(f"[{INVISIBLE}]")
 _NUMBER = re.compile(r"#?([1-9][0-9]{0,18})")
 _LIKE_A_NUMBER = re.compile(r"[#+-]?[\d.,]*\d")
@@ -33,7 +34,10 @@ _LONGEST_NUMBER = 19  # digits of the highest number that LeadSquared's 64 bits 
 _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 # Searched for in texts of any length: nothing in these is repeated without a bound where it could
 # be tried at each place.
-_ADDRESS = re.compile(rf"(?<![A-Za-z0-9])https?://[^\s<>|(){_CJK_STOPS}\u201c\u201d\u300d\u300f\u3011]+", re.IGNORECASE)
+_ADDRESS = re.compile(
+    rf"(?<![A-Za-z0-9])https?://[^\s<>|(){_CJK_STOPS}\u201c\u201d\u300d\u300f\u3011]+",
+    re.IGNORECASE,
+)
 _KEY = re.compile(r"(?<![\w#&/])#([1-9][0-9]{0,18})(?![\w#]|[.,][0-9])")
 _NAMED = re.compile(
     r"\bticket(s?)(?:\s{0,3}(?:number|no\.?|id|key|nr\.?|#))?"
@@ -62,7 +66,7 @@ class MalformedTicketError(ValueError):
 
 
 def visible(text: str) -> str:
-    """Return a text without invisible characters; full-width digits and number signs are plain ones."""
+    """Return a text without invisible characters, and with plain digits for full-width ones."""
     return _INVISIBLE.sub("", text).translate(_WIDE)
 
 
@@ -96,7 +100,7 @@ def _why_no_number(bare: str) -> str:
 
 def _why_nothing(bare: str) -> str:
     if _LIKE_A_GUID.fullmatch(bare):
-        return "a GUID has 8, 4, 4, 4 and 12 characters, hyphens between them, and both braces or none"
+        return "a GUID has 8, 4, 4, 4 and 12 characters with hyphens between, and both braces or none"
     if any(character.isdecimal() for character in bare):
         return "it has more in it than a number"
     return "it is not a number, a GUID or a link"

@@ -223,7 +223,8 @@ def _row(row: Any, names: Names) -> str:  # noqa: ANN401 - JSON
 def _cell(cell: Any, names: Names) -> str:  # noqa: ANN401 - JSON
     words = _number(cell)
     if isinstance(cell, dict):
-        button = cell.get("element", cell)  # of a cell that has one, with other words for a fall-back
+        # A cell may hold a button, and other words for a client that shows none.
+        button = cell.get("element", cell)
         pressed = isinstance(button, dict) and string(button.get("type")) in _PRESSED
         instead = "" if button is cell else _value(cell.get("fallback"), names)
         words = instead or _value(button.get("text"), names) if pressed else _words(cell, names)
