@@ -247,6 +247,9 @@ async def test_a_group_or_channel_by_id_only_becomes_its_name_or_stays_its_id(bo
             "\u200b143",
             "1\u20604\u00ad3",
             "\ufeff 143",
+            "\u3164143",
+            "\uff11\uff14\uff13",
+            "143;",
         ),
         "https://acme.leadsquared.com/tickets/143]",
         "https://acme.leadsquared.com/tickets/143…",
@@ -270,7 +273,9 @@ async def test_a_text_of_which_nothing_is_seen_is_no_text(bot: Bot, text: str) -
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
-        ("0 hello", "“0” can't be a ticket number"),
+        ("0 hello", "“0” can't be a ticket number; ticket numbers start at 1."),
+        ("“0” hello", "“0” can't be a ticket number; ticket numbers start at 1."),
+        ("1,430 hello", "“1,430” can't be a ticket number; enter only the digits 0 to 9."),
         ("00143 hello", "“00143” can't be a ticket number"),
         ("https://acme.leadsquared.com/leads/143 hello", "that link has no ticket in it"),
         ("abc hello", "“abc” is not a ticket"),

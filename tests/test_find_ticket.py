@@ -51,6 +51,14 @@ GUID = "0d9f1b6c-6a54-4b62-8e7e-9c9f5b0c1a2d"
         "https://acme.leadsquared.com/tickets/143…",
         "https://acme.leadsquared.com/tickets/143。よろしく",
         "“https://acme.leadsquared.com/tickets/143”",
+        "_https://acme.leadsquared.com/tickets/143_",
+        "https://acme.leadsquared.com/tickets/143; thanks",
+        "**Ticket:** 143",
+        "*Ticket* 143",
+        "**Ticket**: #143",
+        "Ticket #: 143",
+        "ticket \uff11\uff14\uff13",
+        "\uff03\uff11\uff14\uff13",
     ],
 )
 def test_it_is_found_as_people_write_it(text: str) -> None:

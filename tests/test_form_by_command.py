@@ -12,7 +12,14 @@ from bot.playground.slack import Fault
 
 @pytest.mark.parametrize(
     ("text", "ticket"),
-    [("", None), ("   ", None), ("143", "143"), ("#143  ", "143"), ("143 \u200b\u200d", "143")],
+    [
+        ("", None),
+        ("   ", None),
+        ("\u2800 \u3164", None),
+        ("143", "143"),
+        ("#143  ", "143"),
+        ("143 \u200b\u200d", "143"),
+    ],
 )
 async def test_what_is_left_out_is_asked_for_in_the_form(bot: Bot, text: str, ticket: str | None) -> None:
     modal = await bot.ask_by_command(text)

@@ -80,7 +80,7 @@ def blocks(*found: dict[str, Any], **more: Any) -> dict[str, Any]:
         (rich(section({"type": "link", "url": "mailto:a@b.example", "text": "a@b.example"})), "a@b.example"),
         (rich(section({"type": "date", "timestamp": 0, "format": "{date}", "fallback": "today"})), "today"),
         (rich(section({"type": "date", "timestamp": 60, "format": "{date}"})), "1970-01-01 00:01 UTC"),
-        (rich(section({"type": "date", "timestamp": 10**15, "format": "{date}"}, text("x"))), "x"),
+        (rich(section({"type": "date", "timestamp": 10**15, "format": "{date}"}, text("x"))), "[date]x"),
         (rich(section({"type": "color", "value": "#aabbcc"})), "#aabbcc"),
         (rich(section({"type": "something_new", "text": "words"})), "words"),
         (rich(listing("bullet", "one", "two"), listing("bullet", "sub", indent=1)), "• one\n• two\n    ◦ sub"),

@@ -34,6 +34,8 @@ def test_a_persons_zone_is_read_or_done_without(user: dict[str, Any], zone: tzin
         ({"user": {"profile": {"display_name": "", "real_name": "Anna A"}}}, "Anna A"),
         ({"user": {"name": "anna"}}, "anna"),
         ({"channel": {"name": "general"}}, "general"),
+        ({"user": {"profile": {"display_name": "\u200b", "real_name": "\u3164"}, "name": "anna"}}, "anna"),
+        ({"user": {"profile": "none", "real_name": ["x"], "name": "anna"}}, "anna"),
     ],
 )
 def test_the_name_is_the_one_that_slack_shows(data: dict[str, Any], name: str) -> None:
@@ -42,7 +44,19 @@ def test_the_name_is_the_one_that_slack_shows(data: dict[str, Any], name: str) -
     assert known.name == name
 
 
-@pytest.mark.parametrize("data", [{}, {"user": None}, {"user": {}}, {"channel": {}}, {"channel": {"name": ""}}])
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"user": None},
+        {"user": {}},
+        {"channel": {}},
+        {"channel": {"name": ""}},
+        {"user": ["U1"]},
+        {"user": {"name": 5}},
+        {"channel": {"name": {}}, "user": "U1"},
+    ],
+)
 def test_no_name_is_none(data: dict[str, Any]) -> None:
     assert _known(data) is None
 

@@ -82,7 +82,7 @@ SHORTCUTS: dict[str, list[str]] = {
     ":channel customers": ["shared with Acme"],
     ":messages ": [
         "1. Carla: Hello, about #143",
-        "└ 3. Carla: Thanks @Ben and @support-team :pray:.",
+        "└ 3. Carla: Thanks @Ben and @support-team 🙏.",
         "1. the invoices (https://portal.example.com/invoices)",
         "4. Acme Forms: New request for ticket 144",
         "[file: contract.pdf]",

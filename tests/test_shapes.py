@@ -3,10 +3,14 @@
 https://docs.slack.dev/reference/block-kit
 """
 
+import re
+import time
+from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.slack.messages import author, author_id, mentioned, plain
@@ -135,9 +139,11 @@ BLOCKS: dict[str, tuple[Json, str]] = {
                 [rich(words("Ben")), {"type": "raw_number", "value": 42}],
                 [raw("Carla"), {"type": "raw_number", "value": 7, "text": "7"}],
                 [raw("Dan"), BUTTON],
+                [raw("Eve"), {"type": "action", "element": BUTTON}],
+                [raw("Fay"), {"type": "action", "element": BUTTON, "fallback": raw("none")}],
             ],
         },
-        "Sales\nWho | How many\nBen | 42\nCarla | 7\nDan | Press me",
+        "Sales\nWho | How many\nBen | 42\nCarla | 7\nDan | Press me\nEve | Press me\nFay | none",
     ),
     "data_visualization": (
         {
@@ -152,6 +158,10 @@ BLOCKS: dict[str, tuple[Json, str]] = {
     ),
     "divider": ({"type": "divider"}, ""),
     "file": ({"type": "file", "external_id": "ABCD1", "source": "remote"}, "[file]"),
+    "file with a title": (
+        {"type": "file", "file_id": "F1", "source": "remote", "file": {"title": "Offer"}},
+        "[file: Offer]",
+    ),
     "header": ({"type": "header", "text": plain_text("Q &amp; A")}, "Q & A"),
     "image": (PICTURE | {"title": plain_text("Sales")}, "Sales\n[image: a chart]"),
     "image without words": ({"type": "image", "image_url": "https://a.example/x.png"}, "[image]"),
@@ -234,11 +244,42 @@ BLOCKS: dict[str, tuple[Json, str]] = {
         "https://p.example",
     ),
     "an invented one that names somebody": ({"type": "wave", "user_id": "U1"}, "@Anna"),
+    "an invented one of rich text": (
+        {
+            "type": "hologram",
+            "elements": [section(words("a "), {"type": "user", "user_id": "U1"}), section(words("b"))],
+        },
+        "a @Anna\nb",
+    ),
+    "an invented one of words": (
+        {"type": "hologram", "words": [words("a "), {"type": "emoji", "name": "+1", "unicode": "1f44d"}]},
+        "a 👍",
+    ),
+    "table with a cell that is unknown": (
+        {"type": "table", "rows": [[raw("a"), {"type": "hologram", "say": "b"}], {"cells": [True, 7]}, "c"]},
+        "a | b\n | 7\nc",
+    ),
     "an invented one in a container": (
         {"type": "container", "title": "t", "child_blocks": [{"type": "hologram", "say": "hello"}]},
         "t\nhello",
     ),
 }
+
+
+REFERENCE = """
+    actions alert card carousel container context context_actions data_table data_visualization
+    divider file header image input markdown plan rich_text section table task_card video
+"""
+OF_RICH_TEXT = """
+    attachment_mention broadcast canvas canvas_user_mention canvas_message_unfurl channel citation
+    color date emoji file link list_record message_mention salesforce_data_field tag team text user
+    usergroup work_object_mention workflow_mention
+"""
+
+
+def test_each_type_of_slacks_reference_has_a_row() -> None:
+    assert set(REFERENCE.split()) <= BLOCKS.keys()
+    assert set(OF_RICH_TEXT.split()) <= WORDS.keys()
 
 
 @pytest.mark.parametrize("kind", BLOCKS)
@@ -288,6 +329,15 @@ WORDS: dict[str, tuple[Json, str]] = {
         "tomorrow",
     ),
     "date that is none": ({"type": "date", "timestamp": "soon"}, "soon"),
+    "date with a space for a fall-back": (
+        {"type": "date", "timestamp": 1790000000, "fallback": " "},
+        "2026-09-21 14:13 UTC",
+    ),
+    "date with a link": (
+        {"type": "date", "timestamp": 1790000000, "url": "https://a.example"},
+        "2026-09-21 14:13 UTC (https://a.example)",
+    ),
+    "date that no calendar has": ({"type": "date", "timestamp": "1790000000000"}, "[date]"),
     "date without a time": ({"type": "date", "format": "{date}"}, "[date]"),
     "emoji": ({"type": "emoji", "name": "+1", "unicode": "1f44d"}, "👍"),
     "emoji of several characters": (
@@ -304,6 +354,9 @@ WORDS: dict[str, tuple[Json, str]] = {
     ),
     "emoji of the workspace": ({"type": "emoji", "name": "party-parrot"}, ":party-parrot:"),
     "emoji of no character": ({"type": "emoji", "name": "x", "unicode": "zz"}, ":x:"),
+    "emoji of half a character": ({"type": "emoji", "name": "x", "unicode": "d83d"}, ":x:"),
+    "emoji of a line break": ({"type": "emoji", "name": "x", "unicode": "a"}, ":x:"),
+    "emoji of nothing to see": ({"type": "emoji", "name": "x", "unicode": "200b"}, ":x:"),
     "file with a name": ({"type": "file", "file_id": "F1", "name": "contract.pdf"}, "contract.pdf"),
     "file": ({"type": "file", "file_id": "F1"}, "[file]"),
     "link": (
@@ -314,6 +367,8 @@ WORDS: dict[str, tuple[Json, str]] = {
         {"type": "link", "url": "tel:+15551234567", "text": "+1 (555) 123-4567"},
         "+1 (555) 123-4567",
     ),
+    "link to letters": ({"type": "link", "url": "tel:abc", "text": "def"}, "def (abc)"),
+    "image": (PICTURE, "[image: a chart]"),
     "list_record": (
         {"type": "list_record", "list_id": "F1", "record_id": "R1", "title": "Ask Ben"},
         "Ask Ben",
@@ -355,6 +410,35 @@ def test_an_element_of_rich_text_gives_what_a_person_sees(kind: str) -> None:
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
+        *(
+            (message(rich(words("a "), word), text=""), f"a {MARK}")
+            for word in (
+                {"type": "canvas_user_mention"},
+                {"type": "user", "user_id": ""},
+                {"type": "broadcast"},
+                {"type": "emoji"},
+                {"type": "color"},
+                {"type": "link"},
+            )
+        ),
+        (
+            message({"type": "rich_text", "elements": [{"type": "rich_text_hologram", "elements": []}]}),
+            "the fall-back",
+        ),
+        (
+            message(
+                {
+                    "type": "rich_text",
+                    "elements": [section(words("a")), {"type": "rich_text_hologram", "data": 1}],
+                },
+            ),
+            "a\nthe fall-back",
+        ),
+        (
+            message({"type": "table", "rows": [[raw("a"), {"type": "hologram"}]]}, text=""),
+            f"a | {MARK}",
+        ),
+        (message({"type": "hologram"}, text="This message contains interactive elements."), MARK),
         (message({"type": "hologram"}), "the fall-back"),
         (message({"type": "hologram"}, text=""), MARK),
         (
@@ -386,6 +470,42 @@ def test_an_element_of_rich_text_gives_what_a_person_sees(kind: str) -> None:
 )
 def test_what_cannot_be_written_is_not_lost_in_silence(shown: Json, expected: str) -> None:
     assert plain(shown, NAMES) == expected
+
+
+RICH_TEXT: list[tuple[list[Json], str]] = [
+    (
+        [{"type": "rich_text_hologram", "title": "Head", "elements": [section(words("a")), section(words("b"))]}],
+        "Head\na\nb",
+    ),
+    (
+        [{"type": "rich_text_hologram", "elements": [words("a "), {"type": "user", "user_id": "U1"}]}],
+        "a @Anna",
+    ),
+    ([{"type": "rich_text_quote", "elements": [section(words("a")), section(words("b"))]}], "> a\n> b"),
+    (
+        [
+            {
+                "type": "rich_text_quote",
+                "elements": [
+                    words("a"),
+                    {"type": "rich_text_list", "style": "bullet", "elements": [section(words("b"))]},
+                ],
+            },
+        ],
+        "> a\n> • b",
+    ),
+    ([{"type": "rich_text_list", "style": "bullet", "elements": [words("a"), section(words("b"))]}], "• a\n• b"),
+    ([{"type": "rich_text_list", "indent": 10**10, "elements": [section(words("a"))]}], f"{' ' * 32}▪ a"),
+    (
+        [{"type": "rich_text_list", "style": "ordered", "offset": 10**4000, "elements": [section(words("a"))]}],
+        "1000000001. a",
+    ),
+]
+
+
+@pytest.mark.parametrize(("elements", "expected"), RICH_TEXT)
+def test_rich_text_in_rich_text_has_lines_of_its_own(elements: list[Json], expected: str) -> None:
+    assert plain(message({"type": "rich_text", "elements": elements}), NAMES) == expected
 
 
 def test_a_file_in_the_text_has_the_name_of_the_messages_file() -> None:
@@ -462,6 +582,40 @@ PREVIEW = {
             ),
             "> Ben\n> > Carla\n> > hers\n> > Direct Message\n> Direct Message",
         ),
+        (
+            said("", FORWARD | {"text": "", "message_blocks": [{"message": {"text": "his"}}]}),
+            "> Ben\n> his\n> Direct Message",
+        ),
+        (
+            said(
+                "",
+                FORWARD
+                | {
+                    "text": "",
+                    "files": [{"id": "F1", "title": "Offer"}],
+                    "message_blocks": [
+                        {"message": {"blocks": [rich(words("see "), {"type": "file", "file_id": "F1"})]}},
+                    ],
+                },
+            ),
+            "> Ben\n> see Offer\n> [file: Offer]\n> Direct Message",
+        ),
+        (
+            said("", {"is_share": True, "author_name": "Ben", "text": "", "fallback": "his words"}),
+            "> Ben\n> his words",
+        ),
+        (said("", {"is_share": True, "author_subname": "Ben", "text": "his"}), "> Ben\n> his"),
+        (said("", {"image_url": "https://a.example/x.png"}), "[image]"),
+        (said("", {"image_url": "https://a.example/x.png", "fallback": "a cat"}), "a cat"),
+        (
+            said(
+                "This content can't be displayed.",
+                {"text": "[no preview available]", "blocks": [{"type": "divider"}]},
+                {"text": "words"},
+                bot_id="B1",
+            ),
+            "words",
+        ),
         (said("mine", PREVIEW), "mine"),
         (said("mine", PREVIEW | {"is_app_unfurl": True}), "mine"),
         (said("mine", {"text": "an app's, in my name"}), "mine\n\nan app's, in my name"),
@@ -521,6 +675,9 @@ CLIP = {"subtype": "slack_audio", "name": "audio_message.m4a", "title": "audio_m
         ({"name": "a\nb.pdf"}, "[file: a b.pdf]"),
         (MAIL, "[file: Your order]\nIt came."),
         (MAIL | {"preview": "<b>It</b>"}, "[file: Your order]\nIt came."),
+        (MAIL | {"plain_text": "", "preview": "<b>It</b> &lt;came&gt;"}, "[file: Your order]\nIt <came>"),
+        (MAIL | {"plain_text": " \n"}, "[file: Your order]"),
+        ({"name": "scan0001.pdf", "title": "\u200b"}, "[file: scan0001.pdf]"),
         (
             {
                 "mode": "snippet",
@@ -556,6 +713,8 @@ def test_a_file_gives_its_title_and_the_words_that_slack_shows(file: Json, expec
     [
         ("<tel:+15551234567|+1 (555) 123-4567>", "+1 (555) 123-4567"),
         ("<tel:+15551234567|call us>", "call us (+15551234567)"),
+        ("<tel:abc|def>", "def (abc)"),
+        ("<!date^1790000000^{date}^https://a.example|in autumn>", "in autumn (https://a.example)"),
         ("<tel:+15551234567|+1 (555) 123-4568>", "+1 (555) 123-4568 (+15551234567)"),
         (
             "<!subteam^S1> <!subteam^S9> <#C1> <#C0PRIV> <#C0PRIV|>",
@@ -577,6 +736,8 @@ def test_slacks_text_is_read_as_it_is_shown(encoded: str, expected: str) -> None
         ({"user": "U1", "user_profile": {"display_name": "", "real_name": ""}}, "U1", "Anna"),
         ({"user": "U1", "user_profile": {}}, "U1", "Anna"),
         ({"user": "U1", "username": ""}, "U1", "Anna"),
+        ({"user": "U1", "username": "\u200b"}, "U1", "Anna"),
+        ({"user": "U1", "user_profile": {"display_name": "\u3164", "real_name": 5}}, "U1", "Anna"),
         ({"user": "U1", "bot_profile": {"name": None}}, "U1", "Anna"),
         ({"user": "U1", "username": "", "user_profile": {"real_name": "Ann"}}, None, "Ann"),
     ],
@@ -604,8 +765,116 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(["text", "blocks", "attachments", "files", "bot_id"]), JSON))
 def test_whatever_stands_in_a_message_it_is_read_without_an_error(message: Json) -> None:
     found = plain(message, NAMES)
     found.encode()
     assert "\0" not in found
+    assert all(isinstance(id_, str) for id_ in mentioned(message))
+
+
+MESSAGES: list[Json] = [
+    *(message(block) for block, _ in BLOCKS.values()),
+    *(message(rich(word)) for word, _ in WORDS.values()),
+    *(message({"type": "rich_text", "elements": elements}) for elements, _ in RICH_TEXT),
+    said("", PASTED, PREVIEW, FORWARD | {"message_blocks": INSIDE, "files": [MAIL]}),
+    {"user": "U1", "files": [MAIL, CLIP | {"transcription": {"preview": {"content": "Hello?"}}}]},
+    {"user": "U1", "user_profile": {"display_name": "Anna"}, "bot_profile": {"name": "Shop"}},
+]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the way to each field of some JSON."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, below in inner:
+        yield (*path, key)
+        yield from places(below, (*path, key))
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [None, True, 0, -1, 10**30, 1.5, float("inf"), "", "\0\ud83d", [], [[]], [None], ["x"], {}, {"": {}}, {"type": {}}],
+)
+def test_each_field_may_be_of_any_type(instead: Any) -> None:
+    for whole in MESSAGES:
+        for *path, last in list(places(whole)):
+            changed = deepcopy(whole)
+            at: Any = changed
+            for key in path:
+                at = at[key]
+            at[last] = instead
+            plain(changed, NAMES).encode()
+            author(changed, NAMES).encode()
+            mentioned(changed)
+            author_id(changed)
+
+
+LABEL = st.text("abcdefgh", min_size=1, max_size=8).map("«{}»".format)
+UNKNOWN = st.recursive(
+    LABEL | st.none() | st.booleans(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["label", "body", "parts", "title", "elements", "rows"]), inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
+def labels(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [label for one in inner for label in labels(one)]
+
+
+@settings(deadline=None)
+@given(UNKNOWN, st.sampled_from(["hologram", "rich_text_hologram", ""]))
+def test_each_text_of_what_is_unknown_is_written_in_order(inside: Any, kind: str) -> None:
+    unknown = {"type": kind, "inside": inside}
+    expected = labels(inside)
+    for shown in (message(unknown, text=""), message({"type": "rich_text", "elements": [unknown]}, text="")):
+        found = plain(shown, NAMES)
+        assert re.findall("«[a-h]+»", found) == expected
+        assert expected or found == MARK
+    in_a_line = plain(message(rich(words("a "), unknown), text=""), NAMES)
+    assert re.findall("«[a-h]+»", in_a_line) == expected
+
+
+def nested(depth: int, inside: Json, key: str, **more: Any) -> Json:
+    for _ in range(depth):
+        inside = {**more, key: [inside]}
+    return inside
+
+
+@pytest.mark.parametrize("depth", [30, 1000, 50_000])
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        ("container", "child_blocks"),
+        ("section", "fields"),
+        ("context", "elements"),
+        ("carousel", "elements"),
+        ("rich_text", "elements"),
+        ("rich_text_section", "elements"),
+        ("rich_text_quote", "elements"),
+        ("rich_text_list", "elements"),
+        ("table", "rows"),
+        ("hologram", "parts"),
+        ("rich_text_hologram", "parts"),
+    ],
+)
+@pytest.mark.parametrize("inside", [{"type": "divider"}, {"type": "hologram"}, words("a")])
+def test_blocks_in_blocks_are_read_at_once(kind: str, key: str, depth: int, inside: Json) -> None:
+    deep = nested(depth, inside, key, type=kind)
+    started = time.process_time()
+    for shown in (message(deep), message(rich(deep)), said("", {"blocks": [deep]})):
+        plain(shown, NAMES)
+        mentioned(shown)
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("depth", [30, 1000, 50_000])
+def test_attachments_in_attachments_are_read_at_once(depth: int) -> None:
+    deep = nested(depth, {"text": "a"}, "attachments", is_share=True, text="b")
+    assert plain(said("", deep), NAMES).startswith("> b\n> > b")

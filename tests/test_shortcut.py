@@ -807,3 +807,21 @@ async def test_a_shortcut_that_slack_never_sends_is_refused(bot: Bot, changes: d
     answer = await bot.slack.shortcut(await said(bot, "hello"), person="U0ANNA", **changes)
     assert answer == {"failed": "http_400"}
     assert bot.slack.modals.open == []
+
+
+# -- what other apps put into a message
+
+
+async def test_blocks_in_blocks_open_the_form_at_once(bot: Bot) -> None:
+    block: dict[str, Any] = {"type": "divider"}
+    for _ in range(40):
+        block = {"type": "container", "child_blocks": [block]}
+    before = {"type": "section", "text": {"type": "mrkdwn", "text": "Deep, about ticket 144"}}
+    modal = await bot.use(await said(bot, "Deep", blocks=[before, block]))
+    assert bot.slack.modals.value(modal, "ticket") == "144"
+    assert str(bot.slack.modals.value(modal, "text")).startswith("Deep, about ticket 144")
+
+
+async def test_a_message_of_which_slack_shows_only_a_block_is_recorded_with_a_mark(bot: Bot) -> None:
+    modal = await bot.use(await said(bot, "", blocks=[{"type": "hologram", "data": [1, 2]}]))
+    assert bot.slack.modals.value(modal, "text") == "[a block that only Slack can show]"

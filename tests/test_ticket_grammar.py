@@ -43,6 +43,20 @@ def ticket_named_by(command: str) -> str:
             (word, "143")
             for word in ("“143”", "143:", "143,", "(143)", "*143*", "`143`", "\uff03143", "«#143»", "143…")
         ),
+        *(
+            (word, "143")
+            for word in (
+                "\uff11\uff14\uff13",
+                "\uff03\uff11\uff14\uff13:",
+                "„143“",
+                "\u201a143\u2018",
+                "\u2039143\u203a",
+                "143;",
+                "143\uff1b",
+            )
+        ),
+        *((word, "143") for word in ("\u3164143\u2800", "143\ufe0f", "\u061c143")),
+        (GUID.replace("0", "\uff10"), GUID),
         *((word, "143") for word in ("\u200b143\ufeff", "1\u00ad4\u20603", "\u202a143\u202c", "\u2066#143\u2069.")),
         (f"({GUID})", GUID),
     ],
@@ -135,6 +149,10 @@ def test_the_refusal_of_a_link_without_a_ticket_says_so() -> None:
         ("143", "143", ""),
         *((f"{word} hello", "143", "hello") for word in ("“143”", "143:", "143,", "(143)", "*143*", "`143`")),
         ("\u200b 143\u200b hello", "143", "hello"),
+        ("\u3164143\u2800 hello", "143", "hello"),
+        ("\uff03\uff11\uff14\uff13\uff1a hello", "143", "hello"),
+        ("„143“ hello", "143", "hello"),
+        (f"<{HOST}/tickets/143>; hello", "143", "hello"),
         ("&lt;143&gt; hello", "143", "hello"),
         ("(<#C1|143>): hello", "143", "hello"),
         *(
@@ -186,7 +204,8 @@ def test_a_command_without_words_names_no_ticket(command: str) -> None:
         "#",
         "##143",
         "143#",
-        "143;",
+        "143;x",
+        "143-",
         "143,144",
         "143\n",
         " 143",
@@ -201,13 +220,12 @@ def test_a_command_without_words_names_no_ticket(command: str) -> None:
         "143%2e",
         "%31",
         "\u0661\u0664\u0663",
-        "\uff11\uff14\uff13",
         "\u00b9",
         "\u2460",
         GUID[:-1],
         f"{GUID}0",
         GUID.replace("-", ""),
-        GUID.replace("0", "\uff10"),
+        GUID.replace("0", "\u0660"),
         f"{GUID}/..",
         "abc",
         "://143",
@@ -219,11 +237,41 @@ def test_what_is_no_ticket_is_refused(word: str) -> None:
         parse_ticket(word)
 
 
-@pytest.mark.parametrize("word", ["0", "#0", "00143", "-1", "+1", "1.0", "1" * 20, "(0)", "\uff11\uff14\uff13"])
+@pytest.mark.parametrize("word", ["0", "#0", "00143", "-1", "+1", "1.0", "1" * 20, "(0)", "1,430", "\u0661\u0664"])
 def test_a_number_that_no_ticket_has_is_refused_as_a_number(word: str) -> None:
     with pytest.raises(MalformedTicketError) as refused:
         parse_ticket(word)
     assert refused.value.number
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("1,430", "enter only the digits 0 to 9"),
+        ("+143", "enter only the digits 0 to 9"),
+        ("-143", "enter only the digits 0 to 9"),
+        ("1.0", "enter only the digits 0 to 9"),
+        ("\u0661\u0664\u0663", "enter only the digits 0 to 9"),
+        ("0", "ticket numbers start at 1"),
+        ("#000", "ticket numbers start at 1"),
+        ("00143", "ticket numbers don't start with 0"),
+        ("1" * 20, "ticket numbers have at most 19 digits"),
+        ("143-2", "it has more in it than a number"),
+        ("ticket143", "it has more in it than a number"),
+        ("#", "it is not a number, a GUID or a link"),
+        ("abc", "it is not a number, a GUID or a link"),
+        (GUID[:-1], "a GUID has 8, 4, 4, 4 and 12 characters"),
+        (GUID.replace("-", ""), "a GUID has 8, 4, 4, 4 and 12 characters"),
+        (f"{{{GUID}", "both braces or none"),
+        (f"{HOST}/tickets/143/..", "that link has “..” in its path"),
+        (f"{HOST}/tickets/./143", "that link has “.” in its path"),
+        ("https://[", "that link cannot be read"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong_with_this_word(word: str, why: str) -> None:
+    with pytest.raises(MalformedTicketError) as refused:
+        parse_ticket(word)
+    assert why in str(refused.value)
 
 
 @pytest.mark.parametrize("mark", ["(", ")", "*", "\u200b", ".", "<"])
@@ -306,7 +354,7 @@ def test_a_link_whose_host_a_browser_would_read_otherwise_is_refused() -> None:
         f"{HOST}/tickets/143%2f..",
         f"{HOST}/tickets/%2e%2e",
         f"{HOST}/tickets/%2e%2e%2f143",
-        f"{HOST}/tickets/%ef%bc%91",
+        f"{HOST}/tickets/%d9%a1",
         f"{HOST}/tickets/{'1' * 20}",
         f"{HOST}/details?ticketId=../143",
         f"{HOST}/details?ticketId=%2e%2e",

@@ -32,9 +32,19 @@ BASE = replace(RECORDED, user_id=MAYA, activity_id="12", tenant_name=ENVIRONMENT
 IN_THREAD = replace(BASE, anchor_ts=None, thread_ts="5.0")
 UNKNOWN = replace(BASE, state=State.UNKNOWN, activity_id=None, problem=Problem.NO_ANSWER)
 NO_TICKETS = (
-    "abc", "007", "https://example.com/143", "https://a.leadsquared.com/x", "https://[", "https://a.leadsquared.com/../143",
+    "abc",
+    "1,430",
+    "0",
+    "007",
+    "1" * 20,
+    "143-2",
+    "0d9f1b6c-6a54-4b62-8e7e-9c9f5b0c1a2",
+    "https://example.com/143",
+    "https://a.leadsquared.com/x",
+    "https://[",
+    "https://a.leadsquared.com/../143",
     "https://a.leadsquared.com/ticket/143/ticket/144",
-)  # fmt: skip
+)
 
 
 def _ended(problem: Problem, **changes: Any) -> Delivery:

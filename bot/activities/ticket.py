@@ -9,25 +9,39 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from bot.leadsquared.hosts import host_allowed, is_loopback
 
 _MARKS = "*_~`\"'"  # bold, italic, struck, code, quoted
-OPENING = f"{_MARKS}([<\u2018\u201a\u201c\u201e\u00ab\u3010\u300c\u300e\uff08"
-_CJK_STOPS = "\u2026\u3001\u3002\uff0c\uff1a\uff01\uff1f"
-CLOSING = f"{_MARKS})]>\u2019\u201d\u00bb\u3011\u300d\u300f\uff09.,:!?{_CJK_STOPS}"
+OPENING = f"{_MARKS}([<\u2018\u201a\u201c\u201e\u00ab\u2039\u3010\u300c\u300e\uff08"
+_CJK_STOPS = "\u2026\u3001\u3002\uff0c\uff1a\uff1b\uff01\uff1f"
+# German closes with \u201c and \u2018.
+_CLOSING_QUOTES = "\u2018\u2019\u201c\u201d\u00bb\u203a\u3011\u300d\u300f\uff09"
+CLOSING = f"{_MARKS})]>{_CLOSING_QUOTES}.,:;!?{_CJK_STOPS}"
 """What people write around a ticket is the sentence's, and neither the ticket's nor the text's."""
 
-INVISIBLE = "\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
-"""As in a character class of a regular expression: what comes along when one copies from a page."""
+INVISIBLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e01ef"
+)
+"""As in a character class of a regular expression: what comes along when one copies from a page.
 
+Fillers of Hangul, an empty pattern of Braille and selectors are among them: they look like nothing.
+"""
+
+_WIDE = {0xFF00 + ord(plain) - ord(" "): plain for plain in "0123456789#"}
 _INVISIBLE = re.compile(f"[{INVISIBLE}]")
 _NUMBER = re.compile(r"#?([1-9][0-9]{0,18})")
 _LIKE_A_NUMBER = re.compile(r"[#+-]?[\d.,]*\d")
+_LIKE_A_GUID = re.compile(r"\{?[0-9a-fA-F-]{25,60}\}?")
+_LONGEST_NUMBER = 19  # digits of the highest number that LeadSquared's 64 bits hold
 _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 # Searched for in texts of any length: nothing in these is repeated without a bound where it could
 # be tried at each place.
-_ADDRESS = re.compile(rf"\bhttps?://[^\s<>|(){_CJK_STOPS}\u201c\u201d\u300d\u300f\u3011]+", re.IGNORECASE)
+_ADDRESS = re.compile(
+    rf"(?<![A-Za-z0-9])https?://[^\s<>|(){_CJK_STOPS}\u201c\u201d\u300d\u300f\u3011]+",
+    re.IGNORECASE,
+)
 _KEY = re.compile(r"(?<![\w#&/])#([1-9][0-9]{0,18})(?![\w#]|[.,][0-9])")
 _NAMED = re.compile(
-    r"\bticket(s?)(?:\s{0,3}(?:number|no\.?|id|key|nr\.?))?"
-    r"\s{0,3}[:=\u2013-]?\s{0,3}[(\[\"'*`\u2018\u201c]?"
+    r"\bticket(s?)(?:\s{0,3}(?:number|no\.?|id|key|nr\.?|#))?"
+    r"\*{0,2}\s{0,3}[:=\u2013-]?\*{0,2}\s{0,3}[(\[\"'*`\u2018\u201c]?"
     r"(?:(?:#\s{0,3})?([1-9][0-9]{0,18})(?![\w#-]|[.,:][0-9])"
     r"|\{?([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\}?(?![\w-]))",
     re.IGNORECASE,
@@ -52,8 +66,8 @@ class MalformedTicketError(ValueError):
 
 
 def visible(text: str) -> str:
-    """Return a text without invisible characters, and with one character for the number sign."""
-    return _INVISIBLE.sub("", text).replace("\uff03", "#")
+    """Return a text without invisible characters, and with plain digits for full-width ones."""
+    return _INVISIBLE.sub("", text).translate(_WIDE)
 
 
 def parse_ticket(word: str, link_hosts: tuple[str, ...] = ("*.leadsquared.com",)) -> str:
@@ -69,10 +83,27 @@ def parse_ticket(word: str, link_hosts: tuple[str, ...] = ("*.leadsquared.com",)
     if ticket is not None:
         return ticket
     if _LIKE_A_NUMBER.fullmatch(bare):
-        raise MalformedTicketError("it begins with 1 to 9 and has at most 19 digits", number=True)
-    raise MalformedTicketError(
-        "a ticket is a number such as 143, its key #143, its GUID, or a link to it",
-    )
+        raise MalformedTicketError(_why_no_number(bare), number=True)
+    raise MalformedTicketError(_why_nothing(bare))
+
+
+def _why_no_number(bare: str) -> str:
+    digits = bare.removeprefix("#")
+    if not (digits.isascii() and digits.isdigit()):
+        return "enter only the digits 0 to 9"
+    if not digits.strip("0"):
+        return "ticket numbers start at 1"
+    if digits.startswith("0"):
+        return "ticket numbers don't start with 0"
+    return f"ticket numbers have at most {_LONGEST_NUMBER} digits"
+
+
+def _why_nothing(bare: str) -> str:
+    if _LIKE_A_GUID.fullmatch(bare):
+        return "a GUID has 8, 4, 4, 4 and 12 characters with hyphens between, and both braces or none"
+    if any(character.isdecimal() for character in bare):
+        return "it has more in it than a number"
+    return "it is not a number, a GUID or a link"
 
 
 def find_ticket(text: str, link_hosts: tuple[str, ...] = ("*.leadsquared.com",)) -> str | None:
@@ -125,8 +156,9 @@ def _from_link(link: str, link_hosts: tuple[str, ...]) -> str:
         raise _refused("does not lead to LeadSquared")
     paths = ([segment for segment in place.path.split("/") if segment] for place in places)
     segments = [[visible(unquote(segment)) for segment in path] for path in paths]
-    if any(segment in (".", "..") for path in segments for segment in path):
-        raise _refused("climbs out of its own path")
+    dots = [segment for path in segments for segment in path if segment in (".", "..")]
+    if dots:
+        raise _refused(f"has “{dots[0]}” in its path")
     named = {
         *chain.from_iterable(map(_in_query, places)),
         *chain.from_iterable(map(_after_folder, segments)),

@@ -87,7 +87,7 @@ def _rich_text() -> list[dict[str, Any]]:
             text(" and "),
             {"type": "usergroup", "usergroup_id": "S0SUPPORT"},
             text(" "),
-            {"type": "emoji", "name": "pray"},
+            {"type": "emoji", "name": "pray", "unicode": "1f64f"},
             text(". What I "),
             text("tried", bold=True),
             text(", as in "),
@@ -163,6 +163,39 @@ async def _blocks_and_files(scenes: Scenes) -> None:
     card = {"type": "card", "title": "Request 78", "body": {"type": "mrkdwn", "text": "*Ticket 145*, please"}}
     container = {"type": "container", "title": "Two requests", "child_blocks": [card, {"type": "hologram"}]}
     await scenes.say("Request 78", by=None, bot_id="B0FORMS", username="Acme Forms", blocks=[container])
+    words: list[dict[str, Any]] = [
+        {"type": "text", "text": "For ticket 143: see "},
+        {"type": "canvas", "file_id": "F5", "label": "Plan of the move"},
+        {"type": "text", "text": " and "},
+        {"type": "file", "file_id": "F6"},
+        {"type": "text", "text": ", ask "},
+        {"type": "canvas_user_mention", "user_id": COLLEAGUE.id},
+        {"type": "text", "text": " by "},
+        {"type": "date", "timestamp": "1790000000", "format": "{date}"},
+        {"type": "text", "text": ", or call "},
+        {"type": "link", "url": "tel:+15551234567", "text": "+1 (555) 123-4567"},
+        {"type": "text", "text": " "},
+        {"type": "emoji", "name": "+1", "unicode": "1f44d"},
+        {"type": "emoji", "name": "party-parrot"},
+    ]
+    section = {"type": "rich_text_section", "elements": words}
+    scan = {"id": "F6", "name": "scan0002.pdf", "title": "The offer", "mode": "hosted"}
+    await scenes.say("See", blocks=[{"type": "rich_text", "elements": [section]}], files=[scan])
+    log = {"id": "F7", "mode": "snippet", "title": "error.log", "preview": "500 at 10:02"}
+    await scenes.say("This is what I see:", files=[log])
+    numbers = [[cell("Month"), cell("Invoices")], [cell("June"), {"type": "raw_number", "value": 12, "text": "12"}]]
+    table = {"type": "data_table", "caption": "Invoices of ticket 144", "rows": numbers}
+    button = {"type": "button", "action_id": "open", "text": {"type": "plain_text", "text": "Open"}}
+    pressed = {"fallback": "[no preview available]", "blocks": [{"type": "actions", "elements": [button]}]}
+    preview = {"from_url": "https://forms.example.com", "title": "Acme Forms", "text": "Forms for all"}
+    await scenes.say(
+        "Invoices",
+        by=None,
+        bot_id="B0FORMS",
+        username="Acme Forms",
+        blocks=[table],
+        attachments=[pressed, preview],
+    )
 
 
 async def _threads(scenes: Scenes) -> None:

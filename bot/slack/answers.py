@@ -179,16 +179,21 @@ def no_text(ticket_id: str) -> Message:
     )
 
 
+def _without_quotes(word: str) -> str:
+    """Return a word without the quotation marks that the answer puts around it."""
+    return one_line(word).strip("“”")
+
+
 def malformed_ticket(word: str, why: str, *, number: bool = False) -> Message:
     """The answer to a word that is no ticket; `number`: it is a number that no ticket has."""
     is_none = "can't be a ticket number" if number else "is not a ticket"
-    shown = shorten(one_line(word), at_most=60)
+    shown = shorten(_without_quotes(word), at_most=60)
     return Message(f"Nothing was recorded: “{shown}” {is_none}; {why}. For example:\n{_EXAMPLE}")
 
 
 def why_no_ticket(word: str, error: MalformedTicketError) -> str:
     """What stands by the form's field, which knows no marks, when it holds no ticket."""
-    shown = cut(one_line(word), 60)
+    shown = cut(_without_quotes(word), 60)
     what = f"“{shown}” can't be a ticket number; " if error.number else ""
     return f"Not a ticket: {what}{error}. For example:\n143"
 

@@ -84,7 +84,7 @@ class Commands:
         words = take_apart(command.text)
         if words.ticket.lower() == "help":
             return answers.usage()
-        if not words.ticket:
+        if is_blank(words.ticket):
             return await self._forms.ask(command, "", answers.no_ticket())
         try:
             ticket_id = parse_ticket(words.ticket, self._shared.link_hosts)

@@ -10,7 +10,7 @@ from bot.slack.installations import Installations
 from bot.slack.messages import WholeThread, author_id, mentioned, plain, whole_thread
 from bot.slack.names import SlackNames
 from bot.slack.payloads import is_ts
-from bot.slack.text import units
+from bot.slack.text import string, units
 from bot.slack.web import Done, Never, NotNow, SlackWeb
 
 PAGE = 200
@@ -65,7 +65,8 @@ class SlackConversations:
                         refusal = page
                         break
                     found |= {one["ts"]: one for one in page["messages"] if _is_message(one)}
-                    cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
+                    metadata = page.get("response_metadata")
+                    cursor = string(metadata.get("next_cursor")) if isinstance(metadata, dict) else ""
                     if not cursor:
                         break
         except TimeoutError:

@@ -12,19 +12,43 @@ from typing import Any
 from unicodedata import normalize
 
 from bot.activities.ticket import INVISIBLE
-from bot.slack.blocks import INDENT, UNSHOWN, Json, Names, blocks_as_read, quoted, string
+from bot.slack.blocks import INDENT, UNSHOWN, Json, Names, blocks_as_read, quoted
 from bot.slack.payloads import objects
-from bot.slack.text import as_read, bare_mentions, is_blank, legible, link, one_line, sound
+from bot.slack.text import (
+    as_read,
+    bare_mentions,
+    first_seen,
+    is_blank,
+    legible,
+    link,
+    one_line,
+    sound,
+    string,
+    unescape,
+)
 
 _MENTIONING = ("user_id", "channel_id", "usergroup_id")
+_ID = re.compile(r"\A[CGSUW][A-Z0-9]{1,40}\Z")
 _SLACKS_OWN = {"USLACKBOT": "Slackbot"}  # the author of "This message was deleted."
 _LIKE_AN_ENTRY = re.compile(r"\d\d\W{1,3}\d\d\W{1,3}\d\d\W{1,3}\d\d")
 """Day and hour, as an entry's first line has them. Looked for in what can be seen, however it is written."""
 
 _UNSEEN = re.compile(f"[{INVISIBLE}]")
 _MARK = "[a block that only Slack can show]"
-_PLACEHOLDERS = ("[no preview available]", "This content can't be displayed.")
+_PLACEHOLDERS = (
+    "[no preview available]",
+    "This content can't be displayed.",
+    "This message contains interactive elements.",
+)
 """What Slack writes beside blocks that have no other words."""
+
+DEEPEST = 64
+"""Levels of JSON that are read: no message of Slack's has half as many, and Python's stack ends."""
+
+_DEEPER = {"type": "plain_text", "text": _MARK}
+_TAG = re.compile(r"<[^<>]*>")
+_HTML_MODES = ("canvas", "email", "quip", "space")
+"""Kinds of files whose preview is HTML."""
 
 
 def plain(message: Json, names: Names) -> str:
@@ -32,13 +56,12 @@ def plain(message: Json, names: Names) -> str:
 
     What cannot be written is not lost in silence: the text beside the blocks is added, or a mark.
     """
+    message = _shallow(message)
     names = {**_titles(message), **names}
-    blocks = objects(message.get("blocks"))
-    if message.get("files"):  # they say more than a block that stands for one of them
-        blocks = [block for block in blocks if block.get("type") != "file"]
-    text = as_read(string(message.get("text")), names)
-    body = _or_else(blocks_as_read(blocks, names), "" if text in _PLACEHOLDERS and blocks else text)
+    blocks = _without_files(message)
     attached = objects(message.get("attachments"))
+    text = as_read(string(message.get("text")), names)
+    body = _or_else(blocks_as_read(blocks, names), _content(text) if blocks or attached else text)
     if not is_blank(body):
         attached = [one for one in attached if not _is_preview(one, message)]
     parts = [body, *(_attachment(one, names) for one in attached), "\n".join(_files(message))]
@@ -58,9 +81,38 @@ def _or_else(body: str, fall_back: str) -> str:
     return "\n".join([*written, fall_back]).replace(UNSHOWN, _MARK)
 
 
+def _shallow(message: Json) -> Json:
+    """Return a message with a mark in place of what is too deep inside it."""
+    return {key: _down_to(value, DEEPEST) for key, value in message.items()}
+
+
+def _down_to(value: Any, levels: int) -> Any:  # noqa: ANN401 - JSON
+    match value:
+        case dict() | list() if levels == 0:
+            return _DEEPER
+        case dict():
+            return {key: _down_to(inner, levels - 1) for key, inner in value.items()}
+        case list():
+            return [_down_to(inner, levels - 1) for inner in value]
+        case _:
+            return value
+
+
+def _content(text: str) -> str:
+    """Return a text; nothing where it is Slack's own placeholder."""
+    return "" if text.strip() in _PLACEHOLDERS else text
+
+
+def _without_files(of: Json) -> Sequence[Json]:
+    """Return the blocks, without those that stand for a file: the files themselves say more."""
+    blocks = objects(of.get("blocks"))
+    return [one for one in blocks if one.get("type") != "file"] if of.get("files") else blocks
+
+
 def mentioned(message: Json) -> list[str]:
     """Return the ids of the people, channels and groups that a message names, each once."""
-    return list(dict.fromkeys(_mentioned([message.get(name) for name in ("blocks", "text", "attachments")])))
+    read = [_down_to(message.get(name), DEEPEST) for name in ("blocks", "text", "attachments")]
+    return list(dict.fromkeys(_mentioned(read)))
 
 
 def author_id(message: Json) -> str | None:
@@ -143,13 +195,12 @@ def _own_name(message: Json) -> str:
         profile if isinstance(profile, dict) else {}
         for profile in (message.get("bot_profile"), message.get("user_profile"))
     )
-    brought = (
+    return first_seen(
         message.get("username"),
         of_app.get("name"),
         of_person.get("display_name"),
         of_person.get("real_name"),
     )
-    return next((name for one in brought if (name := one_line(string(one)))), "")
 
 
 def _is_preview(attachment: Json, message: Json) -> bool:
@@ -181,15 +232,16 @@ def _titles(message: Json) -> dict[str, str]:
 
 
 def _title(file: Json) -> str:
-    return one_line(string(file.get("title"))) or one_line(string(file.get("name")))
+    return first_seen(file.get("title"), file.get("name"))
 
 
 def _file(file: Json) -> str:
     """Write the name that Slack shows for a file, and under it the words that Slack shows of it."""
     if file.get("mode") == "tombstone":
         return "[file: deleted]"
-    parts = (f"[file: {_title(file) or 'without a name'}]", _shown_of(file).strip("\n"))
-    return "\n".join(filter(None, parts))
+    name = f"[file: {_title(file) or 'without a name'}]"
+    shown = _shown_of(file).strip("\n")
+    return name if is_blank(shown) else f"{name}\n{shown}"
 
 
 def _shown_of(file: Json) -> str:
@@ -198,7 +250,9 @@ def _shown_of(file: Json) -> str:
     if isinstance(spoken, dict):
         return _cut(string(spoken.get("content")), cut=spoken.get("has_more"))
     whole = string(file.get("plain_text"))
-    shown = string(file.get("preview_plain_text")) or string(file.get("preview"))
+    preview = string(file.get("preview"))
+    preview = unescape(_TAG.sub("", preview)) if file.get("mode") in _HTML_MODES else preview
+    shown = string(file.get("preview_plain_text")) or preview
     cut = file.get("preview_is_truncated") or file.get("lines_more") or file.get("has_more")
     return whole or _cut(shown, cut=cut)
 
@@ -208,6 +262,8 @@ def _cut(text: str, *, cut: Any) -> str:  # noqa: ANN401 - JSON
 
 
 def _attachment(attachment: Json, names: Names) -> str:
+    names = {**_titles(attachment), **names}
+
     def words(name: str) -> str:
         return as_read(string(attachment.get(name)), names)
 
@@ -218,28 +274,31 @@ def _attachment(attachment: Json, names: Names) -> str:
     ]
     fields = [": ".join(filter(None, pair)) for pair in titles]
     parts = [
-        words("author_name"),
         link(address, title) if title and address else title,
-        _or_else(_forwarded(attachment, names), words("text")),
+        _forwarded(attachment, names, _content(words("text"))),
         *fields,
-        blocks_as_read(attachment.get("blocks"), names),
+        blocks_as_read(_without_files(attachment), names),
         *(_attachment(one, names) for one in objects(attachment.get("attachments"))),
         *_files(attachment),
-        words("footer"),
     ]
-    fall_back = words("fallback")
-    fall_back = "" if fall_back in _PLACEHOLDERS else fall_back
-    body = _or_else("\n".join(filter(None, parts)), fall_back)
+    picture = "[image]" if attachment.get("image_url") or attachment.get("thumb_url") else ""
+    content = _or_else("\n".join(filter(None, parts)), _content(words("fallback")) or picture)
+    author_name = words("author_name") or words("author_subname")
+    body = "\n".join(filter(None, (author_name, content, words("footer"))))
     if _is_shared(attachment):
         body = quoted(body)
     return "\n".join(part for part in (words("pretext"), body) if part)
 
 
-def _forwarded(attachment: Json, names: Names) -> str:
-    """Return the words of a message that was passed on, where they are in blocks of its own."""
+def _forwarded(attachment: Json, names: Names, text: str) -> str:
+    """Return the words of a message that was passed on, if they are inside; else the text."""
     inside = [one.get("message") for one in objects(attachment.get("message_blocks"))]
-    found = [blocks_as_read(one.get("blocks"), names) for one in inside if isinstance(one, dict)]
-    return "\n".join(filter(None, found))
+    found = [
+        _or_else(blocks_as_read(one.get("blocks"), names), as_read(string(one.get("text")), names) or text)
+        for one in inside
+        if isinstance(one, dict)
+    ]
+    return "\n".join(dict.fromkeys(filter(None, found))) or text
 
 
 def _mentioned(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
@@ -248,7 +307,7 @@ def _mentioned(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
     elif isinstance(value, dict):
         for name, inner in value.items():
             if name in _MENTIONING and isinstance(inner, str):
-                yield inner
+                yield from _ID.findall(inner)
             else:
                 yield from _mentioned(inner)
     elif isinstance(value, list):

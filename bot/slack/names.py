@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from bot.slack.installations import Installations
 from bot.slack.payloads import objects
-from bot.slack.text import one_line
+from bot.slack.text import first_seen, string
 from bot.slack.web import Done, Result, SlackWeb
 
 LOOK_UP_WITHIN = 0.6
@@ -72,9 +72,8 @@ class SlackNames:
                 self._known[team_id, id_] = known
         if groups and isinstance(answers[-1], Done):
             for group in objects(answers[-1].data.get("usergroups")):
-                self._known[team_id, str(group.get("id"))] = _Known(
-                    one_line(str(group.get("handle") or group.get("name")))
-                )
+                if name := first_seen(group.get("handle"), group.get("name")):
+                    self._known[team_id, string(group.get("id"))] = _Known(name)
 
     async def _ask(self, token: str, id_: str, within: float) -> Result:
         if id_[:1] in "UW":
@@ -84,14 +83,16 @@ class SlackNames:
 
 def _known(data: dict[str, Any]) -> _Known | None:
     """Read what Slack shows for a person (the display name, else the full name), or a channel's name."""
-    channel = data.get("channel")
+    channel, user = data.get("channel"), data.get("user")
     if isinstance(channel, dict):
-        name = one_line(str(channel.get("name") or ""))
+        name = first_seen(channel.get("name"))
         return _Known(name) if name else None
-    user = data.get("user") or {}
-    profile = user.get("profile") or {}
-    of_profile = profile.get("display_name") or profile.get("real_name")
-    name = one_line(str(of_profile or user.get("real_name") or user.get("name") or ""))
+    if not isinstance(user, dict):
+        return None
+    profile = user.get("profile")
+    profile = profile if isinstance(profile, dict) else {}
+    of_profile = (profile.get("display_name"), profile.get("real_name"))
+    name = first_seen(*of_profile, user.get("real_name"), user.get("name"))
     return _Known(name, _zone(user)) if name else None
 
 

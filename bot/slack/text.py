@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from bot.activities.ticket import INVISIBLE
+
 _TIMESTAMP = re.compile(r"-?[0-9]{1,15}(\.[0-9]*)?")
 _TOKEN = re.compile(r"<([^<>]+)>")
 _MENTION = re.compile(r"<(?:@([UW][A-Z0-9]+)|#([CG][A-Z0-9]+)\|?|!subteam\^(S[A-Z0-9]+))>")
@@ -23,10 +25,7 @@ _KEPT = re.compile("\0([0-9]+)\0")
 _CUT_ENTITY = re.compile(r"&[a-z]*$")
 _LINE_BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _CONTROL = re.compile("[\0-\x08\x0e-\x1f\x7f-\x9f]")
-# Of these nothing is seen either: fillers of Hangul, an empty pattern of Braille, and selectors.
-_BLANK = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]",
-)
+_UNSEEN = re.compile(f"[{INVISIBLE}]")
 _AUTOLINK = ("mailto:", "tel:", "http://", "https://")
 
 
@@ -78,22 +77,25 @@ def unescape(text: str) -> str:
 def link(target: str, label: str) -> str:
     """Write a link as words: its label and where it leads, or either where the other adds nothing."""
     address = target.removeprefix("mailto:").removeprefix("tel:")
-    bare = _digits if target.startswith("tel:") else _bare
-    if not (label and address) or label == address or bare(label) == bare(target):
+    if not (label and address) or label == address or _bare(label) == _bare(target):
         return label or address
+    if target.startswith("tel:") and _digits(label) == _digits(address) != "":
+        return label
     return f"{label} ({address})"
 
 
 def day_and_time(timestamp: Any) -> str:  # noqa: ANN401 - JSON
     """Write a timestamp, a number or a text: never a wrong date; `[date]` where there is none."""
-    if isinstance(timestamp, str) and not _TIMESTAMP.fullmatch(timestamp):
-        return timestamp if timestamp.strip() else "[date]"
+    if isinstance(timestamp, str):
+        timestamp = one_line(string(timestamp))
+        if not _TIMESTAMP.fullmatch(timestamp):
+            return timestamp or "[date]"
     if isinstance(timestamp, bool) or not isinstance(timestamp, str | int | float):
         return "[date]"
     try:
         return f"{datetime.fromtimestamp(float(timestamp), UTC):%Y-%m-%d %H:%M} UTC"
     except (ValueError, OverflowError, OSError):
-        return ""  # no calendar has it
+        return "[date]"  # no calendar has it
 
 
 def sound(text: str) -> str:
@@ -109,6 +111,11 @@ def legible(text: str) -> str:
     return _CONTROL.sub("", _LINE_BREAK.sub("\n", text))
 
 
+def string(value: Any) -> str:  # noqa: ANN401 - JSON
+    """Return a sound text, with new lines as its only line breaks; what is no text is empty."""
+    return legible(sound(value)) if isinstance(value, str) else ""
+
+
 def one_line(text: str) -> str:
     """Write a text that has no lines of its own, such as a name, on one line."""
     return " ".join(legible(text).split())
@@ -116,8 +123,14 @@ def one_line(text: str) -> str:
 
 def is_blank(text: str) -> bool:
     """Say whether there is nothing to be seen in a text: white space and invisible characters only."""
-    seen = _BLANK.sub("", text)
+    seen = _UNSEEN.sub("", text)
     return not any(character.isprintable() and not character.isspace() for character in seen)
+
+
+def first_seen(*names: Any) -> str:  # noqa: ANN401 - JSON
+    """Return the first of these in which there is something to be seen, on one line."""
+    written = (one_line(string(name)) for name in names)
+    return next((name for name in written if not is_blank(name)), "")
 
 
 def units(text: str) -> int:
@@ -160,7 +173,8 @@ def _token(inside: str, names: Mapping[str, str]) -> str:
 def _special(command: str, label: str, names: Mapping[str, str]) -> str:
     kind, _, id_ = command.partition("^")
     if kind == "date":
-        return label or day_and_time(id_.partition("^")[0])
+        timestamp, _, shown = id_.partition("^")
+        return link(shown.partition("^")[2], label or day_and_time(timestamp))
     name = label or names.get(id_) or id_ or kind
     return name if name.startswith("@") else f"@{name}"
 
