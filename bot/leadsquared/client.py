@@ -42,7 +42,7 @@ _log = structlog.get_logger(__name__)
 GOES_OUT = "http11.send_request_headers.started"
 """httpcore's word for the moment when the connection stands and nothing of the request has been written.
 
-https://www.encode.io/httpcore/extensions/#trace; tests/test_begin.py holds it.
+https://www.encode.io/httpcore/extensions/#trace; tests/front/test_begin.py holds it.
 """
 
 GONE_OUT = "http11.send_request_headers.complete"

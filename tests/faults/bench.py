@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Self
 
 import psycopg
-from conftest import ENCRYPTION_KEY, TEAM, spelt_for_sqlalchemy
-from postgres import ROOT, Serving, serving, until
 
 from bot.database.schema import migrate_database
 from bot.database.writer import Database
@@ -26,6 +24,8 @@ from bot.tenants.directory import Directory, Scope
 from faults.audit import AtOnce, Counts, Crash, Ledgers, Typed, audit, count
 from faults.ledgers import DatabaseLedger, at_once, said
 from faults.stand_ins import Chat, Portal
+from support.programs import ROOT, Serving, serving, until
+from support.running import ENCRYPTION_KEY, TEAM, spelt_for_sqlalchemy
 
 VICTIM = (sys.executable, "-m", "faults.victim")
 PERSON = "U0ANNA"

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from postgres import database
 
 from faults.audit import Counts
 from faults.bench import Bench, chat, portal
+from support.databases import database
 
 _PROPERTY = "faults"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from postgres import missing
+from support.databases import missing
 
 HOST = "127.0.0.1"
 SOMEBODY = "postgres"

@@ -7,11 +7,11 @@ import struct
 from pathlib import Path
 
 import pytest
-from postgres import until
 
 from bot.activities.delivery import State
 from faults.bench import Bench, tickets_of
 from faults.forms import KINDS, forms
+from support.programs import until
 
 STEPS = (3600.0, -3600.0)
 JITTER = 0.3

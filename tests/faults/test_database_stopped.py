@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from postgres import until
 
 from faults.audit import AtOnce
 from faults.bench import Bench
 from faults.forms import forms
 from faults.server import Server, own_server
+from support.programs import until
 
 SLACK_WAITS = 3.0
 

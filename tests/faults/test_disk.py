@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from postgres import Serving, until
-from test_start import AS_A_PERSON
 
 from faults.audit import AtOnce
 from faults.bench import Bench
 from faults.forms import forms
+from support.programs import Serving, until
+from support.rights import AS_A_PERSON
 
 LINUX = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="a process is given its limits as Linux does it"

@@ -3,8 +3,6 @@
 import asyncio
 from itertools import cycle
 
-from postgres import until
-
 from bot.activities.delivery import State
 from bot.activities.policy import LONGEST_DELAY
 from bot.leadsquared.outcome import Problem
@@ -12,6 +10,7 @@ from bot.playground.leadsquared import Behaviour
 from faults.audit import Ledgers
 from faults.bench import READ, RESTING, TICKETS_OF_ALL, Bench
 from faults.forms import forms
+from support.programs import until
 
 BAD = {
     Behaviour.HANG: Problem.NO_ANSWER,

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from itertools import product
 
 import pytest
-from postgres import Serving
 
 from bot.activities.delivery import State
 from faults.audit import AtOnce, Kind, Ledgers, Typed
 from faults.bench import TICKETS_OF_ALL, Bench
 from faults.forms import KINDS, forms
 from faults.points import EXPECTED, WORDS, Point
+from support.programs import Serving
 
 AT_THE_DATABASE = (
     Point.BEFORE_COMMIT,

@@ -4,12 +4,11 @@ import asyncio
 import random
 from itertools import product
 
-from postgres import Serving, until
-
 from bot.activities.delivery import State
 from bot.leadsquared.client import BEGINNING_AT_ONCE
 from faults.bench import Bench
 from faults.forms import KINDS, forms
+from support.programs import Serving, until
 
 JITTER = 0.2
 LIVES = 1.2

@@ -3,10 +3,9 @@
 import asyncio
 from itertools import product
 
-from postgres import until
-
 from faults.bench import RESTING, Bench
 from faults.forms import KINDS, forms
+from support.programs import until
 
 
 @forms(

@@ -1,0 +1,273 @@
+"""The files beside the code say what the code says."""
+
+import importlib
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from bot.admin.check import SCOPES
+from bot.settings import DEFAULT_PORT, Settings, load_settings
+from bot.slack.answers import COMMAND
+from bot.slack.front import PATH
+from bot.slack.modals import CALLBACK
+from support.programs import ROOT
+
+MANIFEST = ROOT / "manifest.yml"
+REQUIREMENTS = ["requirements.txt", "requirements-dev.txt"]
+
+
+# -- manifest.yml
+
+
+def for_socket_mode() -> str:
+    return MANIFEST.read_text()
+
+
+def for_http() -> str:
+    """Follow the instruction at the top of the manifest."""
+    switched = for_socket_mode().replace("socket_mode_enabled: true", "socket_mode_enabled: false")
+    return re.sub(r"^(\s+)# (\w*url: )", r"\1\2", switched, flags=re.MULTILINE)
+
+
+VARIANTS = {"socket mode": for_socket_mode, "http": for_http}
+
+
+def manifest(variant: str) -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load(VARIANTS[variant]())
+    return read
+
+
+def of(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    """An object that holds these and nothing else."""
+    return {"type": "object", "additionalProperties": False, "required": list(required), "properties": properties}
+
+
+def words(least: int, most: int, **more: Any) -> dict[str, Any]:
+    return {"type": "string", "minLength": least, "maxLength": most, **more}
+
+
+def several(item: dict[str, Any], most: int) -> dict[str, Any]:
+    return {"type": "array", "items": item, "minItems": 1, "maxItems": most, "uniqueItems": True}
+
+
+FLAG = {"type": "boolean"}
+ADDRESS = words(9, 3000, pattern="^https://")
+# As far as this app goes: https://docs.slack.dev/reference/app-manifest
+SLACK_TAKES = of(
+    ("display_information",),
+    display_information=of(
+        ("name",),
+        name=words(1, 35),
+        description=words(1, 140),
+        background_color=words(4, 7, pattern="^#([0-9a-fA-F]{3}){1,2}$"),
+    ),
+    features=of(
+        app_home=of(home_tab_enabled=FLAG, messages_tab_enabled=FLAG, messages_tab_read_only_enabled=FLAG),
+        bot_user=of(("display_name",), display_name=words(1, 80), always_online=FLAG),
+        shortcuts=several(
+            of(
+                ("name", "type", "callback_id", "description"),
+                name=words(1, 24),
+                type={"enum": ["message", "global"]},
+                callback_id=words(1, 255),
+                description=words(1, 150),
+            ),
+            10,
+        ),
+        slash_commands=several(
+            of(
+                ("command", "description"),
+                command=words(2, 32, pattern="^/"),
+                url=ADDRESS,
+                description=words(1, 2000),
+                usage_hint=words(1, 1000),
+                should_escape=FLAG,
+            ),
+            50,
+        ),
+    ),
+    oauth_config=of(scopes=of(bot=several(words(1, 50), 255))),
+    settings=of(
+        interactivity=of(("is_enabled",), is_enabled=FLAG, request_url=ADDRESS),
+        org_deploy_enabled=FLAG,
+        socket_mode_enabled=FLAG,
+        token_rotation_enabled=FLAG,
+    ),
+)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_manifest_has_the_shape_and_the_lengths_that_slack_takes(variant: str) -> None:
+    jsonschema.validate(manifest(variant), SLACK_TAKES)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("name: Record in LeadSquared", "name: Record this in LeadSquared"),
+        ("type: message", "type: messages"),
+        ("should_escape: true", "should_escape: maybe"),
+        ("callback_id:", "callback:"),
+        ("command: /portal-activity", "command: portal-activity"),
+        ("# url: https:", "url: http:"),
+    ],
+)
+def test_a_manifest_that_slack_would_not_take_is_found(right: str, wrong: str) -> None:
+    assert right in for_socket_mode()
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(for_socket_mode().replace(right, wrong, 1)), SLACK_TAKES)
+
+
+# -- .ci/run
+
+
+def test_ci_says_that_it_is_ci_before_it_tests() -> None:
+    assert "export CI=1" in (ROOT / ".ci" / "run").read_text().partition("make test\n")[0]
+
+
+def test_the_manifest_asks_for_the_scopes_that_check_looks_for_and_no_more() -> None:
+    assert manifest("socket mode")["oauth_config"] == {"scopes": {"bot": list(SCOPES)}}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_manifest_has_the_command_as_it_is_registered_with_its_text_escaped(variant: str) -> None:
+    (command,) = manifest(variant)["features"]["slash_commands"]
+    assert command["command"] == COMMAND
+    assert command["should_escape"] is True
+    assert manifest(variant)["settings"]["interactivity"]["is_enabled"] is True
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_manifest_has_the_shortcut_as_it_is_registered_with_a_name_that_slack_takes(variant: str) -> None:
+    (shortcut,) = manifest(variant)["features"]["shortcuts"]
+    assert (shortcut["name"], shortcut["type"]) == ("Record in LeadSquared", "message")
+    assert shortcut["callback_id"] == CALLBACK == "record_portal_activity"
+    assert len(shortcut["name"]) <= 24
+    assert len(shortcut["description"]) <= 150
+
+
+def test_over_http_everything_goes_to_the_one_path_and_as_many_lines_as_the_manifest_says() -> None:
+    addresses = re.findall(r"^\s+\w*url: (\S+)$", for_http(), flags=re.MULTILINE)
+    said = re.search(r"take the # from the (\w+) lines", for_socket_mode())
+    assert said is not None
+    assert len(addresses) == {"two": 2, "three": 3, "four": 4}[said[1]]
+    assert all(address.endswith(PATH) for address in addresses)
+    assert manifest("http")["settings"]["socket_mode_enabled"] is False
+    assert not re.findall(r"^\s+\w*url: ", for_socket_mode(), flags=re.MULTILINE)
+
+
+# -- .env.example
+
+
+def example() -> dict[str, tuple[str, str]]:
+    """Return each variable's value and the comment above it."""
+    found: dict[str, tuple[str, str]] = {}
+    above: list[str] = []
+    for line in (ROOT / ".env.example").read_text().splitlines():
+        variable = re.fullmatch(r"(?:# )?([A-Z_]+)=(.*)", line)
+        if variable:
+            assert variable[1] not in found, f"{variable[1]} stands twice"
+            found[variable[1]] = (variable[2], " ".join(above))
+            above = []
+        elif line.startswith("# "):
+            above.append(line.removeprefix("# "))
+        else:
+            above = []
+    return found
+
+
+def test_the_example_has_every_setting_and_no_other() -> None:
+    assert set(example()) == {name.upper() for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("name", [name.upper() for name in Settings.model_fields])
+def test_a_sentence_stands_above_each_setting(name: str) -> None:
+    _, above = example()[name]
+    assert re.fullmatch(r"(?:[A-Z0-9].*|console, or .*|json.*)\.", above), above
+    assert len(above.split()) >= 4
+
+
+def test_the_values_of_the_example_are_the_defaults() -> None:
+    # What has no default shows how it is written, or what it comes to outside Heroku.
+    shown = {
+        "LEADSQUARED_API_URL": "https://apigw.service-in.leadsquared.com",
+        "LEADSQUARED_ORG_ID": "22824",
+        "HOST": load_settings(env_file=None).bind_host,
+        "PORT": str(DEFAULT_PORT),
+    }
+    for name, field in Settings.model_fields.items():
+        value, _ = example()[name.upper()]
+        if name.upper() in shown:
+            assert value == shown[name.upper()], name
+            assert field.default is None, name
+        elif value:
+            assert getattr(load_settings(env_file=None, **{name: value}), name) == field.default, name
+        else:
+            assert not field.default, name
+
+
+def test_the_example_copied_as_it_is_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text((ROOT / ".env.example").read_text())
+    assert load_settings(env_file=tmp_path / ".env") == load_settings(env_file=None)
+
+
+# -- requirements and pyproject.toml
+
+
+def project() -> dict[str, Any]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        read: dict[str, Any] = tomllib.load(file)["project"]
+    return read
+
+
+def locked(file: str) -> dict[str, tuple[str, list[str]]]:
+    """Return each requirement's version and hashes."""
+    text = re.sub(r"\\\n\s*", "", (ROOT / file).read_text())
+    found: dict[str, tuple[str, list[str]]] = {}
+    for line in text.splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            assert not line.startswith("-"), f"an option in {file}: {line}"
+            requirement = Requirement(line.partition(" --hash")[0])
+            (pin,) = requirement.specifier
+            assert pin.operator == "==", line
+            hashes = re.findall(r"--hash=(\S+)", line)
+            found[canonicalize_name(requirement.name)] = (pin.version, hashes)
+    return found
+
+
+@pytest.mark.parametrize("file", REQUIREMENTS)
+def test_every_requirement_has_hashes_and_no_index_is_named(file: str) -> None:
+    assert not re.search(r"https?:|index-url|find-links|trusted-host", (ROOT / file).read_text())
+    assert len(locked(file)) > 10
+    for name, (_, hashes) in locked(file).items():
+        assert hashes, name
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", hash_) for hash_ in hashes), name
+
+
+@pytest.mark.parametrize("file", REQUIREMENTS)
+def test_every_dependency_is_among_the_requirements_in_a_version_that_fits(file: str) -> None:
+    wanted = list(project()["dependencies"])
+    if file == "requirements-dev.txt":
+        wanted += project()["optional-dependencies"]["dev"]
+    for requirement in map(Requirement, wanted):
+        version, _ = locked(file)[canonicalize_name(requirement.name)]
+        assert version in requirement.specifier, requirement
+    assert "psycopg-binary" in locked(file), "what an extra brings is there as well"
+
+
+def test_the_tests_run_with_the_versions_that_the_bot_runs_with() -> None:
+    runtime, development = locked("requirements.txt"), locked("requirements-dev.txt")
+    assert {name: development.get(name) for name in runtime} == runtime
+
+
+def test_the_console_script_resolves() -> None:
+    assert project()["scripts"].keys() == {"portal-activity"}
+    module, _, name = project()["scripts"]["portal-activity"].partition(":")
+    assert callable(getattr(importlib.import_module(module), name))

@@ -1,0 +1,221 @@
+"""Each text that a person can meet has its entry in docs/errors.md, and each entry's text exists."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot.activities.acceptance import Double
+from bot.activities.delivery import Delivery, Finding, Resolution, Route, State, Waiting
+from bot.activities.ticket import MalformedTicketError, parse_ticket
+from bot.database.writer import CommitUnknownError, DatabaseUnavailableError
+from bot.leadsquared.outcome import Problem
+from bot.leadsquared.tenant import ENVIRONMENT
+from bot.slack import answers, hints
+from bot.slack.answers import Message
+from bot.slack.explanations import EXPLANATIONS, UNREADABLE, unreadable
+from support.deliveries import RECORDED, UNDECIDED, ended
+from support.programs import ROOT
+
+DOCS = ROOT / "docs" / "errors.md"
+MAYA, BEN = "U0MAYA", "U0BEN"
+NAMES = {f"<@{MAYA}>": "@Maya", f"<@{BEN}>": "@Ben"}
+DETAIL = {
+    Problem.TLS: "its certificate is not valid: certificate has expired",
+    Problem.ADDRESS_REFUSED: "The API address is not https",
+    Problem.UNREACHABLE: "apigw.service-in.leadsquared.com",
+}
+BASE = replace(RECORDED, user_id=MAYA, activity_id="12", tenant_name=ENVIRONMENT, team_id="T012ABCDEF")
+IN_THREAD = replace(BASE, anchor_ts=None, thread_ts="5.0")
+UNKNOWN = replace(BASE, state=State.UNKNOWN, activity_id=None, problem=Problem.NO_ANSWER)
+NO_TICKETS = (
+    "abc",
+    "1,430",
+    "0",
+    "007",
+    "1" * 20,
+    "143-2",
+    "0d9f1b6c-6a54-4b62-8e7e-9c9f5b0c1a2",
+    "https://example.com/143",
+    "https://a.leadsquared.com/x",
+    "https://[",
+    "https://a.leadsquared.com/../143",
+    "https://a.leadsquared.com/ticket/143/ticket/144",
+)
+
+
+def _ended(problem: Problem, **changes: Any) -> Delivery:
+    same = {"user_id": MAYA, "tenant_name": ENVIRONMENT, "team_id": "T012ABCDEF", "detail": DETAIL.get(problem)}
+    return ended(problem, **(same | changes))
+
+
+CONFIRMED, SENT_AGAIN, SENT_UNKNOWN = (
+    _ended(problem, resolution=resolution, resolved_by=BEN)
+    for problem, resolution in (
+        (Problem.NO_ANSWER, Resolution.CONFIRMED),
+        (Problem.FAILED, Resolution.SENT_AGAIN),
+        (Problem.NO_ANSWER, Resolution.SENT_AGAIN),
+    )
+)
+SENDING = replace(BASE, state=State.SENDING)
+PRESENT, ABSENT = replace(UNKNOWN, finding=Finding.PRESENT, activity_id="12"), replace(UNKNOWN, finding=Finding.ABSENT)
+DOUBLES = [Double(one, 20) for one in (BASE, SENDING, _ended(Problem.NO_ANSWER), CONFIRMED)]
+
+
+def not_a_ticket() -> Iterator[tuple[str, MalformedTicketError]]:
+    for word in NO_TICKETS:
+        with pytest.raises(MalformedTicketError) as refused:
+            parse_ticket(word)
+        yield word, refused.value
+
+
+def shown() -> dict[str, list[Message | str]]:
+    """Return by the name of the function (or constant) what it can say."""
+    return {
+        "anchor": [answers.anchor(one) for one in (SENDING, BASE, _ended(Problem.FAILED), UNKNOWN, PRESENT, CONFIRMED)],
+        "answer": [
+            *(answers.answer(one) for one in (BASE, IN_THREAD, CONFIRMED, SENT_AGAIN, SENT_UNKNOWN)),
+            *(answers.answer(_ended(problem)) for problem in Problem),
+            *(
+                answers.answer(_ended(problem, detail="Ticket is closed"))
+                for problem, explanation in EXPLANATIONS.items()
+                if explanation.with_reason is not None
+            ),
+        ],
+        "finding": [answers.finding(PRESENT), answers.finding(ABSENT)],
+        "found_there": [answers.found_there(PRESENT)],
+        "note": [answers.note(replace(BASE, noted=None), reason, give_up_at=0) for reason in Waiting],
+        "usage": [answers.usage()],
+        "no_ticket": [answers.no_ticket()],
+        "no_text": [answers.no_text("143")],
+        "malformed_ticket": [
+            answers.malformed_ticket(word, str(why), number=why.number) for word, why in not_a_ticket()
+        ],
+        "why_no_ticket": [answers.why_no_ticket(word, why) for word, why in not_a_ticket()],
+        "unmapped": [answers.unmapped("T012ABCDEF")],
+        "starting": [answers.starting()],
+        "token_refused": [answers.token_refused("invalid_auth")],
+        "unavailable": [answers.unavailable(DatabaseUnavailableError("")), answers.unavailable(CommitUnknownError(""))],
+        "not_accepted": [answers.not_accepted()],
+        "maybe_accepted": [answers.maybe_accepted()],
+        "broken": [answers.broken()],
+        "already": [
+            answers.already(one) for one in (None, SENT_AGAIN, CONFIRMED, BASE, _ended(Problem.FAILED), SENDING)
+        ],
+        "foreign_member": [answers.foreign_member()],
+        "elsewhere": [answers.elsewhere()],
+        "undecipherable": [answers.undecipherable()],
+        "modal_failed": [answers.modal_failed()],
+        "recorded_before": [
+            *(answers.recorded_before(one, None, MAYA) for one in DOUBLES),
+            answers.recorded_before(Double(replace(BASE, message_ts="5.0"), 20), "5.0", BEN),
+        ],
+        "same_words": [answers.same_words(one, "key") for one in DOUBLES],
+        "taken_before": [answers.taken_before(BASE)],
+        "no_token": [answers.no_token("T012ABCDEF")],
+        "recorded_again": [answers.recorded_again(BASE)],
+        "TICKET": [hints.TICKET],
+        "TEXT": [hints.TEXT],
+        "CHOICE": [hints.CHOICE],
+        "ENTER_TICKET": [hints.ENTER_TICKET],
+        "ENTER_TEXT": [hints.ENTER_TEXT],
+        "TEXT_CHANGED": [hints.TEXT_CHANGED],
+        "NO_LINK": [hints.NO_LINK],
+        "READING": [hints.READING],
+        "too_long": [hints.too_long(3001, 3000)],
+        "continued": [hints.continued("message", 3100, 3000, 0), hints.continued("message", 15_100, 3000, 100)],
+        "thread_cut": [
+            hints.thread_cut(3000, 2, first_is_cut=False),
+            hints.thread_cut(3000, 2, first_is_cut=True),
+        ],
+        "not_editable": [hints.not_editable(15_100)],
+        "not_chosen": [hints.not_chosen("…")],
+        "not_replaced": [hints.not_replaced("…")],
+        "only_this_message": [hints.only_this_message("…")],
+        "unreadable": [
+            *(unreadable(error, "C0SUPPORT") for error in UNREADABLE),
+            unreadable("not_in_channel", "D0DIRECT"),
+            unreadable("some_error", "C0SUPPORT"),
+        ],
+    }
+
+
+BUILDING_BLOCKS = {
+    "activity_id", "clock_time", "day_and_time", "double", "message", "quoted", "stands_alone", "section", "context",
+    "plain_text",
+}  # fmt: skip
+"""Of answers.py, what says nothing of its own."""
+
+
+def entry(said: Message | str) -> str:
+    """Write a text as the table does: its first line, without the example that may follow."""
+    words = said.words if isinstance(said, Message) else said
+    first = re.sub(r"<!date\^[^|]*\|[^>]*>", "HH:MM", words).split("\n")[0]
+    for mention, name in NAMES.items():
+        first = first.replace(mention, name)
+    return re.sub(r",? ?[Ff]or example:$", "", first)
+
+
+def documented() -> set[str]:
+    """Return the texts in the tables' first columns, up to the part about the log."""
+    rows = re.findall(r"^\| (.+?) \|", DOCS.read_text().partition("## In the log")[0], flags=re.MULTILINE)
+    return {row for row in rows if row not in ("text", "details") and not re.fullmatch(r"\*[^*]+\*", row)}
+
+
+def test_each_text_has_its_entry_and_each_entrys_text_exists() -> None:
+    texts = {entry(said) for ways in shown().values() for said in ways}
+    assert sorted(texts - documented()) == []
+    assert sorted(documented() - texts) == []
+
+
+@pytest.mark.parametrize("module", [answers, hints])
+def test_nothing_that_says_something_is_left_out(module: Any) -> None:
+    own = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (
+            (inspect.isfunction(value) and value.__module__ == module.__name__)
+            or (module is hints and isinstance(value, str) and not name.startswith("_"))
+        )
+    }
+    assert own - BUILDING_BLOCKS <= shown().keys()
+
+
+def test_each_problem_and_its_details_are_named_in_the_table() -> None:
+    words = DOCS.read_text()
+    assert [problem for problem in Problem if f"`{problem}`" not in words] == []
+    details = {
+        line.rpartition("; details: ")[2]
+        for ways in shown().values()
+        for said in ways
+        if isinstance(said, Message)
+        for line in said.small
+        if "; details: " in line
+    }
+    named = set(re.findall(r"^\| \*([^*|]+)\* \|", words, flags=re.MULTILINE))
+    assert details == named
+
+
+@pytest.mark.parametrize("said", [one for ways in shown().values() for one in ways if isinstance(one, Message)])
+def test_what_is_said_is_short_and_names_nothing_of_the_server(said: Message) -> None:
+    main = said.words.split("\n")[0]
+    assert len(main.split()) <= 45
+    assert not re.search(r"[A-Z]{3,}_[A-Z]|python -m|ENCRYPTION|auth\.test|manifest", main)
+    for line in said.small:
+        assert len(line.split()) <= 25
+
+
+@pytest.mark.parametrize("banned", ["by itself", "whoever", "nobody", "all the same", "mend", "activity Id", "Org Id"])
+def test_the_words_are_plain(banned: str) -> None:
+    for ways in shown().values():
+        for said in ways:
+            assert banned not in (said.text if isinstance(said, Message) else said).replace("recommend", "")
+
+
+def test_the_unknown_states_are_all_there() -> None:
+    assert {problem for problem in Problem if answers.answer(_ended(problem)).words.startswith("⚠️")} == UNDECIDED
+    assert answers.stands_alone(replace(BASE, route=Route.RESPONSE_URL))

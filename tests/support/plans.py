@@ -1,0 +1,101 @@
+"""How a database carries a statement out, with a history and a backlog in it."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from benchmarks.filling import History, fill
+from bot.database.engines import PATIENCE, engine_for
+from bot.database.tables import metadata
+from bot.encryption import Keyring
+from support.running import ENCRYPTION_KEY, spelt_for_sqlalchemy
+
+HISTORY = History(20_000, 2_000)
+
+UNDER_WAY = """
+    UPDATE deliveries SET state = CASE WHEN seq % 80 = 0 THEN 'sending' ELSE 'accepted' END, settled_at = NULL,
+    activity_id = NULL, lease_until = CASE WHEN seq % 80 = 0 THEN accepted_at END, tell_at = accepted_at
+    WHERE seq % 20 = 0
+"""
+
+TO_LOOK_FOR = "UPDATE deliveries SET look_at = accepted_at WHERE state = 'unknown'"
+"""A backlog: with nothing under way any index over it is as good as another."""
+
+
+class Explaining:
+    """A connection that explains statements instead of executing them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.on_sqlite = connection.dialect.name == "sqlite"
+        self._driver: Any = connection.connection.driver_connection
+
+    @property
+    def connection(self) -> "Explaining":
+        return self
+
+    driver_connection = connection
+
+    def execute(self, statement: str, parameters: Any) -> Any:
+        explain = "EXPLAIN QUERY PLAN" if self.on_sqlite else "EXPLAIN (FORMAT JSON)"
+        return self._driver.execute(f"{explain} {statement}", parameters)
+
+
+def plan_nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for below in node.get("Plans", ()):
+        yield from plan_nodes(below)
+
+
+UNDER_WAY_ONLY = {
+    f"ix_deliveries_{what}" for what in ("open", "waiting", "due", "leased", "untold", "look", "undecided")
+}
+"""Partial indexes without the history: they may be gone through."""
+
+ALIASES = {table: table for table in metadata.tables} | {"earlier": "deliveries"}
+
+
+def used_on_sqlite(connection: Connection, lines: list[str]) -> tuple[set[str], list[str]]:
+    by, through = set(), []
+    named = _named_indexes(connection)
+    for line in lines:
+        found = re.match(r"(SCAN|SEARCH) (\w+)(?:.* USING (?:COVERING )?(INTEGER PRIMARY KEY|INDEX (\w+)))?", line)
+        if found is None or found[2] not in ALIASES:
+            continue
+        if found[3] is not None:
+            table = ALIASES[found[2]]
+            rowid = f"pk_{table}" if len(metadata.tables[table].primary_key) == 1 else "rowid"
+            by.add(rowid if found[4] is None else named.get(found[4], found[4]))
+        if found[1] == "SCAN" and found[4] not in UNDER_WAY_ONLY:
+            through.append(ALIASES[found[2]])
+    return by, through
+
+
+def _named_indexes(connection: Connection) -> dict[str, str]:
+    """Return our name for each index that SQLite has named itself, for a constraint."""
+    names = {}
+    for table in metadata.tables.values():
+        for _, index, _, origin, *_ in connection.exec_driver_sql(f"PRAGMA index_list({table.name})"):
+            if origin in ("u", "pk"):
+                columns = [row[2] for row in connection.exec_driver_sql(f"PRAGMA index_info({index})")]
+                names[index] = f"pk_{table.name}" if origin == "pk" else f"uq_{table.name}_{'_'.join(columns)}"
+    return names
+
+
+@contextmanager
+def filled(url: str, *, quiet: bool = False) -> Iterator[Connection]:
+    """Lend a connection to a database with a history and (unless quiet) a backlog, whose statistics are gathered."""
+    engine = engine_for(spelt_for_sqlalchemy(url), PATIENCE)
+    try:
+        with engine.begin() as connection:
+            fill(connection, Keyring([ENCRYPTION_KEY]), HISTORY)
+            for change in () if quiet else (UNDER_WAY, TO_LOOK_FOR):
+                connection.execute(sa.text(change))
+            connection.execute(sa.text("ANALYZE"))
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()

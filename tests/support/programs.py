@@ -1,0 +1,187 @@
+"""Processes of the product that run beside the tests."""
+
+import asyncio
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+BOT = (sys.executable, "-m", "bot")
+
+
+# -- processes that end by themselves
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        return self.out + self.err
+
+    @property
+    def problems(self) -> list[str]:
+        """The lines of standard error."""
+        return self.err.splitlines()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A command line of the product, what is in its environment, and what stands at its standard input."""
+
+    arguments: Sequence[str]
+    variables: Mapping[str, str]
+    typed: bytes = b""
+    folder: Path | None = None
+
+
+def surroundings(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return a clean environment, with this repository to import from."""
+    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
+    return {**kept, "PYTHONPATH": str(ROOT), **variables}
+
+
+def run(
+    *arguments: str,
+    cwd: Path,
+    variables: Mapping[str, str] | None = None,
+    typed: str | bytes = b"",
+    command: Sequence[str] = BOT,
+    umask: int = -1,
+    within: float = 30,
+) -> Ended:
+    """Run `python -m bot …` to its end. One that does not end in time is killed, and its status says so: -9."""
+    with subprocess.Popen(
+        [*command, *arguments],
+        cwd=cwd,
+        env=surroundings(variables or {}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        umask=umask,
+    ) as process:
+        try:
+            out, err = process.communicate(typed.encode() if isinstance(typed, str) else typed, timeout=within)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+        except BaseException:
+            process.kill()
+            raise
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+def run_all(
+    tasks: Iterable[Task], folder: Path | None = None, *, at_once: int | None = None, within: float = 20
+) -> list[Ended]:
+    """Run processes beside each other, as many `at_once` as there are processors; `folder` is for those without one."""
+
+    def run_one(task: Task) -> Ended:
+        cwd = task.folder or folder
+        assert cwd is not None
+        return run(*task.arguments, cwd=cwd, variables=task.variables, typed=task.typed, within=within)
+
+    with ThreadPoolExecutor(at_once or max(os.cpu_count() or 1, 2)) as pool:
+        return list(pool.map(run_one, tasks))
+
+
+async def run_beside(
+    *arguments: str, cwd: Path, variables: Mapping[str, str], typed: str = "", command: Sequence[str] = BOT
+) -> Ended:
+    """Run a process to its end while this event loop goes on serving the stand-ins."""
+    return await asyncio.to_thread(run, *arguments, cwd=cwd, variables=variables, typed=typed, command=command)
+
+
+# -- processes that serve
+
+
+class Serving:
+    """A process that runs until it is told to stop; its standard error goes to a file."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the log's events, where it is JSON."""
+        return [json.loads(line) for line in self.log.splitlines()]
+
+    @property
+    def status(self) -> int | None:
+        return self._process.poll()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        self._process.send_signal(number)
+
+    async def logged(self, words: str, *, within: float = 20) -> None:
+        """Wait until the log has these words."""
+        await until(lambda: words in self.log or self.status is not None, within=within)
+        assert words in self.log, self.log
+
+    async def url(self) -> str:
+        """Wait until it listens, and return where."""
+        await self.logged("started")
+        found = re.search(r"""port"?[=:] ?(\d+)""", self.log)
+        assert found is not None, self.log
+        return f"http://127.0.0.1:{found[1]}"
+
+    async def ended(self, *, within: float = 30) -> int:
+        """Wait for the end; return the exit status."""
+        await until(lambda: self.status is not None, within=within)
+        assert self.status is not None
+        return self.status
+
+
+@contextmanager
+def serving(
+    *arguments: str, cwd: Path, variables: Mapping[str, str], command: Sequence[str] = BOT
+) -> Iterator[Serving]:
+    """Start `python -m bot …` and kill it at the end of the block, if it is still there."""
+    log = cwd / f"{arguments[0]}-{secrets.token_hex(3)}.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=cwd,
+            env=surroundings({"LOG_FORMAT": "json", **variables}),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        yield Serving(process, log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def until(condition: Callable[[], object], *, within: float = 20) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {within:g} s")
+        await asyncio.sleep(0.02)
