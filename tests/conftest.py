@@ -22,6 +22,7 @@ from bot.playground.leadsquared import LeadSquaredStandIn
 from bot.playground.slack import BOT_TOKEN, SIGNING_SECRET, SlackStandIn
 from bot.settings import Settings
 from support.databases import database
+from support.programs import stop_forking
 from support.running import ACCOUNT, ENCRYPTION_KEY, TICKETS, Bot, Start, running, spelt_for_sqlalchemy, workspace
 
 
@@ -31,6 +32,12 @@ def _certificates_are_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(httpx, "create_ssl_context", functools.cache(httpx.create_ssl_context))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    yield
+    stop_forking()
 
 
 @pytest.fixture(autouse=True)

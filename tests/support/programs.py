@@ -1,19 +1,24 @@
 """Processes of the product that run beside the tests."""
 
 import asyncio
+import functools
 import json
 import os
 import re
 import secrets
+import select
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -67,17 +72,21 @@ def run(
     within: float = 30,
 ) -> Ended:
     """Run `python -m bot …` to its end. One that does not end in time is killed, and its status says so: -9."""
+    given = typed.encode() if isinstance(typed, str) else typed
+    environment = surroundings(variables or {})
+    if command == BOT and not any(name.startswith("COVERAGE_") for name in environment):
+        return _run_forked(arguments, given, within, cwd=str(cwd), env=environment, umask=umask)
     with subprocess.Popen(
         [*command, *arguments],
         cwd=cwd,
-        env=surroundings(variables or {}),
+        env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         umask=umask,
     ) as process:
         try:
-            out, err = process.communicate(typed.encode() if isinstance(typed, str) else typed, timeout=within)
+            out, err = process.communicate(given, timeout=within)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
@@ -85,6 +94,57 @@ def run(
             process.kill()
             raise
     return Ended(process.returncode, out.decode(), err.decode())
+
+
+@functools.cache
+def _forking() -> "tuple[socket.socket, subprocess.Popen[bytes]]":
+    """Start the process that forks (`forking.py`), once for a test process; it ends with it."""
+    ours, its = socket.socketpair()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "support.forking", str(its.fileno())],
+        cwd=ROOT / "tests",
+        env=surroundings({}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=[its.fileno()],
+    )
+    its.close()
+    return ours, process
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def stop_forking() -> None:
+    """End the process that forks, if a test has started it."""
+    if _forking.cache_info().currsize:
+        control, process = _forking()
+        control.close()
+        process.wait(10)
+        _forking.cache_clear()
+
+
+def _run_forked(arguments: Sequence[str], typed: bytes, within: float, **surrounded: object) -> Ended:
+    ours, its = socket.socketpair()
+    with ours, TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+        given.write(typed)
+        given.seek(0)
+        with its, _ONE_AT_A_TIME:
+            streams = [its.fileno(), given.fileno(), out.fileno(), err.fileno()]
+            socket.send_fds(_forking()[0], [b"."], streams)
+        ours.sendall(json.dumps({"arguments": arguments, **surrounded}).encode() + b"\n")
+        told = ours.makefile()
+        pid = int(told.readline())
+        try:
+            if not select.select([ours], [], [], within)[0]:
+                os.kill(pid, signal.SIGKILL)
+            status = int(told.readline())
+        except BaseException:
+            os.kill(pid, signal.SIGKILL)
+            raise
+        out.seek(0)
+        err.seek(0)
+        return Ended(status, out.read().decode(), err.read().decode())
 
 
 def run_all(
