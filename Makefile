@@ -25,7 +25,7 @@ typecheck: $(VENV)/.dev ## Type-check only
 	$(BIN)/mypy
 
 quick: lint typecheck ## Lint, type-check, and the tests of pure functions: seconds
-	$(BIN)/pytest tests/pure
+	$(BIN)/pytest tests/pure -n auto --dist worksteal
 
 unit: $(VENV)/.dev ## Test only
 	$(BIN)/pytest -n auto --dist worksteal

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import os
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -24,6 +25,12 @@ from bot.settings import Settings
 from support.databases import database
 from support.programs import stop_forking
 from support.running import ACCOUNT, ENCRYPTION_KEY, TICKETS, Bot, Start, running, spelt_for_sqlalchemy, workspace
+
+
+def pytest_collection_finish() -> None:
+    """Have no garbage collection go through all that is loaded: it stays."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -798,16 +798,18 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 )
 def test_each_field_may_be_of_any_type(instead: Any) -> None:
     for whole in MESSAGES:
+        changed = deepcopy(whole)
         for *path, last in list(places(whole)):
-            changed = deepcopy(whole)
             at: Any = changed
             for key in path:
                 at = at[key]
-            at[last] = instead
+            right, at[last] = at[last], instead
             plain(changed, NAMES).encode()
             author(changed, NAMES).encode()
             mentioned(changed)
             author_id(changed)
+            at[last] = right
+        assert changed == whole
 
 
 LABEL = st.text("abcdefgh", min_size=1, max_size=8).map("«{}»".format)
