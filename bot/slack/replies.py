@@ -168,6 +168,8 @@ class SlackReplies:
         if delivery.response_url is None:
             return Never("no_response_url")
         payload = {"response_type": "ephemeral", "replace_original": False, **message.payload()}
+        if delivery.active_thread_ts is not None:
+            payload["thread_ts"] = delivery.active_thread_ts
         result = await self._web.respond(delivery.response_url, payload)
         expired = age > RESPONSE_URL_LASTS and isinstance(result, NotNow)
         return Never("response_url_expired") if expired else result
