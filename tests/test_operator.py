@@ -82,7 +82,7 @@ async def test_retry_sends_again_in_the_same_thread_and_the_trail_says_who_decid
     assert "Send again" not in answer.buttons()
     await desk.bot.slack.click(seen_before, "Send again", person="U0BEN")
     told = await desk.bot.told_to("U0BEN")
-    assert "an operator" in told.text
+    assert "An admin already" in told.text
     assert "<@operator" not in str(desk.bot.slack.workspace.messages)
 
 
@@ -90,7 +90,7 @@ async def test_settle_closes_an_unknown_one_without_a_call(desk: Desk) -> None:
     reference, _ = await desk.failed(Behaviour.DROP)
     ended = await desk.run("activities", "settle", reference, "--yes")
     assert (ended.status, ended.err) == (0, "")
-    await desk.bot.slack.until(lambda: "an operator" in desk.bot.anchor().text)
+    await desk.bot.slack.until(lambda: "an admin" in desk.bot.anchor().text)
 
     assert len(desk.bot.leadsquared.ledger.calls) == 1
     assert (await desk.bot.delivery(reference)).resolution is Resolution.CONFIRMED

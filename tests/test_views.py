@@ -321,13 +321,13 @@ def test_a_text_that_cannot_be_decrypted_is_named_as_such_and_not_as_none() -> N
 
 
 @pytest.mark.parametrize("resolution", list(Resolution))
-def test_an_operator_is_named_as_one_wherever_somebody_decided(resolution: Resolution) -> None:
+def test_an_admin_is_named_as_one_wherever_a_command_decided(resolution: Resolution) -> None:
     delivery = ended(Problem.NO_ANSWER, resolution=resolution, resolved_by="operator:<!here>")
     shown = [views.answer(delivery), views.already(delivery)]
     if resolution is Resolution.CONFIRMED:
         shown += [views.anchor(delivery), Message(views.double(Double(delivery, 3), "U0ANNA"))]
     for message in shown:
-        assert "an operator" in str(message)
+        assert re.search(r"(?:\. |✅ |text='|^)An admin |by an admin\b", message.text)
         assert "<!here>" not in str(message)
 
 

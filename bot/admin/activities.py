@@ -262,7 +262,7 @@ class Operator:
             team_id=old.team_id,
             channel_id=old.channel_id,
             user_id=old.user_id,  # who asked for it is told the outcome
-            key=f"{Resolution.SENT_AGAIN}:{old.id}",  # the button's: a click and a command are one
+            key=old.again_key,
             ticket_id=old.ticket_id,
             text=old.text or "",
         )

@@ -11,7 +11,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot.activities.acceptance import Acceptance, Accepted, Double, Place, Refused, Unmapped
-from bot.activities.delivery import Delivery, Resolution
+from bot.activities.delivery import Delivery
 from bot.activities.submission import Submission, with_link
 from bot.activities.ticket import MalformedTicketError, parse_ticket, visible
 from bot.db import DatabaseUnavailableError
@@ -304,7 +304,7 @@ def again(who: Interaction, old: Delivery, ticket_id: str, text: str, response_u
         team_id=old.team_id,
         channel_id=old.channel_id,
         user_id=who.user.id,
-        key=f"{Resolution.SENT_AGAIN}:{old.id}",
+        key=old.again_key,
         ticket_id=ticket_id,
         text=text,
         response_url=response_url,
@@ -326,7 +326,7 @@ async def show_resolved(
         return  # a button that still stands there says that it is past its time
     if current is not None and current.resolution is not None:
         message = views.answer(current, with_text=views.stands_alone(current))
-        responder.replace(response_url, message)
+        responder.replace(response_url, message, thread_ts=current.active_thread_ts)
 
 
 def _as_typed(metadata: Metadata, typed: Typed) -> Form:

@@ -20,6 +20,7 @@ Block = dict[str, Any]
 COMMAND = "/portal-activity"
 RECORD_AGAIN = "record_again"
 _QUOTE_AT_MOST = 500
+_AN_ADMIN = "an admin"
 _EXAMPLE = f"`{COMMAND} 143 Customer uploaded the signed form`"
 
 _SECRET = small_print("add the earlier secret at the end of `ENCRYPTION_KEYS` and restart the bot", "secret missing")
@@ -57,7 +58,7 @@ def anchor(delivery: Delivery) -> Message:
         State.REJECTED: f"❌ Portal activity {by} not recorded on {on}",
         State.UNKNOWN: f"⚠️ Portal activity {by} may or may not be on {on}",
         Finding.PRESENT: f"✅ Portal activity {by} found on {on}",
-        Resolution.CONFIRMED: f"✅ Portal activity {by} is on {on}, confirmed by {_decided_by(delivery)}",
+        Resolution.CONFIRMED: f"✅ Portal activity {by} is on {on}, confirmed by {_decided_by(delivery, _AN_ADMIN)}",
     }
     return _message(f"{statuses[mark(delivery)]}\n{quoted(delivery)}", [_reference(delivery)])
 
@@ -78,9 +79,9 @@ def _outcome(delivery: Delivery) -> str:
         return f"✅ {_decided_by(delivery)} confirmed that this is on {ticket(delivery)}."
     if delivery.resolution is Resolution.SENT_AGAIN:
         what = "may or may not be on" if delivery.state is State.UNKNOWN else "was not recorded on"
-        return (
-            f"{icon} This {what} {ticket(delivery)}. {_decided_by(delivery)} sent it again: see the new answer below."
-        )
+        on = f" on ticket {other}" if (other := delivery.sent_again_on) not in (None, delivery.ticket_id) else ""
+        again = f"{_decided_by(delivery)} sent it again{on}: see the new answer below."
+        return f"{icon} This {what} {ticket(delivery)}. {again}"
     return f"{icon} <@{delivery.user_id}>: {explain(delivery)}"
 
 
@@ -293,7 +294,7 @@ def double(double_: Double, reader_id: str, what: str = "this text") -> str:
     if delivery.state is State.RECORDED:
         return f"{who} already recorded {what} on {on} {when} (activity ID {activity_id(delivery)})."
     if delivery.resolution is Resolution.CONFIRMED:
-        return f"{who} already recorded {what} on {on} {when} (confirmed by {_decided_by(delivery)})."
+        return f"{who} already recorded {what} on {on} {when} (confirmed by {_decided_by(delivery, _AN_ADMIN)})."
     if delivery.settled:
         return f"{who} already sent {what} to {on} {when}, and it may be there."
     return f"{who} already sent {what} to {on} {when}, and it is still being recorded."
@@ -338,10 +339,10 @@ def recorded_again(delivery: Delivery) -> Message:
     return Message(f"Recording this on {ticket(delivery)} again. The answer follows.")
 
 
-def _decided_by(delivery: Delivery) -> str:
-    """Name who decided: a person of Slack's, or an operator, whom Slack does not know."""
+def _decided_by(delivery: Delivery, admin: str = "An admin") -> str:
+    """Name who decided: a person of Slack's, or an admin by a command, whose account Slack does not know."""
     by = delivery.resolved_by or ""
-    return "an operator" if by.startswith(OPERATOR) else f"<@{by}>"
+    return admin if by.startswith(OPERATOR) else f"<@{by}>"
 
 
 def stands_alone(delivery: Delivery) -> bool:
