@@ -396,7 +396,7 @@ def test_a_double_says_by_whom_when_and_with_which_id(delivery: Delivery, second
         (views.usage(), ["/portal-activity", "143", "GUID", "link"]),
         (views.no_ticket(), ["Nothing was recorded", "Enter the ticket", "`/portal-activity 143 "]),
         (views.no_text("143"), ["Nothing was recorded on ticket 143", "`/portal-activity 143 "]),
-        (views.malformed_ticket("abc", "why"), ["Nothing was recorded", "“abc” is not a ticket; why"]),
+        (views.malformed_ticket("abc", "why"), ["Nothing was recorded", "“abc” is not a ticket: why"]),
         (views.unmapped("T0HOME"), ["nothing was recorded", "tenants map NAME --team T0HOME"]),
         (views.not_accepted(), ["nothing was recorded", "Try again", "python -m bot check"]),
         (views.maybe_accepted(), ["may or may not", "send it again", "python -m bot check"]),

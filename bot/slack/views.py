@@ -128,7 +128,7 @@ def note(delivery: Delivery, reason: Waiting, *, give_up_at: float, with_text: b
         ),
         Waiting.UNDECIPHERABLE: (
             f"⏳ The bot can't decrypt this activity for {ticket(delivery)}. "
-            "It will be recorded automatically when an admin has fixed this."
+            "It will be recorded automatically after an admin fixes this."
         ),
     }[reason]
     small = [context(_SECRET)] if reason is Waiting.UNDECIPHERABLE else []
@@ -175,23 +175,22 @@ def no_ticket() -> Message:
 
 def no_text(ticket_id: str) -> Message:
     return Message(
-        f"Nothing was recorded on ticket {ticket_id}. Enter what the customer did after the ticket. "
+        f"Nothing was recorded on ticket {ticket_id}. After the ticket, enter what the customer did. "
         f"For example:\n`{COMMAND} {ticket_id} Customer uploaded the signed form`"
     )
 
 
 def malformed_ticket(word: str, why: str, *, number: bool = False) -> Message:
     """The answer to a word that is no ticket; `number`: it is a number that no ticket has."""
-    is_none = "can't be a ticket number" if number else "is not a ticket"
+    wrong = "can't be a ticket number" if number else "is not a ticket"
     shown = shorten(one_line(word), at_most=60)
-    return Message(f"Nothing was recorded: “{shown}” {is_none}; {why}. For example:\n{_EXAMPLE}")
+    return Message(f"Nothing was recorded. “{shown}” {wrong}: {why}. For example:\n{_EXAMPLE}")
 
 
 def why_no_ticket(word: str, error: MalformedTicketError) -> str:
     """What stands by the form's field, which knows no marks, when it holds no ticket."""
-    shown = cut(one_line(word), 60)
-    what = f"“{shown}” can't be a ticket number; " if error.number else ""
-    return f"Not a ticket: {what}{error}. For example:\n143"
+    what = f"“{cut(one_line(word), 60)}” can't be a ticket number" if error.number else "Not a ticket"
+    return f"{what}: {error}. For example:\n143"
 
 
 def unmapped(team_id: str) -> Message:
@@ -207,12 +206,12 @@ def unmapped(team_id: str) -> Message:
 def starting() -> Message:
     return message(
         "The bot has just started, so nothing was recorded. Try again in a minute.",
-        small_print(f"Slack has not said yet whose the bot token is; {_CHECK}", "bot starting"),
+        small_print(f"Slack has not confirmed the bot token yet; {_CHECK}", "bot starting"),
     )
 
 
 def token_refused(error: str) -> Message:
-    """What is said where nothing can be done because Slack rejects the bot's token; `error` is Slack's word."""
+    """The answer while Slack rejects the bot's token; `error` is Slack's word."""
     return message(
         "Slack rejects the bot's token, so nothing was recorded. Ask an admin to fix this, then try again.",
         small_print(
@@ -230,7 +229,7 @@ def unavailable(error: DatabaseUnavailableError) -> Message:
 def not_accepted() -> Message:
     return message(
         "The bot couldn't store this, so nothing was recorded. Try again in a minute.",
-        small_print(f"the database did not take it; {_CHECK}", "not stored"),
+        small_print(f"the database could not store it; {_CHECK}", "not stored"),
     )
 
 
@@ -286,7 +285,7 @@ def modal_failed() -> Message:
 
 
 def double(double_: Double, reader_id: str, what: str = "this text") -> str:
-    """Say that the same was recorded before, or may have been: by whom, when, with which ID."""
+    """Say that this was recorded before, or may have been: by whom, when, with which ID."""
     delivery, ago = double_.delivery, double_.seconds_ago
     when = _ago(ago) if ago < DOUBLE_WITHIN else f"on {day_and_time(delivery.accepted_at)}"
     who = "You" if delivery.user_id == reader_id else f"<@{delivery.user_id}>"
@@ -320,10 +319,10 @@ def same_words(double_: Double, key: str) -> Message:
 
 
 def taken_before(delivery: Delivery) -> Message:
-    """The answer to a form that was submitted a second time, with something else in it."""
+    """The answer to a form that was changed and submitted a second time."""
     return Message(
         f"You already submitted this form for {ticket(delivery)}, so your later changes were not recorded. "
-        "Record what is missing again."
+        "Record what is missing with a new form."
     )
 
 
