@@ -111,7 +111,7 @@ async def test_each_id_is_answered_for_itself_and_the_good_ones_are_done(desk: D
     ]
     again = await desk.run("activities", "retry", unknown, "--yes")
     assert (again.status, again.out) == (1, "")
-    assert "closed as being on the ticket already, by operator:" in again.err
+    assert "already closed as recorded on the ticket, by operator:" in again.err
 
 
 async def test_without_a_terminal_nothing_is_changed_unless_it_is_said_beforehand(
@@ -158,7 +158,7 @@ async def test_the_list_shows_no_text_and_can_be_narrowed(desk: Desk) -> None:
 
     plain = await desk.run("activities")
     assert plain.status == 0
-    for told in ("the call failed inside LeadSquared", "rejected", "unknown", "recorded", TEAM):
+    for told in ("LeadSquared could not record the activity", "rejected", "unknown", "recorded", TEAM):
         assert told in plain.out
     assert WORDS not in plain.out + (await desk.run("activities", "--json")).out
     assert [one["state"] for one in await desk.listed()] == ["rejected", "unknown", "recorded"]
