@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Engine
 from bot.clock import SteadyClock
 
 BUSY_PAUSE = 0.02
-"""Seconds between tries that SQLite does not make by itself."""
+"""Seconds between tries that SQLite does not make automatically."""
 
 
 @dataclass(frozen=True, slots=True)

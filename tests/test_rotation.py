@@ -362,7 +362,7 @@ def test_a_damaged_value_is_told_apart_from_one_whose_secret_is_missing(
     ended = rotated(url, NEW, OLD, cwd=tmp_path)
 
     assert ended.status == 1
-    assert "cannot be read (1 values of activities) was left" in ended.err
+    assert "1 values of activities cannot be decrypted and were not changed" in ended.err
     assert "restore" in ended.err
     assert stored.text(2) == b"\x00 no value \xff"
     assert reads(NEW, stored.text(1))
