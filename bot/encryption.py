@@ -24,7 +24,7 @@ class UndecipherableError(Exception):
 
 
 class UnusableSecretError(Exception):
-    """The secret kept beside the database is none; the message names the file and the mend."""
+    """The secret kept beside the database is none; the message names the file and the fix."""
 
 
 class Keyring:
@@ -55,7 +55,7 @@ class Keyring:
         return None
 
     def fingerprint(self, *parts: str) -> bytes:
-        """Return 16 bytes that are the same for the same parts, and tell nothing to whoever has not the newest secret.
+        """Return 16 bytes that are the same for the same parts, and reveal nothing without the newest secret.
 
         Only the last part may contain NUL characters.
         """
@@ -65,7 +65,7 @@ class Keyring:
 def encrypted_at(token: bytes) -> float | None:
     """Return when a value says that it was encrypted, in seconds since the epoch; None when it is no encrypted value.
 
-    Nobody vouches for it without the secret: it serves to tell a person which secret is missing.
+    It is not verified without the secret: it only helps a person to find the missing one.
     """
     try:
         raw = base64.urlsafe_b64decode(token)
@@ -94,12 +94,12 @@ def secret_beside(database: Path) -> str:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text"
             raise UnusableSecretError(
-                f"{path}: cannot be read ({reason}); mend the file, or set ENCRYPTION_KEYS"
+                f"{path}: cannot be read ({reason}); fix the file, or set ENCRYPTION_KEYS"
             ) from None
         if len(secret) < MINIMUM_SECRET_LENGTH:
             raise UnusableSecretError(
-                f"{path}: holds no secret of {MINIMUM_SECRET_LENGTH} characters; put the one back that the database was "
-                "encrypted with, or set ENCRYPTION_KEYS"
+                f"{path}: has no secret of {MINIMUM_SECRET_LENGTH} characters; put back the secret that encrypted "
+                "the database, or set ENCRYPTION_KEYS"
             )
         return secret
 

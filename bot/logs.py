@@ -72,7 +72,7 @@ def configure_logging(level: str, format_: str) -> None:
 def _is_ours(record: logging.LogRecord) -> bool:
     """Say whether an event of aiohttp's server is more than a client's bytes that are no HTTP, or a body that broke off.
 
-    Those are answered with 400. Anybody can send them, as often as they like, and nobody here can mend it.
+    Those are answered with 400. Anybody can send them, as often as they like, and no admin can fix it.
     """
     kind = record.exc_info[0] if record.exc_info else None
     return kind is None or not (kind.__module__ == "aiohttp.http_exceptions" or kind.__name__ == "RequestPayloadError")

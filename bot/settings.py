@@ -22,7 +22,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class ConfigurationError(Exception):
-    """The settings cannot be used; each problem is a line that names the variable and the mend."""
+    """The settings cannot be used; each problem is a line with the variable and the fix."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -152,14 +152,14 @@ class Settings(BaseSettings):
             return None
         if _has_a_password_to_encode(value.get_secret_value()):
             raise ValueError(
-                "holds more than one @; percent-encode the user and the password in it: "
+                "contains more than one @; percent-encode the user and the password in it: "
                 "@ is %40, / is %2F, # is %23, ? is %3F, : is %3A, % is %25"
             )
         if not _is_database_url(value.get_secret_value()):
             raise ValueError("use postgres://user:password@host/name, or sqlite:///path/to/file.db")
         if not make_url(value.get_secret_value()).database:
             # The driver would take the user's name for it, and with no user either, the system account's.
-            raise ValueError("names no database; write its name at the end: postgres://user:password@host/name")
+            raise ValueError("has no database name; write it at the end: postgres://user:password@host/name")
         return value
 
     @model_validator(mode="after")
@@ -204,7 +204,7 @@ class Settings(BaseSettings):
         except OSError as error:
             name = "DATA_DIR" if self.database_url is None else "DATABASE_URL"
             raise ConfigurationError(
-                [f"{name}: the folder {folder} cannot be made ({error.strerror}); name another"]
+                [f"{name}: the folder {folder} cannot be created ({error.strerror}); choose another"]
             ) from None
 
     @property
@@ -244,7 +244,7 @@ def load_settings(env_file: Path | None = ENV_FILE, **overrides: Any) -> Setting
     """Read the environment and `.env`; raise ConfigurationError with a line per problem."""
     try:
         if env_file is not None and env_file.is_dir():
-            raise ConfigurationError([f"{env_file}: it is a folder; put a file there, or nothing"])
+            raise ConfigurationError([f"{env_file}: this is a folder; replace it with a file, or remove it"])
         settings = Settings(_env_file=env_file, **overrides)
     except OSError as error:
         raise ConfigurationError(
@@ -315,7 +315,7 @@ def _contradictions(settings: Settings) -> list[str]:
 
 
 def missing_for_slack(settings: Settings, *, surface: bool) -> list[str]:
-    """Say what still lacks for talking to Slack, and with `surface` for being talked to, a line each."""
+    """Return a line for each missing setting: to call Slack and, with `surface`, to be called by it."""
     problems = []
     if settings.slack_bot_token is None:
         problems.append(

@@ -226,7 +226,7 @@ async def test_keys_that_leadsquared_refuses_are_reported_and_nothing_is_recorde
 
     assert broken(ended).keys() == {"Tenant environment"}
     says, mend = broken(ended)["Tenant environment"]
-    assert "LeadSquared refuses its keys" in says
+    assert "LeadSquared rejects its keys" in says
     assert "LEADSQUARED_SECRET_KEY" in mend
     assert "of-another-account" not in ended.said
     assert (leadsquared.ledger.calls, leadsquared.ledger.activities) == ([], [])
@@ -263,7 +263,7 @@ async def test_an_answer_that_proves_nothing_about_the_keys_is_reported_as_such(
     assert (ended.status, broken(ended)) == (0, {})
     (line,) = warned(ended)
     assert line.startswith("Tenant environment ")
-    assert f"not whether it accepts the keys ({reason})" in line
+    assert f"the keys could not be tested ({reason})" in line
     assert "Tenant environment" not in fine(ended)
 
 
@@ -359,4 +359,4 @@ async def test_mappings_that_the_bots_token_does_not_reach_are_warned_about(
     assert ended.status == 0
     (line,) = warned(ended)
     assert line.startswith("Mapping to acme ")
-    assert f"belongs to workspace {TEAM}: this bot has no token for workspace T0FOREIGN" in line
+    assert f"belongs to workspace {TEAM}, so this bot has no token for workspace T0FOREIGN" in line

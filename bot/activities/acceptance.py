@@ -299,7 +299,8 @@ class Acceptance:
         self, connection: Connection, team_id: str, id_: str, enterprise_id: str | None = None
     ) -> Delivery | None:
         asked = {"_id": id_, "_team_id": team_id, "_enterprise_id": enterprise_id}
-        return self._found(self._accepting.find(connection, **asked))
+        found = self._found(self._accepting.find(connection, **asked))
+        return found and self._rows.with_successor(found, connection, self._accepting.accepted_before)
 
     def _lock(self, connection: Connection, team_id: str, id_: str) -> Delivery | None:
         """Find a delivery that is then changed: two clicks at once follow each other."""

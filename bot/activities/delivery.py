@@ -101,10 +101,24 @@ class Delivery:
     note_ts: str | None = None  # the note in the thread, until the answer takes its place
     answer_ts: str | None = None  # the answer in the thread
     resolution_told: Resolution | None = None  # the decision that the answer shows
+    sent_again_on: str | None = None  # the ticket of the delivery that took its place
 
     def has_message(self, ts: str | None) -> bool:
         """Whether a message of its thread was recorded with it. A ts has the same length for the next 250 years."""
         return ts is not None and (self.message_ts == ts or (self.through_ts is not None and self.through_ts >= ts))
+
+    @property
+    def again_key(self) -> str:
+        """The key of the delivery that takes its place: two clicks are one, and so are a click and a command."""
+        return f"{Resolution.SENT_AGAIN}:{self.id}"
+
+    @property
+    def active_thread_ts(self) -> str | None:
+        """The thread in which one person alone can be answered: Slack shows that only where a reply stands."""
+        if self.note_ts is not None:
+            return self.thread_ts or self.anchor_ts
+        has_replies = self.message_ts != self.thread_ts or self.through_ts not in (None, self.thread_ts)
+        return self.thread_ts if has_replies else None
 
     @property
     def settled(self) -> bool:

@@ -536,6 +536,8 @@ class Outbox:
             next_ = Wait(moment)
         if isinstance(next_, Tell):
             lease_until = self._telling.lease_telling(connection, _seq=delivery.seq, lease=self._lease).fetchone()[0]
+            if next_.step is Step.DECISION:
+                delivery = self._rows.with_successor(delivery, connection, self._telling.accepted_after)
             return Due(delivery, next_.step, moment, lease_until)
         self._telling.plan_telling(
             connection, _seq=delivery.seq, _tell_at=next_.until if isinstance(next_, Wait) else None

@@ -2,12 +2,16 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
+
+from sqlalchemy.engine import Connection
 
 from bot.activities.delivery import Delivery, Finding, Resolution, Route, State, Waiting
 from bot.activities.statements import COLUMNS, GIVEN
 from bot.activities.submission import Submission, without_link
+from bot.db import Prepared
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import Problem
 
@@ -84,6 +88,14 @@ class Rows:
             answer_ts=row["answer_ts"],
             resolution_told=Resolution(row["resolution_told"]) if row["resolution_told"] else None,
         )
+
+    @staticmethod
+    def with_successor(delivery: Delivery, connection: Connection, by_key: Prepared) -> Delivery:
+        """Add the ticket on which a delivery was sent again, if it was."""
+        if delivery.resolution is not Resolution.SENT_AGAIN:
+            return delivery
+        found = by_key(connection, _team_id=delivery.team_id, _key=delivery.again_key).fetchone()
+        return delivery if found is None else replace(delivery, sent_again_on=found[2])
 
     def has_text(self, token: bytes, text: str) -> bool:
         """Say whether a row's text has the words of this one, however they are spaced."""

@@ -94,8 +94,7 @@ class AcceptanceStatements:
         self.accept = prepare(
             _accept(sqlite.insert) if prepare.on_sqlite else _announced(_accept(postgresql.insert), process)
         )
-        same_key = (_d.team_id == _bind(_d.team_id), _d.key == _bind(_d.key))
-        self.accepted_before = prepare(sa.select(_d.id, _d.tenant_id).where(*same_key))
+        self.accepted_before = prepare(_accepted_by_key())
         self.find_tenant = prepare(FIND_TENANT)
         self.double = prepare(_double())
         self.last_ticket = prepare(_last_ticket())
@@ -246,6 +245,7 @@ class TellingStatements:
         self.next_untold = prepare(_seconds_until_first(_d.tell_at, _d.tell_at > _now_once()))
         look = sa.select(*COLUMNS, now().label("now"), unleased, _d.tell_lease_until).where(_THIS)
         self.look = prepare.locking(look, skip_locked=True)
+        self.accepted_after = prepare(_accepted_by_key())
         until = now() + sa.bindparam("lease", type_=sa.Double)
         self.lease_telling = prepare(
             deliveries.update().where(_THIS).values(tell_lease_until=until).returning(_d.tell_lease_until)
@@ -289,6 +289,11 @@ class TellingStatements:
         self.marked = prepare(deliveries.update().where(_THIS).values(anchor_mark=_bind(_d.anchor_mark), **again))
         self.unfinished = prepare(_unfinished())
         self.rerouted = prepare(deliveries.update().where(_THIS).values(route=_bind(_d.route), **again))
+
+
+def _accepted_by_key() -> sa.Select[Any]:
+    same_key = (_d.team_id == _bind(_d.team_id), _d.key == _bind(_d.key))
+    return sa.select(_d.id, _d.tenant_id, _d.ticket_id).where(*same_key)
 
 
 def _may_be_told() -> sa.ColumnElement[bool]:

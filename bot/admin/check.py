@@ -1,4 +1,4 @@
-"""python -m bot check: every part of the configuration tried, each failure with its mend."""
+"""python -m bot check: tries every part of the configuration, and says how to fix each fault."""
 
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ EVERY_TENANT = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the table. A warning is something to look at with which the bot works."""
+    """One line of the table. With a warning the bot works; `mend` says how to fix it."""
 
     what: str
     ok: bool
@@ -66,7 +66,7 @@ def _warning(what: str, says: str, mend: str | None = None) -> Finding:
 
 
 async def check_all(settings: Settings) -> list[Finding]:
-    """Try everything once and return the findings in the order in which one would mend them."""
+    """Try everything once; return the findings in the order in which to fix them."""
     doubtful = [_warning("Settings", says) for says in doubts(settings)]
     database = _database(settings)
     migrated = all(finding.ok for finding in database)
@@ -99,7 +99,7 @@ def _database(settings: Settings) -> list[Finding]:
     )
     answers = Finding("Database", ok=True, says=f"{engine} answers")
     if is_marked_read_only(settings):
-        says = f"{engine} answers, but its file is read-only for all but root"
+        says = f"{engine} answers, but only root can write its file"
         answers = _warning("Database", says, "let the bot's user write it: chmod u+w")
     return [answers, migrations]
 
@@ -121,7 +121,7 @@ async def _bot_token(settings: Settings, web: SlackWeb) -> tuple[list[Finding], 
         return [Finding(what, ok=False, says="missing", mend=mend)], None
     match await web.identify(settings.slack_bot_token.get_secret_value()):
         case Never(error):
-            return [Finding(what, ok=False, says=f"Slack refuses it: {error}", mend=mend)], None
+            return [Finding(what, ok=False, says=f"Slack rejects it: {error}", mend=mend)], None
         case NotNow(reason):
             return [_away(what, settings, reason)], None
         case Identity() as identity:
@@ -133,7 +133,7 @@ async def _bot_token(settings: Settings, web: SlackWeb) -> tuple[list[Finding], 
 def _scopes(identity: Identity) -> Finding:
     missing = [scope for scope in SCOPES if scope not in identity.scopes]
     if not identity.scopes:
-        return Finding("Slack scopes", ok=True, says="Slack does not say which the token has")
+        return Finding("Slack scopes", ok=True, says="Slack does not list the token's scopes")
     if missing:
         mend = "update the app from manifest.yml, then reinstall it to the workspace"
         return Finding("Slack scopes", ok=False, says=f"missing: {', '.join(missing)}", mend=mend)
@@ -145,13 +145,13 @@ async def _surface(settings: Settings, web: SlackWeb) -> Finding:
         if settings.slack_signing_secret is None:
             mend = "copy the Signing Secret of Basic Information to SLACK_SIGNING_SECRET, or set SLACK_APP_TOKEN"
             return Finding("Slack signing secret", ok=False, says="missing", mend=mend)
-        return Finding("Slack signing secret", ok=True, says="present; requests come by HTTP to /slack/events")
+        return Finding("Slack signing secret", ok=True, says="present; Slack sends requests by HTTP to /slack/events")
     match await web.call(settings.slack_app_token.get_secret_value(), "apps.connections.open"):
         case Done():
-            return Finding("Slack app token", ok=True, says="Socket Mode opens")
+            return Finding("Slack app token", ok=True, says="Socket Mode connects")
         case Never(error):
             mend = "make an app-level token with connections:write on Basic Information, and switch Socket Mode on"
-            return Finding("Slack app token", ok=False, says=f"Slack refuses it: {error}", mend=mend)
+            return Finding("Slack app token", ok=False, says=f"Slack rejects it: {error}", mend=mend)
         case NotNow(reason):
             return _away("Slack app token", settings, reason)
 
@@ -162,7 +162,7 @@ def _away(what: str, settings: Settings, reason: str) -> Finding:
 
 
 def _unknown_tenants() -> Finding:
-    return Finding("Tenants", ok=False, says="not looked at", mend="mend the database first")
+    return Finding("Tenants", ok=False, says="not checked", mend="fix the database first")
 
 
 async def _tenants(settings: Settings, identity: Identity | None) -> list[Finding]:
@@ -201,7 +201,7 @@ async def _tenants(settings: Settings, identity: Identity | None) -> list[Findin
 
 
 async def _stored(database: Database, keys: Keyring) -> list[Finding]:
-    """Say what of the stored values cannot be decrypted, and whether the database may be a restored backup."""
+    """Say which stored values cannot be decrypted, and whether the database may be a restored backup."""
     found = []
     try:
         examined = await examine(database, keys, tenants_at_most=EVERY_TENANT)
@@ -209,13 +209,15 @@ async def _stored(database: Database, keys: Keyring) -> list[Finding]:
         found.append(Finding("Stored values", ok=False, says="none can be decrypted", mend=str(error)))
     else:
         if examined.unreadable:
-            mend = "add the earlier secret to ENCRYPTION_KEYS again, at the end, and restart the bot"
+            mend = "add the earlier secret to ENCRYPTION_KEYS, at the end, and restart the bot"
             found.append(Finding("Stored values", ok=False, says=unreadable(examined), mend=mend))
     backlog = await find_at_start(database)
     if backlog.looks_restored:
         hours = backlog.newest_ago / 3600
         says = f"{backlog.waiting:,} activities wait, and the newest entry is {hours:.0f} h old"
-        found.append(_warning("Backlog", says, "if it is a restored backup, before the start: python -m bot restored"))
+        found.append(
+            _warning("Backlog", says, "if this is a restored backup, run before the start: python -m bot restored")
+        )
     return found
 
 
@@ -233,7 +235,7 @@ async def _load(directory: Directory, name: str) -> Tenant | Finding:
     try:
         return await directory.get(name, keys=True)
     except UndecipherableError:
-        mend = f"add the earlier secret to ENCRYPTION_KEYS again, at the end; or: python -m bot tenants update {name}"
+        mend = f"add the earlier secret to ENCRYPTION_KEYS, at the end; or: python -m bot tenants update {name}"
         return Finding(f"Tenant {name}", ok=False, says="its keys cannot be decrypted", mend=mend)
 
 
@@ -251,21 +253,21 @@ async def _reach(leadsquared: LeadSquared, tenant: Tenant, *, mapped: bool) -> F
             return Finding(what, ok=False, says=message or "its host does not answer", mend=mend)
     keys = await leadsquared.try_keys(tenant)
     if keys is False:
-        says = "LeadSquared refuses its keys (status 401)"
+        says = "LeadSquared rejects its keys (status 401)"
         return Finding(what, ok=False, says=says, mend=_mend_of_keys(tenant))
     if not mapped:
         return Finding(
             what, ok=False, says="mapped to no workspace", mend=f"python -m bot tenants map {tenant.name} --team T…"
         )
     if isinstance(keys, CannotLook):
-        says = f"{tenant.api_url} answers, but not whether it accepts the keys ({keys.reason})"
+        says = f"{tenant.api_url} answers, but the keys could not be tested ({keys.reason})"
         return _warning(what, says, _STEPS.get(keys.reason, "try again later"))
     return Finding(what, ok=True, says=f"{tenant.api_url} accepts the keys")
 
 
 _STEPS = {
-    "status 403": "look at the API's switch, the IP allowlist and the rate limit in LeadSquared",
-    "status 404": "check the host and the org id; if they are right, an activity tries the keys",
+    "status 403": "check the API switch, the IP allowlist and the rate limit in LeadSquared",
+    "status 404": "check the host and the org ID; if they are right, only an activity can test the keys",
     "status 429": "the rate limit is used up; try again in a minute",
 }
 
@@ -276,4 +278,4 @@ def _mend_of_keys(tenant: Tenant) -> str:
         if tenant.name == ENVIRONMENT
         else f"python -m bot tenants update {tenant.name}"
     )
-    return f"{change}; if they are right, check the host: that of another region refuses them, too"
+    return f"{change}; if they are right, check the host: a host of another region rejects them too"

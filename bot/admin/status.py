@@ -221,11 +221,11 @@ def needs(groups: Iterable[Group], at: float) -> Iterable[Need]:
 
 
 _COMMAND = "python -m bot"
-_LOOK = f"look at the tickets, then: {_COMMAND} activities settle ID, or retry ID"
-_DECRYPT = "add the earlier secret to ENCRYPTION_KEYS again, at the end, and restart the bot"
-_KEYS = "update the tenant's keys, then retry what was not recorded"
-_MAPPING = f"see: {_COMMAND} tenants list; then retry what was not recorded"
-_CHECK = f"see the log, and: {_COMMAND} check"
+_LOOK = f"check the tickets, then run: {_COMMAND} activities settle ID, or retry ID"
+_DECRYPT = "add the earlier secret to ENCRYPTION_KEYS, at the end, and restart the bot"
+_KEYS = "update the tenant's keys, then retry the activities"
+_MAPPING = f"run: {_COMMAND} tenants list; map a tenant, then retry the activities"
+_CHECK = f"read the log, and run: {_COMMAND} check"
 
 
 def _needs_of(group: Group, at: float, last_success: float) -> Iterable[tuple[str, str, str]]:
@@ -234,11 +234,11 @@ def _needs_of(group: Group, at: float, last_success: float) -> Iterable[tuple[st
     if group.oldest is not None and at - group.oldest > WAITS_LONG:
         yield "waiting_long", f"the oldest has waited for {duration(at - group.oldest)}", _CHECK
     if group.untold:
-        yield "untold", f"{group.untold} outcomes could not be told in Slack", _CHECK
+        yield "untold", f"{group.untold} outcomes could not be posted in Slack", _CHECK
     if not group.keys_readable:
         yield "keys_undecipherable", "the tenant's keys cannot be decrypted", _DECRYPT
     if group.undecipherable:
-        yield "undecipherable", f"{group.undecipherable} waiting cannot be decrypted", _DECRYPT
+        yield "undecipherable", f"{group.undecipherable} waiting activities cannot be decrypted", _DECRYPT
     since = max(at - DAY, last_success)
     problems = {problem for problem, moment in group.last_errors.items() if moment > since}
     for problem in sorted(problems & KEYS_REFUSED):

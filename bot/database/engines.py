@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Engine
 from bot.database.clock import steady_clock
 
 BUSY_PAUSE = 0.02
-"""Seconds between tries that SQLite does not make by itself."""
+"""Seconds between tries that SQLite does not make automatically."""
 
 
 @dataclass(frozen=True, slots=True)

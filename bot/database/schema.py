@@ -28,7 +28,7 @@ READ_ONLY = "25006"
 
 
 class SchemaError(Exception):
-    """The database cannot be used as it is; the message says how to mend it."""
+    """The database cannot be used as it is; the message says how to fix it."""
 
 
 class ReadOnlyError(SchemaError):
@@ -85,7 +85,7 @@ def _create(engine: Engine) -> bool:
 
 
 def migrate_database(url: str) -> bool:
-    """Migrate the database at a URL; raise SchemaError with the mend when it cannot be reached or written."""
+    """Migrate the database at a URL; raise SchemaError with the fix when it cannot be reached or written."""
     with _engine(url, MIGRATING) as engine:
         return migrate(engine)
 

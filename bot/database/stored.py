@@ -45,7 +45,7 @@ class Encrypted:
         return connection.execute(page).all()
 
     def put(self, connection: Connection, changes: Sequence["Change"]) -> int:
-        """Write each new value where the old one still stands: what somebody changed meanwhile is newer than both."""
+        """Write each new value where the old one still stands: a concurrent change is newer than both."""
         written = 0
         for change in changes:
             still = (self.number == change.number, change.column == change.old)

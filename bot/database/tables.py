@@ -22,7 +22,7 @@ metadata = sa.MetaData(
 
 # Moments are seconds since the epoch, UTC, by the database's clock: one clock for all processes.
 Moment = sa.Double
-# SQLite numbers rows by itself only in a column of exactly this type.
+# SQLite numbers rows automatically only in a column of exactly this type.
 Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 accounts = sa.Table(

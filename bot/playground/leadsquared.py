@@ -200,7 +200,7 @@ class LeadSquaredStandIn(StandIn):
             case Behaviour.FINE | Behaviour.BUSY_AT_FIRST:
                 return web.json_response({"Id": self._record(asked), "Status": "Success", "Message": None})
             case Behaviour.HANG:
-                self._record(asked)  # the sort of hang where the activity is there all the same
+                self._record(asked)  # a hang after which the activity is there
                 return Hang()
             case Behaviour.DROP | Behaviour.DROP_MID_ANSWER | Behaviour.TRICKLE:
                 return Hang(

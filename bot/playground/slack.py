@@ -511,13 +511,18 @@ class SlackStandIn(StandIn):
             self._rewrite(clicked[0], payload)
             await self._announce()
         else:
-            await self._show(self._ephemeral(channel, person, payload))
+            await self._whisper(channel, person, payload)
         return web.Response(text="ok")
 
-    def _ephemeral(self, channel: str, person: str, payload: dict[str, Any]) -> Posted:
-        """What an answer to a response_url shows: in the thread that it names, else in the channel."""
+    async def _whisper(self, channel: str, person: str, payload: dict[str, Any]) -> None:
+        """Show an answer to a response_url in the thread that it names, else in the channel.
+
+        As in Slack, a thread without a reply shows nothing that only one person may see.
+        """
         thread_ts = payload.get("thread_ts")
-        return Posted(channel, self._ts(), payload["text"], payload.get("blocks", []), thread_ts, ephemeral=person)
+        if thread_ts is None or any(not reply.ephemeral for reply in self.workspace.thread(thread_ts)):
+            blocks = payload.get("blocks", [])
+            await self._show(Posted(channel, self._ts(), payload["text"], blocks, thread_ts, ephemeral=person))
 
     # -- what can be read and switched from outside
 

@@ -64,8 +64,8 @@ Besides:
   :channel private          go to another channel: {channels}
   :ticket 143               show a ticket's activities
   :leadsquared off          LeadSquared cannot be reached, until  :leadsquared on
-  :slack off                Slack takes no message of the bot's, until  :slack on
-  :wait                     wait until everything is settled and told
+  :slack off                Slack rejects the bot's messages, until  :slack on
+  :wait                     wait until every activity is settled and answered
   :help   :quit
 Tickets to play with:
 {tickets}
@@ -116,7 +116,7 @@ class Playground:
         return True
 
     async def settle(self) -> None:
-        """Wait until everything is settled and told."""
+        """Wait until every activity is settled and answered."""
         while await self.parts.outbox.unfinished():
             await asyncio.sleep(0.05)
         await self.parts.background.finish(2)
@@ -279,7 +279,7 @@ async def _read_line(prompt: str) -> str | None:
             line: str | None = input(prompt)
         except EOFError:
             line = None
-        with contextlib.suppress(RuntimeError):  # the program has ended meanwhile
+        with contextlib.suppress(RuntimeError):  # the program has ended
             loop.call_soon_threadsafe(_answer, answered, line)
 
     threading.Thread(target=ask, daemon=True).start()

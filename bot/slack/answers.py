@@ -20,6 +20,7 @@ Block = dict[str, Any]
 COMMAND = "/portal-activity"
 RECORD_AGAIN = "record_again"
 _QUOTE_AT_MOST = 500
+_AN_ADMIN = "an admin"
 _EXAMPLE = f"`{COMMAND} 143 Customer uploaded the signed form`"
 
 _SECRET = small_print("add the earlier secret at the end of `ENCRYPTION_KEYS` and restart the bot", "secret missing")
@@ -57,7 +58,7 @@ def anchor(delivery: Delivery) -> Message:
         State.REJECTED: f"❌ Portal activity {by} not recorded on {on}",
         State.UNKNOWN: f"⚠️ Portal activity {by} may or may not be on {on}",
         Finding.PRESENT: f"✅ Portal activity {by} found on {on}",
-        Resolution.CONFIRMED: f"✅ Portal activity {by} is on {on}, confirmed by {_decided_by(delivery)}",
+        Resolution.CONFIRMED: f"✅ Portal activity {by} is on {on}, confirmed by {_decided_by(delivery, _AN_ADMIN)}",
     }
     return _message(f"{statuses[mark(delivery)]}\n{quoted(delivery)}", [_reference(delivery)])
 
@@ -78,9 +79,9 @@ def _outcome(delivery: Delivery) -> str:
         return f"✅ {_decided_by(delivery)} confirmed that this is on {ticket(delivery)}."
     if delivery.resolution is Resolution.SENT_AGAIN:
         what = "may or may not be on" if delivery.state is State.UNKNOWN else "was not recorded on"
-        return (
-            f"{icon} This {what} {ticket(delivery)}. {_decided_by(delivery)} sent it again: see the new answer below."
-        )
+        on = f" on ticket {other}" if (other := delivery.sent_again_on) not in (None, delivery.ticket_id) else ""
+        again = f"{_decided_by(delivery)} sent it again{on}: see the new answer below."
+        return f"{icon} This {what} {ticket(delivery)}. {again}"
     return f"{icon} <@{delivery.user_id}>: {explain(delivery)}"
 
 
@@ -127,7 +128,7 @@ def note(delivery: Delivery, reason: Waiting, *, give_up_at: float, with_text: b
         ),
         Waiting.UNDECIPHERABLE: (
             f"⏳ The bot can't decrypt this activity for {ticket(delivery)}. "
-            "It will be recorded automatically when an admin has fixed this."
+            "It will be recorded automatically after an admin fixes this."
         ),
     }[reason]
     small = [context(_SECRET)] if reason is Waiting.UNDECIPHERABLE else []
@@ -174,7 +175,7 @@ def no_ticket() -> Message:
 
 def no_text(ticket_id: str) -> Message:
     return Message(
-        f"Nothing was recorded on ticket {ticket_id}. Enter what the customer did after the ticket. "
+        f"Nothing was recorded on ticket {ticket_id}. After the ticket, enter what the customer did. "
         f"For example:\n`{COMMAND} {ticket_id} Customer uploaded the signed form`"
     )
 
@@ -186,16 +187,15 @@ def _without_quotes(word: str) -> str:
 
 def malformed_ticket(word: str, why: str, *, number: bool = False) -> Message:
     """The answer to a word that is no ticket; `number`: it is a number that no ticket has."""
-    is_none = "can't be a ticket number" if number else "is not a ticket"
+    wrong = "can't be a ticket number" if number else "is not a ticket"
     shown = shorten(_without_quotes(word), at_most=60)
-    return Message(f"Nothing was recorded: “{shown}” {is_none}; {why}. For example:\n{_EXAMPLE}")
+    return Message(f"Nothing was recorded. “{shown}” {wrong}: {why}. For example:\n{_EXAMPLE}")
 
 
 def why_no_ticket(word: str, error: MalformedTicketError) -> str:
     """What stands by the form's field, which knows no marks, when it holds no ticket."""
-    shown = cut(_without_quotes(word), 60)
-    what = f"“{shown}” can't be a ticket number; " if error.number else ""
-    return f"Not a ticket: {what}{error}. For example:\n143"
+    what = f"“{cut(_without_quotes(word), 60)}” can't be a ticket number" if error.number else "Not a ticket"
+    return f"{what}: {error}. For example:\n143"
 
 
 def unmapped(team_id: str) -> Message:
@@ -211,12 +211,12 @@ def unmapped(team_id: str) -> Message:
 def starting() -> Message:
     return message(
         "The bot has just started, so nothing was recorded. Try again in a minute.",
-        small_print(f"Slack has not said yet whose the bot token is; {_CHECK}", "bot starting"),
+        small_print(f"Slack has not confirmed the bot token yet; {_CHECK}", "bot starting"),
     )
 
 
 def token_refused(error: str) -> Message:
-    """What is said where nothing can be done because Slack rejects the bot's token; `error` is Slack's word."""
+    """The answer while Slack rejects the bot's token; `error` is Slack's word."""
     return message(
         "Slack rejects the bot's token, so nothing was recorded. Ask an admin to fix this, then try again.",
         small_print(
@@ -234,7 +234,7 @@ def unavailable(error: DatabaseUnavailableError) -> Message:
 def not_accepted() -> Message:
     return message(
         "The bot couldn't store this, so nothing was recorded. Try again in a minute.",
-        small_print(f"the database did not take it; {_CHECK}", "not stored"),
+        small_print(f"the database could not store it; {_CHECK}", "not stored"),
     )
 
 
@@ -290,7 +290,7 @@ def modal_failed() -> Message:
 
 
 def double(double_: Double, reader_id: str, what: str = "this text") -> str:
-    """Say that the same was recorded before, or may have been: by whom, when, with which ID."""
+    """Say that this was recorded before, or may have been: by whom, when, with which ID."""
     delivery, ago = double_.delivery, double_.seconds_ago
     when = _ago(ago) if ago < DOUBLE_WITHIN else f"on {day_and_time(delivery.accepted_at)}"
     who = "You" if delivery.user_id == reader_id else f"<@{delivery.user_id}>"
@@ -298,7 +298,7 @@ def double(double_: Double, reader_id: str, what: str = "this text") -> str:
     if delivery.state is State.RECORDED:
         return f"{who} already recorded {what} on {on} {when} (activity ID {activity_id(delivery)})."
     if delivery.resolution is Resolution.CONFIRMED:
-        return f"{who} already recorded {what} on {on} {when} (confirmed by {_decided_by(delivery)})."
+        return f"{who} already recorded {what} on {on} {when} (confirmed by {_decided_by(delivery, _AN_ADMIN)})."
     if delivery.settled:
         return f"{who} already sent {what} to {on} {when}, and it may be there."
     return f"{who} already sent {what} to {on} {when}, and it is still being recorded."
@@ -324,10 +324,10 @@ def same_words(double_: Double, key: str) -> Message:
 
 
 def taken_before(delivery: Delivery) -> Message:
-    """The answer to a form that was submitted a second time, with something else in it."""
+    """The answer to a form that was changed and submitted a second time."""
     return Message(
         f"You already submitted this form for {ticket(delivery)}, so your later changes were not recorded. "
-        "Record what is missing again."
+        "Record what is missing with a new form."
     )
 
 
@@ -343,10 +343,10 @@ def recorded_again(delivery: Delivery) -> Message:
     return Message(f"Recording this on {ticket(delivery)} again. The answer follows.")
 
 
-def _decided_by(delivery: Delivery) -> str:
-    """Name who decided: a person of Slack's, or an operator, whom Slack does not know."""
+def _decided_by(delivery: Delivery, admin: str = "An admin") -> str:
+    """Name who decided: a person of Slack's, or an admin by a command, whose account Slack does not know."""
     by = delivery.resolved_by or ""
-    return "an operator" if by.startswith(OPERATOR) else f"<@{by}>"
+    return admin if by.startswith(OPERATOR) else f"<@{by}>"
 
 
 def stands_alone(delivery: Delivery) -> bool:

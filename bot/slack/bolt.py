@@ -66,13 +66,13 @@ async def dispatch(bolt: AsyncApp, payload: dict[str, Any]) -> BoltResponse:
     try:
         return await bolt.async_dispatch(AsyncBoltRequest(mode="socket_mode", body=payload))
     except Exception:  # noqa: BLE001 - it is logged, and told
-        # Bolt could not take it: whoever is behind it reads that nothing was done.
+        # Bolt could not handle it: the person reads that nothing was done.
         _log.exception("request_failed")
         return BoltResponse(status=200, body={"response_type": "ephemeral", "text": answers.broken().text})
 
 
 def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltResponse]]:
-    """Nobody's expected case: the log gets the place, the person gets words, in whichever way the request allows."""
+    """After an unexpected error: log the place, and answer the person in the way that the request allows."""
 
     async def tell(error: Exception, request: AsyncBoltRequest) -> BoltResponse:
         kind = request.body.get("type") or request.body.get("command")
@@ -82,7 +82,7 @@ def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltRespons
             errors = {modals.TICKET_BLOCK: as_read(answers.broken().words)}
             return BoltResponse(status=200, body={"response_action": "errors", "errors": errors})
         if kind in ("block_actions", "message_action"):
-            # What is acknowledged to a click is shown to nobody.
+            # Slack does not show the acknowledgement of a click.
             container = request.body.get("container") or {}
             responder.say(request.body.get("response_url"), answers.broken(), thread_ts=container.get("thread_ts"))
             return BoltResponse(status=200, body="")

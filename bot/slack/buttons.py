@@ -1,4 +1,4 @@
-"""The buttons under an answer: Send again (asked about where it was found on the ticket), Edit and send again, It's there."""
+"""The buttons under an answer: Send again, Edit and send again, It's there."""
 
 import contextlib
 from collections.abc import Awaitable
@@ -33,7 +33,7 @@ class Buttons:
         bolt.action(Button.CONFIRM.value)(self.confirm)
 
     async def send_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Accept the same activity anew, once: the outbox decides who was first. What is on the ticket is asked about."""
+        """Accept the same activity again, once. Ask first if the text was found on the ticket."""
         click = BlockActions.model_validate(body)
         old = await self._pressable(click)
         if old is not None and old.resendable and old.finding is Finding.PRESENT:
@@ -43,7 +43,7 @@ class Buttons:
         await ack()
 
     async def send_again_anyway(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Accept the same activity anew, although it was found on the ticket."""
+        """Accept the same activity again, although it was found on the ticket."""
         click = BlockActions.model_validate(body)
         if (old := await self._pressable(click)) is not None:
             await self._send_again(click, old)
@@ -65,7 +65,7 @@ class Buttons:
         await ack()
 
     async def edit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Open the modal with what was sent."""
+        """Open the form with the ticket and the text."""
         click = BlockActions.model_validate(body)
         old = await self._pressable(click)
         if old is not None and not old.resendable:
@@ -83,7 +83,7 @@ class Buttons:
                 await self._shared.acceptance.renew_response_url(old, click.response_url)
 
     async def _pressable(self, click: BlockActions) -> Delivery | None:
-        """Return the delivery that a button belongs to; None when the person was told why nothing is done."""
+        """Return the delivery that a button belongs to; None when the person has read why nothing is done."""
         try:
             id_, organisation = click.actions[0].value, click.enterprise_id
             delivery = await self._shared.acceptance.find(click.team_id, id_, enterprise_id=organisation)
@@ -98,7 +98,7 @@ class Buttons:
         return delivery
 
     async def _decide(self, click: BlockActions, old: Delivery, decision: Awaitable[Decided]) -> None:
-        """Carry a click's decision out, and show what came of it."""
+        """Carry out a click's decision, and show the result."""
         try:
             result = await decision
         except DatabaseUnavailableError as error:

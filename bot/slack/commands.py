@@ -54,7 +54,7 @@ def take_apart(text: str) -> Words:
 
 
 class RecordAgain(Payload):
-    """What the button "Record again" carries: the delivery to be doubled, and the key of the command that asked for it."""
+    """The value of "Record again": the earlier delivery, and the key of the command that was asked about."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -75,7 +75,7 @@ class Commands:
         bolt.action(answers.RECORD_AGAIN)(self.record_again)
 
     async def portal_activity(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Answer at once with what is wrong, or accept durably and acknowledge with nothing: the thread tells the rest."""
+        """Answer an error at once, or accept durably and acknowledge without words: the thread has the outcome."""
         command = SlashCommand.model_validate(body)
         problem = await self._record(command)
         await (ack() if problem is None else ack(response_type="ephemeral", **problem.payload()))
@@ -111,7 +111,7 @@ class Commands:
                 return None
 
     async def record_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Record the same words once more, for the person who was asked."""
+        """Record the same text again, for the person who was asked."""
         click = BlockActions.model_validate(body)
         try:
             message = await self._record_again(click)

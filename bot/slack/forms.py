@@ -10,7 +10,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 
 from bot.activities.acceptance import Accepted, Double, Place, Refused, Unmapped
-from bot.activities.delivery import Delivery, Resolution
+from bot.activities.delivery import Delivery
 from bot.activities.submission import Submission, with_link
 from bot.activities.ticket import MalformedTicketError, parse_ticket, visible
 from bot.database.writer import DatabaseUnavailableError
@@ -43,11 +43,11 @@ MAPPED_WITHIN = 0.5
 """Seconds for finding out whether the workspace has a tenant, before the form is opened."""
 
 Answer = dict[str, Any]
-"""What a submission is acknowledged with: nothing (the form closes), errors by field, or another view."""
+"""The acknowledgement of a submission: nothing (the form closes), errors by field, or another view."""
 
 
 class Forms:
-    """Registers what one does in the form. Whoever opens it fills it in."""
+    """Registers the form's actions. `Shortcuts`, `Buttons` and `Commands` open it."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Forms:
         bolt.action(modals.WHAT_ACTION)(self.choose)
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Accept what stands in the form; what is wrong stands by its field, or above them all."""
+        """Accept the form; an error stands by its field, or above all fields."""
         submitted = ViewSubmission.model_validate(body)
         try:
             metadata = Metadata.model_validate_json(submitted.view.private_metadata)
@@ -87,13 +87,13 @@ class Forms:
         await ack()
 
     async def ask(self, command: SlashCommand, ticket: str, otherwise: answers.Message) -> answers.Message | None:
-        """Ask by the form for what a command left out; return what is to be said where Slack does not open it."""
+        """Open the form for what a command left out; return the answer if Slack does not open it."""
         try:
             async with asyncio.timeout(MAPPED_WITHIN):
                 place = (command.enterprise_id, command.team_id, command.channel_id)
                 mapped = await self._shared.acceptance.is_mapped(*place)
         except (TimeoutError, DatabaseUnavailableError):
-            mapped = True  # told at the submission, if it is not
+            mapped = True  # the submission says so if it is not
         response_url = sealed(self._keyring, command.response_url)
         metadata = Metadata(
             team=command.team_id,
@@ -109,7 +109,7 @@ class Forms:
         return None if await self._modals.open(*within, view, within=OPEN_WITHIN) else otherwise
 
     async def open_edit(self, click: BlockActions, old: Delivery) -> bool:
-        """Open the form with what was sent, to be sent again."""
+        """Open the form with the ticket and text of an earlier delivery."""
         form = modals.edit_form(old)
         organisation = old.enterprise_id or click.enterprise_id
         metadata = form.metadata.model_copy(update={"enterprise": organisation})
@@ -146,9 +146,9 @@ class Forms:
             return _once_more(metadata, typed, self._shared.try_again(error))
 
     async def _chosen(self, submitted: ViewSubmission, metadata: Metadata, typed: Typed) -> FormText | str:
-        """Return the text to be recorded: the form's, or what was chosen when the form had not followed yet.
+        """Return the text to record: the form's, or the chosen one if the form does not show it yet.
 
-        Or say why it cannot be had: the person's own words would be lost, or Slack does not show it.
+        Or say why not: the person's own words would be lost, or Slack does not show it.
         """
         if typed.wants_whole is None or typed.wants_whole == typed.text.whole:
             return typed.text
@@ -192,7 +192,7 @@ class Forms:
                 return {}
 
     async def _taken_before(self, accepted: Accepted, submission: Submission) -> Answer:
-        """Close a form that was taken already; if it was changed since, say that the changes were not taken."""
+        """Close a form that was accepted before; if it was changed since, say that the changes were not recorded."""
         taken = await self._shared.acceptance.find(submission.team_id, accepted.id)
         if taken is None or (taken.ticket_id, taken.text) == (submission.ticket_id, submission.text):
             return {}
@@ -252,7 +252,7 @@ class Forms:
         within = (metadata.enterprise or click.enterprise_id, metadata.team)
         refusal = await self._modals.update(*within, view.id, modal(form), hash_=view.hash)
         if refusal is not None:
-            _log.warning("form_not_changed", reason=refusal)  # the submission goes by what was chosen
+            _log.warning("form_not_changed", reason=refusal)  # the submission goes by the choice
 
     async def _read(self, who: Interaction, metadata: Metadata, *, whole: bool) -> FormText | Unreadable:
         """Read the message, or its whole thread, anew: the form has no room to keep both."""
@@ -283,7 +283,7 @@ def again(who: Interaction, old: Delivery, ticket_id: str, text: str, response_u
         team_id=old.team_id,
         channel_id=old.channel_id,
         user_id=who.user.id,
-        key=f"{Resolution.SENT_AGAIN}:{old.id}",
+        key=old.again_key,
         ticket_id=ticket_id,
         text=text,
         response_url=response_url,
@@ -300,7 +300,7 @@ async def show_resolved(shared: Shared, old: Delivery, response_url: str | None)
         return  # a button that still stands there says that it is past its time
     if current is not None and current.resolution is not None:
         message = answers.answer(current, with_text=answers.stands_alone(current))
-        shared.responder.replace(response_url, message)
+        shared.responder.replace(response_url, message, thread_ts=current.active_thread_ts)
 
 
 def _as_typed(metadata: Metadata, typed: Typed) -> Form:
@@ -316,7 +316,7 @@ def _as_typed(metadata: Metadata, typed: Typed) -> Form:
 
 
 def _once_more(metadata: Metadata, typed: Typed, notice: answers.Message) -> Answer:
-    """Show the form with what was typed, and above it why it was not taken yet."""
+    """Show the form again as it was typed, and above it why it was not recorded yet."""
     form = replace(_as_typed(metadata, typed), notice=notice)
     return {"response_action": "update", "view": modal(form)}
 

@@ -107,7 +107,7 @@ class FormText:
             rest = rest[end + len(join) :]
         last = cut(rest, LONGEST_INPUT)
         left_out = units(rest) - units(last)
-        hint = hints.continued(what, units(text), LONGEST_INPUT, left_out) if fields else None
+        hint = hints.continued(what, units(text), left_out) if fields else None
         return cls((*fields, last), tuple(joins), hint=hint, left_out=left_out)
 
     @classmethod
@@ -138,7 +138,7 @@ class Form:
     choice: bool = False
     add_link: bool = True
     notes: tuple[str, ...] = ()
-    notice: Message | None = None  # above everything: what to know before submitting (again)
+    notice: Message | None = None  # above the fields
 
 
 def text_blocks(*, whole: bool) -> list[str]:
@@ -155,7 +155,7 @@ def modal(form: Form) -> dict[str, Any]:
         "type": "modal",
         "callback_id": CALLBACK,
         "title": plain_text(_TITLE if metadata.retry_of is None else "Edit and send again"),
-        "submit": plain_text("Record again" if asked else "Record" if metadata.retry_of is None else "Send"),
+        "submit": plain_text("Record again" if asked else "Record" if metadata.retry_of is None else "Send again"),
         "close": plain_text("Cancel"),
         "private_metadata": metadata.of_text(form.text).model_dump_json(exclude_defaults=True),
         "blocks": list(_blocks(form)),

@@ -1,4 +1,4 @@
-"""Where and how an outcome is told: anchor message, thread, response_url, direct message."""
+"""Where and how an outcome is posted: anchor message, thread, response_url, direct message."""
 
 import asyncio
 from typing import Any
@@ -30,7 +30,7 @@ RESPONSE_URL_LASTS = 30 * 60.0
 
 
 class SlackReplies:
-    """Tells a delivery's steps in Slack, each by the route that the delivery is on."""
+    """Posts a delivery's steps in Slack, each by the delivery's route."""
 
     def __init__(self, web: SlackWeb, installations: Installations) -> None:
         self._web = web
@@ -40,7 +40,7 @@ class SlackReplies:
         self._turns: WeakValueDictionary[tuple[str, str, bool], asyncio.Lock] = WeakValueDictionary()
 
     async def tell(self, delivery: Delivery, step: Step, *, age: float, give_up_at: float) -> Telling:
-        """Send, change or delete one message. What Slack refuses for good goes elsewhere; what it refuses now, later."""
+        """Post, change or delete one message. A final refusal leads to another route, a passing one to a retry."""
         if step is Step.MARK:
             return await self._mark(delivery)
         if step is Step.DELETION:
@@ -64,11 +64,11 @@ class SlackReplies:
 
     @property
     def scope(self) -> Scope | None:
-        """The part of Slack that can be told anything; None while that is not known yet."""
+        """The part of Slack that this process can answer; None until Slack has said it."""
         return self._installations.scope
 
     def quiet(self) -> dict[tuple[str, str], float]:
-        """Name the conversations that Slack's limit keeps quiet, and for how many seconds more."""
+        """Name the conversations over Slack's rate limit, and for how many seconds more."""
         moment = asyncio.get_running_loop().time()
         self._quiet_until = {place: until for place, until in self._quiet_until.items() if until > moment}
         return {(team, channel): until - moment for (team, channel, posts), until in self._quiet_until.items() if posts}
@@ -85,7 +85,7 @@ class SlackReplies:
         return await self._call(delivery, channel, "chat.postMessage", arguments)
 
     async def _change_note(self, delivery: Delivery, message: Message) -> Telling | None:
-        """Put another text in the note's place; None when there is no such note any more."""
+        """Replace the note's text; None when the note is gone."""
         arguments = {"channel": delivery.channel_id, "ts": delivery.note_ts, **message.payload()}
         match await self._call(delivery, delivery.channel_id, "chat.update", arguments):
             case Done():
@@ -107,7 +107,7 @@ class SlackReplies:
         return Told()
 
     async def _reword(self, delivery: Delivery) -> Telling:
-        """Have the answer say what was decided."""
+        """Rewrite the answer after a decision."""
         arguments = {"channel": delivery.channel_id, "ts": delivery.answer_ts, **answers.answer(delivery).payload()}
         match await self._call(delivery, delivery.channel_id, "chat.update", arguments):
             case NotNow(reason, after):
@@ -168,6 +168,8 @@ class SlackReplies:
         if delivery.response_url is None:
             return Never("no_response_url")
         payload = {"response_type": "ephemeral", "replace_original": False, **message.payload()}
+        if delivery.active_thread_ts is not None:
+            payload["thread_ts"] = delivery.active_thread_ts
         result = await self._web.respond(delivery.response_url, payload)
         expired = age > RESPONSE_URL_LASTS and isinstance(result, NotNow)
         return Never("response_url_expired") if expired else result
@@ -192,18 +194,18 @@ def _after(delivery: Delivery) -> Route:
 
 
 class Responder:
-    """Answers a click after it was acknowledged, in the background: losing such an answer loses nothing that counts."""
+    """Answers a click in the background, after its acknowledgement. Such an answer may be lost."""
 
     def __init__(self, web: SlackWeb, background: Background) -> None:
         self._web = web
         self._background = background
 
     def say(self, response_url: str | None, message: Message, *, thread_ts: str | None = None) -> None:
-        """Say something to the person who clicked, and to nobody else; in the thread of the click."""
+        """Answer only the person who clicked, in the thread of the click."""
         self._start(response_url, {"response_type": "ephemeral", "replace_original": False}, message, thread_ts)
 
     def replace(self, response_url: str | None, message: Message, *, thread_ts: str | None = None) -> None:
-        """Put another message in the place of the one that was clicked."""
+        """Replace the message that was clicked."""
         self._start(response_url, {"replace_original": True}, message, thread_ts)
 
     def _start(self, response_url: str | None, how: dict[str, Any], message: Message, thread_ts: str | None) -> None:
@@ -238,7 +240,7 @@ def _message(delivery: Delivery, step: Step, give_up_at: float) -> Message:
 def _takes_the_notes_place(delivery: Delivery, step: Step) -> bool:
     """Say whether the note is changed: by a graver note, and by success.
 
-    A failure is a new message, for a change notifies nobody.
+    A failure is a new message, because Slack does not notify of a change.
     """
     if delivery.note_ts is None or delivery.route is not Route.THREAD:
         return False

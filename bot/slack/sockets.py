@@ -72,7 +72,7 @@ class SocketMode:
             handler = self._handlers[number] = self._new_handler()
             try:
                 async with asyncio.timeout(CONNECT_WITHIN):
-                    # Asked for here: `connect` would go on asking by itself, and keep the reason to itself.
+                    # Asked for here: `connect` would repeat the call, and hide the reason.
                     handler.client.wss_uri = await handler.client.issue_new_wss_url()
                     await handler.connect_async()  # type: ignore[no-untyped-call]
             except SlackApiError as error:

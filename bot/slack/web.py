@@ -67,7 +67,7 @@ Result = Done | NotNow | Never
 
 
 class SlackWeb:
-    """One HTTP session for all workspaces of a process. Calls are not repeated here: whoever keeps the work does that."""
+    """One HTTP session for all workspaces of a process. It repeats no call: the caller does."""
 
     def __init__(self, api_url: str, refused: Callable[[str | None, str], None] | None = None) -> None:
         """`refused` hears of each token that Slack rejects, with Slack's word."""
@@ -85,7 +85,7 @@ class SlackWeb:
         await self._session.close()
 
     def client(self, token: str | None) -> AsyncWebClient:
-        """Return a Web API client for a token; it shares the session and repeats nothing by itself."""
+        """Return a Web API client for a token; it shares the session and repeats no call."""
         if token not in self._clients:
             self._clients[token] = self._client(token)
         return self._clients[token]

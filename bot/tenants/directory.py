@@ -114,7 +114,7 @@ class Directory:
         def write(connection: Connection) -> None:
             if connection.execute(sa.select(tenants.c.id).where(tenants.c.name == tenant.name)).first():
                 raise TenantError(
-                    f"There is a tenant {tenant.name} already; change it with: python -m bot tenants update {tenant.name}"
+                    f"The tenant {tenant.name} already exists; change it with: python -m bot tenants update {tenant.name}"
                 )
             columns = self._columns(connection, tenant)
             connection.execute(tenants.insert().values(**columns, created_at=now(), updated_at=now()))
@@ -190,14 +190,14 @@ class Directory:
                 change = workspaces.update().where(was).values(tenant_id=tenant_id)
             if connection.execute(change).rowcount == 0:
                 found = _mapped_to(connection, scope) or "nothing"
-                raise TenantError(f"{scope} is mapped to {found} by now; nothing was changed.")
+                raise TenantError(f"{scope} is now mapped to {found}; nothing was changed.")
 
         await self._database.run(upsert)
 
     async def unmap(self, scope: Scope) -> None:
         def delete(connection: Connection) -> None:
             if connection.execute(workspaces.delete().where(_is(scope))).rowcount == 0:
-                raise TenantError(f"Nothing is mapped for exactly: {scope}. See: python -m bot tenants list")
+                raise TenantError(f"There is no mapping of exactly {scope}. See: python -m bot tenants list")
 
         await self._database.run(delete)
 
