@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from bot.activities.delivery import Delivery, Finding, Resolution, Route, State, Waiting
 from bot.activities.statements import COLUMNS, GIVEN
 from bot.activities.submission import Submission, without_link
-from bot.db import Prepared
+from bot.database.writer import Prepared
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import Problem
 
