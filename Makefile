@@ -40,11 +40,11 @@ format: $(VENV)/.dev ## Format the code
 benchmark: .venv-benchmark/.ready ## Measure the bot against stock Bolt apps
 	@.venv-benchmark/bin/python -m benchmarks.acceptance
 
-.venv-benchmark/.ready: requirements.txt benchmarks/requirements.txt benchmarks/stock/package-lock.json
+.venv-benchmark/.ready: requirements.txt benchmarks/requirements.txt benchmarks/stock/package-lock.json \
+		| $(VENV)/bin/python
 	@echo "Installing what the benchmark needs (once) ..." >&2
-	@$(PYTHON) -m venv .venv-benchmark
-	@.venv-benchmark/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes \
-		-r requirements.txt -r benchmarks/requirements.txt
+	@$(BIN)/python -m venv .venv-benchmark
+	@$(subst $(BIN),.venv-benchmark/bin,$(PIP)) -r requirements.txt -r benchmarks/requirements.txt
 	@if command -v npm >/dev/null; then cd benchmarks/stock && npm ci --silent --no-audit --no-fund; fi
 	@touch $@
 
