@@ -226,7 +226,7 @@ def test_nothing_that_says_something_is_left_out(module: Any) -> None:
 WORDS_FOR_PROGRAMS = {"front", "payloads", "signatures", "sockets", "web"}
 """Modules whose texts go to Slack's servers and to the log, and to no person."""
 
-SLACKS_OWN = "This content can't be displayed."
+SLACKS_OWN = {"This content can't be displayed.", "This message contains interactive elements."}
 """What Slack writes into a message for a program that knows no blocks."""
 
 
@@ -239,7 +239,7 @@ def test_no_other_module_says_something_to_a_person() -> None:
         constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
         texts = {str(constant.value) for constant in constants if id(constant) not in docstrings}
         said = {text for text in texts if SENTENCE.search(text)}
-        assert said - {SLACKS_OWN, *labels()} == set(), file.name
+        assert said - {*SLACKS_OWN, *labels()} == set(), file.name
 
 
 def test_each_problem_and_its_details_are_named_in_the_table() -> None:
