@@ -67,9 +67,9 @@ def bolt_application(
 async def dispatch(bolt: AsyncApp, payload: Payload) -> BoltResponse:
     """Hand Bolt what was read of a payload (`read_payload`), whichever way it came.
 
-    As with Bolt's own Socket Mode: the signature has been verified and the body parsed. No headers, for what Bolt reads
-    there is nothing that Slack signs. The body is only what the bot reads, so that Bolt, which looks at much more and
-    trusts its shape, cannot fail on the rest.
+    As with Bolt's own Socket Mode: the signature has been verified and the body parsed. No headers,
+    for what Bolt reads there is nothing that Slack signs. The body is only what the bot reads, so
+    that Bolt, which reads much more and trusts its shape, cannot fail on the rest.
     """
     body = payload.model_dump(exclude_unset=True)
     try:
