@@ -69,10 +69,11 @@ class Refused:
 
 
 class Acceptance:
-    """What a person asks for, committed before the person hears of it; and what was asked for before.
+    """What a person asks for, committed before the person hears of it; what was asked for before.
 
-    After a commit it calls `on_accepted` with the tenant that has a new delivery, and `on_decided` when a person has
-    decided about an earlier one. So no caller has to remember to wake the worker or the teller.
+    After a commit it calls `on_accepted` with the tenant that has a new delivery, and `on_decided`
+    when a person has decided about an earlier one. So no caller has to remember to wake the worker
+    or the teller.
     """
 
     def __init__(
@@ -240,7 +241,8 @@ class Acceptance:
             where = {"team": submission.team_id, "ticket": submission.ticket_id}
             more = {} if retry_of is None else {"retry_of": retry_of}
             _log.info("accepted", delivery=result.id, **where, **more)
-        # Again, too: a commit whose answer was lost is repeated, and then it is the first that anybody hears of it.
+        # `again`, too: when the answer to a commit is lost, the database's unit of work runs again,
+        # and finds its own row.
         self._on_accepted(result.tenant_id)
         if retry_of is not None:
             self._on_decided()

@@ -104,7 +104,10 @@ class Teller:
         self._changed.set()
 
     def wake_later(self, seconds: float) -> None:
-        """Say that there may be something to tell in so many seconds; one claim then serves all such calls."""
+        """Say that there may be something to tell in so many seconds.
+
+        One claim then serves all that said the same before.
+        """
         if seconds not in self._timers:
             self._timers[seconds] = asyncio.get_running_loop().call_later(seconds, self._ring, seconds)
 

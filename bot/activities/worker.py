@@ -50,7 +50,10 @@ class Portal(Protocol):
 
 
 class Tells(Protocol):
-    """The teller, as the worker and the looker know it: woken when there is something to tell, or will be."""
+    """The teller, as the worker and the looker know it.
+
+    They wake it when there is something to tell, or will be.
+    """
 
     def wake(self) -> None: ...
 
@@ -107,7 +110,8 @@ class Worker:
         while not self._stopping:
             self._changed.clear()
             if (pause := self._schedule.pause(time.monotonic())) > 0:
-                await asyncio.sleep(pause)  # and not for `_changed`, which each acceptance of the burst sets
+                # Not for `_changed`: each acceptance of the burst sets it.
+                await asyncio.sleep(pause)
                 continue
             try:
                 if self._schedule.is_poll_due(time.monotonic()):

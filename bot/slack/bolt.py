@@ -2,21 +2,28 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.context.async_context import AsyncBoltContext
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack import answers, modals
 from bot.slack.installations import Installations
+from bot.slack.payloads import Payload
 from bot.slack.replies import Responder
 from bot.slack.text import as_read
 
 _log = structlog.get_logger(__name__)
+
+_PAYLOAD = "payload_model"
+"""The place in Bolt's context of a request where its payload stands as it was read."""
+
+P = TypeVar("P", bound=Payload)
 
 
 class Feature(Protocol):
@@ -57,18 +64,29 @@ def bolt_application(
     return bolt
 
 
-async def dispatch(bolt: AsyncApp, payload: dict[str, Any]) -> BoltResponse:
+async def dispatch(bolt: AsyncApp, payload: Payload) -> BoltResponse:
     """Hand Bolt what was read of a payload (`read_payload`), whichever way it came.
 
-    As with Bolt's own Socket Mode: the signature has been verified and the body parsed. No headers, for what Bolt reads
-    there is nothing that Slack signs.
+    As with Bolt's own Socket Mode: the signature has been verified and the body parsed. No headers,
+    for what Bolt reads there is nothing that Slack signs. The body is only what the bot reads, so
+    that Bolt, which reads much more and trusts its shape, cannot fail on the rest.
     """
+    body = payload.model_dump(exclude_unset=True)
     try:
-        return await bolt.async_dispatch(AsyncBoltRequest(mode="socket_mode", body=payload))
+        request = AsyncBoltRequest(mode="socket_mode", body=body, context={_PAYLOAD: payload})
+        return await bolt.async_dispatch(request)
     except Exception:  # noqa: BLE001 - it is logged, and told
         # Bolt could not handle it: the person reads that nothing was done.
         _log.exception("request_failed")
         return BoltResponse(status=200, body={"response_type": "ephemeral", "text": answers.broken().text})
+
+
+def payload_of(context: AsyncBoltContext, kind: type[P]) -> P:
+    """Return a listener's payload as it was read at the way in."""
+    payload = context[_PAYLOAD]
+    if not isinstance(payload, kind):
+        raise TypeError(f"a listener for {kind.__name__} was called with {type(payload).__name__}")
+    return payload
 
 
 def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltResponse]]:

@@ -2,15 +2,16 @@
 
 import contextlib
 from collections.abc import Awaitable
-from typing import Any
 
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.activities.acceptance import Accepted, Refused, Unmapped
 from bot.activities.delivery import Delivery, Finding
 from bot.database.writer import DatabaseUnavailableError
 from bot.slack import answers
+from bot.slack.bolt import payload_of
 from bot.slack.explanations import Button
 from bot.slack.forms import Forms, again, show_resolved
 from bot.slack.payloads import BlockActions, is_member
@@ -32,9 +33,9 @@ class Buttons:
         bolt.action(Button.EDIT_AND_SEND_AGAIN.value)(self.edit)
         bolt.action(Button.CONFIRM.value)(self.confirm)
 
-    async def send_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def send_again(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Accept the same activity again, once. Ask first if the text was found on the ticket."""
-        click = BlockActions.model_validate(body)
+        click = payload_of(context, BlockActions)
         old = await self._pressable(click)
         if old is not None and old.resendable and old.finding is Finding.PRESENT:
             self._shared.say(click, answers.found_there(old))
@@ -42,9 +43,9 @@ class Buttons:
             await self._send_again(click, old)
         await ack()
 
-    async def send_again_anyway(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def send_again_anyway(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Accept the same activity again, although it was found on the ticket."""
-        click = BlockActions.model_validate(body)
+        click = payload_of(context, BlockActions)
         if (old := await self._pressable(click)) is not None:
             await self._send_again(click, old)
         await ack()
@@ -56,17 +57,17 @@ class Buttons:
         submission = again(click, old, old.ticket_id, old.text, click.response_url)
         await self._decide(click, old, self._shared.acceptance.send_again(old, submission))
 
-    async def confirm(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def confirm(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Close an unknown delivery: a person has seen the activity on the ticket."""
-        click = BlockActions.model_validate(body)
+        click = payload_of(context, BlockActions)
         if (old := await self._pressable(click)) is not None:
             confirmed = self._shared.acceptance.confirm(old.team_id, old, click.user.id)
             await self._decide(click, old, confirmed)
         await ack()
 
-    async def edit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def edit(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Open the form with the ticket and the text."""
-        click = BlockActions.model_validate(body)
+        click = payload_of(context, BlockActions)
         old = await self._pressable(click)
         if old is not None and not old.resendable:
             self._shared.say(click, self._shared.already_decided(old))

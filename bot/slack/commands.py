@@ -2,11 +2,11 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import ConfigDict, ValidationError
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.activities.acceptance import Accepted, Double, Unmapped
 from bot.activities.submission import Submission, without_link
@@ -20,6 +20,7 @@ from bot.activities.ticket import (
 )
 from bot.database.writer import DatabaseUnavailableError
 from bot.slack import answers
+from bot.slack.bolt import payload_of
 from bot.slack.forms import Forms
 from bot.slack.names import SlackNames
 from bot.slack.payloads import BlockActions, Payload, SlashCommand, is_member
@@ -74,9 +75,9 @@ class Commands:
         bolt.command(answers.COMMAND)(self.portal_activity)
         bolt.action(answers.RECORD_AGAIN)(self.record_again)
 
-    async def portal_activity(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def portal_activity(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Answer an error at once, or accept durably and acknowledge without words: the thread has the outcome."""
-        command = SlashCommand.model_validate(body)
+        command = payload_of(context, SlashCommand)
         problem = await self._record(command)
         await (ack() if problem is None else ack(response_type="ephemeral", **problem.payload()))
 
@@ -110,9 +111,9 @@ class Commands:
             case Accepted():
                 return None
 
-    async def record_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def record_again(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Record the same text again, for the person who was asked."""
-        click = BlockActions.model_validate(body)
+        click = payload_of(context, BlockActions)
         try:
             message = await self._record_again(click)
         except DatabaseUnavailableError as error:

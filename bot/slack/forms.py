@@ -8,6 +8,7 @@ import structlog
 from pydantic import ValidationError
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.activities.acceptance import Accepted, Double, Place, Refused, Unmapped
 from bot.activities.delivery import Delivery
@@ -16,6 +17,7 @@ from bot.activities.ticket import MalformedTicketError, parse_ticket, visible
 from bot.database.writer import DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError
 from bot.slack import answers, hints, modals
+from bot.slack.bolt import payload_of
 from bot.slack.conversations import SlackConversations, Unreadable
 from bot.slack.explanations import unreadable
 from bot.slack.modals import Form, FormText, Metadata, Typed, modal
@@ -65,9 +67,9 @@ class Forms:
         bolt.view(modals.CALLBACK)(self.submit)
         bolt.action(modals.WHAT_ACTION)(self.choose)
 
-    async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def submit(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Accept the form; an error stands by its field, or above all fields."""
-        submitted = ViewSubmission.model_validate(body)
+        submitted = payload_of(context, ViewSubmission)
         try:
             metadata = Metadata.model_validate_json(submitted.view.private_metadata)
         except ValidationError:
@@ -79,9 +81,9 @@ class Forms:
             return
         await ack(**await self._submit(submitted, metadata, modals.typed(submitted.view, metadata)))
 
-    async def choose(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def choose(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Fill the text in anew: with the message, or with the whole thread."""
-        click = BlockActions.model_validate(body)
+        click = payload_of(context, BlockActions)
         if click.view is not None:
             self._shared.background.start(self._switch(click, click.view))
         await ack()

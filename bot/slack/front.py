@@ -1,7 +1,6 @@
 """The HTTP front: size, encoding, signature and shape are checked before Bolt parses anything."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 from urllib.parse import parse_qsl
 
 import structlog
@@ -19,7 +18,7 @@ from bot.slack.bodies import (
 )
 from bot.slack.bolt import dispatch
 from bot.slack.connections import BODY_WITHIN, connection_of, watched
-from bot.slack.payloads import MalformedRequestError, parse_body
+from bot.slack.payloads import MalformedRequestError, Payload, parse_body
 from bot.slack.signatures import why_not_slacks
 
 _log = structlog.get_logger(__name__)
@@ -93,7 +92,7 @@ class Front:
             raise _RefusedError(401, why)
 
 
-def _payload(request: web.Request, body: str) -> dict[str, Any]:
+def _payload(request: web.Request, body: str) -> Payload:
     try:
         return parse_body(body, request.content_type)
     except MalformedRequestError as error:

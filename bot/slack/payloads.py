@@ -279,19 +279,18 @@ def objects(value: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def parse_body(body: str, content_type: str) -> dict[str, Any]:
+def parse_body(body: str, content_type: str) -> Payload:
     """Return what is read of an HTTP body; raise MalformedRequestError unless Slack could have sent it to this app."""
     return read_payload(_parsed(body, content_type))
 
 
-def read_payload(payload: Mapping[str, Any]) -> dict[str, Any]:
+def read_payload(payload: Mapping[str, Any]) -> Payload:
     """Return of a payload what the bot reads, in the shapes in which it reads it; or raise MalformedRequestError.
 
-    This is the one way in, by HTTP and by websocket. What the bot does not read is left out, so that Bolt, which looks at
-    much more and trusts its shape, cannot fail on it.
+    This is the one way in, by HTTP and by websocket, and the only place that validates a payload.
     """
     try:
-        return _shape(payload).model_validate(payload).model_dump(exclude_unset=True)
+        return _shape(payload).model_validate(payload)
     except ValidationError as error:
         raise MalformedRequestError("not a request of Slack's") from error
 

@@ -6,12 +6,14 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.activities.acceptance import Double, Place, Unmapped
 from bot.activities.ticket import find_ticket
 from bot.database.writer import DatabaseUnavailableError
 from bot.encryption import Keyring
 from bot.slack import answers, hints, modals
+from bot.slack.bolt import payload_of
 from bot.slack.conversations import SlackConversations, Thread, Unreadable
 from bot.slack.explanations import unreadable
 from bot.slack.forms import sealed
@@ -45,9 +47,9 @@ class Shortcuts:
     def register(self, bolt: AsyncApp) -> None:
         bolt.message_shortcut(modals.CALLBACK)(self.record)
 
-    async def record(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def record(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Acknowledge, and open the form before anything is looked up: the trigger_id is good for 3 seconds."""
-        used = MessageShortcut.model_validate(body)
+        used = payload_of(context, MessageShortcut)
         if not is_member(used, used.team_id, used.enterprise_id):
             self._shared.say(used, answers.elsewhere())
         else:
