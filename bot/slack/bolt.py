@@ -56,7 +56,12 @@ def bolt_application(
         signing_secret="",
         authorize=authorize,
         process_before_response=True,
-        request_verification_enabled=False,  # the HTTP front has verified it before anything was parsed
+        # `front.py` does these before anything is parsed, or what they are for does not come: events, functions.
+        request_verification_enabled=False,
+        ssl_check_enabled=False,
+        ignoring_self_events_enabled=False,
+        attaching_function_token_enabled=False,
+        attaching_conversation_kwargs_enabled=False,
     )
     for feature in features:
         feature.register(bolt)
