@@ -50,7 +50,7 @@ class Portal(Protocol):
 
 
 class Tells(Protocol):
-    """The teller, as the worker and the looker know it: woken when there is something to tell, or will be."""
+    """The teller, as the worker and the verifier know it: woken when there is something to tell, or will be."""
 
     def wake(self) -> None: ...
 

@@ -15,7 +15,7 @@ from bot.database.writer import Database, DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError, UnusableSecretError
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
-from bot.leadsquared.outcome import CannotLook, NotSent, Rejected, Unknown
+from bot.leadsquared.outcome import CannotRead, NotSent, Rejected, Unknown
 from bot.leadsquared.tenant import ENVIRONMENT, Tenant
 from bot.process import environment_tenant
 from bot.settings import Settings
@@ -257,7 +257,7 @@ async def _reach(leadsquared: LeadSquared, tenant: Tenant, *, mapped: bool) -> F
         return Finding(
             what, ok=False, says="mapped to no workspace", mend=f"python -m bot tenants map {tenant.name} --team T…"
         )
-    if isinstance(keys, CannotLook):
+    if isinstance(keys, CannotRead):
         says = f"{tenant.api_url} answers, but not whether it accepts the keys ({keys.reason})"
         return _warning(what, says, _STEPS.get(keys.reason, "try again later"))
     return Finding(what, ok=True, says=f"{tenant.api_url} accepts the keys")
