@@ -21,7 +21,7 @@ VERIFY_AFTER = (5.0, 30.0, 120.0, 600.0)
 """Seconds between the outcome, the first verification and those that follow: nothing says how soon an
 activity shows."""
 
-VERIFIED_AT_ONCE = 20
+MAX_VERIFICATIONS_PER_CLAIM = 20
 """Deliveries that one claim takes; their calls are made at the same time. Fewer than one tenant's
 window of 25, so that a claim's calls are never a burst for LeadSquared."""
 
@@ -58,7 +58,7 @@ class Verifier:
         while True:
             wait = self._poll_interval
             try:
-                claimed, next_in = await self._verifications.claim(at_most=VERIFIED_AT_ONCE)
+                claimed, next_in = await self._verifications.claim(at_most=MAX_VERIFICATIONS_PER_CLAIM)
                 await asyncio.gather(*(self._verify(verification) for verification in claimed))
                 wait = min(wait, max(next_in, RETRY_DATABASE))
             except DatabaseUnavailableError as error:
