@@ -8,9 +8,11 @@ from pydantic import SecretStr
 from slack_bolt.async_app import AsyncApp
 
 from bot.activities.acceptance import Acceptance
-from bot.activities.looker import LOOK_AFTER, Looker
 from bot.activities.outbox import Outbox
 from bot.activities.teller import Teller
+from bot.activities.tellings import Tellings
+from bot.activities.verifications import Verifications
+from bot.activities.verifier import VERIFY_AFTER, Verifier
 from bot.activities.worker import Worker
 from bot.database.announcements import Announcements
 from bot.database.writer import Database
@@ -46,7 +48,7 @@ class Parts:
     keyring: Keyring
     worker: Worker
     teller: Teller
-    looker: Looker | None  # None: what is unknown is left to people
+    verifier: Verifier | None  # None: what is unknown is left to people
     announcements: Announcements | None  # None: SQLite announces nothing
     background: Background
     installation: SingleInstallation
@@ -66,10 +68,11 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         slack = await stack.enter_async_context(SlackWeb(settings.slack_api_url, installation.refuse))
         leadsquared = await stack.enter_async_context(leadsquared_client(settings))
         begin_within = settings.lease - settings.call_deadline
-        look_after = LOOK_AFTER if settings.leadsquared_look_after_unknown else ()
-        outbox = Outbox(database, keys, lease=settings.lease, look_after=look_after)
+        verifies = settings.leadsquared_look_after_unknown
+        verify_after = VERIFY_AFTER[0] if verifies else None
+        outbox = Outbox(database, keys, lease=settings.lease, verify_after=verify_after)
         teller = Teller(
-            outbox,
+            Tellings(database, keys, lease=settings.lease),
             SlackReplies(slack, installation),
             retry_for=settings.retry_for,
             poll_interval=settings.poll_interval,
@@ -83,10 +86,14 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             begin_within=begin_within,
         )
         acceptance = Acceptance(database, keys, on_accepted=worker.wake, on_decided=teller.wake)
-        looker = None
-        if settings.leadsquared_look_after_unknown:
-            looker = Looker(
-                outbox, leadsquared, teller, poll_interval=settings.poll_interval, begin_within=begin_within
+        verifier = None
+        if verifies:
+            verifier = Verifier(
+                Verifications(database, keys, lease=settings.lease, after=VERIFY_AFTER),
+                leadsquared,
+                teller,
+                poll_interval=settings.poll_interval,
+                begin_within=begin_within,
             )
         announcements = None if settings.on_sqlite else Announcements(database, worker.hear, worker.poll_now)
         background = Background()
@@ -115,7 +122,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             keys,
             worker,
             teller,
-            looker,
+            verifier,
             announcements,
             background,
             installation,

@@ -90,8 +90,8 @@ class Process:
                 asyncio.create_task(_keep_going("teller", self._parts.teller.run), name="teller"),
             ]
             beside = [preparing, asyncio.create_task(_keep_going("identify", self._identify))]
-            if self._parts.looker is not None:
-                beside.append(asyncio.create_task(_keep_going("looker", self._parts.looker.run)))
+            if self._parts.verifier is not None:
+                beside.append(asyncio.create_task(_keep_going("verifier", self._parts.verifier.run)))
             if self._parts.announcements is not None:
                 beside.append(asyncio.create_task(_keep_going("announcements", self._parts.announcements.run)))
             stack.push_async_callback(_cancel, [*loops, *beside])

@@ -15,7 +15,7 @@ from bot.admin.check import SCOPES
 from bot.database.schema import HEAD, migrate_database
 from bot.database.writer import Database
 from bot.encryption import Keyring
-from bot.leadsquared.outcome import CannotLook
+from bot.leadsquared.outcome import CannotRead
 from bot.leadsquared.reading import read_keys
 from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
@@ -277,11 +277,11 @@ ONE_OF_TWO = b'{"Total":2,"ConversationList":[{"Id":1,"Text":"hello"}]}'
         (200, ONE_OF_TWO, True),
         (401, b"", False),
         (401, ONE_OF_TWO, False),
-        (200, b'{"Status":"Error","ExceptionType":"MXException"}', CannotLook("unreadable answer")),
-        (200, None, CannotLook("unreadable answer")),
-        (307, b"", CannotLook("status 307")),
-        (400, ONE_OF_TWO, CannotLook("status 400")),
-        (403, ONE_OF_TWO, CannotLook("status 403")),
+        (200, b'{"Status":"Error","ExceptionType":"MXException"}', CannotRead("unreadable answer")),
+        (200, None, CannotRead("unreadable answer")),
+        (307, b"", CannotRead("status 307")),
+        (400, ONE_OF_TWO, CannotRead("status 400")),
+        (403, ONE_OF_TWO, CannotRead("status 403")),
     ],
 )
 def test_only_the_documented_answers_prove_anything_about_keys(

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from conftest import ACCOUNT, ENCRYPTION_KEY, TEAM, Start, spelt_for_sqlalchemy, ticket_that
 from postgres import Ended, run, run_beside, serving, until
 from sqlalchemy.engine import Connection
-from test_plans import HISTORY, UNDER_WAY, Explaining, _nodes, _used_on_sqlite, filled
+from test_plans import EXPLAIN, HISTORY, UNDER_WAY, _nodes, _used_on_sqlite, filled
 
 from benchmarks.filling import fill
 from bot.activities.acceptance import Acceptance, Accepted
@@ -235,7 +235,8 @@ def through(connection: Connection, asked: list[tuple[str, Any]]) -> list[str]:
     """Name the tables of the outbox that one of these statements goes through from end to end."""
     found = []
     for statement, parameters in asked:
-        plan = Explaining(connection).execute(statement, parameters).fetchall()
+        driver: Any = connection.connection.driver_connection
+        plan = driver.execute(f"{EXPLAIN[connection.dialect.name]} {statement}", parameters).fetchall()
         if connection.dialect.name == "sqlite":
             found += [f"{table}: {statement}" for table in _used_on_sqlite(connection, [row[3] for row in plan])[1]]
         else:

@@ -44,13 +44,13 @@ async def retry_undecipherable(database: Database) -> None:
     await database.run(lambda connection: connection.execute(deliveries.update().where(*waits).values(due_at=now())))
 
 
-async def settle_restored(database: Database, *, look_after: float | None) -> int:
+async def settle_restored(database: Database, *, verify_after: float | None) -> int:
     """Settle as unknown all that has no outcome yet: this database is a backup, and another one went on from it.
 
-    Returns how many there were. The next process that runs tells their people, and looks for them on their tickets
-    after `look_after` seconds (None: never).
+    Returns how many there were. The next process that runs tells their people, and verifies them on their tickets
+    after `verify_after` seconds (None: never).
     """
     settled = {"state": State.UNKNOWN, "problem": Problem.RESTORED, "settled_at": now(), "lease_until": None}
-    next_ = {"tell_at": now(), "look_at": None if look_after is None else now() + look_after}
+    next_ = {"tell_at": now(), "verify_at": None if verify_after is None else now() + verify_after}
     change = deliveries.update().where(IS_OPEN).values(**settled, **next_)
     return await database.run(lambda connection: connection.execute(change).rowcount)

@@ -88,7 +88,7 @@ class Delivery:
     detail: str | None = field(repr=False)  # what LeadSquared says
     resolution: Resolution | None
     resolved_by: str | None
-    looks: int
+    verifications: int
     finding: Finding | None  # with PRESENT, activity_id is what was found
 
     route: Route

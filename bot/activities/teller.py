@@ -11,9 +11,9 @@ from typing import Protocol, TypeVar
 import structlog
 
 from bot.activities.delivery import Delivery, Route
-from bot.activities.outbox import Due, Outbox
 from bot.activities.policy import RETRY_DATABASE, give_up_at
 from bot.activities.telling import AFTER_ANSWERS, TELL_FOR, Step
+from bot.activities.tellings import Due, Tellings
 from bot.backoff import jittered
 from bot.database.writer import DatabaseUnavailableError
 from bot.tenants.directory import NOBODY, Scope
@@ -86,8 +86,8 @@ class Replies(Protocol):
 class Teller:
     """Tells what is due. One `run` per process; `wake` from anywhere in its event loop."""
 
-    def __init__(self, outbox: Outbox, replies: Replies, *, retry_for: float, poll_interval: float) -> None:
-        self._outbox = outbox
+    def __init__(self, tellings: Tellings, replies: Replies, *, retry_for: float, poll_interval: float) -> None:
+        self._tellings = tellings
         self._replies = replies
         self._retry_for = retry_for
         self._poll_interval = poll_interval
@@ -156,7 +156,7 @@ class Teller:
         self._crowded = False
         quiet = self._replies.quiet()
         answers_first = self._after_refusals(quiet)
-        found, next_in = await self._outbox.claim_tellings(
+        found, next_in = await self._tellings.claim(
             scope,
             leave=self._poll_interval * (1 if scope == NOBODY else POLLS) + LEAVE,
             at_most=room,
@@ -206,10 +206,10 @@ class Teller:
         match telling:
             case Told(ts):
                 _log.info("told", step=step.value, route=delivery.route.value)
-                return await _written(lambda: self._outbox.told(due, ts))
+                return await _written(lambda: self._tellings.told(due, ts))
             case Elsewhere(route, reason):
                 _log.warning("told_elsewhere", step=step.value, route=route.value, reason=reason)
-                return await _written(lambda: self._outbox.tell_elsewhere(due, route))
+                return await _written(lambda: self._tellings.tell_elsewhere(due, route))
             case Later(reason, after):
                 again_in = _again_in(due, after)
                 attempts = delivery.tell_attempts + 1
@@ -218,7 +218,7 @@ class Teller:
                     _log.error("telling_given_up", **failed)
                 else:
                     _log.warning("telling_failed", again_in=again_in, **failed)
-                await _written(lambda: self._outbox.tell_later(due, again_in))
+                await _written(lambda: self._tellings.tell_later(due, again_in))
                 return None
 
     def _give_up_at(self, due: Due) -> float:

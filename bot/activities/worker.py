@@ -50,7 +50,7 @@ class Portal(Protocol):
 
 
 class Tells(Protocol):
-    """The teller, as the worker and the looker know it.
+    """The teller, as the worker and the verifier know it.
 
     They wake it when there is something to tell, or will be.
     """

@@ -84,11 +84,11 @@ def migrate() -> None:
 def restored() -> None:
     """After a restore: settle activities without an outcome as "may have been recorded", so that none is sent twice."""
     from bot.activities.at_start import settle_restored
-    from bot.activities.looker import LOOK_AFTER
+    from bot.activities.verifier import VERIFY_AFTER
 
     settings = _settings()
-    look_after = LOOK_AFTER[0] if settings.leadsquared_look_after_unknown else None
-    settled = _with_database(settings, lambda database, _: settle_restored(database, look_after=look_after))
+    verify_after = VERIFY_AFTER[0] if settings.leadsquared_look_after_unknown else None
+    settled = _with_database(settings, lambda database, _: settle_restored(database, verify_after=verify_after))
     print(
         f"{settled:,} activities had no outcome in this backup. Each may have been recorded since, so none is sent "
         "again automatically. Start the bot: it asks the people who recorded them to check their tickets."

@@ -19,7 +19,7 @@ PAUSE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unopened:
     """Values that no secret decrypts. `since` and `until`: when they say they were encrypted, if they do."""
 
     tenants: int = 0
@@ -27,7 +27,7 @@ class Unreadable:
     since: float | None = None
     until: float | None = None
 
-    def and_(self, token: bytes, of: "Encrypted") -> "Unreadable":
+    def and_(self, token: bytes, of: "Encrypted") -> "Unopened":
         """Count one more."""
         moments = [moment for moment in (self.since, self.until, encrypted_at(token)) if moment is not None]
         return replace(
@@ -49,7 +49,7 @@ class Pass:
     values: int = 0
     outdated: int = 0
     renewed: int = 0
-    unreadable: Unreadable = field(default_factory=Unreadable)
+    unreadable: Unopened = field(default_factory=Unopened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Rotation:
     values: int
     renewed: int
     late: int
-    unreadable: Unreadable
+    unreadable: Unopened
 
 
 async def renew_all(database: Database, keyring: Keyring) -> Rotation:
@@ -162,7 +162,7 @@ def problems_of(rotation: Rotation, generated: Path | None) -> list[str]:
     return problems
 
 
-def _missing(unreadable: Unreadable, generated: Path | None) -> str:
+def _missing(unreadable: Unopened, generated: Path | None) -> str:
     if unreadable.since is None or unreadable.until is None:
         return "they are damaged, so no secret helps; restore them from a backup"
     since, until = (

@@ -192,16 +192,16 @@ def _read_tenants(connection: Connection, keyring: Keyring, at: float, groups: d
         places[tenant_id].add(team_id or enterprise_id)
     for team_id, tenant_id in groups:
         places[tenant_id].add(team_id)
-    for *row, slots_used in connection.execute(sa.select(*tenants.c, used)):
+    for row in connection.execute(sa.select(*tenants.c, used.label("slots_used"))).mappings():
         tenant = read_tenant(row, None)
         readable = _are_readable(row, keyring)
         for place in places[tenant.id] or {""}:
             found = groups.setdefault((place, tenant.id or 0), Group(place, tenant.name))
             found.tenant, found.keys_readable = tenant.name, readable
-            found.slots_used, found.slots = slots_used, tenant.calls_per_window
+            found.slots_used, found.slots = row["slots_used"], tenant.calls_per_window
 
 
-def _are_readable(row: Sequence[Any], keyring: Keyring) -> bool:
+def _are_readable(row: Mapping[Any, Any], keyring: Keyring) -> bool:
     try:
         read_tenant(row, keyring)
     except UndecipherableError:

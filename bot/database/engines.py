@@ -84,7 +84,7 @@ def _postgresql(url: sa.URL, patience: Patience) -> Engine:
     return engine
 
 
-def _ignore(_announcement: object) -> None: ...
+def _ignore(*_announcement: object) -> None: ...
 
 
 def _sqlite(url: sa.URL, patience: Patience) -> Engine:
@@ -105,6 +105,7 @@ def _sqlite(url: sa.URL, patience: Patience) -> Engine:
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
         connection.isolation_level = None  # the driver's own BEGIN is deferred; ours is below
         connection.create_function("bot_now", 0, now)
+        connection.create_function("pg_notify", 2, _ignore)  # no other process listens
         _write_ahead(connection, patience.busy)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import GenericFunction
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -101,8 +99,8 @@ deliveries = sa.Table(
     sa.Column("resolution", sa.Text),
     sa.Column("resolved_by", sa.Text),
     # Where nothing is known: whether its text was found on the ticket.
-    sa.Column("look_at", Moment),
-    sa.Column("looks", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("verify_at", Moment),
+    sa.Column("verifications", sa.Integer, nullable=False, server_default="0"),
     sa.Column("finding", sa.Text),
     # What was told in Slack.
     sa.Column("route", sa.Text, nullable=False),
@@ -126,25 +124,14 @@ _CLAIMED: sa.ColumnClause[str] = sa.literal_column("'claimed'")
 _SENDING: sa.ColumnClause[str] = sa.literal_column("'sending'")
 
 
-def is_open(of: sa.FromClause) -> sa.ColumnElement[bool]:
-    """Whether a row has no outcome yet."""
-    return of.c.state.in_((_ACCEPTED, _CLAIMED, _SENDING))
-
-
-def is_leased(of: sa.FromClause) -> sa.ColumnElement[bool]:
-    """Whether a process has a row under a lease: about to be sent, or being sent."""
-    return of.c.state.in_((_CLAIMED, _SENDING))
-
-
-IS_OPEN = is_open(deliveries)
-IS_LEASED = is_leased(deliveries)
+IS_OPEN = deliveries.c.state.in_((_ACCEPTED, _CLAIMED, _SENDING))
+IS_LEASED = deliveries.c.state.in_((_CLAIMED, _SENDING))
 IS_ACCEPTED = deliveries.c.state == _ACCEPTED
-IS_CLAIMED = deliveries.c.state == _CLAIMED
 IS_SETTLED = deliveries.c.settled_at.is_not(None)
 IS_REJECTED = deliveries.c.state == sa.literal_column("'rejected'")
 IS_UNDECIDED = sa.and_(deliveries.c.state == sa.literal_column("'unknown'"), deliveries.c.resolution.is_(None))
 IS_UNTOLD = deliveries.c.tell_at.is_not(None)
-IS_TO_LOOK_FOR = deliveries.c.look_at.is_not(None)
+IS_TO_VERIFY = deliveries.c.verify_at.is_not(None)
 MAY_BE_ON_TICKET = sa.or_(deliveries.c.activity_id.is_not(None), deliveries.c.state == sa.literal_column("'unknown'"))
 IS_IN_THREAD = deliveries.c.thread_ts.is_not(None)
 IS_ANCHORED = deliveries.c.anchor_ts.is_not(None)
@@ -160,7 +147,7 @@ _partial_index("ix_deliveries_due", IS_ACCEPTED, deliveries.c.due_at, deliveries
 _partial_index("ix_deliveries_leased", IS_LEASED, deliveries.c.lease_until)
 _partial_index("ix_deliveries_untold", IS_UNTOLD, deliveries.c.tell_at)
 _partial_index("ix_deliveries_settled", IS_SETTLED, deliveries.c.settled_at)
-_partial_index("ix_deliveries_look", IS_TO_LOOK_FOR, deliveries.c.look_at)
+_partial_index("ix_deliveries_verify", IS_TO_VERIFY, deliveries.c.verify_at)
 _partial_index("ix_deliveries_on_ticket", MAY_BE_ON_TICKET, deliveries.c.account_id, deliveries.c.ticket_id)
 _partial_index("ix_deliveries_rejected", IS_REJECTED, deliveries.c.ticket_id)
 _partial_index("ix_deliveries_undecided", IS_UNDECIDED, deliveries.c.team_id, deliveries.c.tenant_id)
@@ -194,17 +181,12 @@ attempts = sa.Table(
 )
 
 
-class now(GenericFunction[float]):  # noqa: N801 - named like the SQL function that it stands for
-    """The database's own clock, as seconds since the epoch."""
+def now() -> sa.Function[float]:
+    """Return the database's own clock, as seconds since the epoch.
 
-    type = sa.Double()
-    inherit_cache = True
-    name = "bot_now"
-
-
-@compiles(now, "postgresql")
-def _now_on_postgresql(_element: now, _compiler: Any, **_: Any) -> str:  # noqa: ANN401 - SQLAlchemy's compiler
-    return "extract(epoch from clock_timestamp())::double precision"
+    PostgreSQL has the function by the first migration; SQLite is given it with each connection.
+    """
+    return sa.func.bot_now(type_=sa.Double())
 
 
 def insert(connection: Connection, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":

@@ -42,27 +42,6 @@ HEAD_START = 2.5
 """Seconds by which a unit that a person waits for goes before the others: a burst is accepted before it is sent."""
 
 
-class Prepared:
-    """A Core statement, compiled once for a database, and handed to its driver as it is.
-
-    SQLAlchemy looks a statement's parts up anew at each execution. For what runs at every command that costs
-    several times the statement itself. What the driver raises is translated by `Database`.
-    """
-
-    def __init__(self, statement: sa.Executable, engine: Engine) -> None:
-        compiled = statement.compile(dialect=engine.dialect)  # type: ignore[attr-defined]
-        self._sql = str(compiled)
-        self._bound: dict[str, Any] = compiled.params
-        self._order: list[str] | None = compiled.positiontup
-
-    def __call__(self, connection: Connection, **values: Any) -> Any:  # noqa: ANN401 - the driver's cursor
-        """Execute with these values for the statement's bind parameters; return the driver's cursor."""
-        bound = self._bound | values
-        parameters = bound if self._order is None else [bound[name] for name in self._order]
-        driver: Any = connection.connection.driver_connection
-        return driver.execute(self._sql, parameters)
-
-
 class DatabaseUnavailableError(Exception):
     """Nothing was written: the database is locked, read-only, full, or away."""
 

@@ -15,7 +15,7 @@ import structlog
 from bot.leadsquared.address import Address, InvalidAddressError, parse_address
 from bot.leadsquared.models import ConversationFilter, PortalActivity, Wire
 from bot.leadsquared.outcome import (
-    CannotLook,
+    CannotRead,
     Conversation,
     NotBegun,
     NotSent,
@@ -176,17 +176,17 @@ class LeadSquared:
             },
         )
 
-    async def portal_conversations(self, tenant: Tenant, ticket_id: str) -> list[Conversation] | CannotLook:
+    async def portal_conversations(self, tenant: Tenant, ticket_id: str) -> list[Conversation] | CannotRead:
         """Ask what portal activities a ticket has. Never raises for what a network or a server can do."""
         answer = await self._filter(tenant, ticket_id)
-        return answer if isinstance(answer, CannotLook) else read_conversations(*answer)
+        return answer if isinstance(answer, CannotRead) else read_conversations(*answer)
 
-    async def try_keys(self, tenant: Tenant) -> bool | CannotLook:
+    async def try_keys(self, tenant: Tenant) -> bool | CannotRead:
         """Say whether LeadSquared accepts a tenant's keys. It only reads, and never raises."""
         answer = await self._filter(tenant, TRIED_TICKET)
-        return answer if isinstance(answer, CannotLook) else read_keys(*answer)
+        return answer if isinstance(answer, CannotRead) else read_keys(*answer)
 
-    async def _filter(self, tenant: Tenant, ticket_id: str) -> _Answer | CannotLook:
+    async def _filter(self, tenant: Tenant, ticket_id: str) -> _Answer | CannotRead:
         """Call the filter over a ticket's conversations."""
         try:
             address = parse_address(tenant.api_url, self._allowed_hosts)
@@ -195,9 +195,9 @@ class LeadSquared:
             async with asyncio.timeout(self._deadline):
                 status, _, body = await self._read(self._client_of(tenant), request)
         except (InvalidAddressError, UnicodeEncodeError, httpx.InvalidURL):
-            return CannotLook("address refused")
+            return CannotRead("address refused")
         except (TimeoutError, httpx.RequestError) as error:
-            return CannotLook(failure_reason(error))
+            return CannotRead(failure_reason(error))
         return status, body
 
     async def reach(self, tenant: Tenant) -> Rejected | NotSent | Unknown | None:

@@ -96,7 +96,7 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class CannotLook:
+class CannotRead:
     """LeadSquared did not show a ticket's conversations, or not all of them."""
 
     reason: str

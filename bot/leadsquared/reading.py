@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from bot.leadsquared.models import Answer, Conversations, said_plainly
-from bot.leadsquared.outcome import CannotLook, Conversation, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
+from bot.leadsquared.outcome import CannotRead, Conversation, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
 
 _RATE_LIMIT_WORDS = re.compile(r"\brate.?limit|too many (api )?(calls|requests)|(api )?calls? exceeded", re.IGNORECASE)
 _REJECTED_STATUS = {
@@ -71,32 +71,32 @@ def _read_answer(status: int, headers: Mapping[str, str], body: bytes, now: date
     return Unknown(Problem.SERVER_ERROR, says)
 
 
-def read_conversations(status: int, body: bytes | None) -> list[Conversation] | CannotLook:
+def read_conversations(status: int, body: bytes | None) -> list[Conversation] | CannotRead:
     """Read the answer of the filter over conversations. Only the documented shape, and the whole of it, says what is there."""
     answer = _conversations(status, body)
-    if isinstance(answer, CannotLook):
+    if isinstance(answer, CannotRead):
         return answer
     if answer.total > len(answer.conversation_list):
-        return CannotLook("not all were shown")
+        return CannotRead("not all were shown")
     listed = answer.conversation_list
     return [Conversation(one.id, one.text) for one in listed if one.id and one.text]
 
 
-def read_keys(status: int, body: bytes | None) -> bool | CannotLook:
+def read_keys(status: int, body: bytes | None) -> bool | CannotRead:
     """Say whether the filter's answer accepts the keys, refuses them, or proves neither."""
     if status == 401:
         return False
     answer = _conversations(status, body)
-    return answer if isinstance(answer, CannotLook) else True
+    return answer if isinstance(answer, CannotRead) else True
 
 
-def _conversations(status: int, body: bytes | None) -> Conversations | CannotLook:
+def _conversations(status: int, body: bytes | None) -> Conversations | CannotRead:
     if not 200 <= status < 300:
-        return CannotLook(f"status {status}")
+        return CannotRead(f"status {status}")
     try:
         return Conversations.read(body or b"")
     except ValueError:
-        return CannotLook("unreadable answer")
+        return CannotRead("unreadable answer")
 
 
 def _plainly(status: int, body: bytes) -> str | None:

@@ -36,22 +36,22 @@ _LINK = re.compile(r"<(https?://[^|<>]+)(?:\|[^<>]*)?>")
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class CommandText:
     """A command's text, taken apart: the ticket as typed, and the rest with Slack's encoding still in it."""
 
     ticket: str
     rest: str = field(repr=False)
 
 
-def take_apart(text: str) -> Words:
+def take_apart(text: str) -> CommandText:
     """Split a command's text into its first word and the rest; undo Slack's encoding of the first."""
     first = _FIRST_WORD.match(text)
     word = first[1] or first[2] or "" if first else ""
     rest = text[first.end() if first else 0 :].rstrip()
     if channel := _CHANNEL_KEY.fullmatch(word):
-        return Words(channel[1], rest)
+        return CommandText(channel[1], rest)
     link = _LINK.fullmatch(word)
-    return Words(visible(to_plain(link[1] if link else word)), rest)
+    return CommandText(visible(to_plain(link[1] if link else word)), rest)
 
 
 class RecordAgain(Payload):

@@ -108,7 +108,7 @@ class ViewState(Payload):
         return next(iter(self.values.get(block_id, {}).values()), None)
 
 
-class Words(Payload):
+class PlainText(Payload):
     text: FreeText = ""
 
 
@@ -121,8 +121,8 @@ class ViewBlock(Payload):
 
     type: str = ""
     block_id: str = ""
-    text: Words | None = None
-    hint: Words | None = None
+    text: PlainText | None = None
+    hint: PlainText | None = None
     element: InputElement | None = None
     elements: list[dict[str, Any]] = []
 

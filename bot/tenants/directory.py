@@ -1,6 +1,6 @@
 """Which tenant a workspace's activities go to, kept in the database with encrypted keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -51,52 +51,40 @@ EVERYBODY = Scope()
 NOBODY = Scope(team_id="-")
 """No part of Slack: no workspace has this ID."""
 
-_NOT_ASKED = sa.literal_column("''", sa.Text)
-
-
-def _asked(name: str) -> sa.BindParameter[str]:
-    return sa.bindparam(name, type_=sa.Text)
-
-
-_CHANNEL = workspaces.c.channel_id.in_((_asked("channel"), _NOT_ASKED))
-FIND_TENANT = (
-    sa.select(tenants.c.id, tenants.c.name, tenants.c.account_id)
-    .join(workspaces, workspaces.c.tenant_id == tenants.c.id)
-    .where(
-        # Two searches, each by the whole of the unique index: only so does PostgreSQL know that they find next to nothing.
-        sa.or_(
-            sa.and_(
-                workspaces.c.team_id == _asked("team"),
-                _CHANNEL,
-                workspaces.c.enterprise_id.in_((_asked("enterprise"), _NOT_ASKED)),
-            ),
-            sa.and_(workspaces.c.team_id == _NOT_ASKED, _CHANNEL, workspaces.c.enterprise_id == _asked("enterprise")),
-        )
+TENANT_OF_CONVERSATION = """
+    SELECT tenants.id, tenants.name, tenants.account_id
+    FROM tenants JOIN workspaces ON workspaces.tenant_id = tenants.id
+    WHERE (
+        workspaces.team_id = :team_id AND workspaces.channel_id IN (:channel_id, '')
+        AND workspaces.enterprise_id IN (:enterprise_id, '')
+    ) OR (
+        workspaces.team_id = '' AND workspaces.channel_id IN (:channel_id, '')
+        AND workspaces.enterprise_id = :enterprise_id
     )
-    .order_by(workspaces.c.channel_id.desc(), workspaces.c.team_id.desc(), workspaces.c.enterprise_id.desc())
-    .limit(1)
-)
+    ORDER BY workspaces.channel_id DESC, workspaces.team_id DESC, workspaces.enterprise_id DESC
+    LIMIT 1
+"""
 """The tenant of a conversation: the channel's own mapping, else its workspace's, else its enterprise's.
 
-Bind parameters: enterprise (None: the workspace belongs to none), team, channel.
+`:enterprise_id` is NULL where the workspace belongs to none. Two searches, each by the whole of the unique
+index: only so does PostgreSQL know that they find next to nothing.
 """
 
 
-def read_tenant(row: Sequence[Any], keyring: Keyring | None) -> Tenant:
-    """Build a Tenant from a row of `tenants`.
+def read_tenant(row: Mapping[Any, Any], keyring: Keyring | None) -> Tenant:
+    """Build a Tenant from a row with the columns of `tenants`.
 
     Raises UndecipherableError when its keys cannot be decrypted; without a keyring they are left empty.
     """
-    fields = dict(zip(tenants.c.keys(), row, strict=True))
     return Tenant(
-        id=fields["id"],
-        name=fields["name"],
-        api_url=fields["api_url"],
-        org_id=fields["org_id"],
-        access_key=keyring.decrypt(fields["access_key"]) if keyring else "",
-        secret_key=keyring.decrypt(fields["secret_key"]) if keyring else "",
-        calls_per_window=fields["calls_per_window"],
-        account_id=fields["account_id"],
+        id=row["id"],
+        name=row["name"],
+        api_url=row["api_url"],
+        org_id=row["org_id"],
+        access_key=keyring.decrypt(row["access_key"]) if keyring else "",
+        secret_key=keyring.decrypt(row["secret_key"]) if keyring else "",
+        calls_per_window=row["calls_per_window"],
+        account_id=row["account_id"],
     )
 
 
@@ -137,8 +125,8 @@ class Directory:
     async def get(self, name: str, *, keys: bool) -> Tenant:
         """Return a tenant; without `keys` they are left empty, and need not be decryptable."""
 
-        def select(connection: Connection) -> sa.Row[Any] | None:
-            return connection.execute(sa.select(tenants).where(tenants.c.name == name)).first()
+        def select(connection: Connection) -> sa.RowMapping | None:
+            return connection.execute(sa.select(tenants).where(tenants.c.name == name)).mappings().first()
 
         row = await self._database.run(select)
         if row is None:

@@ -19,6 +19,11 @@ def where(condition: str) -> dict[str, Any]:
 
 
 def upgrade() -> None:
+    if op.get_bind().dialect.name == "postgresql":  # SQLite is given the function with each connection
+        op.execute(
+            "CREATE FUNCTION bot_now() RETURNS double precision LANGUAGE sql VOLATILE"
+            " AS 'SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)'"
+        )
     op.create_table(
         "accounts",
         sa.Column("id", NUMBER, autoincrement=True, nullable=False),
@@ -74,8 +79,8 @@ def upgrade() -> None:
         sa.Column("detail", sa.LargeBinary(), nullable=True),
         sa.Column("resolution", sa.Text(), nullable=True),
         sa.Column("resolved_by", sa.Text(), nullable=True),
-        sa.Column("look_at", sa.Double(), nullable=True),
-        sa.Column("looks", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("verify_at", sa.Double(), nullable=True),
+        sa.Column("verifications", sa.Integer(), server_default="0", nullable=False),
         sa.Column("finding", sa.Text(), nullable=True),
         sa.Column("route", sa.Text(), nullable=False),
         sa.Column("anchor_ts", sa.Text(), nullable=True),
@@ -107,7 +112,6 @@ def upgrade() -> None:
     op.create_index(
         "ix_deliveries_leased", "deliveries", ["lease_until"], unique=False, **where("state IN ('claimed', 'sending')")
     )
-    op.create_index("ix_deliveries_look", "deliveries", ["look_at"], unique=False, **where("look_at IS NOT NULL"))
     op.create_index(
         "ix_deliveries_on_ticket",
         "deliveries",
@@ -141,6 +145,7 @@ def upgrade() -> None:
         **where("state = 'unknown' AND resolution IS NULL"),
     )
     op.create_index("ix_deliveries_untold", "deliveries", ["tell_at"], unique=False, **where("tell_at IS NOT NULL"))
+    op.create_index("ix_deliveries_verify", "deliveries", ["verify_at"], unique=False, **where("verify_at IS NOT NULL"))
     op.create_index(
         "ix_deliveries_waiting", "deliveries", ["tenant_id", "seq"], unique=False, **where("state = 'accepted'")
     )
@@ -183,3 +188,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("attempts", "deliveries", "workspaces", "tenants", "accounts"):
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION bot_now()")
