@@ -54,18 +54,25 @@ class Parts:
     installation: SingleInstallation
     web: SlackWeb
     bolt: AsyncApp
-    signing_secret: str | None = field(repr=False)  # None: Slack reaches the bot by Socket Mode, or not at all
+    signing_secret: str | None = field(
+        repr=False
+    )  # None: Slack reaches the bot by Socket Mode, or not at all
 
 
 @asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Parts]:
-    """Construct and wire all parts, and take them down again. The database must have been migrated."""
+    """Construct and wire all parts, and take them down again.
+
+    The database must have been migrated.
+    """
     async with AsyncExitStack() as stack:
         keys = keyring(settings)
         database = Database(settings.sqlalchemy_url)
         stack.push_async_callback(database.close)
         installation = SingleInstallation(_secret(settings.slack_bot_token))
-        slack = await stack.enter_async_context(SlackWeb(settings.slack_api_url, installation.refuse))
+        slack = await stack.enter_async_context(
+            SlackWeb(settings.slack_api_url, installation.refuse)
+        )
         leadsquared = await stack.enter_async_context(leadsquared_client(settings))
         begin_within = settings.lease - settings.call_deadline
         verifies = settings.leadsquared_look_after_unknown
@@ -95,15 +102,21 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                 poll_interval=settings.poll_interval,
                 begin_within=begin_within,
             )
-        announcements = None if settings.on_sqlite else Announcements(database, worker.hear, worker.poll_now)
+        announcements = (
+            None if settings.on_sqlite else Announcements(database, worker.hear, worker.poll_now)
+        )
         background = Background()
         responder = Responder(slack, background)
-        signing_secret = None if settings.slack_app_token else _secret(settings.slack_signing_secret)
+        signing_secret = (
+            None if settings.slack_app_token else _secret(settings.slack_signing_secret)
+        )
         names = SlackNames(slack, installation)
         conversations = SlackConversations(slack, installation, names)
         modals = SlackModals(slack, installation)
 
-        shared = Shared(acceptance, responder, background, installation, settings.leadsquared_allowed_hosts)
+        shared = Shared(
+            acceptance, responder, background, installation, settings.leadsquared_allowed_hosts
+        )
         forms = Forms(shared, modals, conversations, keys)
         features: list[Feature] = [
             Commands(shared, names, forms),

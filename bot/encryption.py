@@ -31,7 +31,9 @@ class Keyring:
     """Encrypt with the newest secret, decrypt with any. Secrets are given newest first."""
 
     def __init__(self, secrets_: Sequence[str]) -> None:
-        fernets = [Fernet(base64.urlsafe_b64encode(_derive(secret, _AT_REST))) for secret in secrets_]
+        fernets = [
+            Fernet(base64.urlsafe_b64encode(_derive(secret, _AT_REST))) for secret in secrets_
+        ]
         self._newest = fernets[0]
         self._fernet = MultiFernet(fernets)
         self._fingerprint_key = _derive(secrets_[0], _FINGERPRINTS)
@@ -44,10 +46,15 @@ class Keyring:
         try:
             return self._fernet.decrypt(token).decode()
         except InvalidToken:
-            raise UndecipherableError("encrypted with a secret that is not in ENCRYPTION_KEYS") from None
+            raise UndecipherableError(
+                "encrypted with a secret that is not in ENCRYPTION_KEYS"
+            ) from None
 
     def renew(self, token: bytes) -> bytes | None:
-        """Return a value encrypted anew with the newest secret, or None when it is so already; or raise UndecipherableError."""
+        """Return a value encrypted anew with the newest secret, or None when it is so already.
+
+        Or raise UndecipherableError.
+        """
         try:
             self._newest.decrypt(token)
         except InvalidToken:
@@ -55,7 +62,8 @@ class Keyring:
         return None
 
     def fingerprint(self, *parts: str) -> bytes:
-        """Return 16 bytes that are the same for the same parts, and reveal nothing without the newest secret.
+        """Return 16 bytes that are the same for the same parts, and reveal nothing without the
+        newest secret.
 
         Only the last part may contain NUL characters.
         """
@@ -63,7 +71,9 @@ class Keyring:
 
 
 def encrypted_at(token: bytes) -> float | None:
-    """Return when a value says that it was encrypted, in seconds since the epoch; None when it is no encrypted value.
+    """Return when a value says that it was encrypted, in seconds since the epoch;
+
+    None when it is no encrypted value.
 
     It is not verified without the secret: it only helps a person to find the missing one.
     """
@@ -71,13 +81,19 @@ def encrypted_at(token: bytes) -> float | None:
         raw = base64.urlsafe_b64decode(token)
     except ValueError:
         return None
-    # https://github.com/fernet/spec: a version, eight bytes of time, and more that only the secret opens.
+    # https://github.com/fernet/spec: a version, eight bytes of time, and more that only the secret
+    # opens.
     moment = int.from_bytes(raw[1:_TOKEN_HEAD])
-    return float(moment) if raw[:1] == b"\x80" and len(raw) > _TOKEN_HEAD and moment < _YEAR_10000 else None
+    return (
+        float(moment)
+        if raw[:1] == b"\x80" and len(raw) > _TOKEN_HEAD and moment < _YEAR_10000
+        else None
+    )
 
 
 def _derive(secret: str, purpose: bytes) -> bytes:
-    # The secrets are long and random by instruction, so a KDF without stretching is the right one (RFC 5869).
+    # The secrets are long and random by instruction, so a KDF without stretching is the right one
+    # (RFC 5869).
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(secret.encode())
 
 
@@ -105,7 +121,8 @@ def secret_beside(database: Path) -> str:
 
 
 def _write_once(path: Path, secret: str) -> None:
-    # Written whole under another name and then linked, so that two processes starting at once agree on one secret.
+    # Written whole under another name and then linked, so that two processes starting at once
+    # agree on one secret.
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

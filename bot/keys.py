@@ -13,7 +13,8 @@ from bot.settings import Settings
 def keyring(settings: Settings) -> Keyring:
     """Return the keyring of ENCRYPTION_KEYS, or of the secret kept beside the SQLite file.
 
-    Raises UnusableSecretError when that file is missing beside a database that was encrypted with its secret.
+    Raises UnusableSecretError when that file is missing beside a database that was encrypted with
+    its secret.
     """
     if settings.encryption_keys:
         return Keyring([key.get_secret_value() for key in settings.encryption_keys])
@@ -27,7 +28,9 @@ def keyring(settings: Settings) -> Keyring:
 
 
 def generated_secret(settings: Settings) -> Path | None:
-    """Return the file with the secret that was generated beside a SQLite database, if there is one."""
+    """Return the file with the secret that was generated beside a SQLite database, if there is
+    one.
+    """
     file = _sqlite_file(settings).with_name(KEY_FILE) if settings.on_sqlite else None
     return file if file is not None and file.exists() else None
 
@@ -44,4 +47,6 @@ def _stored_values(settings: Settings, file: Path) -> int:
 
 
 def _sqlite_file(settings: Settings) -> Path:
-    return Path(make_url(settings.sqlalchemy_url).database or settings.data_dir / "portal-activity.db")
+    return Path(
+        make_url(settings.sqlalchemy_url).database or settings.data_dir / "portal-activity.db"
+    )

@@ -30,7 +30,10 @@ class ConfigurationError(Exception):
 
 
 class Settings(BaseSettings):
-    """The environment, checked. Field names are the variables' names in lower case; times are in seconds."""
+    """The environment, checked.
+
+    Field names are the variables' names in lower case; times are in seconds.
+    """
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -44,7 +47,12 @@ class Settings(BaseSettings):
     slack_signing_secret: SecretStr | None = None
     slack_app_token: SecretStr | None = None
     slack_socket_connections: Annotated[
-        int, Field(ge=1, le=10, description="Slack allows an app about ten websockets, over all processes together")
+        int,
+        Field(
+            ge=1,
+            le=10,
+            description="Slack allows an app about ten websockets, over all processes together",
+        ),
     ] = 2
     slack_api_url: str = "https://slack.com/api/"
 
@@ -92,7 +100,11 @@ class Settings(BaseSettings):
     @field_validator("encryption_keys", mode="before")
     @classmethod
     def _split_keys(cls, value: object) -> object:
-        return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+        return (
+            tuple(key.strip() for key in value.split(",") if key.strip())
+            if isinstance(value, str)
+            else value
+        )
 
     @field_validator("encryption_keys")
     @classmethod
@@ -107,7 +119,11 @@ class Settings(BaseSettings):
     @field_validator("slack_bot_token")
     @classmethod
     def _bot_token(cls, value: SecretStr | None) -> SecretStr | None:
-        return _starts(value, "xoxb-", "copy the Bot User OAuth Token from your Slack app's page OAuth & Permissions")
+        return _starts(
+            value,
+            "xoxb-",
+            "copy the Bot User OAuth Token from your Slack app's page OAuth & Permissions",
+        )
 
     @field_validator("slack_app_token")
     @classmethod
@@ -158,8 +174,11 @@ class Settings(BaseSettings):
         if not _is_database_url(value.get_secret_value()):
             raise ValueError("use postgres://user:password@host/name, or sqlite:///path/to/file.db")
         if not make_url(value.get_secret_value()).database:
-            # The driver would take the user's name for it, and with no user either, the system account's.
-            raise ValueError("has no database name; write it at the end: postgres://user:password@host/name")
+            # The driver would take the user's name for it, and with no user either, the system
+            # account's.
+            raise ValueError(
+                "has no database name; write it at the end: postgres://user:password@host/name"
+            )
         return value
 
     @model_validator(mode="after")
@@ -195,7 +214,10 @@ class Settings(BaseSettings):
         return f"{'postgresql+psycopg' if scheme in ('postgres', 'postgresql') else scheme}{separator}{rest}"
 
     def make_data_dir(self) -> None:
-        """Make the folder of the SQLite file, for its owner only; raise ConfigurationError when that cannot be."""
+        """Make the folder of the SQLite file, for its owner only.
+
+        Raise ConfigurationError when that cannot be.
+        """
         if self.sqlite_file is None:
             return
         folder = self.sqlite_file.parent
@@ -204,7 +226,9 @@ class Settings(BaseSettings):
         except OSError as error:
             name = "DATA_DIR" if self.database_url is None else "DATABASE_URL"
             raise ConfigurationError(
-                [f"{name}: the folder {folder} cannot be created ({error.strerror}); choose another"]
+                [
+                    f"{name}: the folder {folder} cannot be created ({error.strerror}); choose another"
+                ]
             ) from None
 
     @property
@@ -244,7 +268,9 @@ def load_settings(env_file: Path | None = ENV_FILE, **overrides: Any) -> Setting
     """Read the environment and `.env`; raise ConfigurationError with a line per problem."""
     try:
         if env_file is not None and env_file.is_dir():
-            raise ConfigurationError([f"{env_file}: this is a folder; replace it with a file, or remove it"])
+            raise ConfigurationError(
+                [f"{env_file}: this is a folder; replace it with a file, or remove it"]
+            )
         settings = Settings(_env_file=env_file, **overrides)
     except OSError as error:
         raise ConfigurationError(
@@ -295,7 +321,10 @@ def _contradictions(settings: Settings) -> list[str]:
     }
     missing = [name for name, value in tenant.items() if value is None]
     if missing and len(missing) < len(tenant):
-        problems += [f"{name}: missing; set all four LEADSQUARED_* of the tenant, or none of them" for name in missing]
+        problems += [
+            f"{name}: missing; set all four LEADSQUARED_* of the tenant, or none of them"
+            for name in missing
+        ]
     if settings.leadsquared_api_url is not None:
         try:
             parse_address(settings.leadsquared_api_url, settings.leadsquared_allowed_hosts)
@@ -315,7 +344,10 @@ def _contradictions(settings: Settings) -> list[str]:
 
 
 def missing_for_slack(settings: Settings, *, surface: bool) -> list[str]:
-    """Return a line for each missing setting: to call Slack and, with `surface`, to be called by it."""
+    """Return a line for each missing setting.
+
+    To call Slack and, with `surface`, to be called by it.
+    """
     problems = []
     if settings.slack_bot_token is None:
         problems.append(

@@ -1,4 +1,7 @@
-"""Acceptance: a submission becomes a delivery, once and durably; and what a person decides about one."""
+"""Acceptance: a submission becomes a delivery, once and durably.
+
+And what a person decides about one.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +25,9 @@ ANSWER_WITHIN = 2.0
 """Seconds after which the person is answered, even when the database is silent: Slack waits 3."""
 
 BEGIN_WITHIN = 1.5
-"""Seconds after which what has not begun is not begun any more: then the person reads that nothing was stored."""
+"""Seconds after which what has not begun is not begun any more: then the person reads that nothing
+was stored.
+"""
 
 DESPITE_ALL = 2**62
 """For `despite`: the person wants it, whatever was recorded before."""
@@ -67,7 +72,9 @@ class Unmapped:
 
 @dataclass(frozen=True, slots=True)
 class Double:
-    """Nothing was stored: this delivery, accepted so many seconds ago, may have brought the same to the ticket already.
+    """Nothing was stored.
+
+    This delivery, accepted so many seconds ago, may have brought the same to the ticket already.
 
     Whoever wants it all the same says so, by `despite`.
     """
@@ -78,7 +85,10 @@ class Double:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A message in a conversation, as the outbox knows it. `thread_ts` is the message's own where it stands in no thread."""
+    """A message in a conversation, as the outbox knows it.
+
+    `thread_ts` is the message's own where it stands in no thread.
+    """
 
     enterprise_id: str | None
     team_id: str
@@ -89,16 +99,22 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing was changed: the delivery is not this workspace's (`delivery` is None), or past what was asked of it."""
+    """Nothing was changed.
+
+    The delivery is not this workspace's (`delivery` is None), or past what was asked of it.
+    """
 
     delivery: Delivery | None
 
 
 class Acceptance:
-    """What a person asks for, committed before the person hears of it; and what was asked for before.
+    """What a person asks for, committed before the person hears of it.
 
-    After a commit it calls `on_accepted` with the tenant that has a new delivery, and `on_decided` when a person has
-    decided about an earlier one. So no caller has to remember to wake the worker or the teller.
+    And what was asked for before.
+
+    After a commit it calls `on_accepted` with the tenant that has a new delivery, and `on_decided`
+    when a person has decided about an earlier one. So no caller has to remember to wake the worker
+    or the teller.
     """
 
     def __init__(
@@ -115,11 +131,14 @@ class Acceptance:
         self._on_decided = on_decided
         self._rows = Rows(keyring)
 
-    async def accept(self, submission: Submission, *, despite: str | None = None) -> Accepted | Unmapped | Double:
+    async def accept(
+        self, submission: Submission, *, despite: str | None = None
+    ) -> Accepted | Unmapped | Double:
         """Commit a submission, unless it would double what was recorded before.
 
-        `despite` is the id of the delivery that the person was shown as the double, and wants doubled. Raises
-        DatabaseUnavailableError when it could not be committed; nothing is stored then.
+        `despite` is the id of the delivery that the person was shown as the double, and wants
+        doubled. Raises DatabaseUnavailableError when it could not be committed; nothing is stored
+        then.
         """
         row = self._new(submission)
         if despite is None:
@@ -168,7 +187,10 @@ class Acceptance:
     )
 
     async def last_ticket(self, place: Place) -> str | Unmapped | None:
-        """Return the ticket that a message's thread was last recorded on; that its workspace has no tenant comes first."""
+        """Return the ticket that a message's thread was last recorded on.
+
+        That its workspace has no tenant comes first.
+        """
 
         def read(connection: Connection) -> str | Unmapped | None:
             asked = _conversation(place.enterprise_id, place.team_id, place.channel_id)
@@ -182,14 +204,19 @@ class Acceptance:
     async def is_mapped(self, enterprise_id: str | None, team_id: str, channel_id: str) -> bool:
         """Say whether a conversation has a tenant."""
         asked = _conversation(enterprise_id, team_id, channel_id)
-        return await self._promptly(lambda connection: self._FIND_TENANT.one(connection, **asked) is not None)
+        return await self._promptly(
+            lambda connection: self._FIND_TENANT.one(connection, **asked) is not None
+        )
 
     async def recorded_before(self, place: Place, ticket_id: str) -> Double | None:
         """Return the newest delivery that brought this very message to this ticket, or may have."""
 
         def read(connection: Connection) -> Double | None:
             asked = _conversation(place.enterprise_id, place.team_id, place.channel_id)
-            message: dict[str, str | None] = {"thread_ts": place.thread_ts, "message_ts": place.message_ts}
+            message: dict[str, str | None] = {
+                "thread_ts": place.thread_ts,
+                "message_ts": place.message_ts,
+            }
             return self._double(connection, asked | message, ticket_id, fingerprint=None, despite=0)
 
         return await self._promptly(read)
@@ -215,7 +242,10 @@ class Acceptance:
     async def send_edited(
         self, shown: Delivery, submission: Submission, *, despite: str | None = None
     ) -> Accepted | Unmapped | Refused | Double:
-        """Accept a delivery anew as a person has changed it: like `send_again`, and asked about like any acceptance."""
+        """Accept a delivery anew as a person has changed it.
+
+        Like `send_again`, and asked about like any acceptance.
+        """
         row = self._new(submission)
 
         def write(connection: Connection) -> Accepted | Unmapped | Refused | Double:
@@ -247,7 +277,10 @@ class Acceptance:
         return accepted
 
     def _shown(self, connection: Connection, row: Row, despite: str | None) -> int:
-        """Return the seq up to which a person has seen what would be doubled; what was shown of one ticket says nothing of another."""
+        """Return the seq up to which a person has seen what would be doubled.
+
+        What was shown of one ticket says nothing of another.
+        """
         shown = None if despite is None else self._find(connection, row["team_id"], despite)
         return shown.seq if shown is not None and shown.ticket_id == row["ticket_id"] else 0
 
@@ -311,7 +344,8 @@ class Acceptance:
         return result
 
     async def _promptly(self, do: Callable[[Connection], T], *, waits_for_rows: bool = True) -> T:
-        # Each of these is repeatable: the key, the resolution or the state decides what a second run still changes.
+        # Each of these is repeatable: the key, the resolution or the state decides what a second
+        # run still changes.
         try:
             return await self._database.run(
                 do,
@@ -326,9 +360,14 @@ class Acceptance:
 
     def _new(self, submission: Submission) -> Row:
         """Return a new delivery's row, as far as a submission decides it."""
-        return self._rows.new(submission) | {"route": Route.THREAD, "retry_of": None, "anchor_ts": None}
+        return self._rows.new(submission) | {
+            "route": Route.THREAD,
+            "retry_of": None,
+            "anchor_ts": None,
+        }
 
-    # PostgreSQL tells the other processes at the commit which process accepted something, and for which tenant.
+    # PostgreSQL tells the other processes at the commit which process accepted something, and for
+    # which tenant.
     _ACCEPT = Statement(
         "Find the tenant and store a delivery. Nothing is stored when there is no tenant, the key is known, or"
         " it would be a double of a delivery after `despite`.",
@@ -362,9 +401,13 @@ class Acceptance:
         index=("uq_deliveries_team_id_key",),
     )
 
-    def _insert(self, connection: Connection, row: Row, *, despite: int) -> Accepted | Unmapped | Double:
+    def _insert(
+        self, connection: Connection, row: Row, *, despite: int
+    ) -> Accepted | Unmapped | Double:
         """Store a row, or say why not. `despite` is the seq up to which doubles are wanted."""
-        stored = self._ACCEPT.one(connection, **row, despite=despite, process=self._database.process)
+        stored = self._ACCEPT.one(
+            connection, **row, despite=despite, process=self._database.process
+        )
         if stored is not None:
             return Accepted(row["id"], stored["tenant_id"])
         before = self._ACCEPTED_BEFORE.one(connection, team_id=row["team_id"], key=row["key"])
@@ -374,7 +417,9 @@ class Acceptance:
         if despite == DESPITE_ALL or self._FIND_TENANT.one(connection, **asked) is None:
             return Unmapped()
         message = {"thread_ts": row["thread_ts"], "message_ts": row["message_ts"]}
-        double = self._double(connection, asked | message, row["ticket_id"], row["fingerprint"], despite)
+        double = self._double(
+            connection, asked | message, row["ticket_id"], row["fingerprint"], despite
+        )
         # What stood in the way may have been rejected a moment ago, by another process.
         return double or self._insert(connection, row, despite=DESPITE_ALL)
 
@@ -423,7 +468,9 @@ class Acceptance:
         self, connection: Connection, team_id: str, id_: str, enterprise_id: str | None = None
     ) -> Delivery | None:
         row = self._FIND.one(connection, id=id_, team_id=team_id, enterprise_id=enterprise_id)
-        return None if row is None else self._rows.with_successor(self._rows.delivery(row), connection)
+        return (
+            None if row is None else self._rows.with_successor(self._rows.delivery(row), connection)
+        )
 
     _LOCK = Statement(
         "A workspace's own delivery, which is then changed.",
@@ -445,10 +492,14 @@ class Acceptance:
         index=("pk_deliveries",),
     )
 
-    def _resolve(self, connection: Connection, old: Delivery, resolution: Resolution, user_id: str) -> None:
+    def _resolve(
+        self, connection: Connection, old: Delivery, resolution: Resolution, user_id: str
+    ) -> None:
         self._RESOLVE.run(connection, seq=old.seq, resolution=resolution, resolved_by=user_id)
 
 
-def _conversation(enterprise_id: str | None, team_id: str, channel_id: str) -> dict[str, str | None]:
+def _conversation(
+    enterprise_id: str | None, team_id: str, channel_id: str
+) -> dict[str, str | None]:
     """Name a conversation to a statement."""
     return {"enterprise_id": enterprise_id or None, "team_id": team_id, "channel_id": channel_id}

@@ -7,9 +7,12 @@ from bot.leadsquared.outcome import Problem
 
 
 class State(StrEnum):
-    """accepted -> claimed -> sending -> recorded | rejected | unknown; back to accepted for what is safe to repeat.
+    """accepted -> claimed -> sending -> recorded | rejected | unknown.
 
-    CLAIMED: a process is about to send it, and nothing has gone out. SENDING: the request may have gone out.
+    Back to accepted for what is safe to repeat.
+
+    CLAIMED: a process is about to send it, and nothing has gone out. SENDING: the request may have
+    gone out.
     """
 
     ACCEPTED = "accepted"
@@ -24,7 +27,9 @@ SETTLED = frozenset({State.RECORDED, State.REJECTED, State.UNKNOWN})
 
 
 class Waiting(StrEnum):
-    """Why an accepted delivery is not being sent right now, in the order in which the notes may follow each other."""
+    """Why an accepted delivery is not being sent right now, in the order in which the notes may
+    follow each other.
+    """
 
     TURN = "turn"
     RATE_LIMITED = "rate_limited"
@@ -51,7 +56,10 @@ class Finding(StrEnum):
 
 
 class Route(StrEnum):
-    """Where the person is told: the thread, else the command's response_url, else a direct message."""
+    """Where the person is told.
+
+    The thread, else the command's response_url, else a direct message.
+    """
 
     THREAD = "thread"
     RESPONSE_URL = "response_url"
@@ -60,7 +68,10 @@ class Route(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A row of the outbox. Moments are seconds since the epoch by the database's clock; what is secret is decrypted."""
+    """A row of the outbox.
+
+    Moments are seconds since the epoch by the database's clock; what is secret is decrypted.
+    """
 
     seq: int  # the order of acceptance
     id: str  # the reference a person is shown
@@ -76,7 +87,9 @@ class Delivery:
     response_url: str | None = field(repr=False)
     thread_ts: str | None  # the thread that the activity came from; None: the anchor's
     message_ts: str | None  # the message that was recorded, where it came from one
-    through_ts: str | None  # the last message that was recorded with it, where it was the whole thread
+    through_ts: (
+        str | None
+    )  # the last message that was recorded with it, where it was the whole thread
 
     state: State
     accepted_at: float
@@ -104,20 +117,34 @@ class Delivery:
     sent_again_on: str | None = None  # the ticket of the delivery that took its place
 
     def has_message(self, ts: str | None) -> bool:
-        """Whether a message of its thread was recorded with it. A ts has the same length for the next 250 years."""
-        return ts is not None and (self.message_ts == ts or (self.through_ts is not None and self.through_ts >= ts))
+        """Whether a message of its thread was recorded with it.
+
+        A ts has the same length for the next 250 years.
+        """
+        return ts is not None and (
+            self.message_ts == ts or (self.through_ts is not None and self.through_ts >= ts)
+        )
 
     @property
     def again_key(self) -> str:
-        """The key of the delivery that takes its place: two clicks are one, and so are a click and a command."""
+        """The key of the delivery that takes its place.
+
+        Two clicks are one, and so are a click and a command.
+        """
         return f"{Resolution.SENT_AGAIN}:{self.id}"
 
     @property
     def active_thread_ts(self) -> str | None:
-        """The thread in which one person alone can be answered: Slack shows that only where a reply stands."""
+        """The thread in which one person alone can be answered:
+
+        Slack shows that only where a reply stands.
+        """
         if self.note_ts is not None:
             return self.thread_ts or self.anchor_ts
-        has_replies = self.message_ts != self.thread_ts or self.through_ts not in (None, self.thread_ts)
+        has_replies = self.message_ts != self.thread_ts or self.through_ts not in (
+            None,
+            self.thread_ts,
+        )
         return self.thread_ts if has_replies else None
 
     @property
@@ -126,5 +153,8 @@ class Delivery:
 
     @property
     def resendable(self) -> bool:
-        """Whether Send again makes sense: not recorded for sure, or unknown, and nobody has decided yet."""
+        """Whether Send again makes sense.
+
+        Not recorded for sure, or unknown, and nobody has decided yet.
+        """
         return self.state in (State.REJECTED, State.UNKNOWN) and self.resolution is None

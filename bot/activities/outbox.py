@@ -27,7 +27,10 @@ PASSED_BY = 0.05
 """Seconds after which a tenant is asked for again of which another process held a row."""
 
 VISITED_AT_ONCE = 25
-"""Tenants that one claim visits at most, each with a few statements. What is accepted meanwhile goes between two claims."""
+"""Tenants that one claim visits at most, each with a few statements.
+
+What is accepted meanwhile goes between two claims.
+"""
 
 SOONEST = 100_000
 """Tickets that a search for tenants with something to send takes in at most."""
@@ -48,8 +51,8 @@ _HEADS = f"""
 """
 """The first open delivery of each of a tenant's tickets, if it is due: an earlier one goes first.
 
-So does a later one that is claimed: another process had committed and claimed it before the earlier one was
-committed.
+So does a later one that is claimed: another process had committed and claimed it before the
+earlier one was committed.
 """
 
 
@@ -57,8 +60,8 @@ committed.
 class Claimed:
     """A delivery that this process is to send now.
 
-    `at` is the moment of the claim by the database's clock, `since` one before it by `steady`. `has_keys`: the
-    tenant's keys could be decrypted; they are empty otherwise.
+    `at` is the moment of the claim by the database's clock, `since` one before it by `steady`.
+    `has_keys`: the tenant's keys could be decrypted; they are empty otherwise.
     """
 
     delivery: Delivery
@@ -70,14 +73,17 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one claim brought, and in how many seconds the next can bring more, per tenant (infinite: nothing is planned).
+    """What one claim brought, and in how many seconds the next can bring more, per tenant
+    (infinite: nothing is planned).
 
-    They count from `counted_at`, by time.monotonic(): the commit, and the way to the worker, take their time.
+    They count from `counted_at`, by time.monotonic(): the commit, and the way to the worker, take
+    their time.
 
-    `visited` are the tenants that were visited; the others are to be visited again.
-    `full` are the tenants whose window was full, with more waiting: a new acceptance need not ask before that time.
-    `held_back` are those that had more waiting and a free slot, but calls enough in flight.
-    `ended` is what was settled without sending, by id: its tenant is gone, or names another account today.
+    `visited` are the tenants that were visited; the others are to be visited again. `full` are the
+    tenants whose window was full, with more waiting: a new acceptance need not ask before that
+    time. `held_back` are those that had more waiting and a free slot, but calls enough in flight.
+    `ended` is what was settled without sending, by id: its tenant is gone, or names another
+    account today.
     """
 
     claimed: tuple[Claimed, ...]
@@ -90,13 +96,20 @@ class Claim:
 
 
 class Outbox:
-    """Deliveries in the application's own database. `lease` in seconds; a claim not settled by then is unknown.
+    """Deliveries in the application's own database.
+
+    `lease` in seconds; a claim not settled by then is unknown.
 
     `verify_after`: the seconds between an unknown outcome and its first verification. None: never.
     """
 
     def __init__(
-        self, database: Database, keyring: Keyring, *, lease: float, verify_after: float | None = None
+        self,
+        database: Database,
+        keyring: Keyring,
+        *,
+        lease: float,
+        verify_after: float | None = None,
     ) -> None:
         self._database = database
         self._keyring = keyring
@@ -104,8 +117,8 @@ class Outbox:
         self._verify_after = verify_after
         self._rows = Rows(keyring)
 
-    # The limit keeps both databases to the index: what is due first, first. Without it SQLite takes an
-    # order that suits the grouping, and PostgreSQL joins all that is open with itself.
+    # The limit keeps both databases to the index: what is due first, first. Without it SQLite
+    # takes an order that suits the grouping, and PostgreSQL joins all that is open with itself.
     _WAITING_TENANTS = Statement(
         "Which tenants soon have something to send that is the first open delivery of its ticket, and"
         " in how many seconds.",
@@ -127,8 +140,12 @@ class Outbox:
     )
 
     async def waiting_tenants(self, *, within: float) -> dict[int, float]:
-        """Return in how many seconds each tenant has something to send, where that is `within` so many; 0.0 or less: now."""
-        rows = await self._database.run(lambda connection: self._WAITING_TENANTS.all(connection, within=within))
+        """Return in how many seconds each tenant has something to send, where that is `within` so
+        many; 0.0 or less: now.
+        """
+        rows = await self._database.run(
+            lambda connection: self._WAITING_TENANTS.all(connection, within=within)
+        )
         return {row["tenant_id"]: row["due_in"] for row in rows}
 
     async def claim(
@@ -140,10 +157,11 @@ class Outbox:
     ) -> Claim:
         """Take what these tenants may send now, in order per ticket and within each one's window.
 
-        The first tenant goes first, and who goes beyond VISITED_AT_ONCE is not visited. No tenant's lock is waited for, so
-        two processes may go in different orders. `in_flight` are this process's calls by tenant, among which each has its
-        share. A claimed delivery has a lease, its attempt is written down, and its slot is taken. One that is not begun
-        when its lease ends is accepted again.
+        The first tenant goes first, and who goes beyond VISITED_AT_ONCE is not visited. No
+        tenant's lock is waited for, so two processes may go in different orders. `in_flight` are
+        this process's calls by tenant, among which each has its share. A claimed delivery has a
+        lease, its attempt is written down, and its slot is taken. One that is not begun when its
+        lease ends is accepted again.
         """
         name, since = secrets.token_hex(8), steady()
         return await self._database.run(
@@ -191,18 +209,31 @@ class Outbox:
                 self._refuse(connection, strange)
                 ended[Problem.ACCOUNT_CHANGED].append(strange.id)
                 taken.remove(strange)
-            claimed += [Claimed(delivery, window.tenant, moment, since, window.has_keys) for delivery in taken]
+            claimed += [
+                Claimed(delivery, window.tenant, moment, since, window.has_keys)
+                for delivery in taken
+            ]
             if len(taken) == room < free:
-                next_in[tenant_id] = math.inf  # more may be waiting, and have a slot: when other calls have ended
+                next_in[tenant_id] = (
+                    math.inf
+                )  # more may be waiting, and have a slot: when other calls have ended
                 held_back.add(tenant_id)
                 continue
-            next_at = self._next_at(connection, tenant_id, moment, room=free - len(taken), free_at=window.free_at)
+            next_at = self._next_at(
+                connection, tenant_id, moment, room=free - len(taken), free_at=window.free_at
+            )
             next_in[tenant_id] = math.inf if next_at is None else max(next_at - moment, 0.0)
             if free <= len(taken) and next_at is not None:
                 full.add(tenant_id)
         counted_at = time.monotonic()
         return Claim(
-            tuple(claimed), next_in, counted_at, frozenset(visited), frozenset(full), frozenset(held_back), ended
+            tuple(claimed),
+            next_in,
+            counted_at,
+            frozenset(visited),
+            frozenset(full),
+            frozenset(held_back),
+            ended,
         )
 
     # PostgreSQL: a head whose person another process is being told about just now is passed by.
@@ -232,7 +263,9 @@ class Outbox:
         index=("ix_deliveries_open",),
     )
 
-    def _take(self, connection: Connection, name: str, tenant_id: int, moment: float, room: int) -> list[Delivery]:
+    def _take(
+        self, connection: Connection, name: str, tenant_id: int, moment: float, room: int
+    ) -> list[Delivery]:
         if room == 0:
             return []
         claim = {"tenant_id": tenant_id, "claimed_by": name, "lease": self._lease}
@@ -244,7 +277,12 @@ class Outbox:
     def _refuse(self, connection: Connection, delivery: Delivery) -> None:
         """Settle what was accepted for another account than its tenant names today."""
         _end_unbegun(connection, delivery.seq, delivery.attempts)
-        refused = {"state": State.REJECTED, "problem": Problem.ACCOUNT_CHANGED, "activity_id": None, "detail": None}
+        refused = {
+            "state": State.REJECTED,
+            "problem": Problem.ACCOUNT_CHANGED,
+            "activity_id": None,
+            "detail": None,
+        }
         self._SETTLE.run(connection, id=delivery.id, attempts=delivery.attempts, **refused)
 
     _ANY_WAITING = Statement(
@@ -265,11 +303,22 @@ class Outbox:
     )
 
     def _next_at(
-        self, connection: Connection, tenant_id: int, moment: float, *, room: int, free_at: float | None
+        self,
+        connection: Connection,
+        tenant_id: int,
+        moment: float,
+        *,
+        room: int,
+        free_at: float | None,
     ) -> float | None:
-        """Return when the tenant could send more without anybody waking the worker; None when nothing is planned."""
+        """Return when the tenant could send more without anybody waking the worker;
+
+        None when nothing is planned.
+        """
         if room <= 0:
-            return None if self._ANY_WAITING.one(connection, tenant_id=tenant_id) is None else free_at
+            return (
+                None if self._ANY_WAITING.one(connection, tenant_id=tenant_id) is None else free_at
+            )
         (row,) = self._NEXT_DUE.all(connection, tenant_id=tenant_id, moment=moment)
         next_at: float | None = row["next_at"]
         return moment + PASSED_BY if row["passed_by"] else next_at
@@ -286,8 +335,14 @@ class Outbox:
     )
 
     def _end_waiting(self, connection: Connection, tenant_id: int, problem: Problem) -> list[str]:
-        """Settle without a call what waits for a tenant that cannot be called any more; return the deliveries' ids."""
-        return [row["id"] for row in self._END_WAITING.all(connection, tenant_id=tenant_id, problem=problem)]
+        """Settle without a call what waits for a tenant that cannot be called any more.
+
+        Return the deliveries' ids.
+        """
+        return [
+            row["id"]
+            for row in self._END_WAITING.all(connection, tenant_id=tenant_id, problem=problem)
+        ]
 
     # By its id: a database that was made anew, or restored, gives the same numbers to others.
     _BEGIN = Statement(
@@ -300,7 +355,10 @@ class Outbox:
     )
 
     async def begin(self, claimed: Claimed) -> bool:
-        """Commit that a claimed delivery's request goes out now; False: the claim has ended, and nothing may go out."""
+        """Commit that a claimed delivery's request goes out now;
+
+        False: the claim has ended, and nothing may go out.
+        """
         delivery = claimed.delivery
         mine = {"id": delivery.id, "attempts": delivery.attempts}
         return await self._database.run(lambda connection: self._BEGIN.run(connection, **mine) == 1)
@@ -338,10 +396,17 @@ class Outbox:
         attempt = (delivery.seq, delivery.attempts, type(outcome).__name__.lower())
 
         def write(connection: Connection) -> bool:
-            ago = time.monotonic() - answered  # measured before the database's now: never too long ago
+            ago = (
+                time.monotonic() - answered
+            )  # measured before the database's now: never too long ago
             end_attempt(connection, *attempt, ago=ago, occupied_for=occupied_for)
             if isinstance(decision, Repeat):
-                return self._REPEAT.run(connection, **mine, due_at=decision.at, waiting=decision.waiting) == 1
+                return (
+                    self._REPEAT.run(
+                        connection, **mine, due_at=decision.at, waiting=decision.waiting
+                    )
+                    == 1
+                )
             changed = self._SETTLE.run(
                 connection,
                 **mine,
@@ -402,9 +467,12 @@ class Outbox:
     )
 
     async def expire(self, *, sparing: Collection[int] = ()) -> list[str]:
-        """End the leases of processes that died: what had begun is unknown, and the rest is accepted again.
+        """End the leases of processes that died.
 
-        Returns the ids of what is unknown. `sparing` are this process's own, by seq: their outcome is still to come.
+        What had begun is unknown, and the rest is accepted again.
+
+        Returns the ids of what is unknown. `sparing` are this process's own, by seq: their outcome
+        is still to come.
         """
         spared = frozenset(sparing)
 

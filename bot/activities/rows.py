@@ -1,4 +1,7 @@
-"""A delivery between its row and its value: what is secret is encrypted in the one and plain in the other."""
+"""A delivery between its row and its value.
+
+What is secret is encrypted in the one and plain in the other.
+"""
 
 import base64
 from dataclasses import replace
@@ -30,12 +33,17 @@ class Rows:
             "key": submission.key,
             "ticket_id": submission.ticket_id,
             "text": self._keyring.encrypt(submission.text),
-            "response_url": self._keyring.encrypt(submission.response_url) if submission.response_url else None,
+            "response_url": self._keyring.encrypt(submission.response_url)
+            if submission.response_url
+            else None,
             "thread_ts": submission.thread_ts,
             "message_ts": submission.message_ts,
             "through_ts": submission.through_ts,
             "fingerprint": self._keyring.fingerprint(
-                submission.team_id, submission.user_id, submission.ticket_id, without_link(submission.text)
+                submission.team_id,
+                submission.user_id,
+                submission.ticket_id,
+                without_link(submission.text),
             ),
         }
 
@@ -107,5 +115,12 @@ class Rows:
 
 
 def reference(team_id: str, key: str) -> str:
-    """Return a delivery's id: 12 letters and digits that a person can read out, the same for the same request."""
-    return base64.b32encode(blake2b(f"{team_id}/{key}".encode(), digest_size=8).digest()).decode().lower()[:12]
+    """Return a delivery's id.
+
+    12 letters and digits that a person can read out, the same for the same request.
+    """
+    return (
+        base64.b32encode(blake2b(f"{team_id}/{key}".encode(), digest_size=8).digest())
+        .decode()
+        .lower()[:12]
+    )

@@ -122,7 +122,8 @@ class Schedule:
         if not self._calls[tenant_id]:
             del self._calls[tenant_id]
         self._let_go(now)
-        # The ticket's next delivery may go now. A full window has room when this call's slot is free.
+        # The ticket's next delivery may go now. A full window has room when this call's slot is
+        # free.
         self._news(tenant_id, now, if_full=now + WINDOW)
 
     def claimed(self, claim: Claim, now: float) -> None:

@@ -32,7 +32,8 @@ SEARCH_PAST = 500
 class Due:
     """A step that this process is to tell now.
 
-    `at` is that moment by the database's clock, `lease_until` the one until which the telling is this process's own.
+    `at` is that moment by the database's clock, `lease_until` the one until which the telling is
+    this process's own.
     """
 
     delivery: Delivery
@@ -44,7 +45,8 @@ class Due:
 class Tellings:
     """What is to be told, in the application's own database.
 
-    `lease` in seconds: a telling that is not written down by then may be told again, by any process.
+    `lease` in seconds: a telling that is not written down by then may be told again, by any
+    process.
     """
 
     def __init__(self, database: Database, keyring: Keyring, *, lease: float) -> None:
@@ -52,8 +54,8 @@ class Tellings:
         self._lease = lease
         self._rows = Rows(keyring)
 
-    # What a process may tell: what it has a token for, what needs none, and what no other process has
-    # told in time. After a day any process may give it up.
+    # What a process may tell: what it has a token for, what needs none, and what no other process
+    # has told in time. After a day any process may give it up.
     _DUE = Statement(
         "What is to be told now, and this process may tell; `leave` seconds belong to those with the token.",
         f"""
@@ -76,8 +78,9 @@ class Tellings:
         """,
         index=("ix_deliveries_untold",),
     )
-    # By order, and not by min(): of a million rows PostgreSQL takes a third for likely to be counted, and
-    # makes a great plan for it (two workers, compiled: 50 ms) when the index holds next to nothing.
+    # By order, and not by min(): of a million rows PostgreSQL takes a third for likely to be
+    # counted, and makes a great plan for it (two workers, compiled: 50 ms) when the index holds
+    # next to nothing.
     _NEXT = Statement(
         "In how many seconds the next telling is due.",
         """
@@ -107,13 +110,16 @@ class Tellings:
         busy: Collection[tuple[str, str]] = (),
         settled_only: bool = False,
     ) -> tuple[list[Due], float]:
-        """Take what is due to be told, and say in how many seconds the next will be (infinite: nothing is planned).
+        """Take what is due to be told, and say in how many seconds the next will be (infinite.
 
-        `scope` is the part of Slack that this process has a token for. Others' deliveries are left to the processes
-        that have theirs, for `leave` seconds. Then they are told by response_url, which needs no token.
-        `sparing` are the deliveries, by seq, that this process is telling already, however long that takes; `quiet` the
-        conversations, as (team_id, channel_id), in which Slack wants no message just now, and `busy` those in which an
-        answer is on its way. What was answered is marked after all answers that are due there. `settled_only` leaves out
+        Nothing is planned).
+
+        `scope` is the part of Slack that this process has a token for. Others' deliveries are left
+        to the processes that have theirs, for `leave` seconds. Then they are told by response_url,
+        which needs no token. `sparing` are the deliveries, by seq, that this process is telling
+        already, however long that takes; `quiet` the conversations, as (team_id, channel_id), in
+        which Slack wants no message just now, and `busy` those in which an answer is on its way.
+        What was answered is marked after all answers that are due there. `settled_only` leaves out
         what has no outcome yet.
         """
         spared, silent = frozenset(sparing), frozenset(quiet)
@@ -127,7 +133,10 @@ class Tellings:
 
         def write(connection: Connection) -> tuple[list[Due], float]:
             rows = self._DUE.all(connection, **asked)
-            due = _in_order((row for row in rows if row["seq"] not in spared and _place(row) not in silent), busy)
+            due = _in_order(
+                (row for row in rows if row["seq"] not in spared and _place(row) not in silent),
+                busy,
+            )
             locked = [self._LOCK.one(connection, seq=seq) for seq in due[:at_most]]
             free = [row for row in locked if row is not None and row["is_free"]]
             found = [step for row in free if (step := self._next_step(connection, row)) is not None]
@@ -182,10 +191,15 @@ class Tellings:
     )
 
     async def told(self, due: Due, ts: str | None) -> Due | None:
-        """Write down that a step was told, as message `ts`; return what this process is to tell right after."""
+        """Write down that a step was told, as message `ts`.
+
+        Return what this process is to tell right after.
+        """
         leases = [due.lease_until]
         delivery = due.delivery
-        in_thread = ts if delivery.route is Route.THREAD else None  # what only one person sees cannot be changed
+        in_thread = (
+            ts if delivery.route is Route.THREAD else None
+        )  # what only one person sees cannot be changed
 
         def write(connection: Connection) -> Due | None:
             seq = delivery.seq
@@ -193,11 +207,15 @@ class Tellings:
                 case Step.ANCHOR:
                     self._ANCHORED.run(connection, seq=seq, ts=ts, mark=mark(delivery))
                 case Step.NOTE:
-                    self._NOTED.run(connection, seq=seq, noted=reason_for_waiting(delivery), ts=in_thread)
+                    self._NOTED.run(
+                        connection, seq=seq, noted=reason_for_waiting(delivery), ts=in_thread
+                    )
                 case Step.FINDING:
                     self._FINDING_TOLD.run(connection, seq=seq, finding=delivery.finding)
                 case Step.ANSWER:
-                    self._ANSWERED.run(connection, seq=seq, ts=in_thread, resolution=delivery.resolution)
+                    self._ANSWERED.run(
+                        connection, seq=seq, ts=in_thread, resolution=delivery.resolution
+                    )
                 case Step.DECISION:
                     self._DECISION_TOLD.run(connection, seq=seq, resolution=delivery.resolution)
                 case Step.DELETION:
@@ -249,10 +267,17 @@ class Tellings:
     )
 
     async def tell_later(self, due: Due, seconds: float | None) -> None:
-        """Give the telling back, to be tried again in some seconds. None: never; what has changed since is still told."""
+        """Give the telling back, to be tried again in some seconds.
+
+        None: never; what has changed since is still told.
+        """
         delivery = due.delivery
         mine = {"seq": delivery.seq, "lease_until": due.lease_until}
-        as_it_was = {"state": delivery.state, "resolution": delivery.resolution, "finding": delivery.finding}
+        as_it_was = {
+            "state": delivery.state,
+            "resolution": delivery.resolution,
+            "finding": delivery.finding,
+        }
 
         def write(connection: Connection) -> None:
             if seconds is None:
@@ -265,7 +290,8 @@ class Tellings:
     def _go_on(self, connection: Connection, seq: int, leases: list[float]) -> Due | None:
         """Return the next step, unless the lease had ended and another process took over.
 
-        `leases` are the ends of this process's own, to which a new one is added: a unit of work may be run twice.
+        `leases` are the ends of this process's own, to which a new one is added: a unit of work
+        may be run twice.
         """
         row = self._LOCK.one(connection, seq=seq)
         if row is None or row["tell_lease_until"] not in leases:
@@ -286,11 +312,15 @@ class Tellings:
         index=("pk_deliveries",),
     )
 
-    def _next_step(self, connection: Connection, row: Row, after: Collection[Step] = ()) -> Due | None:
-        """Lease what is to be told now; `after` are the steps that wait until other deliveries' answers are told.
+    def _next_step(
+        self, connection: Connection, row: Row, after: Collection[Step] = ()
+    ) -> Due | None:
+        """Lease what is to be told now;
 
-        If that is nothing, plan the next step and give up the lease in this very transaction: what settles meanwhile
-        is seen here, or wakes a teller after.
+        `after` are the steps that wait until other deliveries' answers are told.
+
+        If that is nothing, plan the next step and give up the lease in this very transaction: what
+        settles meanwhile is seen here, or wakes a teller after.
         """
         delivery, moment = self._rows.delivery(row), row["now"]
         next_ = next_telling(delivery, moment)
@@ -314,7 +344,9 @@ def _in_order(rows: Iterable[Row], busy: Collection[tuple[str, str]]) -> list[in
     found = [(row["seq"], _place(row), row["is_answered"]) for row in rows]
     answering = {place for _, place, is_answered in found if not is_answered}.union(busy)
     unanswered = [seq for seq, _, is_answered in found if not is_answered]
-    return unanswered + [seq for seq, place, is_answered in found if is_answered and place not in answering]
+    return unanswered + [
+        seq for seq, place, is_answered in found if is_answered and place not in answering
+    ]
 
 
 def _place(row: Row) -> tuple[str, str]:

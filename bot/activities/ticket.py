@@ -58,7 +58,10 @@ _ID_FOLDERS = ("ticket", "tickets")
 
 
 class MalformedTicketError(ValueError):
-    """The word is no ticket reference; the message says why. `number`: it is a number that no ticket has."""
+    """The word is no ticket reference; the message says why.
+
+    `number`: it is a number that no ticket has.
+    """
 
     def __init__(self, why: str, *, number: bool = False) -> None:
         super().__init__(why)
@@ -100,7 +103,9 @@ def _why_no_number(bare: str) -> str:
 
 def _why_nothing(bare: str) -> str:
     if _LIKE_A_GUID.fullmatch(bare):
-        return "a GUID has 8, 4, 4, 4 and 12 characters with hyphens between, and both braces or none"
+        return (
+            "a GUID has 8, 4, 4, 4 and 12 characters with hyphens between, and both braces or none"
+        )
     if any(character.isdecimal() for character in bare):
         return "it has more in it than a number"
     return "it is not a number, a GUID or a link"

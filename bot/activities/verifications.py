@@ -23,7 +23,10 @@ POSTPONED = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A delivery that this process is to verify now, for the so-many-th time. `since` is as in `Claimed`."""
+    """A delivery that this process is to verify now, for the so-many-th time.
+
+    `since` is as in `Claimed`.
+    """
 
     delivery: Delivery
     tenant: Tenant
@@ -34,10 +37,13 @@ class Verification:
 class Verifications:
     """Which unknown outcomes are verified when, and what each verification found.
 
-    `after` are the seconds between an unknown outcome, its first verification, and those that follow.
+    `after` are the seconds between an unknown outcome, its first verification, and those that
+    follow.
     """
 
-    def __init__(self, database: Database, keyring: Keyring, *, lease: float, after: Sequence[float]) -> None:
+    def __init__(
+        self, database: Database, keyring: Keyring, *, lease: float, after: Sequence[float]
+    ) -> None:
         self._database = database
         self._keyring = keyring
         self._lease = lease
@@ -64,7 +70,9 @@ class Verifications:
     )
 
     async def claim(self, *, at_most: int) -> tuple[list[Verification], float]:
-        """Take what is to be verified now, and say in how many seconds the next is (infinite: nothing is planned).
+        """Take what is to be verified now, and say in how many seconds the next is (infinite.
+
+        Nothing is planned).
 
         Each verification holds a slot of its tenant's window, as any call does.
         """
@@ -104,14 +112,22 @@ class Verifications:
         index=("pk_deliveries",),
     )
 
-    def _begin(self, connection: Connection, delivery: Delivery, since: float) -> Verification | None:
+    def _begin(
+        self, connection: Connection, delivery: Delivery, since: float
+    ) -> Verification | None:
         seq = delivery.seq
-        wanted = delivery.resolution is None and delivery.finding is not Finding.PRESENT and delivery.text is not None
+        wanted = (
+            delivery.resolution is None
+            and delivery.finding is not Finding.PRESENT
+            and delivery.text is not None
+        )
         if not wanted or delivery.verifications >= len(self._after):
             self._END.run(connection, seq=seq)
             return None
         window = lock_window(connection, delivery.tenant_id, self._keyring)
-        if isinstance(window, Problem) or (window is not None and not _may_verify(window, delivery)):
+        if isinstance(window, Problem) or (
+            window is not None and not _may_verify(window, delivery)
+        ):
             self._END.run(connection, seq=seq)
             return None
         if window is None or window.free == 0:
@@ -120,7 +136,12 @@ class Verifications:
         number = delivery.verifications + 1
         next_in = self._after[number] if number < len(self._after) else self._lease
         self._START.run(connection, seq=seq, after=max(next_in, self._lease))
-        attempt = {"seq": seq, "number": -number, "account_id": delivery.account_id, "lease": self._lease}
+        attempt = {
+            "seq": seq,
+            "number": -number,
+            "account_id": delivery.account_id,
+            "lease": self._lease,
+        }
         self._BEGIN_ATTEMPT.run(connection, **attempt)
         return Verification(delivery, window.tenant, number, since)
 
@@ -143,11 +164,13 @@ class Verifications:
     )
 
     async def shown(self, verification: Verification, ids: Sequence[str]) -> Finding | None:
-        """Write down what a ticket showed: the ids of what has the delivery's words there, the newest last.
+        """Write down what a ticket showed.
 
-        What other deliveries of the same words brought there is theirs, and so is what one may have brought of which nobody
-        knows either: which is which cannot be told, and the earlier one has the earlier activity. Returns None when a
-        person has decided meanwhile.
+        The ids of what has the delivery's words there, the newest last.
+
+        What other deliveries of the same words brought there is theirs, and so is what one may
+        have brought of which nobody knows either: which is which cannot be told, and the earlier
+        one has the earlier activity. Returns None when a person has decided meanwhile.
         """
 
         def write(connection: Connection) -> Finding | None:
@@ -165,7 +188,9 @@ class Verifications:
             left = [id_ for id_ in ids if id_ not in theirs]
             finding = Finding.PRESENT if left and len(ids) > same else Finding.ABSENT
             activity_id = left[-1] if finding is Finding.PRESENT else None
-            changed = self._FOUND.run(connection, seq=delivery.seq, finding=finding, activity_id=activity_id)
+            changed = self._FOUND.run(
+                connection, seq=delivery.seq, finding=finding, activity_id=activity_id
+            )
             if finding is Finding.PRESENT:
                 self._END.run(connection, seq=delivery.seq)
             return finding if changed else None
@@ -174,13 +199,20 @@ class Verifications:
 
     async def not_shown(self, verification: Verification) -> None:
         """Write down that LeadSquared showed neither that the text is there nor that it is not."""
-        await self._database.run(lambda connection: _end(connection, verification, "not_shown"), repeatable=True)
+        await self._database.run(
+            lambda connection: _end(connection, verification, "not_shown"), repeatable=True
+        )
 
 
 def _end(connection: Connection, verification: Verification, outcome: str) -> None:
-    end_attempt(connection, verification.delivery.seq, -verification.number, outcome, occupied_for=WINDOW)
+    end_attempt(
+        connection, verification.delivery.seq, -verification.number, outcome, occupied_for=WINDOW
+    )
 
 
 def _may_verify(window: Window, delivery: Delivery) -> bool:
-    """Whether today's tenant can be asked about a delivery: it has its keys, and names the same account."""
+    """Whether today's tenant can be asked about a delivery.
+
+    It has its keys, and names the same account.
+    """
     return window.has_keys and window.tenant.account_id == delivery.account_id

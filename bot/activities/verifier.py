@@ -1,4 +1,7 @@
-"""After an unknown outcome: verify whether the text is on the ticket, and have that told. Never posts an activity."""
+"""After an unknown outcome: verify whether the text is on the ticket, and have that told.
+
+Never posts an activity.
+"""
 
 import asyncio
 import contextlib
@@ -18,8 +21,9 @@ from bot.leadsquared.tenant import Tenant
 _log = structlog.get_logger(__name__)
 
 VERIFY_AFTER = (5.0, 30.0, 120.0, 600.0)
-"""Seconds between the outcome, the first verification and those that follow: nothing says how soon an
-activity shows."""
+"""Seconds between the outcome, the first verification and those that follow: nothing says how soon
+an activity shows.
+"""
 
 MAX_VERIFICATIONS_PER_CLAIM = 20
 """Deliveries that one claim takes; their calls are made at the same time. Fewer than one tenant's
@@ -27,13 +31,20 @@ window of 25, so that a claim's calls are never a burst for LeadSquared."""
 
 
 class Ticket(Protocol):
-    """What the core asks LeadSquared about a ticket. It never raises for what a network or a server can do."""
+    """What the core asks LeadSquared about a ticket.
 
-    async def portal_conversations(self, tenant: Tenant, ticket_id: str) -> Sequence[Conversation] | CannotRead: ...
+    It never raises for what a network or a server can do.
+    """
+
+    async def portal_conversations(
+        self, tenant: Tenant, ticket_id: str
+    ) -> Sequence[Conversation] | CannotRead: ...
 
 
 class Verifier:
-    """Verifies what is due. One `run` per process; which delivery is verified when stands in the database.
+    """Verifies what is due.
+
+    One `run` per process; which delivery is verified when stands in the database.
 
     Seconds: no call is begun later than `begin_within` after its claim.
     """
@@ -58,7 +69,9 @@ class Verifier:
         while True:
             wait = self._poll_interval
             try:
-                claimed, next_in = await self._verifications.claim(at_most=MAX_VERIFICATIONS_PER_CLAIM)
+                claimed, next_in = await self._verifications.claim(
+                    at_most=MAX_VERIFICATIONS_PER_CLAIM
+                )
                 await asyncio.gather(*(self._verify(verification) for verification in claimed))
                 wait = min(wait, max(next_in, RETRY_DATABASE))
             except DatabaseUnavailableError as error:
@@ -67,7 +80,9 @@ class Verifier:
 
     async def _verify(self, verification: Verification) -> None:
         delivery = verification.delivery
-        with structlog.contextvars.bound_contextvars(delivery=delivery.id, tenant=verification.tenant.name):
+        with structlog.contextvars.bound_contextvars(
+            delivery=delivery.id, tenant=verification.tenant.name
+        ):
             conversations = await self._conversations(verification)
             if isinstance(conversations, CannotRead):
                 _log.warning("cannot_verify", reason=conversations.reason)
@@ -78,14 +93,20 @@ class Verifier:
             _log.info("verified", finding=None if finding is None else finding.value)
             self._teller.wake()
 
-    async def _conversations(self, verification: Verification) -> Sequence[Conversation] | CannotRead:
+    async def _conversations(
+        self, verification: Verification
+    ) -> Sequence[Conversation] | CannotRead:
         if steady() > verification.since + self._begin_within:
             return CannotRead("begun too late")  # it could outlast the slot that it holds
-        return await self._ticket.portal_conversations(verification.tenant, verification.delivery.ticket_id)
+        return await self._ticket.portal_conversations(
+            verification.tenant, verification.delivery.ticket_id
+        )
 
 
 def same_words(text: str, shown: Sequence[Conversation]) -> list[str]:
-    """Return the ids of what has these words, however they are spaced, the newest (by number, else as listed) last."""
+    """Return the ids of what has these words, however they are spaced, the newest (by number, else
+    as listed) last.
+    """
     wanted = text.split()
     ids = [conversation.id for conversation in shown if conversation.text.split() == wanted]
     with contextlib.suppress(ValueError):

@@ -41,8 +41,8 @@ _TAKEN_SLOTS = Statement(
 class Window:
     """A tenant whose account this transaction has locked, at that moment.
 
-    `free`: how many calls may begin; `free_at`: when the next slot is free. `has_keys`: the tenant's
-    keys could be decrypted; they are empty otherwise.
+    `free`: how many calls may begin; `free_at`: when the next slot is free. `has_keys`: the
+    tenant's keys could be decrypted; they are empty otherwise.
     """
 
     tenant: Tenant
@@ -52,7 +52,9 @@ class Window:
     free_at: float | None
 
 
-def lock_window(connection: Connection, tenant_id: int, keyring: Keyring) -> Window | Problem | None:
+def lock_window(
+    connection: Connection, tenant_id: int, keyring: Keyring
+) -> Window | Problem | None:
     """Lock a tenant's account and count its slots.
 
     Returns None when another process holds it; a Problem when the tenant is gone.
@@ -69,7 +71,13 @@ def lock_window(connection: Connection, tenant_id: int, keyring: Keyring) -> Win
     if resume_at is not None and resume_at > moment:
         return Window(tenant, has_keys, moment, 0, resume_at)
     taken = _TAKEN_SLOTS.all(connection, account_id=tenant.account_id, moment=moment)[0]
-    return Window(tenant, has_keys, moment, max(tenant.calls_per_window - taken["number"], 0), taken["first_free_at"])
+    return Window(
+        tenant,
+        has_keys,
+        moment,
+        max(tenant.calls_per_window - taken["number"], 0),
+        taken["first_free_at"],
+    )
 
 
 _END_ATTEMPT = Statement(
@@ -84,7 +92,15 @@ _END_ATTEMPT = Statement(
 
 
 def end_attempt(
-    connection: Connection, seq: int, number: int, outcome: str, *, ago: float = 0.0, occupied_for: float
+    connection: Connection,
+    seq: int,
+    number: int,
+    outcome: str,
+    *,
+    ago: float = 0.0,
+    occupied_for: float,
 ) -> None:
     """Write down how an attempt ended, and until when it still holds its slot."""
-    _END_ATTEMPT.run(connection, seq=seq, number=number, outcome=outcome, ago=ago, occupied_for=occupied_for)
+    _END_ATTEMPT.run(
+        connection, seq=seq, number=number, outcome=outcome, ago=ago, occupied_for=occupied_for
+    )

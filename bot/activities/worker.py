@@ -40,13 +40,17 @@ Begin = Callable[[], Awaitable[bool]]
 
 
 class Portal(Protocol):
-    """The one call that the core needs of LeadSquared. It never raises for what a network or a server can do.
+    """The one call that the core needs of LeadSquared.
 
-    `begin` is awaited when the connection stands, right before the request goes out. Nothing goes out unless it
-    returns True; the outcome is NotBegun then.
+    It never raises for what a network or a server can do.
+
+    `begin` is awaited when the connection stands, right before the request goes out. Nothing goes
+    out unless it returns True; the outcome is NotBegun then.
     """
 
-    async def add_portal_activity(self, tenant: Tenant, ticket_id: str, text: str, begin: Begin) -> Outcome: ...
+    async def add_portal_activity(
+        self, tenant: Tenant, ticket_id: str, text: str, begin: Begin
+    ) -> Outcome: ...
 
 
 class Tells(Protocol):
@@ -125,12 +129,17 @@ class Worker:
                 await asyncio.wait_for(self._changed.wait(), self._schedule.wait(time.monotonic()))
 
     def stop(self) -> None:
-        """Take nothing new. Not a cancellation: a claim that is being committed must still be carried out."""
+        """Take nothing new.
+
+        Not a cancellation: a claim that is being committed must still be carried out.
+        """
         self._stopping = True
         self._changed.set()
 
     async def finish(self, within: float) -> int:
-        """Wait for what is in flight, and return how many were not done `within` that many seconds."""
+        """Wait for what is in flight, and return how many were not done `within` that many
+        seconds.
+        """
         if not self._in_flight:
             return 0
         _, pending = await asyncio.wait(self._in_flight.values(), timeout=within)
@@ -157,7 +166,9 @@ class Worker:
             _log.warning("backlog", waiting=waiting.number, oldest_seconds=round(waiting.oldest))
 
     async def _claim(self, visits: Visits) -> Claim:
-        return await self._outbox.claim(visits.tenant_ids, at_most=visits.at_most, in_flight=visits.in_flight)
+        return await self._outbox.claim(
+            visits.tenant_ids, at_most=visits.at_most, in_flight=visits.in_flight
+        )
 
     def _start(self, claim: Claim) -> None:
         """Send what a claim brought."""
@@ -176,7 +187,9 @@ class Worker:
     async def _send(self, claimed: Claimed) -> None:
         delivery = claimed.delivery
         try:
-            with structlog.contextvars.bound_contextvars(delivery=delivery.id, tenant=claimed.tenant.name):
+            with structlog.contextvars.bound_contextvars(
+                delivery=delivery.id, tenant=claimed.tenant.name
+            ):
                 started = time.monotonic()
                 outcome = await self._post(claimed)
                 decision = self._decide(claimed, outcome, now=claimed.at + steady() - claimed.since)
@@ -197,9 +210,12 @@ class Worker:
             return await self._begin(claimed)
 
         try:
-            return await self._portal.add_portal_activity(claimed.tenant, claimed.delivery.ticket_id, text, begin)
+            return await self._portal.add_portal_activity(
+                claimed.tenant, claimed.delivery.ticket_id, text, begin
+            )
         except Exception:  # noqa: BLE001 - a bug here must not leave a person without an answer
-            # Nobody's expected case, and the request may have gone out: the person is told just that.
+            # Nobody's expected case, and the request may have gone out: the person is told just
+            # that.
             _log.exception("post_failed")
             return Unknown(Problem.INTERRUPTED, reason="post failed")
 
@@ -222,9 +238,13 @@ class Worker:
             # A secret comes back with a start, so a start gives what is kept the whole time again.
             since = max(since, now - (steady() - self._started))
         give_up = give_up_at(since, delivery.first_attempt_at or claimed.at, self._retry_for)
-        return decide(outcome, attempts=delivery.attempts, give_up=give_up, now=now, random=random.random)
+        return decide(
+            outcome, attempts=delivery.attempts, give_up=give_up, now=now, random=random.random
+        )
 
-    async def _settle(self, claimed: Claimed, outcome: Outcome, decision: Decision, *, seconds: float) -> None:
+    async def _settle(
+        self, claimed: Claimed, outcome: Outcome, decision: Decision, *, seconds: float
+    ) -> None:
         """Write the outcome down, as often as it takes: it is known to nobody else."""
         while True:
             try:
@@ -238,7 +258,9 @@ class Worker:
         self._teller.wake()
 
 
-def _log_attempt(claimed: Claimed, outcome: Outcome, decision: Decision, *, seconds: float, settled: bool) -> None:
+def _log_attempt(
+    claimed: Claimed, outcome: Outcome, decision: Decision, *, seconds: float, settled: bool
+) -> None:
     """Log how an attempt ended, and as a warning what an admin can do something about.
 
     An attempt that is to be repeated is for debugging; the warning says why, and is counted.

@@ -95,7 +95,9 @@ def _database(settings: Settings) -> list[Checked]:
     migrations = (
         Checked("Migrations", ok=True, says=f"at revision {HEAD}")
         if found == HEAD
-        else Checked("Migrations", ok=False, says=f"at {found or 'none'}, needs {HEAD}", mend=_mend_of(found))
+        else Checked(
+            "Migrations", ok=False, says=f"at {found or 'none'}, needs {HEAD}", mend=_mend_of(found)
+        )
     )
     answers = Checked("Database", ok=True, says=f"{engine} answers")
     if is_marked_read_only(settings):
@@ -106,7 +108,9 @@ def _database(settings: Settings) -> list[Checked]:
 
 def _mend_of(revision: str | None) -> str:
     newer = revision is not None and revision > HEAD
-    return "start the newer release that the database belongs to" if newer else "python -m bot migrate"
+    return (
+        "start the newer release that the database belongs to" if newer else "python -m bot migrate"
+    )
 
 
 async def _slack(settings: Settings) -> tuple[list[Checked], Identity | None]:
@@ -116,7 +120,10 @@ async def _slack(settings: Settings) -> tuple[list[Checked], Identity | None]:
 
 
 async def _bot_token(settings: Settings, web: SlackWeb) -> tuple[list[Checked], Identity | None]:
-    what, mend = "Slack bot token", "copy the Bot User OAuth Token (xoxb-…) of OAuth & Permissions to SLACK_BOT_TOKEN"
+    what, mend = (
+        "Slack bot token",
+        "copy the Bot User OAuth Token (xoxb-…) of OAuth & Permissions to SLACK_BOT_TOKEN",
+    )
     if settings.slack_bot_token is None:
         return [Checked(what, ok=False, says="missing", mend=mend)], None
     match await web.identify(settings.slack_bot_token.get_secret_value()):
@@ -145,13 +152,19 @@ async def _surface(settings: Settings, web: SlackWeb) -> Checked:
         if settings.slack_signing_secret is None:
             mend = "copy the Signing Secret of Basic Information to SLACK_SIGNING_SECRET, or set SLACK_APP_TOKEN"
             return Checked("Slack signing secret", ok=False, says="missing", mend=mend)
-        return Checked("Slack signing secret", ok=True, says="present; Slack sends requests by HTTP to /slack/events")
+        return Checked(
+            "Slack signing secret",
+            ok=True,
+            says="present; Slack sends requests by HTTP to /slack/events",
+        )
     match await web.call(settings.slack_app_token.get_secret_value(), "apps.connections.open"):
         case Done():
             return Checked("Slack app token", ok=True, says="Socket Mode connects")
         case Never(error):
             mend = "make an app-level token with connections:write on Basic Information, and switch Socket Mode on"
-            return Checked("Slack app token", ok=False, says=f"Slack rejects it: {error}", mend=mend)
+            return Checked(
+                "Slack app token", ok=False, says=f"Slack rejects it: {error}", mend=mend
+            )
         case NotNow(reason):
             return _away("Slack app token", settings, reason)
 
@@ -179,7 +192,11 @@ async def _tenants(settings: Settings, identity: Identity | None) -> list[Checke
         mapped = {name: await directory.mappings(name) for name in await directory.names()}
         stored = await _stored(database, keys)
     except DatabaseUnavailableError as error:
-        return [Checked("Tenants", ok=False, says=f"the database does not answer: {error}", mend="try again")]
+        return [
+            Checked(
+                "Tenants", ok=False, says=f"the database does not answer: {error}", mend="try again"
+            )
+        ]
     finally:
         await database.close()
     own = environment_tenant(settings)
@@ -201,12 +218,16 @@ async def _tenants(settings: Settings, identity: Identity | None) -> list[Checke
 
 
 async def _stored(database: Database, keys: Keyring) -> list[Checked]:
-    """Say which stored values cannot be decrypted, and whether the database may be a restored backup."""
+    """Say which stored values cannot be decrypted, and whether the database may be a restored
+    backup.
+    """
     found = []
     try:
         examined = await examine(database, keys, tenants_at_most=EVERY_TENANT)
     except UnusableSecretError as error:
-        found.append(Checked("Stored values", ok=False, says="none can be decrypted", mend=str(error)))
+        found.append(
+            Checked("Stored values", ok=False, says="none can be decrypted", mend=str(error))
+        )
     else:
         if examined.unreadable:
             mend = "add the earlier secret to ENCRYPTION_KEYS, at the end, and restart the bot"
@@ -216,7 +237,11 @@ async def _stored(database: Database, keys: Keyring) -> list[Checked]:
         hours = backlog.newest_ago / 3600
         says = f"{backlog.waiting:,} activities wait, and the newest entry is {hours:.0f} h old"
         found.append(
-            _warning("Backlog", says, "if this is a restored backup, run before the start: python -m bot restored")
+            _warning(
+                "Backlog",
+                says,
+                "if this is a restored backup, run before the start: python -m bot restored",
+            )
         )
     return found
 
@@ -248,7 +273,9 @@ async def _reach(leadsquared: LeadSquared, tenant: Tenant, *, mapped: bool) -> C
     )
     match await leadsquared.reach(tenant):
         case NotSent(host):
-            return Checked(what, ok=False, says=f"{host} cannot be reached", mend=f"check the network; {mend}")
+            return Checked(
+                what, ok=False, says=f"{host} cannot be reached", mend=f"check the network; {mend}"
+            )
         case Rejected(_, message) | Unknown(_, message):
             return Checked(what, ok=False, says=message or "its host does not answer", mend=mend)
     keys = await leadsquared.try_keys(tenant)
@@ -257,7 +284,10 @@ async def _reach(leadsquared: LeadSquared, tenant: Tenant, *, mapped: bool) -> C
         return Checked(what, ok=False, says=says, mend=_mend_of_keys(tenant))
     if not mapped:
         return Checked(
-            what, ok=False, says="mapped to no workspace", mend=f"python -m bot tenants map {tenant.name} --team T…"
+            what,
+            ok=False,
+            says="mapped to no workspace",
+            mend=f"python -m bot tenants map {tenant.name} --team T…",
         )
     if isinstance(keys, CannotRead):
         says = f"{tenant.api_url} answers, but the keys could not be tested ({keys.reason})"

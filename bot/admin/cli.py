@@ -14,12 +14,20 @@ from typing import Annotated, NoReturn, TypeVar
 import typer
 
 from bot.activities.delivery import State
-from bot.settings import DEFAULT_PORT, ConfigurationError, Settings, load_settings, missing_for_slack
+from bot.settings import (
+    DEFAULT_PORT,
+    ConfigurationError,
+    Settings,
+    load_settings,
+    missing_for_slack,
+)
 
 T = TypeVar("T")
 
 ADMINISTRATOR_WAITS = 10.0
-"""Seconds that an administrator's command waits for SQLite's lock, which a busy bot holds again and again."""
+"""Seconds that an administrator's command waits for SQLite's lock, which a busy bot holds again
+and again.
+"""
 
 app = typer.Typer(
     name="portal-activity",
@@ -28,27 +36,45 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # its tracebacks show values
     add_completion=False,
 )
-tenants_app = typer.Typer(help="LeadSquared tenants, and the parts of Slack mapped to them.", no_args_is_help=True)
+tenants_app = typer.Typer(
+    help="LeadSquared tenants, and the parts of Slack mapped to them.", no_args_is_help=True
+)
 app.add_typer(tenants_app, name="tenants")
 keys_app = typer.Typer(help="The secrets that encrypt what is stored.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
-activities_app = typer.Typer(help="List activities, and decide about those that may not be recorded.")
+activities_app = typer.Typer(
+    help="List activities, and decide about those that may not be recorded."
+)
 app.add_typer(activities_app, name="activities")
 
 Name = Annotated[str, typer.Argument(help="A name of your choice for the tenant.")]
-ApiUrl = Annotated[str | None, typer.Option("--api-url", "--url", help="https://… of the account's API host.")]
-OrgId = Annotated[str | None, typer.Option("--org-id", help="The account's org ID, shown after login.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, max=1000, help="Rate limit: calls in 5 seconds.")]
+ApiUrl = Annotated[
+    str | None, typer.Option("--api-url", "--url", help="https://… of the account's API host.")
+]
+OrgId = Annotated[
+    str | None, typer.Option("--org-id", help="The account's org ID, shown after login.")
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, max=1000, help="Rate limit: calls in 5 seconds.")
+]
 KeysFile = Annotated[
     Path | None,
     typer.Option(
-        "--keys-file", exists=True, dir_okay=False, help="A file with the access key and the secret key, one per line."
+        "--keys-file",
+        exists=True,
+        dir_okay=False,
+        help="A file with the access key and the secret key, one per line.",
     ),
 ]
 Team = Annotated[str, typer.Option("--team", help="The workspace's ID, T….")]
-Enterprise = Annotated[str, typer.Option("--enterprise", help="The Enterprise Grid organisation's ID, E….")]
+Enterprise = Annotated[
+    str, typer.Option("--enterprise", help="The Enterprise Grid organisation's ID, E….")
+]
 Channel = Annotated[
-    str, typer.Option("--channel", help="A channel's ID, C…. Its mapping has priority over its workspace's.")
+    str,
+    typer.Option(
+        "--channel", help="A channel's ID, C…. Its mapping has priority over its workspace's."
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 Move = Annotated[bool, typer.Option("--move", help="Move a mapping that leads to another tenant.")]
@@ -67,7 +93,10 @@ def run() -> None:
 
 @app.command()
 def worker() -> None:
-    """Send accepted activities and post their outcomes, without serving Slack. Use it to scale, beside `run`."""
+    """Send accepted activities and post their outcomes, without serving Slack.
+
+    Use it to scale, beside `run`.
+    """
     _serve(surface=False)
 
 
@@ -82,13 +111,18 @@ def migrate() -> None:
 
 @app.command()
 def restored() -> None:
-    """After a restore: settle activities without an outcome as "may have been recorded", so that none is sent twice."""
+    """After a restore.
+
+    Settle activities without an outcome as "may have been recorded", so that none is sent twice.
+    """
     from bot.activities.at_start import settle_restored
     from bot.activities.verifier import VERIFY_AFTER
 
     settings = _settings()
     verify_after = VERIFY_AFTER[0] if settings.leadsquared_look_after_unknown else None
-    settled = _with_database(settings, lambda database, _: settle_restored(database, verify_after=verify_after))
+    settled = _with_database(
+        settings, lambda database, _: settle_restored(database, verify_after=verify_after)
+    )
     print(
         f"{settled:,} activities had no outcome in this backup. Each may have been recorded since, so none is sent "
         "again automatically. Start the bot: it asks the people who recorded them to check their tickets."
@@ -143,9 +177,16 @@ def playground() -> None:
 
 @tenants_app.command("add")
 def add(
-    name: Name, api_url: ApiUrl = None, org_id: OrgId = None, limit: Limit = None, keys_file: KeysFile = None
+    name: Name,
+    api_url: ApiUrl = None,
+    org_id: OrgId = None,
+    limit: Limit = None,
+    keys_file: KeysFile = None,
 ) -> None:
-    """Add a tenant. The command asks for its keys, or reads them from standard input or --keys-file."""
+    """Add a tenant.
+
+    The command asks for its keys, or reads them from standard input or --keys-file.
+    """
     from bot.admin.tenants import add_tenant
 
     settings = _settings()
@@ -154,7 +195,9 @@ def add(
     access_key, secret_key = _keys(keys_file)
     others = _administer(
         settings,
-        lambda directory: add_tenant(directory, settings, name, api_url, org_id, access_key, secret_key, limit),
+        lambda directory: add_tenant(
+            directory, settings, name, api_url, org_id, access_key, secret_key, limit
+        ),
     )
     print(f"Added {name}. Next: python -m bot tenants map {name} --team T…")
     _say_same_account(name, others)
@@ -167,17 +210,23 @@ def update(
     org_id: OrgId = None,
     limit: Limit = None,
     keys_file: KeysFile = None,
-    keys: Annotated[bool, typer.Option("--keys", help="Ask for new keys too, beside other options.")] = False,  # noqa: FBT002 - a flag
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Ask for new keys too, beside other options.")
+    ] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Change the given parts of a tenant. Without any option, change its keys."""
     from bot.admin.tenants import update_tenant
 
     settings = _settings()
-    wants_keys = keys or keys_file is not None or (api_url is None and org_id is None and limit is None)
+    wants_keys = (
+        keys or keys_file is not None or (api_url is None and org_id is None and limit is None)
+    )
     access_key, secret_key = _keys(keys_file) if wants_keys else (None, None)
     others = _administer(
         settings,
-        lambda directory: update_tenant(directory, settings, name, api_url, org_id, access_key, secret_key, limit),
+        lambda directory: update_tenant(
+            directory, settings, name, api_url, org_id, access_key, secret_key, limit
+        ),
     )
     print(f"Updated {name}.")
     _say_same_account(name, others)
@@ -255,7 +304,10 @@ app.command("map", hidden=True)(map_)
 
 @keys_app.command("rotate")
 def rotate() -> None:
-    """Re-encrypt every stored value with the first of ENCRYPTION_KEYS, while the bot runs. You can repeat it."""
+    """Re-encrypt every stored value with the first of ENCRYPTION_KEYS, while the bot runs.
+
+    You can repeat it.
+    """
     from bot.admin.rotation import by_hand, problems_of, renew_all, summary
     from bot.keys import generated_secret
 
@@ -346,7 +398,10 @@ def _administer(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
 
 
 def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
-    """Run one administrator's task against the database and return its result; an error ends the command with a line."""
+    """Run one administrator's task against the database and return its result.
+
+    An error ends the command with a line.
+    """
     from bot.database.engines import Patience
     from bot.database.writer import Database, DatabaseUnavailableError
     from bot.encryption import UndecipherableError, UnusableSecretError
@@ -367,11 +422,19 @@ def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
     except TenantError as error:
         _exit([str(error)])
     except DatabaseUnavailableError as error:
-        _exit([f"DATABASE_URL: the database is not available ({error}); try again, or run: python -m bot check"])
+        _exit(
+            [
+                f"DATABASE_URL: the database is not available ({error}); try again, or run: python -m bot check"
+            ]
+        )
     except UnusableSecretError as error:
         _exit([str(error)])
     except UndecipherableError as error:
-        _exit([f"ENCRYPTION_KEYS: the stored keys cannot be decrypted ({error}); add the earlier secret at the end"])
+        _exit(
+            [
+                f"ENCRYPTION_KEYS: the stored keys cannot be decrypted ({error}); add the earlier secret at the end"
+            ]
+        )
 
 
 def _or_exit(do: Callable[[], T]) -> T:
@@ -385,7 +448,10 @@ def _or_exit(do: Callable[[], T]) -> T:
 
 
 def _keys(file: Path | None) -> tuple[str, str]:
-    """Read the access key and the secret key: from a file, a hidden prompt, or standard input; never from the command line."""
+    """Read the access key and the secret key: from a file, a hidden prompt, or standard input.
+
+    Never from the command line.
+    """
     if file is not None:
         try:
             lines = file.read_text().splitlines()
@@ -396,7 +462,10 @@ def _keys(file: Path | None) -> tuple[str, str]:
                 ]
             )
     elif sys.stdin.isatty():
-        lines = [typer.prompt("Access key", hide_input=True), typer.prompt("Secret key", hide_input=True)]
+        lines = [
+            typer.prompt("Access key", hide_input=True),
+            typer.prompt("Secret key", hide_input=True),
+        ]
     else:
         lines = sys.stdin.read().splitlines()
     found = [line.strip() for line in lines if line.strip()]
@@ -433,23 +502,34 @@ def _exit(problems: list[str]) -> NoReturn:
 
 
 def _quiet() -> Settings:
-    """Return the settings for a command that reads the bot's database; its log prints only warnings and errors."""
+    """Return the settings for a command that reads the bot's database.
+
+    Its log prints only warnings and errors.
+    """
     from bot.logs import configure_logging
 
     settings = _settings()
     if (file := settings.sqlite_file) is not None and not file.is_file():
-        _exit([f"DATABASE_URL: there is no database {file}; run this where the bot runs, with its settings"])
+        _exit(
+            [
+                f"DATABASE_URL: there is no database {file}; run this where the bot runs, with its settings"
+            ]
+        )
     if settings.log_level == "INFO":
         configure_logging("WARNING", settings.log_format)
     return settings
 
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs: docs/operating.md.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON object, for programs: docs/operating.md.")
+]
 
 
 @app.command()
 def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every 2 s, until Ctrl-C.")] = False,  # noqa: FBT002 - a flag
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every 2 s, until Ctrl-C.")
+    ] = False,  # noqa: FBT002 - a flag
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show waiting, failed and recorded activities. Exit status 1: something needs a person."""
@@ -469,13 +549,24 @@ def status(
 @activities_app.callback(invoke_without_command=True)
 def activities(
     context: typer.Context,
-    state: Annotated[State | None, typer.Option("--state", help="Only activities in this state.")] = None,
-    ticket: Annotated[str | None, typer.Option("--ticket", help="Only this ticket's activities, of any age.")] = None,
-    team: Annotated[str | None, typer.Option("--team", help="Only this workspace's activities, T….")] = None,
+    state: Annotated[
+        State | None, typer.Option("--state", help="Only activities in this state.")
+    ] = None,
+    ticket: Annotated[
+        str | None, typer.Option("--ticket", help="Only this ticket's activities, of any age.")
+    ] = None,
+    team: Annotated[
+        str | None, typer.Option("--team", help="Only this workspace's activities, T….")
+    ] = None,
     days: Annotated[
-        int, typer.Option("--days", min=1, max=36_500, help="Only activities settled in this many days.")
+        int,
+        typer.Option(
+            "--days", min=1, max=36_500, help="Only activities settled in this many days."
+        ),
     ] = 30,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most this many, the newest.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=10_000, help="At most this many, the newest.")
+    ] = 50,
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """List activities without their texts: open, or settled in the last 30 days."""
@@ -486,7 +577,9 @@ def activities(
 
     settings = _quiet()
     try:
-        ticket_id = None if ticket is None else parse_ticket(ticket, settings.leadsquared_allowed_hosts)
+        ticket_id = (
+            None if ticket is None else parse_ticket(ticket, settings.leadsquared_allowed_hosts)
+        )
     except MalformedTicketError as error:
         _exit([f"--ticket: {error}"])
     wanted = Wanted(state, ticket_id, team, days, limit)
@@ -499,7 +592,10 @@ Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="The references 
 
 @activities_app.command("retry")
 def retry(ids: Ids, yes: Yes = False) -> None:  # noqa: FBT002 - a flag
-    """Send activities again that were not recorded, or may not have been. Like *Send again* in Slack."""
+    """Send activities again that were not recorded, or may not have been.
+
+    Like *Send again* in Slack.
+    """
     _decide("retry", ids, yes=yes)
 
 
@@ -515,7 +611,9 @@ def _decide(action: str, ids: list[str], *, yes: bool) -> None:
     settings = _quiet()
     if not yes and not sys.stdin.isatty():
         _exit(
-            ["Nothing was changed: the command asks first, and there is no terminal. Add --yes to skip the question."]
+            [
+                "Nothing was changed: the command asks first, and there is no terminal. Add --yes to skip the question."
+            ]
         )
 
     def ask(plan: list[str], question: str) -> bool:

@@ -15,12 +15,17 @@ from bot.database.writer import Database
 from bot.encryption import Keyring, UndecipherableError, encrypted_at
 
 PAUSE = 0.01
-"""Seconds at least between two transactions; else as many as the last one took, so that half of the time is the bot's."""
+"""Seconds at least between two transactions; else as many as the last one took, so that half of
+the time is the bot's.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Unopened:
-    """Values that no secret decrypts. `since` and `until`: when they say they were encrypted, if they do."""
+    """Values that no secret decrypts.
+
+    `since` and `until`: when they say they were encrypted, if they do.
+    """
 
     tenants: int = 0
     activities: int = 0
@@ -29,7 +34,9 @@ class Unopened:
 
     def and_(self, token: bytes, of: "Encrypted") -> "Unopened":
         """Count one more."""
-        moments = [moment for moment in (self.since, self.until, encrypted_at(token)) if moment is not None]
+        moments = [
+            moment for moment in (self.since, self.until, encrypted_at(token)) if moment is not None
+        ]
         return replace(
             self,
             tenants=self.tenants + (of.table is tenants),
@@ -43,7 +50,8 @@ class Unopened:
 class Pass:
     """What one look at everything found, in values: a tenant has two, an activity up to three.
 
-    `outdated` were not encrypted with the first secret; `renewed` of these were re-encrypted; a process changed the others first.
+    `outdated` were not encrypted with the first secret; `renewed` of these were re-encrypted; a
+    process changed the others first.
     """
 
     values: int = 0
@@ -54,7 +62,10 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """The result. `late`: a process encrypted them with another secret than the first during the run."""
+    """The result.
+
+    `late`: a process encrypted them with another secret than the first during the run.
+    """
 
     values: int
     renewed: int
@@ -65,11 +76,18 @@ class Rotation:
 async def renew_all(database: Database, keyring: Keyring) -> Rotation:
     """Encrypt what is stored with the first secret, then look whether anything was not.
 
-    It can be stopped at any moment and begun anew: what is encrypted with the first secret already is left alone.
+    It can be stopped at any moment and begun anew: what is encrypted with the first secret already
+    is left alone.
     """
     first = await _look(database, keyring)
-    second = await _look(database, keyring) if first.outdated else Pass(first.values, unreadable=first.unreadable)
-    return Rotation(second.values, first.renewed + second.renewed, second.outdated, second.unreadable)
+    second = (
+        await _look(database, keyring)
+        if first.outdated
+        else Pass(first.values, unreadable=first.unreadable)
+    )
+    return Rotation(
+        second.values, first.renewed + second.renewed, second.outdated, second.unreadable
+    )
 
 
 async def _look(database: Database, keyring: Keyring) -> Pass:
@@ -115,7 +133,10 @@ def _outdated(
 
 
 def by_hand(generated: Path | None) -> str:
-    """Say how to leave the secret that was generated beside a SQLite file: a running bot knows no other one."""
+    """Say how to leave the secret that was generated beside a SQLite file.
+
+    A running bot knows no other one.
+    """
     old = f"the text of {generated}" if generated is not None else "the old one"
     return (
         "ENCRYPTION_KEYS: not set, so there is no new secret. Set it to a new secret, a comma, and "
@@ -127,7 +148,9 @@ def by_hand(generated: Path | None) -> str:
 def summary(rotation: Rotation, secrets: int) -> list[str]:
     """Say what was done, and what to do next. `secrets`: how many ENCRYPTION_KEYS has."""
     if not rotation.values:
-        return ["The database has no encrypted value, so there was nothing to do and no secret was tested."]
+        return [
+            "The database has no encrypted value, so there was nothing to do and no secret was tested."
+        ]
     readable = rotation.values - rotation.unreadable.tenants - rotation.unreadable.activities
     done = f"Re-encrypted with the first of ENCRYPTION_KEYS: {rotation.renewed:,} of {rotation.values:,} values."
     if rotation.late:
@@ -166,7 +189,8 @@ def _missing(unreadable: Unopened, generated: Path | None) -> str:
     if unreadable.since is None or unreadable.until is None:
         return "they are damaged, so no secret helps; restore them from a backup"
     since, until = (
-        f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M}" for moment in (unreadable.since, unreadable.until)
+        f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M}"
+        for moment in (unreadable.since, unreadable.until)
     )
     when = f"at {since}" if since == until else f"between {since} and {until}"
     beside = "" if generated is None else f"; it may be the one in {generated}"

@@ -16,16 +16,23 @@ DEFAULT_LIMIT = 25
 
 
 def scope_of(enterprise_id: str, team_id: str, channel_id: str) -> Scope:
-    """Check the ids of a mapping; a channel alone is not enough, for ids are unique within a workspace only."""
+    """Check the ids of a mapping.
+
+    A channel alone is not enough, for ids are unique within a workspace only.
+    """
     for option, value, initials in (
         ("--enterprise", enterprise_id, "E"),
         ("--team", team_id, "T"),
         ("--channel", channel_id, "CDG"),
     ):
         if value and not (value.isascii() and value.isalnum() and value[0] in initials):
-            raise TenantError(f"{option} takes Slack's ID, which starts with {' or '.join(initials)}, not {value!r}.")
+            raise TenantError(
+                f"{option} takes Slack's ID, which starts with {' or '.join(initials)}, not {value!r}."
+            )
     if not (enterprise_id or team_id):
-        raise TenantError("Give the workspace with --team T…, or the organisation with --enterprise E….")
+        raise TenantError(
+            "Give the workspace with --team T…, or the organisation with --enterprise E…."
+        )
     return Scope(enterprise_id, team_id, channel_id)
 
 
@@ -119,7 +126,9 @@ async def describe(directory: Directory, name: str, lines: list[str]) -> None:
         f"{tenant.name}: {tenant.api_url}, org ID {tenant.org_id}, {tenant.calls_per_window} calls in 5 s, keys set"
     )
     mappings = await directory.mappings(name)
-    lines += [f"  {scope}" for scope in mappings] or [f"  not mapped yet: python -m bot tenants map {name} --team T…"]
+    lines += [f"  {scope}" for scope in mappings] or [
+        f"  not mapped yet: python -m bot tenants map {name} --team T…"
+    ]
 
 
 def _checked(tenant: Tenant, settings: Settings) -> Tenant:
@@ -128,7 +137,9 @@ def _checked(tenant: Tenant, settings: Settings) -> Tenant:
     _accept("--org-id", lambda: check_org_id(tenant.org_id))
     _accept("The access key", lambda: check_key(tenant.access_key))
     _accept("The secret key", lambda: check_key(tenant.secret_key))
-    address = _accept("--api-url", lambda: parse_address(tenant.api_url, settings.leadsquared_allowed_hosts))
+    address = _accept(
+        "--api-url", lambda: parse_address(tenant.api_url, settings.leadsquared_allowed_hosts)
+    )
     return replace(tenant, api_url=address.url)
 
 

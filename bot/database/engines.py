@@ -1,4 +1,7 @@
-"""How each database is connected to: durably, with time-outs, and through whatever stands in between."""
+"""How each database is connected to.
+
+Durably, with time-outs, and through whatever stands in between.
+"""
 
 import contextlib
 import os
@@ -18,7 +21,10 @@ BUSY_PAUSE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a connection waits, in seconds: for SQLite's lock, a lock on PostgreSQL, and one statement there (0: for ever)."""
+    """How long a connection waits, in seconds.
+
+    For SQLite's lock, a lock on PostgreSQL, and one statement there (0: for ever).
+    """
 
     busy: float = 0.9
     lock: float = 1.0
@@ -65,16 +71,17 @@ def _postgresql(url: sa.URL, patience: Patience) -> Engine:
             "application_name": "portal-activity",
         },
     )
-    # Such a proxy lends a session for one transaction only, and takes no `options` at the start: so the time-outs are
-    # each transaction's own. They travel with its BEGIN, which costs a round trip anyway.
+    # Such a proxy lends a session for one transaction only, and takes no `options` at the start:
+    # so the time-outs are each transaction's own. They travel with its BEGIN, which costs a round
+    # trip anyway.
     lock, statement = round(patience.lock * 1000), round(patience.statement * 1000)
     begin = f"BEGIN; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}"
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
         connection.autocommit = True  # the driver's own BEGIN takes no company
-        # Behind a transaction-pooling proxy a session may be one on which somebody listened once. The driver would keep
-        # each announcement for a reader that this connection never has.
+        # Behind a transaction-pooling proxy a session may be one on which somebody listened once.
+        # The driver would keep each announcement for a reader that this connection never has.
         connection.add_notify_handler(_ignore)
 
     @sa.event.listens_for(engine, "begin")
@@ -112,7 +119,8 @@ def _sqlite(url: sa.URL, patience: Patience) -> Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # IMMEDIATE: wait for the lock at the start, where waiting is safe, instead of failing in the middle.
+        # IMMEDIATE: wait for the lock at the start, where waiting is safe, instead of failing in
+        # the middle.
         reading = connection.get_execution_options().get("reading", False)
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
@@ -120,13 +128,21 @@ def _sqlite(url: sa.URL, patience: Patience) -> Engine:
 
 
 def _make_for_its_owner(file: str) -> None:
-    """Make a database that is not there yet an empty file of mode 0600: SQLite's other files then have its mode, too."""
-    with contextlib.suppress(OSError):  # it is there, or it cannot be made: then the driver says why
+    """Make a database that is not there yet an empty file of mode 0600:
+
+    SQLite's other files then have its mode, too.
+    """
+    with contextlib.suppress(
+        OSError
+    ):  # it is there, or it cannot be made: then the driver says why
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _write_ahead(connection: sqlite3.Connection, patience: float) -> None:
-    """Turn write-ahead logging on. SQLite does not wait for the lock that this takes on a new file, whatever its time-out."""
+    """Turn write-ahead logging on.
+
+    SQLite does not wait for the lock that this takes on a new file, whatever its time-out.
+    """
     until = time.monotonic() + patience
     while True:
         try:

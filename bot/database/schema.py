@@ -12,7 +12,10 @@ from bot.database.engines import MIGRATING, PATIENCE, Patience, engine_for
 from bot.database.tables import metadata
 
 HEAD = FIRST = "0007"
-"""The newest and the oldest revision in migrations/versions. Here, a start need not load Alembic to see them."""
+"""The newest and the oldest revision in migrations/versions.
+
+Here, a start need not load Alembic to see them.
+"""
 
 
 _STAMP = sa.Table(
@@ -40,7 +43,9 @@ def revision(engine: Engine) -> str | None:
     with engine.connect() as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return None
-        found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        found: str | None = connection.execute(
+            sa.text("SELECT version_num FROM alembic_version")
+        ).scalar()
         return found
 
 
@@ -85,7 +90,10 @@ def _create(engine: Engine) -> bool:
 
 
 def migrate_database(url: str) -> bool:
-    """Migrate the database at a URL; raise SchemaError with the fix when it cannot be reached or written."""
+    """Migrate the database at a URL.
+
+    Raise SchemaError with the fix when it cannot be reached or written.
+    """
     with _engine(url, MIGRATING) as engine:
         return migrate(engine)
 
@@ -130,7 +138,10 @@ def _engine(url: str, patience: Patience) -> Iterator[Engine]:
 
 
 def _require_known(found: str) -> None:
-    """Raise SchemaError unless this release can bring a revision to HEAD. The order of their names is their order."""
+    """Raise SchemaError unless this release can bring a revision to HEAD.
+
+    The order of their names is their order.
+    """
     if found < FIRST:
         raise SchemaError(
             f"DATABASE_URL: a version before the first release made the database (revision {found}); "
@@ -162,7 +173,10 @@ def _is_read_only(cause: BaseException | None) -> bool:
 
 
 def _mend(url: sa.URL, reason: str) -> str:
-    """Say what to do about a driver's reason. It has no code while a connection is being made; so its words are looked at."""
+    """Say what to do about a driver's reason.
+
+    It has no code while a connection is being made; so its words are looked at.
+    """
     if url.get_backend_name() == "sqlite":
         if "readonly" in reason:
             return "it is read-only: check the file, its folder, the disk, and who may write there"
@@ -170,12 +184,12 @@ def _mend(url: sa.URL, reason: str) -> str:
     if "read-only transaction" in reason:
         return "it is read-only: name the primary server"
     if re.search(r'database "[^"]*" does not exist', reason):
-        return (
-            f"make the database: createdb -h {url.host or 'HOST'} -U ADMIN -O {url.username or 'USER'} {url.database}"
-        )
+        return f"make the database: createdb -h {url.host or 'HOST'} -U ADMIN -O {url.username or 'USER'} {url.database}"
     if "permission denied" in reason:
         return f"let {url.username or 'the user'} make tables there, best as the database's owner"
-    if re.search(r'role "[^"]*" does not exist|authentication failed|no password supplied|pg_hba', reason):
+    if re.search(
+        r'role "[^"]*" does not exist|authentication failed|no password supplied|pg_hba', reason
+    ):
         return (
             "check the user and the password in it (percent-encode: @ is %40, / is %2F, # is %23), "
             "and whom the server lets in"

@@ -1,4 +1,6 @@
-"""A statement as plain SQL, the same text for SQLite and PostgreSQL, with named parameters and named rows."""
+"""A statement as plain SQL, the same text for SQLite and PostgreSQL, with named parameters and
+named rows.
+"""
 
 import re
 import sqlite3
@@ -51,7 +53,8 @@ class Statement:
         return changed
 
     def execute(self, connection: Connection, values: dict[str, object]) -> Any:  # noqa: ANN401 - the driver's cursor
-        """Execute with a value for each parameter, and return the driver's cursor, to be read at once.
+        """Execute with a value for each parameter, and return the driver's cursor, to be read at
+        once.
 
         `Database` translates what the driver raises.
         """

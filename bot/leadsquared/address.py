@@ -31,7 +31,10 @@ class Address:
 
 
 def _segment(text: str) -> str:
-    """Percent-encode one segment of a path; one of dots only would climb, encoded or not, so its dots are encoded too."""
+    """Percent-encode one segment of a path.
+
+    One of dots only would climb, encoded or not, so its dots are encoded too.
+    """
     encoded = quote(text, safe="")
     return encoded if encoded.strip(".") else encoded.replace(".", "%2E")
 
@@ -39,7 +42,8 @@ def _segment(text: str) -> str:
 def api_host(api_url: str) -> str:
     """Return the host that an API address names, with its port where that is not the scheme's own.
 
-    With the org ID it names an account, so it never raises: an address that cannot be read names itself.
+    With the org ID it names an account, so it never raises: an address that cannot be read names
+    itself.
     """
     try:
         url = httpx.URL(api_url.strip())
@@ -52,17 +56,24 @@ def api_host(api_url: str) -> str:
 def parse_address(text: str, allowed_hosts: tuple[str, ...]) -> Address:
     """Check a tenant's API address, or raise InvalidAddressError.
 
-    The host is taken from the very parser that later sends the request, so no second reading of it can differ.
+    The host is taken from the very parser that later sends the request, so no second reading of it
+    can differ.
     """
     try:
         url = httpx.URL(text.strip())
         host = url.host.lower().removesuffix(".")
     except (httpx.InvalidURL, ValueError):
-        raise InvalidAddressError("is not an address; write it like https://apigw.service-in.leadsquared.com") from None
+        raise InvalidAddressError(
+            "is not an address; write it like https://apigw.service-in.leadsquared.com"
+        ) from None
     if url.scheme not in ("https", "http") or not host:
-        raise InvalidAddressError("must start with https://, like https://apigw.service-in.leadsquared.com")
+        raise InvalidAddressError(
+            "must start with https://, like https://apigw.service-in.leadsquared.com"
+        )
     if url.userinfo or url.query or url.fragment:
-        raise InvalidAddressError("must hold a host only, without a user name, a query or a fragment")
+        raise InvalidAddressError(
+            "must hold a host only, without a user name, a query or a fragment"
+        )
     if url.path.rstrip("/") not in ("", "/api", "/api/tenants"):
         raise InvalidAddressError("must end after the host: the bot adds /api/tenants/… itself")
     if url.port is not None and url.port not in _PORTS:

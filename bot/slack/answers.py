@@ -23,7 +23,9 @@ _QUOTE_AT_MOST = 500
 _AN_ADMIN = "an admin"
 _EXAMPLE = f"`{COMMAND} 143 Customer uploaded the signed form`"
 
-_SECRET = small_print("add the earlier secret at the end of `ENCRYPTION_KEYS` and restart the bot", "secret missing")
+_SECRET = small_print(
+    "add the earlier secret at the end of `ENCRYPTION_KEYS` and restart the bot", "secret missing"
+)
 _CHECK = "run `python -m bot check`"
 
 
@@ -35,12 +37,17 @@ class Message:
     blocks: tuple[Block, ...] = ()
 
     def payload(self) -> dict[str, Any]:
-        return {"text": self.text, "blocks": list(self.blocks)} if self.blocks else {"text": self.text}
+        return (
+            {"text": self.text, "blocks": list(self.blocks)} if self.blocks else {"text": self.text}
+        )
 
     @property
     def words(self) -> str:
         """The main text, without the small print."""
-        return next((str(block["text"]["text"]) for block in self.blocks if block["type"] == "section"), self.text)
+        return next(
+            (str(block["text"]["text"]) for block in self.blocks if block["type"] == "section"),
+            self.text,
+        )
 
     @property
     def small(self) -> tuple[str, ...]:
@@ -66,7 +73,9 @@ def anchor(delivery: Delivery) -> Message:
 def answer(delivery: Delivery, *, with_text: bool = False) -> Message:
     """The final answer. `with_text` repeats what was sent, where no anchor above shows it."""
     words = f"{_outcome(delivery)}\n{quoted(delivery)}" if with_text else _outcome(delivery)
-    return _message(words, [*_buttons(delivery), *(context(line) for line in _small_print(delivery))])
+    return _message(
+        words, [*_buttons(delivery), *(context(line) for line in _small_print(delivery))]
+    )
 
 
 def _outcome(delivery: Delivery) -> str:
@@ -79,7 +88,11 @@ def _outcome(delivery: Delivery) -> str:
         return f"✅ {_decided_by(delivery)} confirmed that this is on {ticket(delivery)}."
     if delivery.resolution is Resolution.SENT_AGAIN:
         what = "may or may not be on" if delivery.state is State.UNKNOWN else "was not recorded on"
-        on = f" on ticket {other}" if (other := delivery.sent_again_on) not in (None, delivery.ticket_id) else ""
+        on = (
+            f" on ticket {other}"
+            if (other := delivery.sent_again_on) not in (None, delivery.ticket_id)
+            else ""
+        )
         again = f"{_decided_by(delivery)} sent it again{on}: see the new answer below."
         return f"{icon} This {what} {ticket(delivery)}. {again}"
     return f"{icon} <@{delivery.user_id}>: {explain(delivery)}"
@@ -108,7 +121,9 @@ def found_there(delivery: Delivery) -> Message:
         f"(activity ID {activity_id(delivery)}). "
         f"If it's this one, press *{LABELS[Button.CONFIRM]}* under the answer; if not, press *Send again* here."
     )
-    return _message(words, [{"type": "actions", "elements": [_button(Button.SEND_AGAIN_ANYWAY, delivery)]}])
+    return _message(
+        words, [{"type": "actions", "elements": [_button(Button.SEND_AGAIN_ANYWAY, delivery)]}]
+    )
 
 
 def activity_id(delivery: Delivery) -> str:
@@ -116,7 +131,9 @@ def activity_id(delivery: Delivery) -> str:
     return shorten(delivery.activity_id or "", at_most=100)
 
 
-def note(delivery: Delivery, reason: Waiting, *, give_up_at: float, with_text: bool = False) -> Message:
+def note(
+    delivery: Delivery, reason: Waiting, *, give_up_at: float, with_text: bool = False
+) -> Message:
     """What is said while a delivery waits."""
     limit = f"⏳ Waiting for LeadSquared's rate limit. This will be recorded on {ticket(delivery)} automatically."
     words = {
@@ -194,7 +211,11 @@ def malformed_ticket(word: str, why: str, *, number: bool = False) -> Message:
 
 def why_no_ticket(word: str, error: MalformedTicketError) -> str:
     """What stands by the form's field, which knows no marks, when it holds no ticket."""
-    what = f"“{cut(_without_quotes(word), 60)}” can't be a ticket number" if error.number else "Not a ticket"
+    what = (
+        f"“{cut(_without_quotes(word), 60)}” can't be a ticket number"
+        if error.number
+        else "Not a ticket"
+    )
     return f"{what}: {error}. For example:\n143"
 
 
@@ -203,7 +224,8 @@ def unmapped(team_id: str) -> Message:
         "This workspace isn't connected to LeadSquared yet, so nothing was recorded. "
         "Ask an admin to connect it, then try again.",
         small_print(
-            f"`python -m bot tenants map NAME --team {team_id}`, or the four `LEADSQUARED_…` variables", "not connected"
+            f"`python -m bot tenants map NAME --team {team_id}`, or the four `LEADSQUARED_…` variables",
+            "not connected",
         ),
     )
 
@@ -227,7 +249,10 @@ def token_refused(error: str) -> Message:
 
 
 def unavailable(error: DatabaseUnavailableError) -> Message:
-    """What the database's trouble means for the person: surely nothing was kept, or that is unknown."""
+    """What the database's trouble means for the person.
+
+    Surely nothing was kept, or that is unknown.
+    """
     return maybe_accepted() if isinstance(error, CommitUnknownError) else not_accepted()
 
 
@@ -259,23 +284,37 @@ def already(delivery: Delivery | None) -> Message:
         return Message("This workspace has no such activity, so nothing was done.")
     on = ticket(delivery)
     if delivery.resolution is Resolution.SENT_AGAIN:
-        return Message(f"{_decided_by(delivery)} already sent this again, so nothing was done. See the new answer.")
+        return Message(
+            f"{_decided_by(delivery)} already sent this again, so nothing was done. See the new answer."
+        )
     if delivery.resolution is Resolution.CONFIRMED:
-        return Message(f"{_decided_by(delivery)} already confirmed that this is on {on}, so nothing was done.")
+        return Message(
+            f"{_decided_by(delivery)} already confirmed that this is on {on}, so nothing was done."
+        )
     if delivery.state is State.RECORDED:
-        return Message(f"This is already recorded on {on} (activity ID {activity_id(delivery)}), so nothing was done.")
+        return Message(
+            f"This is already recorded on {on} (activity ID {activity_id(delivery)}), so nothing was done."
+        )
     if delivery.settled:
-        return Message(f"This was not recorded on {on}, so it can't be there. Send it again instead.")
-    return Message(f"This is still being recorded on {on}, so nothing was done. Wait for the answer.")
+        return Message(
+            f"This was not recorded on {on}, so it can't be there. Send it again instead."
+        )
+    return Message(
+        f"This is still being recorded on {on}, so nothing was done. Wait for the answer."
+    )
 
 
 def foreign_member() -> Message:
-    return Message("Only members of the workspace that recorded this can decide about it, so nothing was done.")
+    return Message(
+        "Only members of the workspace that recorded this can decide about it, so nothing was done."
+    )
 
 
 def elsewhere() -> Message:
     """The answer to a form or a shortcut that reached another workspace than its own."""
-    return Message("This form belongs to another workspace, so nothing was recorded. Use your own workspace.")
+    return Message(
+        "This form belongs to another workspace, so nothing was recorded. Use your own workspace."
+    )
 
 
 def undecipherable() -> Message:
@@ -296,7 +335,9 @@ def double(double_: Double, reader_id: str, what: str = "this text") -> str:
     who = "You" if delivery.user_id == reader_id else f"<@{delivery.user_id}>"
     on = ticket(delivery)
     if delivery.state is State.RECORDED:
-        return f"{who} already recorded {what} on {on} {when} (activity ID {activity_id(delivery)})."
+        return (
+            f"{who} already recorded {what} on {on} {when} (activity ID {activity_id(delivery)})."
+        )
     if delivery.resolution is Resolution.CONFIRMED:
         return f"{who} already recorded {what} on {on} {when} (confirmed by {_decided_by(delivery, _AN_ADMIN)})."
     if delivery.settled:
@@ -310,15 +351,24 @@ def _ago(seconds: float) -> str:
 
 
 def recorded_before(double_: Double, message_ts: str | None, reader_id: str) -> Message:
-    """What stands above the form of a message (or none) before the same is recorded on the same ticket a second time."""
+    """What stands above the form of a message (or none) before the same is recorded on the same
+    ticket a second time.
+    """
     what = "this message" if double_.delivery.has_message(message_ts) else "this text"
     return Message(f"{double(double_, reader_id, what)} Press *Record again* to record it again.")
 
 
 def same_words(double_: Double, key: str) -> Message:
-    """The question before the same person's same words are recorded on the same ticket a second time."""
+    """The question before the same person's same words are recorded on the same ticket a second
+    time.
+    """
     value = json.dumps({"delivery": double_.delivery.id, "key": key})
-    button = {"type": "button", "action_id": RECORD_AGAIN, "text": plain_text("Record again"), "value": value}
+    button = {
+        "type": "button",
+        "action_id": RECORD_AGAIN,
+        "text": plain_text("Record again"),
+        "value": value,
+    }
     words = f"{double(double_, double_.delivery.user_id)} Record it again?"
     return _message(words, [{"type": "actions", "elements": [button]}])
 
@@ -344,7 +394,10 @@ def recorded_again(delivery: Delivery) -> Message:
 
 
 def _decided_by(delivery: Delivery, admin: str = "An admin") -> str:
-    """Name who decided: a person of Slack's, or an admin by a command, whose account Slack does not know."""
+    """Name who decided.
+
+    A person of Slack's, or an admin by a command, whose account Slack does not know.
+    """
     by = delivery.resolved_by or ""
     return admin if by.startswith(OPERATOR) else f"<@{by}>"
 
@@ -360,8 +413,14 @@ def message(words: str, *small: str) -> Message:
 
 
 def _message(words: str, more: list[Block]) -> Message:
-    # Where there is a `text`, a screen reader reads that and not the blocks: the small print stands in both.
-    small = [element["text"] for block in more if block["type"] == "context" for element in block["elements"]]
+    # Where there is a `text`, a screen reader reads that and not the blocks: the small print
+    # stands in both.
+    small = [
+        element["text"]
+        for block in more
+        if block["type"] == "context"
+        for element in block["elements"]
+    ]
     return Message("\n".join([words, *small]), (section(words), *more))
 
 
@@ -380,12 +439,21 @@ def quoted(delivery: Delivery) -> str:
 
 
 def _small_print(delivery: Delivery) -> Iterator[str]:
-    if delivery.problem is not None and delivery.resolution is None and (admin := for_admin(delivery)):
+    if (
+        delivery.problem is not None
+        and delivery.resolution is None
+        and (admin := for_admin(delivery))
+    ):
         yield admin
     in_thread = delivery.thread_ts is not None or delivery.anchor_ts is not None
     on_ticket = delivery.state is State.RECORDED or delivery.resolution is Resolution.CONFIRMED
-    remembered = f"The form will suggest {ticket(delivery)} for this thread" if on_ticket and in_thread else None
-    # The reference stands once: on the anchor, unless there is none or a later activity has taken it over.
+    remembered = (
+        f"The form will suggest {ticket(delivery)} for this thread"
+        if on_ticket and in_thread
+        else None
+    )
+    # The reference stands once: on the anchor, unless there is none or a later activity has taken
+    # it over.
     reference = delivery.anchor_ts is None or delivery.resolution is Resolution.SENT_AGAIN
     last = [f"Reference {delivery.id}" if reference else None, remembered]
     if any(last):
@@ -406,7 +474,12 @@ def _buttons(delivery: Delivery) -> list[Block]:
 
 
 def _button(button: Button, delivery: Delivery) -> Block:
-    return {"type": "button", "action_id": button.value, "text": plain_text(LABELS[button]), "value": delivery.id}
+    return {
+        "type": "button",
+        "action_id": button.value,
+        "text": plain_text(LABELS[button]),
+        "value": delivery.id,
+    }
 
 
 def plain_text(text: str) -> dict[str, Any]:

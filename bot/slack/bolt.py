@@ -40,12 +40,15 @@ def bolt_application(
 ) -> AsyncApp:
     """Return Bolt with the features' listeners.
 
-    `process_before_response`: the listeners only accept, so Bolt awaits them; else it would look for their
-    acknowledgement every 10 ms.
+    `process_before_response`: the listeners only accept, so Bolt awaits them; else it would look
+    for their acknowledgement every 10 ms.
     """
 
-    async def authorize(enterprise_id: str | None, team_id: str | None, **_: Any) -> AuthorizeResult:  # noqa: ANN401 - Bolt's arguments
-        # No token is no reason to turn a person away here: the listeners say what is missing, in words.
+    async def authorize(
+        enterprise_id: str | None, team_id: str | None, **_: Any
+    ) -> AuthorizeResult:  # noqa: ANN401 - Bolt's arguments
+        # No token is no reason to turn a person away here: the listeners say what is missing, in
+        # words.
         token = installations.token_for(enterprise_id, team_id or "")
         return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=token)
 
@@ -56,7 +59,8 @@ def bolt_application(
         signing_secret="",
         authorize=authorize,
         process_before_response=True,
-        # `front.py` does these before anything is parsed, or what they are for does not come: events, functions.
+        # `front.py` does these before anything is parsed, or what they are for does not come:
+        # events, functions.
         request_verification_enabled=False,
         ssl_check_enabled=False,
         ignoring_self_events_enabled=False,
@@ -83,7 +87,9 @@ async def dispatch(bolt: AsyncApp, payload: Payload) -> BoltResponse:
     except Exception:  # noqa: BLE001 - it is logged, and told
         # Bolt could not handle it: the person reads that nothing was done.
         _log.exception("request_failed")
-        return BoltResponse(status=200, body={"response_type": "ephemeral", "text": answers.broken().text})
+        return BoltResponse(
+            status=200, body={"response_type": "ephemeral", "text": answers.broken().text}
+        )
 
 
 def payload_of(context: AsyncBoltContext, kind: type[P]) -> P:
@@ -95,7 +101,10 @@ def payload_of(context: AsyncBoltContext, kind: type[P]) -> P:
 
 
 def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltResponse]]:
-    """After an unexpected error: log the place, and answer the person in the way that the request allows."""
+    """After an unexpected error.
+
+    Log the place, and answer the person in the way that the request allows.
+    """
 
     async def tell(error: Exception, request: AsyncBoltRequest) -> BoltResponse:
         kind = request.body.get("type") or request.body.get("command")
@@ -107,8 +116,14 @@ def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltRespons
         if kind in ("block_actions", "message_action"):
             # Slack does not show the acknowledgement of a click.
             container = request.body.get("container") or {}
-            responder.say(request.body.get("response_url"), answers.broken(), thread_ts=container.get("thread_ts"))
+            responder.say(
+                request.body.get("response_url"),
+                answers.broken(),
+                thread_ts=container.get("thread_ts"),
+            )
             return BoltResponse(status=200, body="")
-        return BoltResponse(status=200, body={"response_type": "ephemeral", "text": answers.broken().text})
+        return BoltResponse(
+            status=200, body={"response_type": "ephemeral", "text": answers.broken().text}
+        )
 
     return tell

@@ -80,14 +80,21 @@ class Buttons:
             self._shared.say(click, answers.modal_failed())
         elif click.response_url is not None:
             # The form's submission brings no response_url of its own; this one answers for it.
-            with contextlib.suppress(DatabaseUnavailableError):  # the old one, or a direct message, does as well
+            with contextlib.suppress(
+                DatabaseUnavailableError
+            ):  # the old one, or a direct message, does as well
                 await self._shared.acceptance.renew_response_url(old, click.response_url)
 
     async def _pressable(self, click: BlockActions) -> Delivery | None:
-        """Return the delivery that a button belongs to; None when the person has read why nothing is done."""
+        """Return the delivery that a button belongs to;
+
+        None when the person has read why nothing is done.
+        """
         try:
             id_, organisation = click.actions[0].value, click.enterprise_id
-            delivery = await self._shared.acceptance.find(click.team_id, id_, enterprise_id=organisation)
+            delivery = await self._shared.acceptance.find(
+                click.team_id, id_, enterprise_id=organisation
+            )
         except DatabaseUnavailableError as error:
             self._shared.say(click, self._shared.try_again(error))
             return None
@@ -98,7 +105,9 @@ class Buttons:
             return None
         return delivery
 
-    async def _decide(self, click: BlockActions, old: Delivery, decision: Awaitable[Decided]) -> None:
+    async def _decide(
+        self, click: BlockActions, old: Delivery, decision: Awaitable[Decided]
+    ) -> None:
         """Carry out a click's decision, and show the result."""
         try:
             result = await decision

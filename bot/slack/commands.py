@@ -37,7 +37,10 @@ _LINK = re.compile(r"<(https?://[^|<>]+)(?:\|[^<>]*)?>")
 
 @dataclass(frozen=True, slots=True)
 class CommandText:
-    """A command's text, taken apart: the ticket as typed, and the rest with Slack's encoding still in it."""
+    """A command's text, taken apart.
+
+    The ticket as typed, and the rest with Slack's encoding still in it.
+    """
 
     ticket: str
     rest: str = field(repr=False)
@@ -55,7 +58,10 @@ def take_apart(text: str) -> CommandText:
 
 
 class RecordAgain(Payload):
-    """The value of "Record again": the earlier delivery, and the key of the command that was asked about."""
+    """The value of "Record again".
+
+    The earlier delivery, and the key of the command that was asked about.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -76,7 +82,10 @@ class Commands:
         bolt.action(answers.RECORD_AGAIN)(self.record_again)
 
     async def portal_activity(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
-        """Answer an error at once, or accept durably and acknowledge without words: the thread has the outcome."""
+        """Answer an error at once, or accept durably and acknowledge without words.
+
+        The thread has the outcome.
+        """
         command = payload_of(context, SlashCommand)
         problem = await self._record(command)
         await (ack() if problem is None else ack(response_type="ephemeral", **problem.payload()))
@@ -92,7 +101,11 @@ class Commands:
         except MalformedTicketError as error:
             return answers.malformed_ticket(words.ticket, str(error), number=error.number)
         mentioned = bare_mentions(words.rest)
-        names = await self._names.names(command.enterprise_id, command.team_id, mentioned) if mentioned else {}
+        names = (
+            await self._names.names(command.enterprise_id, command.team_id, mentioned)
+            if mentioned
+            else {}
+        )
         text = to_plain(words.rest, names).strip()
         if is_blank(text):
             return await self._forms.ask(command, ticket_id, answers.no_text(ticket_id))
@@ -129,7 +142,9 @@ class Commands:
         except ValidationError:
             return self._shared.already_decided(None)
         organisation = click.enterprise_id
-        earlier = await self._shared.acceptance.find(click.team_id, asked.delivery, enterprise_id=organisation)
+        earlier = await self._shared.acceptance.find(
+            click.team_id, asked.delivery, enterprise_id=organisation
+        )
         if earlier is None or earlier.user_id != click.user.id or click.channel is None:
             return self._shared.already_decided(None)
         if not is_member(click, earlier.team_id, earlier.enterprise_id):

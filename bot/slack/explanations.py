@@ -134,7 +134,9 @@ EXPLANATIONS = {
     ),
     Problem.NO_ANSWER: Explanation(f"LeadSquared didn't answer in time, {_CHECK_FIRST}", _CHECK),
     Problem.DROPPED: Explanation(f"The connection to LeadSquared broke, {_CHECK_FIRST}", _CHECK),
-    Problem.SERVER_ERROR: Explanation(f"LeadSquared answered with an error, {_CHECK_FIRST}", _CHECK),
+    Problem.SERVER_ERROR: Explanation(
+        f"LeadSquared answered with an error, {_CHECK_FIRST}", _CHECK
+    ),
     Problem.UNREADABLE: Explanation(
         f"LeadSquared's answer was unreadable, {_CHECK_FIRST}",
         _CHECK,
@@ -147,7 +149,9 @@ EXPLANATIONS = {
         admin="LeadSquared answered with a redirect; check {address}",
         details="redirect",
     ),
-    Problem.INTERRUPTED: Explanation(f"The bot stopped while it was sending this, {_CHECK_FIRST}", _CHECK),
+    Problem.INTERRUPTED: Explanation(
+        f"The bot stopped while it was sending this, {_CHECK_FIRST}", _CHECK
+    ),
     Problem.RESTORED: Explanation(f"The bot was restored from a backup, {_CHECK_FIRST}", _CHECK),
 }
 
@@ -198,7 +202,9 @@ def for_admin(delivery: Delivery) -> str | None:
     detail = _shown(delivery.detail or "", words=9)
     host = _HOST.search(delivery.detail or "")
     admin = found.admin.format(
-        keys="`LEADSQUARED_ACCESS_KEY` and `LEADSQUARED_SECRET_KEY`" if from_environment else update,
+        keys="`LEADSQUARED_ACCESS_KEY` and `LEADSQUARED_SECRET_KEY`"
+        if from_environment
+        else update,
         address="`LEADSQUARED_API_URL` and `LEADSQUARED_ORG_ID`" if from_environment else update,
         url="`LEADSQUARED_API_URL`" if from_environment else update,
         host=f"; LeadSquared names {_shown(host[0])}" if host else "",

@@ -39,13 +39,17 @@ OPEN_WITHIN = 2.0
 """Seconds for `views.open` before an acknowledgement, which Slack wants within 3."""
 
 READ_WITHIN = 0.7
-"""Seconds for reading a thread between a submission and its acknowledgement, which Slack wants within 3."""
+"""Seconds for reading a thread between a submission and its acknowledgement, which Slack wants
+within 3.
+"""
 
 MAPPED_WITHIN = 0.5
 """Seconds for finding out whether the workspace has a tenant, before the form is opened."""
 
 Answer = dict[str, Any]
-"""The acknowledgement of a submission: nothing (the form closes), errors by field, or another view."""
+"""The acknowledgement of a submission: nothing (the form closes), errors by field, or another
+view.
+"""
 
 
 class Forms:
@@ -73,7 +77,10 @@ class Forms:
         try:
             metadata = Metadata.model_validate_json(submitted.view.private_metadata)
         except ValidationError:
-            await ack(response_action="update", view=modals.notice_modal(self._shared.already_decided(None)))
+            await ack(
+                response_action="update",
+                view=modals.notice_modal(self._shared.already_decided(None)),
+            )
             return
         if not is_member(submitted, metadata.team, metadata.enterprise):
             _log.warning("foreign_form_refused", team=submitted.team_id)
@@ -88,7 +95,9 @@ class Forms:
             self._shared.background.start(self._switch(click, click.view))
         await ack()
 
-    async def ask(self, command: SlashCommand, ticket: str, otherwise: answers.Message) -> answers.Message | None:
+    async def ask(
+        self, command: SlashCommand, ticket: str, otherwise: answers.Message
+    ) -> answers.Message | None:
         """Open the form for what a command left out; return the answer if Slack does not open it."""
         try:
             async with asyncio.timeout(MAPPED_WITHIN):
@@ -135,7 +144,9 @@ class Forms:
         text = await self._chosen(submitted, metadata, typed)
         if isinstance(text, str):
             return _errors(modals.WHAT_BLOCKS[typed.text.whole], text)
-        typed = replace(typed, text=text)  # what is shown once more, if it must be, is what was chosen
+        typed = replace(
+            typed, text=text
+        )  # what is shown once more, if it must be, is what was chosen
         words = text.joined()
         if is_blank(words) and (text.fields or metadata.retry_of is None):
             return _errors(blocks[0], hints.ENTER_TEXT)
@@ -147,8 +158,12 @@ class Forms:
         except DatabaseUnavailableError as error:
             return _once_more(metadata, typed, self._shared.try_again(error))
 
-    async def _chosen(self, submitted: ViewSubmission, metadata: Metadata, typed: Typed) -> FormText | str:
-        """Return the text to record: the form's, or the chosen one if the form does not show it yet.
+    async def _chosen(
+        self, submitted: ViewSubmission, metadata: Metadata, typed: Typed
+    ) -> FormText | str:
+        """Return the text to record.
+
+        The form's, or the chosen one if the form does not show it yet.
 
         Or say why not: the person's own words would be lost, or Slack does not show it.
         """
@@ -187,16 +202,26 @@ class Forms:
                 return _once_more(metadata, typed, self._shared.not_connected(metadata.team))
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
-                return _once_more(shown, typed, answers.recorded_before(double, metadata.message, submitted.user.id))
+                return _once_more(
+                    shown,
+                    typed,
+                    answers.recorded_before(double, metadata.message, submitted.user.id),
+                )
             case Accepted(again=True) as accepted:
                 return await self._taken_before(accepted, submission)
             case Accepted():
                 return {}
 
     async def _taken_before(self, accepted: Accepted, submission: Submission) -> Answer:
-        """Close a form that was accepted before; if it was changed since, say that the changes were not recorded."""
+        """Close a form that was accepted before.
+
+        If it was changed since, say that the changes were not recorded.
+        """
         taken = await self._shared.acceptance.find(submission.team_id, accepted.id)
-        if taken is None or (taken.ticket_id, taken.text) == (submission.ticket_id, submission.text):
+        if taken is None or (taken.ticket_id, taken.text) == (
+            submission.ticket_id,
+            submission.text,
+        ):
             return {}
         return _notice(answers.taken_before(taken))
 
@@ -217,7 +242,11 @@ class Forms:
                 return _notice(self._shared.already_decided(delivery))
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
-                return _once_more(shown, typed, answers.recorded_before(double, metadata.message, submitted.user.id))
+                return _once_more(
+                    shown,
+                    typed,
+                    answers.recorded_before(double, metadata.message, submitted.user.id),
+                )
             case Accepted():
                 self._shared.background.start(show_resolved(self._shared, old, old.response_url))
                 return {}
@@ -256,7 +285,9 @@ class Forms:
         if refusal is not None:
             _log.warning("form_not_changed", reason=refusal)  # the submission goes by the choice
 
-    async def _read(self, who: Interaction, metadata: Metadata, *, whole: bool) -> FormText | Unreadable:
+    async def _read(
+        self, who: Interaction, metadata: Metadata, *, whole: bool
+    ) -> FormText | Unreadable:
         """Read the message, or its whole thread, anew: the form has no room to keep both."""
         enterprise = metadata.enterprise or who.enterprise_id
         thread_ts, message_ts = metadata.thread or "", metadata.message or ""
@@ -266,11 +297,15 @@ class Forms:
             return thread
         if whole and thread.messages:
             at_most = modals.LONGEST_INPUT
-            return FormText.of_thread(await self._conversations.whole(place, thread, who.user.id, at_most=at_most))
+            return FormText.of_thread(
+                await self._conversations.whole(place, thread, who.user.id, at_most=at_most)
+            )
         for message in thread.messages:
             if message["ts"] == place.message_ts:
                 return FormText.of(await self._conversations.words(place, message))
-        return Unreadable("ratelimited" if thread.total > len(thread.messages) else "message_not_found")
+        return Unreadable(
+            "ratelimited" if thread.total > len(thread.messages) else "message_not_found"
+        )
 
 
 def sealed(keyring: Keyring, response_url: str | None) -> str | None:
@@ -278,7 +313,9 @@ def sealed(keyring: Keyring, response_url: str | None) -> str | None:
     return None if response_url is None else keyring.encrypt(response_url).decode()
 
 
-def again(who: Interaction, old: Delivery, ticket_id: str, text: str, response_url: str | None) -> Submission:
+def again(
+    who: Interaction, old: Delivery, ticket_id: str, text: str, response_url: str | None
+) -> Submission:
     """Ask for an earlier delivery once more, in its place in Slack."""
     return Submission(
         enterprise_id=old.enterprise_id,
@@ -293,7 +330,10 @@ def again(who: Interaction, old: Delivery, ticket_id: str, text: str, response_u
 
 
 async def show_resolved(shared: Shared, old: Delivery, response_url: str | None) -> None:
-    """Take an answer's buttons away and say who decided, where the teller can't: the answer stands in no thread."""
+    """Take an answer's buttons away and say who decided, where the teller can't.
+
+    The answer stands in no thread.
+    """
     if old.answer_ts is not None:
         return
     try:

@@ -32,9 +32,11 @@ Ready = Callable[[], Awaitable[dict[str, bool | str]]]
 
 
 def http_application(bolt: AsyncApp, signing_secret: str | None, ready: Ready) -> web.Application:
-    """Return the aiohttp application that Bolt is reached by over HTTP, with the health pages beside.
+    """Return the aiohttp application that Bolt is reached by over HTTP, with the health pages
+    beside.
 
-    Without a signing secret (Socket Mode) there is nothing to receive over HTTP, and only the health pages are served.
+    Without a signing secret (Socket Mode) there is nothing to receive over HTTP, and only the
+    health pages are served.
     """
     application = web.Application(middlewares=[watched])
     application.router.add_get("/healthz", _healthz)
@@ -47,7 +49,10 @@ def http_application(bolt: AsyncApp, signing_secret: str | None, ready: Ready) -
 
 
 class Front:
-    """Receives Slack's requests. What is sound goes to Bolt parsed already, as it does with Socket Mode."""
+    """Receives Slack's requests.
+
+    What is sound goes to Bolt parsed already, as it does with Socket Mode.
+    """
 
     def __init__(self, bolt: AsyncApp, verifier: SignatureVerifier) -> None:
         self._bolt = bolt
@@ -134,7 +139,8 @@ def _readyz(ready: Ready) -> Callable[[web.Request], Awaitable[web.Response]]:
         checks = await ready()
         is_ready = False not in checks.values()
         return web.json_response(
-            {"status": "ready" if is_ready else "not ready", **checks}, status=200 if is_ready else 503
+            {"status": "ready" if is_ready else "not ready", **checks},
+            status=200 if is_ready else 503,
         )
 
     return readyz

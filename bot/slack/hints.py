@@ -28,7 +28,9 @@ def thread_cut(at_most: int, messages: int, *, first_is_cut: bool) -> str:
 
 
 def not_editable(length: int) -> str:
-    return f"This text has {length:,} characters and can't be edited here. It will be sent unchanged:"
+    return (
+        f"This text has {length:,} characters and can't be edited here. It will be sent unchanged:"
+    )
 
 
 def not_chosen(why: str) -> str:
