@@ -28,9 +28,7 @@ def keyring(settings: Settings) -> Keyring:
 
 
 def generated_secret(settings: Settings) -> Path | None:
-    """Return the file with the secret that was generated beside a SQLite database, if there is
-    one.
-    """
+    """Return the file with the secret generated beside a SQLite database, if there is one."""
     file = _sqlite_file(settings).with_name(KEY_FILE) if settings.on_sqlite else None
     return file if file is not None and file.exists() else None
 

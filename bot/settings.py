@@ -203,7 +203,7 @@ class Settings(BaseSettings):
     @property
     def bind_host(self) -> str:
         """Where the HTTP server listens: every interface on Heroku, this machine only elsewhere."""
-        return self.host or ("0.0.0.0" if self.on_heroku else "127.0.0.1")  # noqa: S104 - Heroku's router comes from outside
+        return self.host or ("0.0.0.0" if self.on_heroku else "127.0.0.1")  # noqa: S104 - for Heroku's router
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -264,7 +264,10 @@ def _starts(value: SecretStr | None, prefix: str, mend: str) -> SecretStr | None
     return value
 
 
-def load_settings(env_file: Path | None = ENV_FILE, **overrides: Any) -> Settings:  # noqa: ANN401 - any setting's value
+def load_settings(
+    env_file: Path | None = ENV_FILE,
+    **overrides: Any,  # noqa: ANN401 - any setting's value
+) -> Settings:
     """Read the environment and `.env`; raise ConfigurationError with a line per problem."""
     try:
         if env_file is not None and env_file.is_dir():
@@ -346,7 +349,7 @@ def _contradictions(settings: Settings) -> list[str]:
 def missing_for_slack(settings: Settings, *, surface: bool) -> list[str]:
     """Return a line for each missing setting.
 
-    To call Slack and, with `surface`, to be called by it.
+    The bot needs them to call Slack and, with `surface`, to be called by it.
     """
     problems = []
     if settings.slack_bot_token is None:

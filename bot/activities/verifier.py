@@ -104,8 +104,9 @@ class Verifier:
 
 
 def same_words(text: str, shown: Sequence[Conversation]) -> list[str]:
-    """Return the ids of what has these words, however they are spaced, the newest (by number, else
-    as listed) last.
+    """Return the ids of what has these words, however they are spaced.
+
+    The newest is last: by number, else as listed.
     """
     wanted = text.split()
     ids = [conversation.id for conversation in shown if conversation.text.split() == wanted]

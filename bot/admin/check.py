@@ -218,8 +218,9 @@ async def _tenants(settings: Settings, identity: Identity | None) -> list[Checke
 
 
 async def _stored(database: Database, keys: Keyring) -> list[Checked]:
-    """Say which stored values cannot be decrypted, and whether the database may be a restored
-    backup.
+    """Say which stored values cannot be decrypted.
+
+    Also say whether the database may be a restored backup.
     """
     found = []
     try:

@@ -76,6 +76,9 @@ Channel = Annotated[
         "--channel", help="A channel's ID, C…. Its mapping has priority over its workspace's."
     ),
 ]
+NewKeys = Annotated[
+    bool, typer.Option("--keys", help="Ask for new keys too, beside other options.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 Move = Annotated[bool, typer.Option("--move", help="Move a mapping that leads to another tenant.")]
 
@@ -91,12 +94,11 @@ def run() -> None:
     _serve(surface=True)
 
 
-@app.command()
+@app.command(
+    help="Send accepted activities and post their outcomes, without serving Slack. "
+    "Use it to scale, beside `run`.",
+)
 def worker() -> None:
-    """Send accepted activities and post their outcomes, without serving Slack.
-
-    Use it to scale, beside `run`.
-    """
     _serve(surface=False)
 
 
@@ -109,12 +111,11 @@ def migrate() -> None:
     print(f"The database is {'now' if changed else 'already'} at revision {HEAD}.")
 
 
-@app.command()
+@app.command(
+    help='After a restore: settle activities without an outcome as "may have been recorded", '
+    "so that none is sent twice.",
+)
 def restored() -> None:
-    """After a restore.
-
-    Settle activities without an outcome as "may have been recorded", so that none is sent twice.
-    """
     from bot.activities.at_start import settle_restored
     from bot.activities.verifier import VERIFY_AFTER
 
@@ -175,7 +176,11 @@ def playground() -> None:
     raise typer.Exit(status)
 
 
-@tenants_app.command("add")
+@tenants_app.command(
+    "add",
+    help="Add a tenant. "
+    "The command asks for its keys, or reads them from standard input or --keys-file.",
+)
 def add(
     name: Name,
     api_url: ApiUrl = None,
@@ -183,10 +188,6 @@ def add(
     limit: Limit = None,
     keys_file: KeysFile = None,
 ) -> None:
-    """Add a tenant.
-
-    The command asks for its keys, or reads them from standard input or --keys-file.
-    """
     from bot.admin.tenants import add_tenant
 
     settings = _settings()
@@ -210,9 +211,7 @@ def update(
     org_id: OrgId = None,
     limit: Limit = None,
     keys_file: KeysFile = None,
-    keys: Annotated[
-        bool, typer.Option("--keys", help="Ask for new keys too, beside other options.")
-    ] = False,  # noqa: FBT002 - a flag
+    keys: NewKeys = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Change the given parts of a tenant. Without any option, change its keys."""
     from bot.admin.tenants import update_tenant
@@ -302,12 +301,12 @@ def unmap(team: Team = "", enterprise: Enterprise = "", channel: Channel = "") -
 app.command("map", hidden=True)(map_)
 
 
-@keys_app.command("rotate")
+@keys_app.command(
+    "rotate",
+    help="Re-encrypt every stored value with the first of ENCRYPTION_KEYS, while the bot runs. "
+    "You can repeat it.",
+)
 def rotate() -> None:
-    """Re-encrypt every stored value with the first of ENCRYPTION_KEYS, while the bot runs.
-
-    You can repeat it.
-    """
     from bot.admin.rotation import by_hand, problems_of, renew_all, summary
     from bot.keys import generated_secret
 
@@ -400,7 +399,7 @@ def _administer(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
 def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
     """Run one administrator's task against the database and return its result.
 
-    An error ends the command with a line.
+    On an error, print a line and end the command.
     """
     from bot.database.engines import Patience
     from bot.database.writer import Database, DatabaseUnavailableError
@@ -448,9 +447,9 @@ def _or_exit(do: Callable[[], T]) -> T:
 
 
 def _keys(file: Path | None) -> tuple[str, str]:
-    """Read the access key and the secret key: from a file, a hidden prompt, or standard input.
+    """Read the access key and the secret key, never from the command line.
 
-    Never from the command line.
+    They come from a file, a hidden prompt, or standard input.
     """
     if file is not None:
         try:
@@ -520,6 +519,7 @@ def _quiet() -> Settings:
     return settings
 
 
+Watch = Annotated[bool, typer.Option("--watch", help="Look again every 2 s, until Ctrl-C.")]
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON object, for programs: docs/operating.md.")
 ]
@@ -527,9 +527,7 @@ Json = Annotated[
 
 @app.command()
 def status(
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Look again every 2 s, until Ctrl-C.")
-    ] = False,  # noqa: FBT002 - a flag
+    watch: Watch = False,  # noqa: FBT002 - a flag
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show waiting, failed and recorded activities. Exit status 1: something needs a person."""
@@ -590,12 +588,12 @@ def activities(
 Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="The references of the activities.")]
 
 
-@activities_app.command("retry")
+@activities_app.command(
+    "retry",
+    help="Send activities again that were not recorded, or may not have been. "
+    "Like *Send again* in Slack.",
+)
 def retry(ids: Ids, yes: Yes = False) -> None:  # noqa: FBT002 - a flag
-    """Send activities again that were not recorded, or may not have been.
-
-    Like *Send again* in Slack.
-    """
     _decide("retry", ids, yes=yes)
 
 

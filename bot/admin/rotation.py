@@ -135,7 +135,7 @@ def _outdated(
 def by_hand(generated: Path | None) -> str:
     """Say how to leave the secret that was generated beside a SQLite file.
 
-    A running bot knows no other one.
+    A running bot knows no other secret.
     """
     old = f"the text of {generated}" if generated is not None else "the old one"
     return (

@@ -64,7 +64,7 @@ def migrate(engine: Engine) -> bool:
 
 def upgrade(engine: Engine) -> None:
     """Run the migrations that the database does not have yet."""
-    from alembic import command  # noqa: PLC0415 - heavy, and needed only when there is something to do
+    from alembic import command  # noqa: PLC0415 - heavy, and rarely needed
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()

@@ -49,7 +49,7 @@ class Encrypted:
     def put(self, connection: Connection, changes: Sequence["Change"]) -> int:
         """Write each new value where the old one still stands.
 
-        A concurrent change is newer than both.
+        A value that changed in between is newer than both, and stays.
         """
         written = 0
         for change in changes:

@@ -71,8 +71,9 @@ class Screen:
         return f"There {'is only 1' if last == 1 else f'are 1 to {last}'}; the number stands in front of it: :press {last}"
 
     def messages(self, channel: str) -> None:
-        """List what everybody sees in a conversation, threads below their first message, each with
-        its number.
+        """List what everybody sees in a conversation, each message with its number.
+
+        A thread stands below its first message.
         """
         numbers = {id(message): number for number, message in enumerate(self._numbered(channel), 1)}
         if not numbers:
@@ -102,7 +103,7 @@ class Screen:
     def _numbered(self, channel: str) -> list[Posted]:
         """Return a conversation's messages in the order of their numbers.
 
-        What comes later has a later number.
+        A later message has a higher number.
         """
         known = self._numbers.setdefault(channel, [])
         ids = {id(message) for message in known}
@@ -250,7 +251,7 @@ def _shown_date(found: re.Match[str]) -> str:
 
 def _short(text: str) -> str:
     line, _, more = text.partition("\n")
-    return f"{line[:40].rstrip()}…" if more or len(line) > 40 else line  # noqa: PLR2004 - what fits into a prompt
+    return f"{line[:40].rstrip()}…" if more or len(line) > 40 else line  # noqa: PLR2004 - a prompt
 
 
 def _texts(block: dict[str, Any]) -> Iterable[str]:

@@ -284,7 +284,8 @@ async def play() -> int:
 
 async def _converse(playground: Playground) -> None:
     with contextlib.suppress(ImportError):
-        import readline  # noqa: F401, PLC0415 - makes input() remember lines, where the platform has it
+        # It makes input() remember lines, where the platform has it.
+        import readline  # noqa: F401, PLC0415
     while True:
         line = await _read_line(f"#{playground.channel.name}> ")
         if line is None or not await playground.do(line):
@@ -298,10 +299,9 @@ async def _converse(playground: Playground) -> None:
 
 
 async def _read_line(prompt: str) -> str | None:
-    """Ask for a line;
+    """Ask for a line, and return None at the end.
 
-    None at the end. In a thread that ends with the program, so that Ctrl-C need not wait for
-    Enter.
+    A thread that ends with the program asks, so that Ctrl-C need not wait for Enter.
     """
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[str | None] = loop.create_future()
@@ -380,9 +380,9 @@ async def _open(ask: Ask) -> AsyncIterator[Playground]:
 
 
 def _settings(slack: SlackStandIn, leadsquared: LeadSquaredStandIn, folder: Path) -> Settings:
-    """Settings of the playground's own.
+    """Return settings for the playground only.
 
-    Nothing of the environment's, and times that one is willing to sit through.
+    It reads nothing from the environment, and its times are short enough to wait for.
     """
     for name in list(os.environ):
         if name.upper() in {field.upper() for field in Settings.model_fields}:

@@ -218,9 +218,9 @@ def _own_name(message: Json) -> str:
 
 
 def _is_preview(attachment: Json, message: Json) -> bool:
-    """Say whether an attachment is a link's preview:
+    """Say whether an attachment is a link's preview.
 
-    Slack's, or an app's under a person's message.
+    It is Slack's, or an app's under a person's message.
     """
     if _is_shared(attachment):
         return False

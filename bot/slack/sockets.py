@@ -1,6 +1,6 @@
-"""Socket Mode that holds.
+"""Socket Mode over several websockets.
 
-Several websockets, each watched, and replaced when it is gone or says nothing more.
+Each is watched, and replaced when it is gone or silent.
 """
 
 import asyncio
@@ -100,7 +100,7 @@ class SocketMode:
                     **mend,
                 )
                 mend = {}
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next try is with a new client
+            except Exception as error:  # noqa: BLE001 - a new client tries next
                 _log.warning(
                     "socket_mode_not_connected", connection=number, reason=_in_words(error), **mend
                 )
@@ -142,7 +142,7 @@ class _Handler(AsyncSocketModeHandler):
 def _in_words(error: Exception) -> str:
     """Say why Slack was not reached.
 
-    Without its address, which may hold a ticket for the websocket.
+    Leave out its address, which may hold a ticket for the websocket.
     """
     match error:
         case TimeoutError():

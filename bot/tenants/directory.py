@@ -36,7 +36,7 @@ class Belongings:
 class Scope:
     """The part of Slack that a mapping covers.
 
-    An enterprise, a workspace, or one channel of either. Empty asks for nothing.
+    It is an enterprise, a workspace, or one channel of either. An empty field matches any.
     """
 
     enterprise_id: str = ""
@@ -192,7 +192,7 @@ class Directory:
         await self._database.run(upsert)
 
     async def map_from(self, before: str | None, name: str, scope: Scope) -> None:
-        """Map a scope as `map` does, if it is still mapped to the tenant `before` (None: to none)."""
+        """Map a scope as `map` does, if its tenant is still `before` (None: it has none)."""
 
         def upsert(connection: Connection) -> None:
             tenant_id = _id_of(connection, name)
