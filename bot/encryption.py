@@ -114,8 +114,8 @@ def secret_beside(database: Path) -> str:
             ) from None
         if len(secret) < MINIMUM_SECRET_LENGTH:
             raise UnusableSecretError(
-                f"{path}: has no secret of {MINIMUM_SECRET_LENGTH} characters; put back the secret that encrypted "
-                "the database, or set ENCRYPTION_KEYS"
+                f"{path}: has no secret of {MINIMUM_SECRET_LENGTH} characters; "
+                "put back the secret that encrypted the database, or set ENCRYPTION_KEYS"
             )
         return secret
 

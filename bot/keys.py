@@ -21,8 +21,9 @@ def keyring(settings: Settings) -> Keyring:
     database = _sqlite_file(settings)
     if not database.with_name(KEY_FILE).exists() and (values := _stored_values(settings, database)):
         raise UnusableSecretError(
-            f"ENCRYPTION_KEYS: {database.with_name(KEY_FILE)} is missing, and {values:,} values in {database.name} were "
-            "encrypted with the secret in it; put that file back, or set ENCRYPTION_KEYS to its text. Nothing was changed"
+            f"ENCRYPTION_KEYS: {database.with_name(KEY_FILE)} is missing, "
+            f"and {values:,} values in {database.name} were encrypted with the secret in it; "
+            "put that file back, or set ENCRYPTION_KEYS to its text. Nothing was changed"
         )
     return Keyring([secret_beside(database)])
 

@@ -45,7 +45,8 @@ _SAME_WORDS = f"""
 """`earlier` brought the same words to the ticket just now, or may have."""
 
 _SAME_MESSAGE = f"""
-    earlier.team_id = :team_id AND earlier.channel_id = :channel_id AND earlier.thread_ts = :thread_ts
+    earlier.team_id = :team_id AND earlier.channel_id = :channel_id
+    AND earlier.thread_ts = :thread_ts
     AND (earlier.message_ts = :message_ts OR earlier.through_ts >= :message_ts)
     AND {_SAME_TICKET}
 """
@@ -488,7 +489,8 @@ class Acceptance:
     _RESOLVE = Statement(
         "A person has decided.",
         """
-        UPDATE deliveries SET resolution = :resolution, resolved_by = :resolved_by, tell_at = bot_now()
+        UPDATE deliveries
+        SET resolution = :resolution, resolved_by = :resolved_by, tell_at = bot_now()
         WHERE seq = :seq
         """,
         index=("pk_deliveries",),

@@ -125,8 +125,9 @@ def restored() -> None:
         settings, lambda database, _: settle_restored(database, verify_after=verify_after)
     )
     print(
-        f"{settled:,} activities had no outcome in this backup. Each may have been recorded since, so none is sent "
-        "again automatically. Start the bot: it asks the people who recorded them to check their tickets."
+        f"{settled:,} activities had no outcome in this backup. "
+        "Each may have been recorded since, so none is sent again automatically. "
+        "Start the bot: it asks the people who recorded them to check their tickets."
         if settled
         else "Every activity in this database has an outcome. There is nothing to do."
     )
@@ -367,14 +368,20 @@ def _cannot_listen(settings: Settings, cause: OSError) -> str:
     port = DEFAULT_PORT if settings.port is None else settings.port
     if cause.errno in (errno.EADDRINUSE, errno.EACCES):
         reason = os.strerror(cause.errno)
-        return f"PORT: the bot cannot listen on {settings.bind_host}:{port} ({reason}); choose another PORT"
+        return (
+            f"PORT: the bot cannot listen on {settings.bind_host}:{port} ({reason}); "
+            "choose another PORT"
+        )
     if isinstance(cause, socket.gaierror):
         reason = "the name is unknown"
     elif cause.errno == errno.EADDRNOTAVAIL:
         reason = "this machine has no such address"
     else:
         reason = os.strerror(cause.errno) if cause.errno else str(cause)
-    return f"HOST: the bot cannot listen on {settings.bind_host} ({reason}); set it to an address of this machine, such as 127.0.0.1"
+    return (
+        f"HOST: the bot cannot listen on {settings.bind_host} ({reason}); "
+        "set it to an address of this machine, such as 127.0.0.1"
+    )
 
 
 def _migrate(settings: Settings) -> bool:
@@ -423,7 +430,10 @@ def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
     except DatabaseUnavailableError as error:
         _exit(
             [
-                f"DATABASE_URL: the database is not available ({error}); try again, or run: python -m bot check"
+                (
+                    f"DATABASE_URL: the database is not available ({error}); try again, "
+                    "or run: python -m bot check"
+                )
             ]
         )
     except UnusableSecretError as error:
@@ -431,7 +441,10 @@ def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
     except UndecipherableError as error:
         _exit(
             [
-                f"ENCRYPTION_KEYS: the stored keys cannot be decrypted ({error}); add the earlier secret at the end"
+                (
+                    f"ENCRYPTION_KEYS: the stored keys cannot be decrypted ({error}); "
+                    "add the earlier secret at the end"
+                )
             ]
         )
 
@@ -457,7 +470,10 @@ def _keys(file: Path | None) -> tuple[str, str]:
         except (OSError, UnicodeDecodeError):
             _exit(
                 [
-                    f"--keys-file: {file} cannot be read as text; write the access key and the secret key into it, one per line"
+                    (
+                        f"--keys-file: {file} cannot be read as text; "
+                        "write the access key and the secret key into it, one per line"
+                    )
                 ]
             )
     elif sys.stdin.isatty():
@@ -511,7 +527,10 @@ def _quiet() -> Settings:
     if (file := settings.sqlite_file) is not None and not file.is_file():
         _exit(
             [
-                f"DATABASE_URL: there is no database {file}; run this where the bot runs, with its settings"
+                (
+                    f"DATABASE_URL: there is no database {file}; "
+                    "run this where the bot runs, with its settings"
+                )
             ]
         )
     if settings.log_level == "INFO":
@@ -610,7 +629,10 @@ def _decide(action: str, ids: list[str], *, yes: bool) -> None:
     if not yes and not sys.stdin.isatty():
         _exit(
             [
-                "Nothing was changed: the command asks first, and there is no terminal. Add --yes to skip the question."
+                (
+                    "Nothing was changed: the command asks first, and there is no terminal. "
+                    "Add --yes to skip the question."
+                )
             ]
         )
 

@@ -84,7 +84,8 @@ def parse_address(text: str, allowed_hosts: tuple[str, ...]) -> Address:
             raise InvalidAddressError("must be https (plain http is for this machine only)")
         if not host_allowed(host, allowed_hosts):
             raise InvalidAddressError(
-                f"the host {host} is not among LEADSQUARED_ALLOWED_HOSTS ({', '.join(allowed_hosts)}); "
+                f"the host {host} is not among LEADSQUARED_ALLOWED_HOSTS "
+                f"({', '.join(allowed_hosts)}); "
                 "check the host with your LeadSquared account manager, or add it there"
             )
     return Address(str(url.copy_with(raw_path=b"/", fragment=None)).rstrip("/"), host)

@@ -68,7 +68,10 @@ class Screen:
         last = len(self._buttons)
         if not last:
             return "None has been shown yet."
-        return f"There {'is only 1' if last == 1 else f'are 1 to {last}'}; the number stands in front of it: :press {last}"
+        return (
+            f"There {'is only 1' if last == 1 else f'are 1 to {last}'}; "
+            f"the number stands in front of it: :press {last}"
+        )
 
     def messages(self, channel: str) -> None:
         """List what everybody sees in a conversation, each message with its number.
@@ -87,7 +90,8 @@ class Screen:
                 self._list(reply, "      └ ", numbers[id(reply)])
             if len(thread) > LISTED:
                 print(
-                    f"        … and {len(thread) - LISTED} more, up to number {numbers[id(thread[-1])]}"
+                    f"        … and {len(thread) - LISTED} more, "
+                    f"up to number {numbers[id(thread[-1])]}"
                 )
         sys.stdout.flush()
 
@@ -161,7 +165,8 @@ class Screen:
 
     def ticket(self, number: str, activities: list[Activity]) -> None:
         print(
-            f"Ticket {number} in LeadSquared: {len(activities) or 'no'} portal activit{'y' if len(activities) == 1 else 'ies'}"
+            f"Ticket {number} in LeadSquared: "
+            f"{len(activities) or 'no'} portal activit{'y' if len(activities) == 1 else 'ies'}"
         )
         for activity in activities:
             print(_indented(f"Activity ID {activity.id}: {activity.text}", "    "))
@@ -240,7 +245,8 @@ class Screen:
         if "submit" in modal:
             ways = "change a field with :fill Text …, then :submit; or :cancel"
             print(
-                f"  └ [{modal['submit']['text']}]  {'Enter keeps a value, :cancel closes the form' if self.asking else ways}"
+                f"  └ [{modal['submit']['text']}]  "
+                f"{'Enter keeps a value, :cancel closes the form' if self.asking else ways}"
             )
 
 

@@ -62,10 +62,13 @@ Type what you would type in Slack:
   /portal-activity            alone, or with only the ticket, opens the form
   /portal-activity help
 Besides:
-  :messages                 list the messages of this channel; there are some in customers, private, direct and archive
-  :shortcut 3               use "Record in LeadSquared" on message 3; type each field, Enter keeps its value,
+  :messages                 list the messages of this channel; \
+there are some in customers, private, direct and archive
+  :shortcut 3               use "Record in LeadSquared" on message 3; \
+type each field, Enter keeps its value,
                             :cancel closes the form
-  :press 1                  press button 1 of those shown; :press 1 as Ben presses it as your colleague
+  :press 1                  press button 1 of those shown; \
+:press 1 as Ben presses it as your colleague
   :fill Ticket 143          change a field of the open form (Ticket, Text), then  :submit
   :channel private          go to another channel: {channels}
   :ticket 143               show a ticket's activities
@@ -141,7 +144,8 @@ class Playground:
         person = _named(who.strip() or YOU.name)
         if person is None:
             print(
-                f"There is no {who.strip()} here, only {YOU.name} and {COLLEAGUE.name}: :press 1 as {COLLEAGUE.name}"
+                f"There is no {who.strip()} here, only {YOU.name} and {COLLEAGUE.name}: "
+                f":press 1 as {COLLEAGUE.name}"
             )
             return
         found = self.show.button(number.strip())
@@ -161,7 +165,8 @@ class Playground:
         message = self.show.message(self.channel.id, number)
         if message is None:
             print(
-                "Which message? :messages lists those of this channel; its number stands in front of it."
+                "Which message? :messages lists those of this channel; "
+                "its number stands in front of it."
             )
             return
         before = len(self.slack.modals.open)
@@ -186,11 +191,13 @@ class Playground:
                 return
         if modal is None:
             print(
-                "There is no open form. Open one with /portal-activity alone, or with: Edit and send again"
+                "There is no open form. Open one with /portal-activity alone, "
+                "or with: Edit and send again"
             )
         else:
             print(
-                f"The form has: {', '.join(block['label']['text'] for block in inputs(modal).values())}"
+                "The form has: "
+                f"{', '.join(block['label']['text'] for block in inputs(modal).values())}"
             )
 
     async def _submit(self, _words: str) -> None:
@@ -269,7 +276,8 @@ async def play() -> int:
     async with _open(_read_line if interactive else _echoed(lines)) as playground:
         if interactive:
             print(
-                "The playground: a bot, a Slack and a LeadSquared, all on this machine. Type :help for help."
+                "The playground: a bot, a Slack and a LeadSquared, all on this machine. "
+                "Type :help for help."
             )
             playground._help()  # noqa: SLF001 - the same file
         seeing = asyncio.create_task(playground.show.follow())

@@ -98,7 +98,7 @@ class Forms:
     async def ask(
         self, command: SlashCommand, ticket: str, otherwise: answers.Message
     ) -> answers.Message | None:
-        """Open the form for what a command left out. If Slack does not open it, return the answer."""
+        """Open the form for what a command left out. Return the answer if that fails."""
         try:
             async with asyncio.timeout(MAPPED_WITHIN):
                 place = (command.enterprise_id, command.team_id, command.channel_id)

@@ -128,7 +128,11 @@ class SocketMode:
 class _Handler(AsyncSocketModeHandler):
     """Slack's own, with the way in that HTTP has."""
 
-    async def handle(self, client: SocketModeClient, req: SocketModeRequest) -> None:  # type: ignore[override]
+    async def handle(  # type: ignore[override]
+        self,
+        client: SocketModeClient,
+        req: SocketModeRequest,
+    ) -> None:
         began = time.time()
         try:
             payload = read_payload(req.payload)

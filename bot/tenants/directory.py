@@ -116,7 +116,8 @@ class Directory:
                 sa.select(tenants.c.id).where(tenants.c.name == tenant.name)
             ).first():
                 raise TenantError(
-                    f"The tenant {tenant.name} already exists; change it with: python -m bot tenants update {tenant.name}"
+                    f"The tenant {tenant.name} already exists; change it with: "
+                    f"python -m bot tenants update {tenant.name}"
                 )
             columns = self._columns(connection, tenant)
             connection.execute(
