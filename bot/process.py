@@ -83,7 +83,8 @@ class Process:
     async def run(self, stop: asyncio.Event, started: Callable[[], None] | None = None) -> None:
         """Serve until `stop`.
 
-        Then take nothing new, finish what is in flight, and leave the rest for the next start.
+        After that, take nothing new, finish what is in flight, and leave the rest for the next
+        start.
         """
         async with AsyncExitStack() as stack:
             await self._examine()

@@ -25,8 +25,8 @@ ANSWER_WITHIN = 2.0
 """Seconds after which the person is answered, even when the database is silent: Slack waits 3."""
 
 BEGIN_WITHIN = 1.5
-"""Seconds after which what has not begun is not begun any more: then the person reads that nothing
-was stored.
+"""Seconds within which a transaction must begin. After that, the person reads that nothing was
+stored.
 """
 
 DESPITE_ALL = 2**62

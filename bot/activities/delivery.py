@@ -57,7 +57,7 @@ class Finding(StrEnum):
 
 
 class Route(StrEnum):
-    """Where the person is told.
+    """Where the bot tells the person the outcome.
 
     In the thread, else by the command's response_url, else in a direct message.
     """

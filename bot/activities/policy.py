@@ -20,8 +20,9 @@ WINDOW = 5.0
 """LeadSquared counts an account's calls in any 5 seconds."""
 
 DOUBLE_WITHIN = 120.0
-"""Seconds within which the same person's same words on the same ticket are taken for a slip, and
-asked about first.
+"""Seconds within which the bot takes a person's same words on the same ticket for a slip.
+
+It asks the person first.
 """
 
 MAX_CALLS_IN_FLIGHT = 500

@@ -1,6 +1,6 @@
 """Tells each delivery's person what there is to tell, for as long as the process lives.
 
-Never posts an activity.
+The teller never posts an activity.
 """
 
 import asyncio
@@ -34,8 +34,9 @@ LONGEST_DELAY = 300.0
 SOON = 0.05
 
 AFTER_QUIET = 1.0
-"""Seconds for which marks wait when Slack takes messages in a conversation again: answers that it
-refused go first.
+"""Seconds for which marks wait when Slack takes messages in a conversation again.
+
+The answers that Slack refused go first.
 """
 
 LEAVE = 1.0
@@ -46,7 +47,7 @@ there.
 POLLS = 3
 """Polls that a process with another workspace's token leaves to it.
 
-One whose own token is rejected leaves one.
+A process whose own token is rejected leaves one poll.
 """
 
 

@@ -11,7 +11,7 @@ ANCHOR_AFTER = 2.0
 OUTCOME_WITHIN = 0.4
 """Seconds from its first attempt for which an activity's anchor waits for the outcome.
 
-Known by then, the anchor is posted in its final state and never edited.
+If the outcome is known by then, the anchor is posted in its final state and never edited.
 """
 
 NOTE_AFTER = {

@@ -14,7 +14,7 @@ from bot.database.tables import metadata
 HEAD = FIRST = "0007"
 """The newest and the oldest revision in migrations/versions.
 
-Here, a start need not load Alembic to see them.
+They stand here so that a start need not load Alembic.
 """
 
 

@@ -27,8 +27,9 @@ A unit that comes in between fails at once.
 """
 
 SHUTTING_DOWN = ("57P01", "57P02", "57P03")
-"""PostgreSQL's codes for a session that its server ends; the socket may still look open at that
-moment.
+"""PostgreSQL's codes for a session that its server ends.
+
+The socket may still look open at that moment.
 """
 
 CONFLICTS = ("40P01", "55P03", "40001", "57014")
@@ -45,13 +46,15 @@ A small plan allows 20.
 """
 
 OTHERS_AT_ONCE = 5
-"""Transactions at the same time for which no person waits: they may all wait for rows, and people
-still get through.
+"""Transactions at the same time for which no person waits.
+
+They may all wait for rows, and people still get through.
 """
 
 HEAD_START = 2.5
-"""Seconds by which a unit that a person waits for goes before the others: a burst is accepted
-before it is sent.
+"""Seconds by which a unit that a person waits for goes before the others.
+
+So a burst is accepted before it is sent.
 """
 
 

@@ -80,7 +80,7 @@ class SingleInstallation:
     def token_for(self, enterprise_id: str | None, team_id: str) -> str | None:
         """Return the token for the workspace that it is known to belong to.
 
-        For another workspace, return None.
+        Return None for another workspace.
         """
         if self.identity is None or self.refusal is not None:
             return None

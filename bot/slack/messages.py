@@ -34,7 +34,7 @@ _SLACKS_OWN = {"USLACKBOT": "Slackbot"}  # the author of "This message was delet
 _LIKE_AN_ENTRY = re.compile(r"\d\d\W{1,3}\d\d\W{1,3}\d\d\W{1,3}\d\d")
 """Day and hour, as an entry's first line has them.
 
-Looked for in what can be seen, however it is written.
+The bot looks for it in the visible text, however it is written.
 """
 
 _UNSEEN = re.compile(f"[{INVISIBLE}]")

@@ -23,7 +23,7 @@ TICKET_BLOCK = "ticket"
 TEXT_BLOCK = "text"
 THREAD_BLOCK = "thread_text"
 WHAT_BLOCKS = {False: "what_message", True: "what_thread"}
-"""By whether the text is the thread's:
+"""The choice's block_id, by whether the text is the thread's.
 
 Slack keeps what was chosen in a block of the same id, whatever the text says.
 """

@@ -32,9 +32,9 @@ LOOK = 0.5
 """Seconds between looks at a websocket."""
 
 MISSING = 2.0
-"""Seconds without a websocket after which it is replaced:
+"""Seconds without a websocket after which the bot replaces it.
 
-Slack's client replaces what Slack asks it to by itself.
+When Slack asks for another one, Slack's client replaces it automatically.
 """
 
 CONNECT_WITHIN = 10.0

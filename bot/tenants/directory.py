@@ -234,7 +234,7 @@ class Directory:
     async def use_environment(self, tenant: Tenant | None, scope: Scope | None) -> bool:
         """Make the database agree with LEADSQUARED_*.
 
-        A tenant named `environment`, mapped to the bot token's workspace.
+        The variables define a tenant named `environment`, mapped to the bot token's workspace.
 
         `scope` is None until Slack has said whose the token is. Until then another account is not
         put in the place of the one that is there, for that may be another bot's on the same
