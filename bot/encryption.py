@@ -51,9 +51,10 @@ class Keyring:
             ) from None
 
     def renew(self, token: bytes) -> bytes | None:
-        """Return a value encrypted anew with the newest secret, or None when it is so already.
+        """Return a value encrypted anew with the newest secret.
 
-        Or raise UndecipherableError.
+        Return None when that secret encrypted it already. Raise UndecipherableError when no secret
+        decrypts it.
         """
         try:
             self._newest.decrypt(token)
@@ -62,20 +63,19 @@ class Keyring:
         return None
 
     def fingerprint(self, *parts: str) -> bytes:
-        """Return 16 bytes that are the same for the same parts, and reveal nothing without the
-        newest secret.
+        """Return 16 bytes that are the same for the same parts.
 
-        Only the last part may contain NUL characters.
+        They reveal nothing without the newest secret. Only the last part may contain NUL
+        characters.
         """
         return hmac.digest(self._fingerprint_key, "\0".join(parts).encode(), "sha256")[:16]
 
 
 def encrypted_at(token: bytes) -> float | None:
-    """Return when a value says that it was encrypted, in seconds since the epoch;
+    """Return when a value says that it was encrypted, in seconds since the epoch.
 
-    None when it is no encrypted value.
-
-    It is not verified without the secret: it only helps a person to find the missing one.
+    Return None when it is no encrypted value. The time is not verified without the secret: it only
+    helps a person to find the missing one.
     """
     try:
         raw = base64.urlsafe_b64decode(token)
@@ -114,8 +114,8 @@ def secret_beside(database: Path) -> str:
             ) from None
         if len(secret) < MINIMUM_SECRET_LENGTH:
             raise UnusableSecretError(
-                f"{path}: has no secret of {MINIMUM_SECRET_LENGTH} characters; put back the secret that encrypted "
-                "the database, or set ENCRYPTION_KEYS"
+                f"{path}: has no secret of {MINIMUM_SECRET_LENGTH} characters; "
+                "put back the secret that encrypted the database, or set ENCRYPTION_KEYS"
             )
         return secret
 

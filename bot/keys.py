@@ -21,16 +21,15 @@ def keyring(settings: Settings) -> Keyring:
     database = _sqlite_file(settings)
     if not database.with_name(KEY_FILE).exists() and (values := _stored_values(settings, database)):
         raise UnusableSecretError(
-            f"ENCRYPTION_KEYS: {database.with_name(KEY_FILE)} is missing, and {values:,} values in {database.name} were "
-            "encrypted with the secret in it; put that file back, or set ENCRYPTION_KEYS to its text. Nothing was changed"
+            f"ENCRYPTION_KEYS: {database.with_name(KEY_FILE)} is missing, "
+            f"and {values:,} values in {database.name} were encrypted with the secret in it; "
+            "put that file back, or set ENCRYPTION_KEYS to its text. Nothing was changed"
         )
     return Keyring([secret_beside(database)])
 
 
 def generated_secret(settings: Settings) -> Path | None:
-    """Return the file with the secret that was generated beside a SQLite database, if there is
-    one.
-    """
+    """Return the file with the secret generated beside a SQLite database, if there is one."""
     file = _sqlite_file(settings).with_name(KEY_FILE) if settings.on_sqlite else None
     return file if file is not None and file.exists() else None
 

@@ -84,11 +84,10 @@ def configure_logging(level: str, format_: str) -> None:
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Say whether an event of aiohttp's server is more than a client's bytes that are no HTTP, or
-    a body that broke off.
+    """Say whether an event of aiohttp's server is worth a line of the log.
 
-    Those are answered with 400. Anybody can send them, as often as they like, and no admin can fix
-    it.
+    It is not when a client sent bytes that are no HTTP, or broke off a body. Those are answered
+    with 400. Anybody can send them, as often as they like, and no admin can fix it.
     """
     kind = record.exc_info[0] if record.exc_info else None
     return kind is None or not (
@@ -97,9 +96,9 @@ def _is_ours(record: logging.LogRecord) -> bool:
 
 
 def _is_not_about_connecting(record: logging.LogRecord) -> bool:
-    """Say whether an event of a websocket's client is another than that it could not connect.
+    """Drop a websocket client's events that it could not connect.
 
-    It says so at each of its tries.
+    The client logs one at each retry.
     """
     return record.funcName not in ("connect", "issue_new_wss_url")
 
@@ -173,7 +172,7 @@ class _ToStandardError(logging.StreamHandler[Any]):
 def _foreign(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
     """Keep of a library's event where it came from, not its words.
 
-    They may quote addresses, headers or bodies.
+    The words may quote addresses, headers or bodies.
     """
     record: logging.LogRecord = event["_record"]
     event["event"] = "library_warning"

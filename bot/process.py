@@ -83,7 +83,8 @@ class Process:
     async def run(self, stop: asyncio.Event, started: Callable[[], None] | None = None) -> None:
         """Serve until `stop`.
 
-        Then take nothing new, finish what is in flight, and leave the rest for the next start.
+        After that, take nothing new, finish what is in flight, and leave the rest for the next
+        start.
         """
         async with AsyncExitStack() as stack:
             await self._examine()
@@ -120,7 +121,8 @@ class Process:
             finally:
                 await self._finish(loops)
             if _failed(preparing):
-                preparing.result()  # the secret is another one, as a database shows that was away at first
+                # The database was away at first, and then showed that the secret is another one.
+                preparing.result()
         _log.info("stopped")
 
     @property
@@ -130,8 +132,9 @@ class Process:
         return sockets[0].getsockname()[1] if sockets else None
 
     async def ready(self) -> dict[str, bool | str]:
-        """Say of each thing that serving depends on whether it is there, and in words what else an
-        admin should know.
+        """Say of each thing that serving depends on whether it is there.
+
+        A text says what else an admin should know.
         """
         installation = self._parts.installation
         is_known = installation.identity is not None and installation.refusal is None
@@ -176,9 +179,7 @@ class Process:
             _log.warning("database_unavailable", reason=str(error))
 
     async def _prepare(self) -> None:
-        """Examine the database, and make the environment's tenant today's, before anything is
-        sent.
-        """
+        """Examine the database before anything is sent, and update the environment's tenant."""
         while not self._examined.is_set():
             await asyncio.sleep(TRY_AGAIN)
             await self._examine()
@@ -325,8 +326,7 @@ def stop_on_signals() -> asyncio.Event:
 async def _keep_going(name: str, run: Callable[[], Awaitable[None]]) -> None:
     """Run to the end.
 
-    An exception that nobody expected is logged and the run begun anew, so that nothing stands
-    still.
+    When an unexpected exception ends it, log that and begin again.
     """
     while True:
         try:

@@ -131,7 +131,8 @@ class Settings(BaseSettings):
         return _starts(
             value,
             "xapp-",
-            "make an app-level token with connections:write on your Slack app's page Basic Information",
+            "make an app-level token with connections:write on your Slack app's page "
+            "Basic Information",
         )
 
     @field_validator("leadsquared_org_id")
@@ -186,8 +187,9 @@ class Settings(BaseSettings):
         # A lease that ends while its POST can still succeed would call a recorded activity unknown.
         if self.lease < self.call_deadline + LEASE_MARGIN:
             raise ValueError(
-                f"LEASE: must be {self.call_deadline + LEASE_MARGIN:g} or more: LEADSQUARED_CONNECT_TIMEOUT + "
-                f"LEADSQUARED_READ_TIMEOUT + 5 for the longest call, and {LEASE_MARGIN:g} to begin it; raise it, or lower those"
+                f"LEASE: must be {self.call_deadline + LEASE_MARGIN:g} or more: "
+                "LEADSQUARED_CONNECT_TIMEOUT + LEADSQUARED_READ_TIMEOUT + 5 for the longest call, "
+                f"and {LEASE_MARGIN:g} to begin it; raise it, or lower those"
             )
         return self
 
@@ -203,7 +205,8 @@ class Settings(BaseSettings):
     @property
     def bind_host(self) -> str:
         """Where the HTTP server listens: every interface on Heroku, this machine only elsewhere."""
-        return self.host or ("0.0.0.0" if self.on_heroku else "127.0.0.1")  # noqa: S104 - Heroku's router comes from outside
+        everywhere = "0.0.0.0"  # noqa: S104 - Heroku's router comes from outside
+        return self.host or (everywhere if self.on_heroku else "127.0.0.1")
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -211,7 +214,8 @@ class Settings(BaseSettings):
         if self.database_url is None:
             return f"sqlite:///{self.data_dir / 'portal-activity.db'}"
         scheme, separator, rest = self.database_url.get_secret_value().partition("://")
-        return f"{'postgresql+psycopg' if scheme in ('postgres', 'postgresql') else scheme}{separator}{rest}"
+        driver = "postgresql+psycopg" if scheme in ("postgres", "postgresql") else scheme
+        return f"{driver}{separator}{rest}"
 
     def make_data_dir(self) -> None:
         """Make the folder of the SQLite file, for its owner only.
@@ -227,7 +231,10 @@ class Settings(BaseSettings):
             name = "DATA_DIR" if self.database_url is None else "DATABASE_URL"
             raise ConfigurationError(
                 [
-                    f"{name}: the folder {folder} cannot be created ({error.strerror}); choose another"
+                    (
+                        f"{name}: the folder {folder} cannot be created ({error.strerror}); "
+                        "choose another"
+                    )
                 ]
             ) from None
 
@@ -264,7 +271,10 @@ def _starts(value: SecretStr | None, prefix: str, mend: str) -> SecretStr | None
     return value
 
 
-def load_settings(env_file: Path | None = ENV_FILE, **overrides: Any) -> Settings:  # noqa: ANN401 - any setting's value
+def load_settings(
+    env_file: Path | None = ENV_FILE,
+    **overrides: Any,  # noqa: ANN401 - any setting's value
+) -> Settings:
     """Read the environment and `.env`; raise ConfigurationError with a line per problem."""
     try:
         if env_file is not None and env_file.is_dir():
@@ -308,7 +318,8 @@ def _allowed(name: str) -> str:
         for which in ("ge", "gt", "le")
     )
     why = f"; {field.description}" if field.description else ""
-    return f"{kind} {f'from {lowest:g}' if above is None else f'above {above:g}, up'} to {highest:g}{why}"
+    start = f"from {lowest:g}" if above is None else f"above {above:g}, up"
+    return f"{kind} {start} to {highest:g}{why}"
 
 
 def _contradictions(settings: Settings) -> list[str]:
@@ -337,8 +348,9 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if not settings.on_sqlite and not settings.encryption_keys:
         problems.append(
-            "ENCRYPTION_KEYS: missing; with PostgreSQL you choose the secret, at least "
-            f'{MINIMUM_SECRET_LENGTH} characters: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+            "ENCRYPTION_KEYS: missing; with PostgreSQL you choose the secret, "
+            f"at least {MINIMUM_SECRET_LENGTH} characters: "
+            'python -c "import secrets; print(secrets.token_urlsafe(32))"'
         )
     return problems
 
@@ -346,12 +358,13 @@ def _contradictions(settings: Settings) -> list[str]:
 def missing_for_slack(settings: Settings, *, surface: bool) -> list[str]:
     """Return a line for each missing setting.
 
-    To call Slack and, with `surface`, to be called by it.
+    The bot needs them to call Slack and, with `surface`, to be called by it.
     """
     problems = []
     if settings.slack_bot_token is None:
         problems.append(
-            "SLACK_BOT_TOKEN: missing; copy the Bot User OAuth Token (xoxb-…) from your Slack app's page OAuth & Permissions"
+            "SLACK_BOT_TOKEN: missing; "
+            "copy the Bot User OAuth Token (xoxb-…) from your Slack app's page OAuth & Permissions"
         )
     if surface and settings.slack_app_token is None and settings.slack_signing_secret is None:
         problems.append(

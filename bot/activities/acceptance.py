@@ -1,6 +1,6 @@
 """Acceptance: a submission becomes a delivery, once and durably.
 
-And what a person decides about one.
+It also records what a person decides about a delivery.
 """
 
 from collections.abc import Callable
@@ -25,8 +25,8 @@ ANSWER_WITHIN = 2.0
 """Seconds after which the person is answered, even when the database is silent: Slack waits 3."""
 
 BEGIN_WITHIN = 1.5
-"""Seconds after which what has not begun is not begun any more: then the person reads that nothing
-was stored.
+"""Seconds within which a transaction must begin. After that, the person reads that nothing was
+stored.
 """
 
 DESPITE_ALL = 2**62
@@ -45,7 +45,8 @@ _SAME_WORDS = f"""
 """`earlier` brought the same words to the ticket just now, or may have."""
 
 _SAME_MESSAGE = f"""
-    earlier.team_id = :team_id AND earlier.channel_id = :channel_id AND earlier.thread_ts = :thread_ts
+    earlier.team_id = :team_id AND earlier.channel_id = :channel_id
+    AND earlier.thread_ts = :thread_ts
     AND (earlier.message_ts = :message_ts OR earlier.through_ts >= :message_ts)
     AND {_SAME_TICKET}
 """
@@ -72,11 +73,10 @@ class Unmapped:
 
 @dataclass(frozen=True, slots=True)
 class Double:
-    """Nothing was stored.
+    """Nothing was stored, because an earlier delivery may have recorded the same.
 
-    This delivery, accepted so many seconds ago, may have brought the same to the ticket already.
-
-    Whoever wants it all the same says so, by `despite`.
+    `delivery` is the earlier one, accepted `seconds_ago`. To record anyway, pass its ID as
+    `despite`.
     """
 
     delivery: Delivery
@@ -101,16 +101,14 @@ class Place:
 class Refused:
     """Nothing was changed.
 
-    The delivery is not this workspace's (`delivery` is None), or past what was asked of it.
+    The delivery is not this workspace's (`delivery` is None), or its state no longer allows this.
     """
 
     delivery: Delivery | None
 
 
 class Acceptance:
-    """What a person asks for, committed before the person hears of it.
-
-    And what was asked for before.
+    """Commits what a person asks for before the person hears of it.
 
     After a commit it calls `on_accepted` with the tenant that has a new delivery, and `on_decided`
     when a person has decided about an earlier one. So no caller has to remember to wake the worker
@@ -159,7 +157,8 @@ class Acceptance:
     )
     # A query for each kind of thread, so that each has its index.
     _LAST_TICKET = Statement(
-        "The ticket that a thread was last recorded on: a message's, or one that the bot's own anchor began.",
+        "The ticket that a thread was last recorded on."
+        " A message began the thread, or the bot's own anchor.",
         f"""
         WITH tenant AS ({TENANT_OF_CONVERSATION})
         SELECT ticket_id FROM deliveries
@@ -189,7 +188,7 @@ class Acceptance:
     async def last_ticket(self, place: Place) -> str | Unmapped | None:
         """Return the ticket that a message's thread was last recorded on.
 
-        That its workspace has no tenant comes first.
+        Return Unmapped first of all when its workspace has no tenant.
         """
 
         def read(connection: Connection) -> str | Unmapped | None:
@@ -244,7 +243,7 @@ class Acceptance:
     ) -> Accepted | Unmapped | Refused | Double:
         """Accept a delivery anew as a person has changed it.
 
-        Like `send_again`, and asked about like any acceptance.
+        It works like `send_again`, and finds doubles like any acceptance.
         """
         row = self._new(submission)
 
@@ -277,9 +276,9 @@ class Acceptance:
         return accepted
 
     def _shown(self, connection: Connection, row: Row, despite: str | None) -> int:
-        """Return the seq up to which a person has seen what would be doubled.
+        """Return the seq up to which a person has seen the possible doubles.
 
-        What was shown of one ticket says nothing of another.
+        A double on another ticket does not count: the person saw nothing of this one.
         """
         shown = None if despite is None else self._find(connection, row["team_id"], despite)
         return shown.seq if shown is not None and shown.ticket_id == row["ticket_id"] else 0
@@ -369,8 +368,8 @@ class Acceptance:
     # PostgreSQL tells the other processes at the commit which process accepted something, and for
     # which tenant.
     _ACCEPT = Statement(
-        "Find the tenant and store a delivery. Nothing is stored when there is no tenant, the key is known, or"
-        " it would be a double of a delivery after `despite`.",
+        "Find the tenant and store a delivery. Store nothing when there is no tenant, the key is"
+        " known, or a delivery after `despite` is a double.",
         f"""
         WITH tenant AS ({TENANT_OF_CONVERSATION})
         INSERT INTO deliveries (
@@ -379,9 +378,10 @@ class Acceptance:
             tenant_id, tenant_name, account_id, accepted_at, due_at, tell_at
         )
         SELECT
-            :id, :enterprise_id, :team_id, :channel_id, :user_id, :key, :ticket_id, :text, :response_url,
-            :thread_ts, :message_ts, :through_ts, :fingerprint, :retry_of, 'accepted', :route, :anchor_ts,
-            tenant.id, tenant.name, tenant.account_id, bot_now(), bot_now(), bot_now() + {ANCHOR_AFTER}
+            :id, :enterprise_id, :team_id, :channel_id, :user_id, :key, :ticket_id, :text,
+            :response_url, :thread_ts, :message_ts, :through_ts, :fingerprint, :retry_of,
+            'accepted', :route, :anchor_ts, tenant.id, tenant.name, tenant.account_id,
+            bot_now(), bot_now(), bot_now() + {ANCHOR_AFTER}
         FROM tenant
         WHERE NOT EXISTS (SELECT 1 FROM deliveries AS earlier WHERE {_SAME_WORDS})
         AND NOT EXISTS (SELECT 1 FROM deliveries AS earlier WHERE {_SAME_MESSAGE})
@@ -460,7 +460,10 @@ class Acceptance:
 
     _FIND = Statement(
         "A workspace's own delivery, or its organisation's.",
-        "SELECT * FROM deliveries WHERE id = :id AND (team_id = :team_id OR enterprise_id = :enterprise_id)",
+        """
+        SELECT * FROM deliveries
+        WHERE id = :id AND (team_id = :team_id OR enterprise_id = :enterprise_id)
+        """,
         index=("uq_deliveries_id",),
     )
 
@@ -486,7 +489,8 @@ class Acceptance:
     _RESOLVE = Statement(
         "A person has decided.",
         """
-        UPDATE deliveries SET resolution = :resolution, resolved_by = :resolved_by, tell_at = bot_now()
+        UPDATE deliveries
+        SET resolution = :resolution, resolved_by = :resolved_by, tell_at = bot_now()
         WHERE seq = :seq
         """,
         index=("pk_deliveries",),

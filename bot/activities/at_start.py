@@ -18,8 +18,9 @@ restored backup.
 
 @dataclass(frozen=True, slots=True)
 class AtStart:
-    """How many activities have no outcome yet, and how many seconds ago the newest one of all was
-    accepted.
+    """How many activities have no outcome yet, and how old the newest entry of all is.
+
+    `newest_ago` is in seconds since its acceptance.
     """
 
     waiting: int
@@ -29,14 +30,15 @@ class AtStart:
     def looks_restored(self) -> bool:
         """Whether another database may have gone on from here.
 
-        The newest entry is old, and something waits.
+        True when an activity waits, and the newest entry is old.
         """
         return self.waiting > 0 and self.newest_ago > OUTDATED
 
 
 async def find_at_start(database: Database) -> AtStart:
-    """Count what has no outcome yet (by `ix_deliveries_open`), and read the newest entry (by the
-    primary key).
+    """Count what has no outcome yet, and read the newest entry.
+
+    Each has its index: `ix_deliveries_open`, and the primary key.
     """
 
     def read(connection: Connection) -> AtStart:
@@ -60,12 +62,10 @@ async def retry_undecipherable(database: Database) -> None:
 
 
 async def settle_restored(database: Database, *, verify_after: float | None) -> int:
-    """Settle as unknown all that has no outcome yet.
+    """Settle as unknown all that has no outcome yet, and return how many there were.
 
-    This database is a backup, and another one went on from it.
-
-    Returns how many there were. The next process that runs tells their people, and verifies them
-    on their tickets after `verify_after` seconds (None: never).
+    This is for a backup when another database went on from it. The next process that runs tells
+    their people, and verifies them on their tickets after `verify_after` seconds (None: never).
     """
     settled = {
         "state": State.UNKNOWN,

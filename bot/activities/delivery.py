@@ -9,7 +9,7 @@ from bot.leadsquared.outcome import Problem
 class State(StrEnum):
     """accepted -> claimed -> sending -> recorded | rejected | unknown.
 
-    Back to accepted for what is safe to repeat.
+    A delivery goes back to accepted when it is safe to repeat.
 
     CLAIMED: a process is about to send it, and nothing has gone out. SENDING: the request may have
     gone out.
@@ -27,8 +27,9 @@ SETTLED = frozenset({State.RECORDED, State.REJECTED, State.UNKNOWN})
 
 
 class Waiting(StrEnum):
-    """Why an accepted delivery is not being sent right now, in the order in which the notes may
-    follow each other.
+    """Why an accepted delivery is not being sent right now.
+
+    The notes about it may follow each other in this order.
     """
 
     TURN = "turn"
@@ -56,9 +57,9 @@ class Finding(StrEnum):
 
 
 class Route(StrEnum):
-    """Where the person is told.
+    """Where the bot tells the person the outcome.
 
-    The thread, else the command's response_url, else a direct message.
+    In the thread, else by the command's response_url, else in a direct message.
     """
 
     THREAD = "thread"
@@ -129,15 +130,15 @@ class Delivery:
     def again_key(self) -> str:
         """The key of the delivery that takes its place.
 
-        Two clicks are one, and so are a click and a command.
+        So two clicks make one delivery, and so do a click and a command.
         """
         return f"{Resolution.SENT_AGAIN}:{self.id}"
 
     @property
     def active_thread_ts(self) -> str | None:
-        """The thread in which one person alone can be answered:
+        """The thread in which one person alone can be answered.
 
-        Slack shows that only where a reply stands.
+        It needs a reply: Slack shows such an answer only in a thread that has one.
         """
         if self.note_ts is not None:
             return self.thread_ts or self.anchor_ts
@@ -155,6 +156,6 @@ class Delivery:
     def resendable(self) -> bool:
         """Whether Send again makes sense.
 
-        Not recorded for sure, or unknown, and nobody has decided yet.
+        It does when this was surely not recorded, or is unknown, and no person has decided yet.
         """
         return self.state in (State.REJECTED, State.UNKNOWN) and self.resolution is None

@@ -73,11 +73,10 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one claim brought, and in how many seconds the next can bring more, per tenant
-    (infinite: nothing is planned).
+    """What one claim brought, and in how many seconds the next can bring more, per tenant.
 
-    They count from `counted_at`, by time.monotonic(): the commit, and the way to the worker, take
-    their time.
+    `next_in` is infinite when nothing is planned. It counts from `counted_at`, by
+    time.monotonic(): the commit, and the way to the worker, take their time.
 
     `visited` are the tenants that were visited; the others are to be visited again. `full` are the
     tenants whose window was full, with more waiting: a new acceptance need not ask before that
@@ -120,8 +119,8 @@ class Outbox:
     # The limit keeps both databases to the index: what is due first, first. Without it SQLite
     # takes an order that suits the grouping, and PostgreSQL joins all that is open with itself.
     _WAITING_TENANTS = Statement(
-        "Which tenants soon have something to send that is the first open delivery of its ticket, and"
-        " in how many seconds.",
+        "Which tenants soon have something to send, and in how many seconds. It must be the first"
+        " open delivery of its ticket.",
         f"""
         SELECT tenant_id, min(due_at) - (SELECT bot_now()) AS due_in
         FROM (
@@ -140,8 +139,9 @@ class Outbox:
     )
 
     async def waiting_tenants(self, *, within: float) -> dict[int, float]:
-        """Return in how many seconds each tenant has something to send, where that is `within` so
-        many; 0.0 or less: now.
+        """Return in how many seconds each tenant has something to send.
+
+        Leave out those that have nothing `within` so many. 0.0 or less: now.
         """
         rows = await self._database.run(
             lambda connection: self._WAITING_TENANTS.all(connection, within=within)
@@ -252,7 +252,8 @@ class Outbox:
     )
     # That it is open goes without saying, but leads to the index that begins with the tenant.
     _BEGIN_ATTEMPTS = Statement(
-        "An attempt for each delivery of a claim; each holds a slot until the lease ends, and a window longer.",
+        "An attempt for each delivery of a claim. Each holds a slot until the lease ends, and"
+        " a window longer.",
         f"""
         INSERT INTO attempts (delivery_seq, number, account_id, started_at, occupied_until)
         SELECT seq, attempts, account_id, bot_now(), bot_now() + :lease + {WINDOW}
@@ -292,8 +293,8 @@ class Outbox:
     )
     # Not the bare `due_at`: PostgreSQL would search for it along all tenants' moments.
     _NEXT_DUE = Statement(
-        "When the next of a tenant's deliveries is due, and whether a head that is due was passed by,"
-        " because another process held its row. (SQLite has one writer; there it never is.)",
+        "When the next of a tenant's deliveries is due, and whether a head that is due was passed"
+        " by, because another process held its row. (SQLite has one writer: it never is there.)",
         f"""
         SELECT min(due_at + 0.0) AS next_at, EXISTS ({_HEADS}) AS passed_by
         FROM deliveries
@@ -311,9 +312,9 @@ class Outbox:
         room: int,
         free_at: float | None,
     ) -> float | None:
-        """Return when the tenant could send more without anybody waking the worker;
+        """Return when the tenant could send more without anybody waking the worker.
 
-        None when nothing is planned.
+        Return None when nothing is planned.
         """
         if room <= 0:
             return (
@@ -335,9 +336,9 @@ class Outbox:
     )
 
     def _end_waiting(self, connection: Connection, tenant_id: int, problem: Problem) -> list[str]:
-        """Settle without a call what waits for a tenant that cannot be called any more.
+        """Settle all that waits for a tenant that cannot be called any more; return the IDs.
 
-        Return the deliveries' ids.
+        This needs no call.
         """
         return [
             row["id"]
@@ -355,9 +356,9 @@ class Outbox:
     )
 
     async def begin(self, claimed: Claimed) -> bool:
-        """Commit that a claimed delivery's request goes out now;
+        """Commit that a claimed delivery's request goes out now.
 
-        False: the claim has ended, and nothing may go out.
+        Return False when the claim has ended: then nothing may go out.
         """
         delivery = claimed.delivery
         mine = {"id": delivery.id, "attempts": delivery.attempts}
@@ -367,7 +368,8 @@ class Outbox:
         "A claimed delivery is due again later.",
         """
         UPDATE deliveries
-        SET state = 'accepted', due_at = :due_at, waiting = :waiting, lease_until = NULL, tell_at = bot_now()
+        SET state = 'accepted', due_at = :due_at, waiting = :waiting, lease_until = NULL,
+            tell_at = bot_now()
         WHERE id = :id AND attempts = :attempts AND state IN ('claimed', 'sending')
         """,
         index=("uq_deliveries_id",),
@@ -467,12 +469,10 @@ class Outbox:
     )
 
     async def expire(self, *, sparing: Collection[int] = ()) -> list[str]:
-        """End the leases of processes that died.
+        """End the leases of processes that died, and return the IDs of what is unknown.
 
-        What had begun is unknown, and the rest is accepted again.
-
-        Returns the ids of what is unknown. `sparing` are this process's own, by seq: their outcome
-        is still to come.
+        A delivery that had begun is unknown. The rest is accepted again. `sparing` are this
+        process's own, by seq: their outcome is still to come.
         """
         spared = frozenset(sparing)
 
@@ -496,8 +496,8 @@ class Outbox:
         "An unknown outcome is verified on its ticket in some seconds, for the first time.",
         """
         UPDATE deliveries SET verify_at = bot_now() + :after
-        WHERE seq = :seq AND state = 'unknown' AND resolution IS NULL AND problem != 'undecipherable'
-        AND verifications = 0 AND verify_at IS NULL
+        WHERE seq = :seq AND state = 'unknown' AND resolution IS NULL
+        AND problem != 'undecipherable' AND verifications = 0 AND verify_at IS NULL
         """,
         index=("pk_deliveries",),
     )
@@ -508,7 +508,7 @@ class Outbox:
 
     # The moment leads to the index of what is due, and excludes nothing.
     _WAITING = Statement(
-        "How much is accepted and not claimed, and how many seconds ago the first of it was accepted.",
+        "How many deliveries are accepted and not claimed, and the age of the first in seconds.",
         """
         SELECT count(*) AS number, bot_now() - min(accepted_at) AS oldest FROM deliveries
         WHERE state = 'accepted' AND due_at > 0
@@ -527,7 +527,10 @@ class Outbox:
 
     _UNTOLD = Statement(
         "How many outcomes are to be told.",
-        "SELECT count(*) AS number FROM deliveries WHERE tell_at IS NOT NULL AND settled_at IS NOT NULL",
+        """
+        SELECT count(*) AS number FROM deliveries
+        WHERE tell_at IS NOT NULL AND settled_at IS NOT NULL
+        """,
         index=("ix_deliveries_untold",),
     )
 

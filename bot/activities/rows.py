@@ -1,6 +1,6 @@
 """A delivery between its row and its value.
 
-What is secret is encrypted in the one and plain in the other.
+Secrets are encrypted in the row and plain in the value.
 """
 
 import base64
@@ -115,9 +115,9 @@ class Rows:
 
 
 def reference(team_id: str, key: str) -> str:
-    """Return a delivery's id.
+    """Return a delivery's id: 12 letters and digits that a person can read out.
 
-    12 letters and digits that a person can read out, the same for the same request.
+    It is the same for the same request.
     """
     return (
         base64.b32encode(blake2b(f"{team_id}/{key}".encode(), digest_size=8).digest())

@@ -1,6 +1,6 @@
 """Tells each delivery's person what there is to tell, for as long as the process lives.
 
-Never posts an activity.
+The teller never posts an activity.
 """
 
 import asyncio
@@ -34,8 +34,9 @@ LONGEST_DELAY = 300.0
 SOON = 0.05
 
 AFTER_QUIET = 1.0
-"""Seconds for which marks wait when Slack takes messages in a conversation again: answers that it
-refused go first.
+"""Seconds for which marks wait when Slack takes messages in a conversation again.
+
+The answers that Slack refused go first.
 """
 
 LEAVE = 1.0
@@ -46,7 +47,7 @@ there.
 POLLS = 3
 """Polls that a process with another workspace's token leaves to it.
 
-One whose own token is rejected leaves one.
+A process whose own token is rejected leaves one poll.
 """
 
 
@@ -81,7 +82,7 @@ class Replies(Protocol):
 
     @property
     def scope(self) -> Scope | None:
-        """The part of Slack that this process can tell anything;
+        """The part of Slack that this process can tell anything.
 
         None: it is not known yet. Its change wakes the teller.
         """
@@ -90,14 +91,16 @@ class Replies(Protocol):
     async def tell(
         self, delivery: Delivery, step: Step, *, age: float, give_up_at: float
     ) -> Telling:
-        """Tell a step of a delivery that was accepted `age` seconds ago, and is tried until
-        `give_up_at` by the wall's clock.
+        """Tell a step of a delivery that was accepted `age` seconds ago.
+
+        The teller tries it until `give_up_at`, by the machine's wall clock.
         """
         ...
 
     def quiet(self) -> dict[tuple[str, str], float]:
-        """Name the conversations, as (team_id, channel_id), in which Slack wants no message for so
-        many seconds.
+        """Return for how many seconds Slack wants no message in a conversation.
+
+        The key is (team_id, channel_id).
         """
         ...
 
@@ -167,7 +170,7 @@ class Teller:
         self._changed.set()
 
     async def finish(self, within: float) -> int:
-        """Tell what is due already, and return how many were not told `within` that many seconds."""
+        """Tell what is due already. Return how many were not told `within` that many seconds."""
         until = time.monotonic() + within
         while (left := until - time.monotonic()) > 0:
             if len(self._in_flight) < MAX_TELLINGS_IN_FLIGHT:
@@ -195,7 +198,8 @@ class Teller:
             sparing=self._in_flight.keys(),
             quiet=quiet,
             busy=frozenset({*self._answering.values(), *answers_first}),
-            settled_only=self._stopping,  # what waits for its outcome waits for the next start as well
+            # What waits for its outcome waits for the next start as well.
+            settled_only=self._stopping,
         )
         self._crowded = len(found) >= room
         for due in found:
@@ -208,9 +212,7 @@ class Teller:
     def _after_refusals(
         self, quiet: Mapping[tuple[str, str], float]
     ) -> dict[tuple[str, str], float]:
-        """Return the conversations in which Slack's limit is short, and for how many seconds marks
-        wait there.
-        """
+        """Return for how many seconds marks wait in each conversation that Slack limits."""
         moment = time.monotonic()
         self._answers_first |= {
             place: moment + seconds + AFTER_QUIET for place, seconds in quiet.items()
@@ -227,7 +229,7 @@ class Teller:
             try:
                 while due is not None:
                     due = await self._tell(due)
-            except Exception:  # noqa: BLE001 - logged with its delivery; the lease's end brings the next try
+            except Exception:  # noqa: BLE001 - logged; the lease's end brings the next try
                 _log.exception("telling_broke")
             finally:
                 del self._in_flight[first.delivery.seq]
@@ -265,9 +267,9 @@ class Teller:
                 return None
 
     def _give_up_at(self, due: Due) -> float:
-        """Return until when it will be tried, by the clock on people's walls.
+        """Return until when it will be tried, by the wall clock.
 
-        The database's may be another.
+        The database's clock may differ.
         """
         delivery = due.delivery
         until = give_up_at(

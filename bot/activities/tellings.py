@@ -57,7 +57,8 @@ class Tellings:
     # What a process may tell: what it has a token for, what needs none, and what no other process
     # has told in time. After a day any process may give it up.
     _DUE = Statement(
-        "What is to be told now, and this process may tell; `leave` seconds belong to those with the token.",
+        "What is to be told now, and this process may tell. For the first `leave` seconds, only"
+        " a process with the token may.",
         f"""
         SELECT seq, team_id, channel_id, replied_at IS NOT NULL AS is_answered FROM deliveries
         WHERE tell_at <= (SELECT bot_now())
@@ -92,7 +93,8 @@ class Tellings:
     _LOCK = Statement(
         "A delivery, and whether no process has a lease on its telling.",
         """
-        SELECT *, bot_now() AS now, (tell_lease_until IS NULL OR tell_lease_until < bot_now()) AS is_free
+        SELECT *, bot_now() AS now,
+            (tell_lease_until IS NULL OR tell_lease_until < bot_now()) AS is_free
         FROM deliveries WHERE seq = :seq
         FOR UPDATE SKIP LOCKED
         """,
@@ -110,9 +112,9 @@ class Tellings:
         busy: Collection[tuple[str, str]] = (),
         settled_only: bool = False,
     ) -> tuple[list[Due], float]:
-        """Take what is due to be told, and say in how many seconds the next will be (infinite.
+        """Take what is due to be told, and say in how many seconds the next will be.
 
-        Nothing is planned).
+        The seconds are infinite when nothing is planned.
 
         `scope` is the part of Slack that this process has a token for. Others' deliveries are left
         to the processes that have theirs, for `leave` seconds. Then they are told by response_url,
@@ -151,7 +153,10 @@ class Tellings:
 
     _ANCHORED = Statement(
         "The anchor was posted.",
-        "UPDATE deliveries SET anchor_ts = :ts, anchor_mark = :mark, tell_attempts = 0 WHERE seq = :seq",
+        """
+        UPDATE deliveries SET anchor_ts = :ts, anchor_mark = :mark, tell_attempts = 0
+        WHERE seq = :seq
+        """,
         index=("pk_deliveries",),
     )
     _NOTED = Statement(
@@ -193,7 +198,7 @@ class Tellings:
     async def told(self, due: Due, ts: str | None) -> Due | None:
         """Write down that a step was told, as message `ts`.
 
-        Return what this process is to tell right after.
+        Return what this process is to tell next.
         """
         leases = [due.lease_until]
         delivery = due.delivery
@@ -247,13 +252,14 @@ class Tellings:
         "A step that Slack did not take is due again in some seconds.",
         """
         UPDATE deliveries
-        SET tell_at = bot_now() + :seconds, tell_attempts = tell_attempts + 1, tell_lease_until = NULL
+        SET tell_at = bot_now() + :seconds, tell_attempts = tell_attempts + 1,
+            tell_lease_until = NULL
         WHERE seq = :seq AND tell_lease_until = :lease_until
         """,
         index=("pk_deliveries",),
     )
     _GIVE_UP = Statement(
-        "A step is told no more, unless the delivery has changed since: that change said when it is told.",
+        "A step is told no more. If the delivery has changed since, that change said when to tell.",
         """
         UPDATE deliveries
         SET tell_lease_until = NULL, tell_at = CASE
@@ -303,7 +309,10 @@ class Tellings:
 
     _LEASE = Statement(
         "This process is to tell a step, until its lease ends.",
-        "UPDATE deliveries SET tell_lease_until = bot_now() + :lease WHERE seq = :seq RETURNING tell_lease_until",
+        """
+        UPDATE deliveries SET tell_lease_until = bot_now() + :lease WHERE seq = :seq
+        RETURNING tell_lease_until
+        """,
         index=("pk_deliveries",),
     )
     _PLAN = Statement(
@@ -315,7 +324,7 @@ class Tellings:
     def _next_step(
         self, connection: Connection, row: Row, after: Collection[Step] = ()
     ) -> Due | None:
-        """Lease what is to be told now;
+        """Lease what is to be told now.
 
         `after` are the steps that wait until other deliveries' answers are told.
 

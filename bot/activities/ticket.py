@@ -173,7 +173,8 @@ def _from_link(link: str, link_hosts: tuple[str, ...]) -> str:
         raise _refused("names more than one ticket")
     if not found:
         raise MalformedTicketError(
-            "that link has no ticket in it; open the ticket and copy its page's address, or give its number",
+            "that link has no ticket in it; open the ticket and copy its page's address, "
+            "or give its number",
         )
     return found.pop()
 

@@ -70,9 +70,9 @@ class Verifications:
     )
 
     async def claim(self, *, at_most: int) -> tuple[list[Verification], float]:
-        """Take what is to be verified now, and say in how many seconds the next is (infinite.
+        """Take what is to be verified now, and say in how many seconds the next is.
 
-        Nothing is planned).
+        The seconds are infinite when nothing is planned.
 
         Each verification holds a slot of its tenant's window, as any call does.
         """
@@ -158,7 +158,8 @@ class Verifications:
         "What a verification found, unless a person has decided.",
         """
         UPDATE deliveries SET finding = :finding, activity_id = :activity_id, tell_at = bot_now()
-        WHERE seq = :seq AND state = 'unknown' AND resolution IS NULL AND problem != 'undecipherable'
+        WHERE seq = :seq AND state = 'unknown' AND resolution IS NULL
+        AND problem != 'undecipherable'
         """,
         index=("pk_deliveries",),
     )
@@ -166,11 +167,12 @@ class Verifications:
     async def shown(self, verification: Verification, ids: Sequence[str]) -> Finding | None:
         """Write down what a ticket showed.
 
-        The ids of what has the delivery's words there, the newest last.
+        `ids` are the activities with the delivery's words there, the newest last.
 
-        What other deliveries of the same words brought there is theirs, and so is what one may
-        have brought of which nobody knows either: which is which cannot be told, and the earlier
-        one has the earlier activity. Returns None when a person has decided meanwhile.
+        Other deliveries of the same words may have brought some of them. Those do not count, and
+        neither do those that another unknown delivery may have brought: which is which cannot be
+        told, and the earlier delivery has the earlier activity. Return None when a person has
+        decided already.
         """
 
         def write(connection: Connection) -> Finding | None:
@@ -211,8 +213,8 @@ def _end(connection: Connection, verification: Verification, outcome: str) -> No
 
 
 def _may_verify(window: Window, delivery: Delivery) -> bool:
-    """Whether today's tenant can be asked about a delivery.
+    """Say whether today's tenant can be asked about a delivery.
 
-    It has its keys, and names the same account.
+    Its keys must be known, and it must name the same account.
     """
     return window.has_keys and window.tenant.account_id == delivery.account_id

@@ -1,6 +1,6 @@
 """After an unknown outcome: verify whether the text is on the ticket, and have that told.
 
-Never posts an activity.
+The verifier never posts an activity.
 """
 
 import asyncio
@@ -21,8 +21,9 @@ from bot.leadsquared.tenant import Tenant
 _log = structlog.get_logger(__name__)
 
 VERIFY_AFTER = (5.0, 30.0, 120.0, 600.0)
-"""Seconds between the outcome, the first verification and those that follow: nothing says how soon
-an activity shows.
+"""Seconds between the outcome, the first verification and those that follow.
+
+LeadSquared does not say how soon an activity shows.
 """
 
 MAX_VERIFICATIONS_PER_CLAIM = 20
@@ -104,8 +105,9 @@ class Verifier:
 
 
 def same_words(text: str, shown: Sequence[Conversation]) -> list[str]:
-    """Return the ids of what has these words, however they are spaced, the newest (by number, else
-    as listed) last.
+    """Return the ids of what has these words, however they are spaced.
+
+    The newest is last: by number, else as listed.
     """
     wanted = text.split()
     ids = [conversation.id for conversation in shown if conversation.text.split() == wanted]

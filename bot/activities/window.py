@@ -84,7 +84,8 @@ _END_ATTEMPT = Statement(
     "An attempt was answered `ago` seconds ago, and holds its slot for `occupied_for` after that.",
     """
     UPDATE attempts
-    SET answered_at = bot_now() - :ago, occupied_until = bot_now() - :ago + :occupied_for, outcome = :outcome
+    SET answered_at = bot_now() - :ago, occupied_until = bot_now() - :ago + :occupied_for,
+        outcome = :outcome
     WHERE delivery_seq = :seq AND number = :number
     """,
     index=("pk_attempts",),

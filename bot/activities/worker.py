@@ -137,9 +137,7 @@ class Worker:
         self._changed.set()
 
     async def finish(self, within: float) -> int:
-        """Wait for what is in flight, and return how many were not done `within` that many
-        seconds.
-        """
+        """Wait for what is in flight. Return how many were not done `within` that many seconds."""
         if not self._in_flight:
             return 0
         _, pending = await asyncio.wait(self._in_flight.values(), timeout=within)
@@ -194,7 +192,7 @@ class Worker:
                 outcome = await self._post(claimed)
                 decision = self._decide(claimed, outcome, now=claimed.at + steady() - claimed.since)
                 await self._settle(claimed, outcome, decision, seconds=time.monotonic() - started)
-        except Exception:  # noqa: BLE001 - logged with its delivery; the lease's end tells the person
+        except Exception:  # noqa: BLE001 - logged; the lease's end tells the person
             _log.exception("sending_failed", delivery=delivery.id)
         finally:
             del self._in_flight[delivery.seq]

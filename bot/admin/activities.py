@@ -67,8 +67,8 @@ class Listed:
 
 _d = deliveries.c
 _COLUMNS = (
-    _d.seq, _d.id, _d.team_id, _d.tenant_name, _d.ticket_id, _d.state, _d.accepted_at, _d.attempts, _d.activity_id,
-    _d.waiting, _d.problem, _d.resolution, _d.resolved_by,
+    _d.seq, _d.id, _d.team_id, _d.tenant_name, _d.ticket_id, _d.state, _d.accepted_at,
+    _d.attempts, _d.activity_id, _d.waiting, _d.problem, _d.resolution, _d.resolved_by,
 )  # fmt: skip
 
 

@@ -150,7 +150,10 @@ def _scopes(identity: Identity) -> Checked:
 async def _surface(settings: Settings, web: SlackWeb) -> Checked:
     if settings.slack_app_token is None:
         if settings.slack_signing_secret is None:
-            mend = "copy the Signing Secret of Basic Information to SLACK_SIGNING_SECRET, or set SLACK_APP_TOKEN"
+            mend = (
+                "copy the Signing Secret of Basic Information to SLACK_SIGNING_SECRET, "
+                "or set SLACK_APP_TOKEN"
+            )
             return Checked("Slack signing secret", ok=False, says="missing", mend=mend)
         return Checked(
             "Slack signing secret",
@@ -161,7 +164,10 @@ async def _surface(settings: Settings, web: SlackWeb) -> Checked:
         case Done():
             return Checked("Slack app token", ok=True, says="Socket Mode connects")
         case Never(error):
-            mend = "make an app-level token with connections:write on Basic Information, and switch Socket Mode on"
+            mend = (
+                "make an app-level token with connections:write on Basic Information, "
+                "and switch Socket Mode on"
+            )
             return Checked(
                 "Slack app token", ok=False, says=f"Slack rejects it: {error}", mend=mend
             )
@@ -218,8 +224,9 @@ async def _tenants(settings: Settings, identity: Identity | None) -> list[Checke
 
 
 async def _stored(database: Database, keys: Keyring) -> list[Checked]:
-    """Say which stored values cannot be decrypted, and whether the database may be a restored
-    backup.
+    """Say which stored values cannot be decrypted.
+
+    Also say whether the database may be a restored backup.
     """
     found = []
     try:
@@ -260,7 +267,10 @@ async def _load(directory: Directory, name: str) -> Tenant | Checked:
     try:
         return await directory.get(name, keys=True)
     except UndecipherableError:
-        mend = f"add the earlier secret to ENCRYPTION_KEYS, at the end; or: python -m bot tenants update {name}"
+        mend = (
+            "add the earlier secret to ENCRYPTION_KEYS, at the end; or: "
+            f"python -m bot tenants update {name}"
+        )
         return Checked(f"Tenant {name}", ok=False, says="its keys cannot be decrypted", mend=mend)
 
 
@@ -297,7 +307,9 @@ async def _reach(leadsquared: LeadSquared, tenant: Tenant, *, mapped: bool) -> C
 
 _STEPS = {
     "status 403": "check the API switch, the IP allowlist and the rate limit in LeadSquared",
-    "status 404": "check the host and the org ID; if they are right, only an activity can test the keys",
+    "status 404": (
+        "check the host and the org ID; if they are right, only an activity can test the keys"
+    ),
     "status 429": "the rate limit is used up; try again in a minute",
 }
 

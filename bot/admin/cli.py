@@ -76,6 +76,9 @@ Channel = Annotated[
         "--channel", help="A channel's ID, C…. Its mapping has priority over its workspace's."
     ),
 ]
+NewKeys = Annotated[
+    bool, typer.Option("--keys", help="Ask for new keys too, beside other options.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 Move = Annotated[bool, typer.Option("--move", help="Move a mapping that leads to another tenant.")]
 
@@ -91,12 +94,11 @@ def run() -> None:
     _serve(surface=True)
 
 
-@app.command()
+@app.command(
+    help="Send accepted activities and post their outcomes, without serving Slack. "
+    "Use it to scale, beside `run`.",
+)
 def worker() -> None:
-    """Send accepted activities and post their outcomes, without serving Slack.
-
-    Use it to scale, beside `run`.
-    """
     _serve(surface=False)
 
 
@@ -109,12 +111,11 @@ def migrate() -> None:
     print(f"The database is {'now' if changed else 'already'} at revision {HEAD}.")
 
 
-@app.command()
+@app.command(
+    help='After a restore: settle activities without an outcome as "may have been recorded", '
+    "so that none is sent twice.",
+)
 def restored() -> None:
-    """After a restore.
-
-    Settle activities without an outcome as "may have been recorded", so that none is sent twice.
-    """
     from bot.activities.at_start import settle_restored
     from bot.activities.verifier import VERIFY_AFTER
 
@@ -124,8 +125,9 @@ def restored() -> None:
         settings, lambda database, _: settle_restored(database, verify_after=verify_after)
     )
     print(
-        f"{settled:,} activities had no outcome in this backup. Each may have been recorded since, so none is sent "
-        "again automatically. Start the bot: it asks the people who recorded them to check their tickets."
+        f"{settled:,} activities had no outcome in this backup. "
+        "Each may have been recorded since, so none is sent again automatically. "
+        "Start the bot: it asks the people who recorded them to check their tickets."
         if settled
         else "Every activity in this database has an outcome. There is nothing to do."
     )
@@ -175,7 +177,11 @@ def playground() -> None:
     raise typer.Exit(status)
 
 
-@tenants_app.command("add")
+@tenants_app.command(
+    "add",
+    help="Add a tenant. "
+    "The command asks for its keys, or reads them from standard input or --keys-file.",
+)
 def add(
     name: Name,
     api_url: ApiUrl = None,
@@ -183,10 +189,6 @@ def add(
     limit: Limit = None,
     keys_file: KeysFile = None,
 ) -> None:
-    """Add a tenant.
-
-    The command asks for its keys, or reads them from standard input or --keys-file.
-    """
     from bot.admin.tenants import add_tenant
 
     settings = _settings()
@@ -210,9 +212,7 @@ def update(
     org_id: OrgId = None,
     limit: Limit = None,
     keys_file: KeysFile = None,
-    keys: Annotated[
-        bool, typer.Option("--keys", help="Ask for new keys too, beside other options.")
-    ] = False,  # noqa: FBT002 - a flag
+    keys: NewKeys = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Change the given parts of a tenant. Without any option, change its keys."""
     from bot.admin.tenants import update_tenant
@@ -302,12 +302,12 @@ def unmap(team: Team = "", enterprise: Enterprise = "", channel: Channel = "") -
 app.command("map", hidden=True)(map_)
 
 
-@keys_app.command("rotate")
+@keys_app.command(
+    "rotate",
+    help="Re-encrypt every stored value with the first of ENCRYPTION_KEYS, while the bot runs. "
+    "You can repeat it.",
+)
 def rotate() -> None:
-    """Re-encrypt every stored value with the first of ENCRYPTION_KEYS, while the bot runs.
-
-    You can repeat it.
-    """
     from bot.admin.rotation import by_hand, problems_of, renew_all, summary
     from bot.keys import generated_secret
 
@@ -368,14 +368,20 @@ def _cannot_listen(settings: Settings, cause: OSError) -> str:
     port = DEFAULT_PORT if settings.port is None else settings.port
     if cause.errno in (errno.EADDRINUSE, errno.EACCES):
         reason = os.strerror(cause.errno)
-        return f"PORT: the bot cannot listen on {settings.bind_host}:{port} ({reason}); choose another PORT"
+        return (
+            f"PORT: the bot cannot listen on {settings.bind_host}:{port} ({reason}); "
+            "choose another PORT"
+        )
     if isinstance(cause, socket.gaierror):
         reason = "the name is unknown"
     elif cause.errno == errno.EADDRNOTAVAIL:
         reason = "this machine has no such address"
     else:
         reason = os.strerror(cause.errno) if cause.errno else str(cause)
-    return f"HOST: the bot cannot listen on {settings.bind_host} ({reason}); set it to an address of this machine, such as 127.0.0.1"
+    return (
+        f"HOST: the bot cannot listen on {settings.bind_host} ({reason}); "
+        "set it to an address of this machine, such as 127.0.0.1"
+    )
 
 
 def _migrate(settings: Settings) -> bool:
@@ -400,7 +406,7 @@ def _administer(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
 def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
     """Run one administrator's task against the database and return its result.
 
-    An error ends the command with a line.
+    On an error, print a line and end the command.
     """
     from bot.database.engines import Patience
     from bot.database.writer import Database, DatabaseUnavailableError
@@ -424,7 +430,10 @@ def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
     except DatabaseUnavailableError as error:
         _exit(
             [
-                f"DATABASE_URL: the database is not available ({error}); try again, or run: python -m bot check"
+                (
+                    f"DATABASE_URL: the database is not available ({error}); try again, "
+                    "or run: python -m bot check"
+                )
             ]
         )
     except UnusableSecretError as error:
@@ -432,7 +441,10 @@ def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
     except UndecipherableError as error:
         _exit(
             [
-                f"ENCRYPTION_KEYS: the stored keys cannot be decrypted ({error}); add the earlier secret at the end"
+                (
+                    f"ENCRYPTION_KEYS: the stored keys cannot be decrypted ({error}); "
+                    "add the earlier secret at the end"
+                )
             ]
         )
 
@@ -448,9 +460,9 @@ def _or_exit(do: Callable[[], T]) -> T:
 
 
 def _keys(file: Path | None) -> tuple[str, str]:
-    """Read the access key and the secret key: from a file, a hidden prompt, or standard input.
+    """Read the access key and the secret key, never from the command line.
 
-    Never from the command line.
+    They come from a file, a hidden prompt, or standard input.
     """
     if file is not None:
         try:
@@ -458,7 +470,10 @@ def _keys(file: Path | None) -> tuple[str, str]:
         except (OSError, UnicodeDecodeError):
             _exit(
                 [
-                    f"--keys-file: {file} cannot be read as text; write the access key and the secret key into it, one per line"
+                    (
+                        f"--keys-file: {file} cannot be read as text; "
+                        "write the access key and the secret key into it, one per line"
+                    )
                 ]
             )
     elif sys.stdin.isatty():
@@ -512,7 +527,10 @@ def _quiet() -> Settings:
     if (file := settings.sqlite_file) is not None and not file.is_file():
         _exit(
             [
-                f"DATABASE_URL: there is no database {file}; run this where the bot runs, with its settings"
+                (
+                    f"DATABASE_URL: there is no database {file}; "
+                    "run this where the bot runs, with its settings"
+                )
             ]
         )
     if settings.log_level == "INFO":
@@ -520,6 +538,7 @@ def _quiet() -> Settings:
     return settings
 
 
+Watch = Annotated[bool, typer.Option("--watch", help="Look again every 2 s, until Ctrl-C.")]
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON object, for programs: docs/operating.md.")
 ]
@@ -527,9 +546,7 @@ Json = Annotated[
 
 @app.command()
 def status(
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Look again every 2 s, until Ctrl-C.")
-    ] = False,  # noqa: FBT002 - a flag
+    watch: Watch = False,  # noqa: FBT002 - a flag
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show waiting, failed and recorded activities. Exit status 1: something needs a person."""
@@ -590,12 +607,12 @@ def activities(
 Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="The references of the activities.")]
 
 
-@activities_app.command("retry")
+@activities_app.command(
+    "retry",
+    help="Send activities again that were not recorded, or may not have been. "
+    "Like *Send again* in Slack.",
+)
 def retry(ids: Ids, yes: Yes = False) -> None:  # noqa: FBT002 - a flag
-    """Send activities again that were not recorded, or may not have been.
-
-    Like *Send again* in Slack.
-    """
     _decide("retry", ids, yes=yes)
 
 
@@ -612,7 +629,10 @@ def _decide(action: str, ids: list[str], *, yes: bool) -> None:
     if not yes and not sys.stdin.isatty():
         _exit(
             [
-                "Nothing was changed: the command asks first, and there is no terminal. Add --yes to skip the question."
+                (
+                    "Nothing was changed: the command asks first, and there is no terminal. "
+                    "Add --yes to skip the question."
+                )
             ]
         )
 

@@ -32,7 +32,8 @@ def misspelt(env_file: Path = ENV_FILE) -> list[str]:
     places = dict.fromkeys(_names_in(env_file), env_file.name)
     places |= dict.fromkeys(os.environ, "the environment")
     return [
-        f"{name} (in {places[name]}) is not a setting of the bot and is ignored; did you mean {meant}?"
+        f"{name} (in {places[name]}) is not a setting of the bot and is ignored; "
+        f"did you mean {meant}?"
         for name, meant in nearest(places).items()
     ]
 

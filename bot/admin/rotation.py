@@ -135,13 +135,13 @@ def _outdated(
 def by_hand(generated: Path | None) -> str:
     """Say how to leave the secret that was generated beside a SQLite file.
 
-    A running bot knows no other one.
+    A running bot knows no other secret.
     """
     old = f"the text of {generated}" if generated is not None else "the old one"
     return (
-        "ENCRYPTION_KEYS: not set, so there is no new secret. Set it to a new secret, a comma, and "
-        f"{old}; restart the bot; then run this again. With several bot processes, put the new secret last at first "
-        "(README.md: Change the secret)"
+        "ENCRYPTION_KEYS: not set, so there is no new secret. Set it to a new secret, a comma, "
+        f"and {old}; restart the bot; then run this again. With several bot processes, "
+        "put the new secret last at first (README.md: Change the secret)"
     )
 
 
@@ -149,10 +149,16 @@ def summary(rotation: Rotation, secrets: int) -> list[str]:
     """Say what was done, and what to do next. `secrets`: how many ENCRYPTION_KEYS has."""
     if not rotation.values:
         return [
-            "The database has no encrypted value, so there was nothing to do and no secret was tested."
+            (
+                "The database has no encrypted value, "
+                "so there was nothing to do and no secret was tested."
+            )
         ]
     readable = rotation.values - rotation.unreadable.tenants - rotation.unreadable.activities
-    done = f"Re-encrypted with the first of ENCRYPTION_KEYS: {rotation.renewed:,} of {rotation.values:,} values."
+    done = (
+        "Re-encrypted with the first of ENCRYPTION_KEYS: "
+        f"{rotation.renewed:,} of {rotation.values:,} values."
+    )
     if rotation.late:
         return [done]
     kept = f"All {readable:,} readable values are encrypted with the first of ENCRYPTION_KEYS"
@@ -164,7 +170,10 @@ def summary(rotation: Rotation, secrets: int) -> list[str]:
         return [done, f"{kept}. Remove the others now, in every process."]
     idle = f"{kept} already. The others are not in use."
     new = "If the first one is your new secret, remove the others in every process."
-    old = "If it is the old one, put the new one in front of it in every process, restart them, and run this again."
+    old = (
+        "If it is the old one, put the new one in front of it in every process, restart them, "
+        "and run this again."
+    )
     return [done, f"{idle} {new} {old}"]
 
 
@@ -173,14 +182,16 @@ def problems_of(rotation: Rotation, generated: Path | None) -> list[str]:
     problems = []
     if rotation.late:
         problems.append(
-            f"ENCRYPTION_KEYS: during this run a bot process encrypted {rotation.late:,} values with a secret that is not the "
-            "first; give every process the same ENCRYPTION_KEYS, restart it, and run this again"
+            f"ENCRYPTION_KEYS: during this run a bot process encrypted {rotation.late:,} values "
+            "with a secret that is not the first; "
+            "give every process the same ENCRYPTION_KEYS, restart it, and run this again"
         )
     unreadable = rotation.unreadable
     counts = {"keys of tenants": unreadable.tenants, "values of activities": unreadable.activities}
     if named := ", ".join(f"{count:,} {what}" for what, count in counts.items() if count):
         problems.append(
-            f"ENCRYPTION_KEYS: {named} cannot be decrypted and were not changed; {_missing(unreadable, generated)}"
+            f"ENCRYPTION_KEYS: {named} cannot be decrypted and were not changed; "
+            f"{_missing(unreadable, generated)}"
         )
     return problems
 
@@ -195,6 +206,6 @@ def _missing(unreadable: Unopened, generated: Path | None) -> str:
     when = f"at {since}" if since == until else f"between {since} and {until}"
     beside = "" if generated is None else f"; it may be the one in {generated}"
     return (
-        f"they were encrypted {when} UTC; add the newest secret of that time at the end, in every process{beside}; "
-        "then run this again"
+        f"they were encrypted {when} UTC; add the newest secret of that time at the end, "
+        f"in every process{beside}; then run this again"
     )

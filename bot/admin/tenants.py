@@ -27,7 +27,8 @@ def scope_of(enterprise_id: str, team_id: str, channel_id: str) -> Scope:
     ):
         if value and not (value.isascii() and value.isalnum() and value[0] in initials):
             raise TenantError(
-                f"{option} takes Slack's ID, which starts with {' or '.join(initials)}, not {value!r}."
+                f"{option} takes Slack's ID, "
+                f"which starts with {' or '.join(initials)}, not {value!r}."
             )
     if not (enterprise_id or team_id):
         raise TenantError(
@@ -123,7 +124,8 @@ async def describe(directory: Directory, name: str, lines: list[str]) -> None:
     """Add a tenant's lines; of its keys only that they are set."""
     tenant = await directory.get(name, keys=False)
     lines.append(
-        f"{tenant.name}: {tenant.api_url}, org ID {tenant.org_id}, {tenant.calls_per_window} calls in 5 s, keys set"
+        f"{tenant.name}: {tenant.api_url}, org ID {tenant.org_id}, "
+        f"{tenant.calls_per_window} calls in 5 s, keys set"
     )
     mappings = await directory.mappings(name)
     lines += [f"  {scope}" for scope in mappings] or [
@@ -153,5 +155,6 @@ def _accept(what: str, check: Callable[[], T]) -> T:
 def _not_environment(name: str) -> None:
     if name.startswith(ENVIRONMENT):
         raise TenantError(
-            f"LEADSQUARED_API_URL, _ORG_ID, _ACCESS_KEY and _SECRET_KEY define the tenant {ENVIRONMENT}; change those and restart."
+            "LEADSQUARED_API_URL, _ORG_ID, _ACCESS_KEY "
+            f"and _SECRET_KEY define the tenant {ENVIRONMENT}; change those and restart."
         )

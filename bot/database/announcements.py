@@ -37,11 +37,10 @@ _HELLO = "hello"
 
 
 class Announcements:
-    """Listens on a connection of its own, and calls `heard` with the tenant of what another
-    process accepted.
+    """Listens on its own connection for what other processes accept.
 
-    `missed` is called whenever listening has just begun: what was announced before that, nobody
-    heard.
+    `heard` is called with the tenant of each acceptance. `missed` is called whenever listening has
+    just begun: this process did not hear earlier announcements.
     """
 
     def __init__(

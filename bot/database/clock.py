@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 
 def steady_clock() -> Callable[[], float]:
-    """Return a clock of seconds since the epoch that goes on evenly when somebody sets the
-    machine's wall clock.
+    """Return a clock of seconds since the epoch that changes of the wall clock do not affect.
 
     By the wall clock, an hour back would keep every lease, slot and retry for an hour, and an hour
     ahead would end them all. So a process reads it once. Processes that start before and after
@@ -17,9 +16,9 @@ def steady_clock() -> Callable[[], float]:
 
 
 def steady() -> float:
-    """Return seconds that nobody can set, and that pass while the machine sleeps.
+    """Return seconds that no change of the clock affects.
 
-    A laptop's lid is closed for hours.
+    They pass while the machine sleeps, too: a laptop may be closed for hours.
     """
     # On Linux CLOCK_MONOTONIC stops then; on macOS it does not; Windows has neither, and
     # time.monotonic() goes on.

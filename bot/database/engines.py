@@ -1,6 +1,6 @@
-"""How each database is connected to.
+"""How the bot connects to each database.
 
-Durably, with time-outs, and through whatever stands in between.
+Each connection commits durably, has timeouts, and works behind a connection pooler.
 """
 
 import contextlib
@@ -23,7 +23,8 @@ BUSY_PAUSE = 0.02
 class Patience:
     """How long a connection waits, in seconds.
 
-    For SQLite's lock, a lock on PostgreSQL, and one statement there (0: for ever).
+    It waits for SQLite's lock, for a lock on PostgreSQL, and for one statement there (0: for
+    ever).
     """
 
     busy: float = 0.9
@@ -67,7 +68,8 @@ def _postgresql(url: sa.URL, patience: Patience) -> Engine:
         poolclass=sa.NullPool,  # each of the writer's threads keeps its own
         connect_args={
             **NOTICED_IN_SECONDS,
-            "prepare_threshold": None,  # prepared statements would break behind a transaction-pooling proxy
+            # Prepared statements would break behind a transaction-pooling proxy.
+            "prepare_threshold": None,
             "application_name": "portal-activity",
         },
     )
@@ -78,7 +80,7 @@ def _postgresql(url: sa.URL, patience: Patience) -> Engine:
     begin = f"BEGIN; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}"
 
     @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's
         connection.autocommit = True  # the driver's own BEGIN takes no company
         # Behind a transaction-pooling proxy a session may be one on which somebody listened once.
         # The driver would keep each announcement for a reader that this connection never has.
@@ -109,7 +111,7 @@ def _sqlite(url: sa.URL, patience: Patience) -> Engine:
         _make_for_its_owner(url.database or "")
 
     @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's
         connection.isolation_level = None  # the driver's own BEGIN is deferred; ours is below
         connection.create_function("bot_now", 0, now)
         connection.create_function("pg_notify", 2, _ignore)  # no other process listens
@@ -128,13 +130,12 @@ def _sqlite(url: sa.URL, patience: Patience) -> Engine:
 
 
 def _make_for_its_owner(file: str) -> None:
-    """Make a database that is not there yet an empty file of mode 0600:
+    """Make a database that is not there yet an empty file of mode 0600.
 
-    SQLite's other files then have its mode, too.
+    SQLite gives its other files the database's mode.
     """
-    with contextlib.suppress(
-        OSError
-    ):  # it is there, or it cannot be made: then the driver says why
+    # It is there, or it cannot be made: then the driver says why.
+    with contextlib.suppress(OSError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 

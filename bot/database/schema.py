@@ -14,7 +14,7 @@ from bot.database.tables import metadata
 HEAD = FIRST = "0007"
 """The newest and the oldest revision in migrations/versions.
 
-Here, a start need not load Alembic to see them.
+They stand here so that a start need not load Alembic.
 """
 
 
@@ -64,7 +64,7 @@ def migrate(engine: Engine) -> bool:
 
 def upgrade(engine: Engine) -> None:
     """Run the migrations that the database does not have yet."""
-    from alembic import command  # noqa: PLC0415 - heavy, and needed only when there is something to do
+    from alembic import command  # noqa: PLC0415 - heavy, and rarely needed
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
@@ -118,8 +118,8 @@ def require_head(url: str) -> None:
         _require_known(found)
     if found != HEAD:
         raise SchemaError(
-            f"DATABASE_URL: the database is {f'at revision {found}' if found else 'empty'}, this release needs {HEAD}; "
-            "run: python -m bot migrate"
+            f"DATABASE_URL: the database is {f'at revision {found}' if found else 'empty'}, "
+            f"this release needs {HEAD}; run: python -m bot migrate"
         )
 
 
@@ -144,8 +144,8 @@ def _require_known(found: str) -> None:
     """
     if found < FIRST:
         raise SchemaError(
-            f"DATABASE_URL: a version before the first release made the database (revision {found}); "
-            "start with a new database"
+            "DATABASE_URL: a version before the first release made the database (revision "
+            f"{found}); start with a new database"
         )
     if found > HEAD:
         raise _newer(found)
@@ -153,8 +153,8 @@ def _require_known(found: str) -> None:
 
 def _newer(found: str) -> SchemaError:
     return SchemaError(
-        f"DATABASE_URL: the database is at revision {found}, newer than this release knows ({HEAD}); "
-        "start the newer release, or restore the backup that belongs to this one"
+        f"DATABASE_URL: the database is at revision {found}, newer than this release knows "
+        f"({HEAD}); start the newer release, or restore the backup that belongs to this one"
     )
 
 
@@ -184,7 +184,10 @@ def _mend(url: sa.URL, reason: str) -> str:
     if "read-only transaction" in reason:
         return "it is read-only: name the primary server"
     if re.search(r'database "[^"]*" does not exist', reason):
-        return f"make the database: createdb -h {url.host or 'HOST'} -U ADMIN -O {url.username or 'USER'} {url.database}"
+        return (
+            "make the database: "
+            f"createdb -h {url.host or 'HOST'} -U ADMIN -O {url.username or 'USER'} {url.database}"
+        )
     if "permission denied" in reason:
         return f"let {url.username or 'the user'} make tables there, best as the database's owner"
     if re.search(

@@ -1,5 +1,6 @@
-"""A statement as plain SQL, the same text for SQLite and PostgreSQL, with named parameters and
-named rows.
+"""A statement as plain SQL, with named parameters and named rows.
+
+The text is the same for SQLite and PostgreSQL.
 """
 
 import re
@@ -55,11 +56,14 @@ class Statement:
         changed: int = self.execute(connection, values).rowcount
         return changed
 
-    def execute(self, connection: Connection, values: dict[str, object]) -> Any:  # noqa: ANN401 - the driver's cursor
-        """Execute with a value for each parameter, and return the driver's cursor, to be read at
-        once.
+    def execute(
+        self,
+        connection: Connection,
+        values: dict[str, object],
+    ) -> Any:  # noqa: ANN401 - the driver's cursor
+        """Execute with a value for each parameter, and return the driver's cursor.
 
-        `Database` translates what the driver raises.
+        Read the cursor at once. `Database` translates what the driver raises.
         """
         if values.keys() != self.parameters:
             wrong = ", ".join(sorted(values.keys() ^ self.parameters))

@@ -49,7 +49,7 @@ class Encrypted:
     def put(self, connection: Connection, changes: Sequence["Change"]) -> int:
         """Write each new value where the old one still stands.
 
-        A concurrent change is newer than both.
+        A value that changed in between is newer than both, and stays.
         """
         written = 0
         for change in changes:
@@ -85,8 +85,8 @@ class Examined:
 def unreadable(examined: Examined) -> str:
     """Say in words what some values that cannot be decrypted mean."""
     return (
-        f"{examined.unreadable:,} of {examined.values:,} stored values cannot be decrypted with ENCRYPTION_KEYS; "
-        "their activities wait for the secret that encrypted them"
+        f"{examined.unreadable:,} of {examined.values:,} stored values cannot be decrypted with "
+        "ENCRYPTION_KEYS; their activities wait for the secret that encrypted them"
     )
 
 
@@ -138,8 +138,9 @@ async def _require_one_readable(database: Database, keyring: Keyring) -> None:
             return
         values += 1
     raise UnusableSecretError(
-        f"ENCRYPTION_KEYS: none of the {values:,} stored values can be decrypted, so the secret is another one than "
-        "the one that encrypted them; add the earlier secret at the end of ENCRYPTION_KEYS. Nothing was changed"
+        f"ENCRYPTION_KEYS: none of the {values:,} stored values can be decrypted, "
+        "so the secret is another one than the one that encrypted them; "
+        "add the earlier secret at the end of ENCRYPTION_KEYS. Nothing was changed"
     )
 
 

@@ -47,7 +47,8 @@ tenants = sa.Table(
     sa.Column("account_id", Number, sa.ForeignKey("accounts.id"), nullable=False, index=True),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
-    sqlite_autoincrement=True,  # a removed tenant's number is never given to another, whose deliveries it would inherit
+    # A new tenant with a removed tenant's number would inherit its deliveries.
+    sqlite_autoincrement=True,
 )
 
 workspaces = sa.Table(

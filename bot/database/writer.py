@@ -27,8 +27,9 @@ A unit that comes in between fails at once.
 """
 
 SHUTTING_DOWN = ("57P01", "57P02", "57P03")
-"""PostgreSQL's codes for a session that its server ends; the socket may still look open at that
-moment.
+"""PostgreSQL's codes for a session that its server ends.
+
+The socket may still look open at that moment.
 """
 
 CONFLICTS = ("40P01", "55P03", "40001", "57014")
@@ -45,13 +46,15 @@ A small plan allows 20.
 """
 
 OTHERS_AT_ONCE = 5
-"""Transactions at the same time for which no person waits: they may all wait for rows, and people
-still get through.
+"""Transactions at the same time for which no person waits.
+
+They may all wait for rows, and people still get through.
 """
 
 HEAD_START = 2.5
-"""Seconds by which a unit that a person waits for goes before the others: a burst is accepted
-before it is sent.
+"""Seconds by which a unit that a person waits for goes before the others.
+
+So a burst is accepted before it is sent.
 """
 
 
@@ -60,7 +63,7 @@ class DatabaseUnavailableError(Exception):
 
 
 class CommitUnknownError(DatabaseUnavailableError):
-    """The database went silent, or was lost, in the middle of it.
+    """The database went silent, or the connection was lost, during the transaction.
 
     The work may be committed, or may yet be.
     """
@@ -191,7 +194,7 @@ class Database:
         session.close()
 
     def _next(self) -> list[_Unit]:
-        """Wait for units that may share a transaction, and take them; none: there will be no more."""
+        """Wait for units that may share a transaction, and take them. None: no more will come."""
         with self._changed:
             while not (queues := self._ready()):
                 if self._closed:
@@ -269,7 +272,7 @@ class _Session:
             return [_Done(unit, error=error) for unit in batch]
 
     def close(self) -> None:
-        """Begin the next time with a new connection:
+        """Begin the next time with a new connection.
 
         SQLAlchemy has not seen what the driver raised.
         """
@@ -307,7 +310,7 @@ class _Session:
                 results = [unit.do(transaction.connection) for unit in batch]
                 committing = True
                 transaction.commit()
-        except Exception as error:  # noqa: BLE001 - whatever it is belongs to the callers, who wait in another thread
+        except Exception as error:  # noqa: BLE001 - the callers' threads raise it
             translated = self._translate(error)
             if committing and isinstance(translated, DatabaseUnavailableError):
                 translated = CommitUnknownError(str(translated))
@@ -332,8 +335,9 @@ class _Session:
         )
 
     def _translate(self, error: Exception) -> Exception:
-        """Tell apart what is the database's trouble, to be waited out, from what is wrong with one
-        unit of work.
+        """Tell the database's trouble from an error of one unit of work.
+
+        The trouble is to be waited out.
         """
         cause = getattr(error, "orig", None) or error
         driver: Any = self._connector.engine.dialect.loaded_dbapi
@@ -369,7 +373,7 @@ def _cause(error: Exception | None) -> BaseException | None:
 def _is_conflict(error: Exception) -> bool:
     """Say whether another transaction was in the way (PostgreSQL).
 
-    The connection is as good as before.
+    The connection still works.
     """
     return getattr(_cause(error), "sqlstate", None) in CONFLICTS
 

@@ -22,8 +22,9 @@ class Address:
     host: str
 
     def portal_activity(self, org_id: str, ticket_id: str) -> str:
-        """Return the address of "Add Portal Activities to Tickets"; every part is percent-encoded."""
-        return f"{self.url}/api/tenants/{_segment(org_id)}/ticket/{_segment(ticket_id)}/portal/activity"
+        """Return the percent-encoded address of "Add Portal Activities to Tickets"."""
+        tenant, ticket = _segment(org_id), _segment(ticket_id)
+        return f"{self.url}/api/tenants/{tenant}/ticket/{ticket}/portal/activity"
 
     def conversations(self, org_id: str) -> str:
         """Return the address of the filter over tickets' conversations."""
@@ -33,7 +34,7 @@ class Address:
 def _segment(text: str) -> str:
     """Percent-encode one segment of a path.
 
-    One of dots only would climb, encoded or not, so its dots are encoded too.
+    A segment of dots only would climb the path, encoded or not. So its dots are encoded too.
     """
     encoded = quote(text, safe="")
     return encoded if encoded.strip(".") else encoded.replace(".", "%2E")
@@ -83,7 +84,8 @@ def parse_address(text: str, allowed_hosts: tuple[str, ...]) -> Address:
             raise InvalidAddressError("must be https (plain http is for this machine only)")
         if not host_allowed(host, allowed_hosts):
             raise InvalidAddressError(
-                f"the host {host} is not among LEADSQUARED_ALLOWED_HOSTS ({', '.join(allowed_hosts)}); "
+                f"the host {host} is not among LEADSQUARED_ALLOWED_HOSTS "
+                f"({', '.join(allowed_hosts)}); "
                 "check the host with your LeadSquared account manager, or add it there"
             )
     return Address(str(url.copy_with(raw_path=b"/", fragment=None)).rstrip("/"), host)

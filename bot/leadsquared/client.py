@@ -108,8 +108,10 @@ class LeadSquared:
                 limits=httpx.Limits(
                     max_connections=connections, max_keepalive_connections=KEPT, keepalive_expiry=5
                 ),
-                follow_redirects=False,  # a redirect would carry keys and customers' words to a host nobody chose
-                trust_env=False,  # so would a proxy or a .netrc found in the environment
+                # A redirect would carry keys and customers' words to a host that no admin chose.
+                # So would a proxy or a .netrc found in the environment.
+                follow_redirects=False,
+                trust_env=False,
                 headers={"Accept": "application/json"},
             )
             for _ in range(POOLS)
@@ -222,9 +224,9 @@ class LeadSquared:
         return status, body
 
     async def reach(self, tenant: Tenant) -> Rejected | NotSent | Unknown | None:
-        """Try whether the tenant's host answers at all;
+        """Try whether the tenant's host answers at all, and return None when it does.
 
-        None when it does. No key is sent and nothing is recorded.
+        No key is sent and nothing is recorded.
         """
         try:
             address = parse_address(tenant.api_url, self._allowed_hosts)
@@ -251,9 +253,9 @@ class LeadSquared:
     async def _read(
         client: httpx.AsyncClient, request: httpx.Request
     ) -> tuple[int, httpx.Headers, bytes | None]:
-        """Send a request.
+        """Send a request. Return the answer's status, headers and body.
 
-        Return the answer's status, headers and body (None: too long to be an answer).
+        The body is None when it is too long to be an answer.
         """
         response = await client.send(request, stream=True)
         try:

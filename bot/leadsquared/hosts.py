@@ -20,7 +20,7 @@ def parse_host_pattern(text: str) -> str:
 
 
 def host_allowed(host: str, allowed_hosts: tuple[str, ...]) -> bool:
-    """Say whether a host is one of the patterns;
+    """Say whether a host is one of the patterns.
 
     `*.x.com` means any host below x.com, not x.com itself.
     """

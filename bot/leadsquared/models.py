@@ -84,7 +84,7 @@ def _said_of_fields(value: Any) -> str | None:  # noqa: ANN401 - whatever JSON h
 def said_plainly(body: bytes) -> str | None:
     """Read what an answer says that is no JSON object.
 
-    Plain text, a JSON text, or a list of either or of objects.
+    It is plain text, a JSON text, or a list of texts and objects.
     """
     text = body[:_PLAIN_AT_MOST].decode("utf-8", "surrogateescape").removeprefix("\ufeff").strip()
     try:
@@ -108,7 +108,7 @@ Said = Annotated[str | None, BeforeValidator(_said)]
 class ConversationFilter(Wire):
     """The body of the filter over conversations.
 
-    Ids are numbers where they look like it, as in the documentation.
+    An ID of digits is sent as a number, as in the documentation.
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -119,7 +119,7 @@ class ConversationFilter(Wire):
 
 
 class ListedConversation(Wire):
-    """One entry of the answer; an entry without an id or a text is read as such, and is nobody's."""
+    """One entry of the answer. It may have no id or no text, and then counts for no delivery."""
 
     id: Annotated[str | None, BeforeValidator(_identifier)] = Field(default=None, alias="Id")
     text: Shown = Field(default=None, alias="Text")
@@ -135,7 +135,7 @@ class Conversations(Wire):
 class Answer(Wire):
     """Any answer's body.
 
-    The documented one and the error shapes seen in the field, each field optional.
+    It reads the documented answer and the error shapes seen in the field. Each field is optional.
     """
 
     id: Annotated[str | None, BeforeValidator(_identifier)] = Field(default=None, alias="Id")

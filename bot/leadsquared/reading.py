@@ -123,8 +123,9 @@ def _conversations(status: int, body: bytes | None) -> Conversations | CannotRea
 
 
 def _plainly(status: int, body: bytes) -> str | None:
-    """Read the words of a body that is no JSON object, where they are LeadSquared's and not a
-    gateway's.
+    """Read the words of a body that is no JSON object.
+
+    Return None when the words may be a gateway's and not LeadSquared's.
     """
     return said_plainly(body) if 400 <= status <= 500 else None
 
@@ -137,8 +138,9 @@ def _phrase(status: int) -> str:
 
 
 def _parse(body: bytes) -> Answer | None:
-    """Return the body when it is a JSON object, else None (HTML, a list, bytes cut short,
-    nothing).
+    """Return the body when it is a JSON object, else None.
+
+    The body may be HTML, a list, cut short or empty.
     """
     try:
         return Answer.read(body)

@@ -58,7 +58,8 @@ class Interview:
                 return False
             if typed.startswith(":"):
                 print(
-                    "  Type an answer, press Enter to keep the value, or type :cancel to close the form."
+                    "  Type an answer, press Enter to keep the value, "
+                    "or type :cancel to close the form."
                 )
             elif not typed or await self.leave(modal, left[0], typed):
                 known.add(_label(modal, left[0]))
@@ -68,7 +69,7 @@ class Interview:
     async def _confirmed(self) -> bool:
         """Ask once more before something is recorded again.
 
-        A form that only says why not is done with.
+        A form that only says why not needs no answer.
         """
         button = (self.modal or {}).get("submit", {}).get("text")
         if button != "Record again":

@@ -1,6 +1,6 @@
 """A stand-in for LeadSquared Service CRM.
 
-Keys, body shape, the sliding window, and every way it can fail.
+It checks keys and the shape of a body, keeps the sliding window, and can fail in every way.
 """
 
 import asyncio
@@ -243,7 +243,7 @@ class LeadSquaredStandIn(StandIn):
 class Hang(web.Response):
     """No answer, or the beginning of one.
 
-    Written to the connection itself, which is then dropped or left hanging.
+    The stand-in writes to the connection itself, then drops it or leaves it hanging.
     """
 
     def __init__(self, *, drop: bool = False, first: bytes = b"", more: bytes = b"") -> None:

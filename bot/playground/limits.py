@@ -1,4 +1,4 @@
-"""What Slack refuses to show: views and messages over its limits, or without what they must have."""
+"""What Slack refuses to show: a view or message over its limits, or without a required part."""
 
 from collections.abc import Iterator
 from typing import Any

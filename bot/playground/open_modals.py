@@ -24,7 +24,7 @@ class Modals:
     def fill(self, modal: View, block_id: str, value: Any) -> None:  # noqa: ANN401 - JSON
         """Leave something in an input.
 
-        A text, an option's value, or a list of those that are ticked.
+        It is a text, an option's value, or a list of the ticked options.
         """
         element = inputs(modal)[block_id]["element"]
         options = {option["value"]: option for option in element.get("options", [])}
@@ -40,7 +40,7 @@ class Modals:
     def value(self, modal: View, block_id: str) -> Any:  # noqa: ANN401 - JSON
         """Return what stands in an input now.
 
-        Its text, the chosen option's value, or the list of ticked ones.
+        It is a text, the chosen option's value, or a list of the ticked ones.
         """
         (state,) = self.state(modal)[block_id].values()
         if state["type"] == "radio_buttons":

@@ -1,6 +1,6 @@
-"""What customers wrote before one came.
+"""What customers wrote before you came.
 
-A message of each shape that Slack has, and a thread for each way to read one.
+There is a message of each shape that Slack has, and a thread for each way to read one.
 """
 
 import time

@@ -68,11 +68,15 @@ class Screen:
         last = len(self._buttons)
         if not last:
             return "None has been shown yet."
-        return f"There {'is only 1' if last == 1 else f'are 1 to {last}'}; the number stands in front of it: :press {last}"
+        return (
+            f"There {'is only 1' if last == 1 else f'are 1 to {last}'}; "
+            f"the number stands in front of it: :press {last}"
+        )
 
     def messages(self, channel: str) -> None:
-        """List what everybody sees in a conversation, threads below their first message, each with
-        its number.
+        """List what everybody sees in a conversation, each message with its number.
+
+        A thread stands below its first message.
         """
         numbers = {id(message): number for number, message in enumerate(self._numbered(channel), 1)}
         if not numbers:
@@ -86,7 +90,8 @@ class Screen:
                 self._list(reply, "      └ ", numbers[id(reply)])
             if len(thread) > LISTED:
                 print(
-                    f"        … and {len(thread) - LISTED} more, up to number {numbers[id(thread[-1])]}"
+                    f"        … and {len(thread) - LISTED} more, "
+                    f"up to number {numbers[id(thread[-1])]}"
                 )
         sys.stdout.flush()
 
@@ -102,7 +107,7 @@ class Screen:
     def _numbered(self, channel: str) -> list[Posted]:
         """Return a conversation's messages in the order of their numbers.
 
-        What comes later has a later number.
+        A later message has a higher number.
         """
         known = self._numbers.setdefault(channel, [])
         ids = {id(message) for message in known}
@@ -160,7 +165,8 @@ class Screen:
 
     def ticket(self, number: str, activities: list[Activity]) -> None:
         print(
-            f"Ticket {number} in LeadSquared: {len(activities) or 'no'} portal activit{'y' if len(activities) == 1 else 'ies'}"
+            f"Ticket {number} in LeadSquared: "
+            f"{len(activities) or 'no'} portal activit{'y' if len(activities) == 1 else 'ies'}"
         )
         for activity in activities:
             print(_indented(f"Activity ID {activity.id}: {activity.text}", "    "))
@@ -239,7 +245,8 @@ class Screen:
         if "submit" in modal:
             ways = "change a field with :fill Text …, then :submit; or :cancel"
             print(
-                f"  └ [{modal['submit']['text']}]  {'Enter keeps a value, :cancel closes the form' if self.asking else ways}"
+                f"  └ [{modal['submit']['text']}]  "
+                f"{'Enter keeps a value, :cancel closes the form' if self.asking else ways}"
             )
 
 
@@ -250,7 +257,7 @@ def _shown_date(found: re.Match[str]) -> str:
 
 def _short(text: str) -> str:
     line, _, more = text.partition("\n")
-    return f"{line[:40].rstrip()}…" if more or len(line) > 40 else line  # noqa: PLR2004 - what fits into a prompt
+    return f"{line[:40].rstrip()}…" if more or len(line) > 40 else line  # noqa: PLR2004 - a prompt
 
 
 def _texts(block: dict[str, Any]) -> Iterable[str]:

@@ -1,6 +1,6 @@
-"""What the stand-ins share.
+"""What the stand-ins share: an aiohttp server on this machine.
 
-An aiohttp server on this machine that can be stopped and started on its port.
+It can be stopped and started again on its port.
 """
 
 from types import TracebackType
@@ -28,7 +28,7 @@ class StandIn:
     async def start(self) -> None:
         """Listen, on the port of the last time if there was one.
 
-        Nothing changes if it listens already.
+        Do nothing if it listens already.
         """
         if self._runner is not None:
             return

@@ -1,6 +1,7 @@
 """A stand-in for Slack.
 
-The Web API calls that the bot makes, response_urls, Socket Mode, and what a person does.
+It has the Web API calls that the bot makes, response_urls and Socket Mode, and does what a person
+does.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import re
 import secrets
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -34,9 +36,14 @@ SCOPES = (
 ACK_WITHIN = TRIGGER_LASTS = 3.0
 READS = frozenset(
     {
-        "auth.test", "chat.getPermalink", "conversations.info", "conversations.replies", "usergroups.list", "users.info",
+        "auth.test",
+        "chat.getPermalink",
+        "conversations.info",
+        "conversations.replies",
+        "usergroups.list",
+        "users.info",
     }
-)  # fmt: skip
+)
 """Methods that, as with Slack, do not read their arguments from JSON."""
 _LINK = re.compile(r"https?://[^\s<>|]+")
 
@@ -45,7 +52,7 @@ _LINK = re.compile(r"https?://[^\s<>|]+")
 class Fault:
     """How a call is answered instead: an HTTP status, or Slack's error word.
 
-    Or, without an `error`, only later.
+    Without an `error`, the call is only answered later.
     """
 
     error: str = "internal_error"
@@ -57,7 +64,7 @@ class Fault:
 class SlackStandIn(StandIn):
     """Speaks to the bot as Slack does.
 
-    Signed HTTP to `request_url`, or the websocket that the bot opened.
+    It sends signed HTTP to `request_url`, or uses the websocket that the bot opened.
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -258,7 +265,7 @@ class SlackStandIn(StandIn):
         team_id: str | None = None,
         **changes: Any,  # noqa: ANN401 - JSON
     ) -> dict[str, Any]:
-        """Submit a modal; inputs that are not in `values` (by block_id) keep what stands in them."""
+        """Submit a modal. Inputs that are not in `values` (by block_id) keep their value."""
         for block_id, value in values.items():
             self.modals.fill(modal, block_id, value)
         payload = {
@@ -296,7 +303,7 @@ class SlackStandIn(StandIn):
     def encode(self, typed: str) -> str:
         """Encode what a person typed, as Slack does with should_escape.
 
-        Entities, links, mentions, channels.
+        That concerns entities, links, mentions and channels.
         """
         escaped = typed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         escaped = _LINK.sub(lambda link: f"<{link[0]}>", escaped)
@@ -318,7 +325,7 @@ class SlackStandIn(StandIn):
         self._triggers[issued] = time.monotonic()
         return issued
 
-    async def until(self, condition: Any, *, within: float = 20.0) -> None:  # noqa: ANN401 - a callable without arguments
+    async def until(self, condition: Callable[[], object], *, within: float = 20.0) -> None:
         """Wait until something holds of the workspace."""
         async with asyncio.timeout(within), self._changed:
             await self._changed.wait_for(condition)

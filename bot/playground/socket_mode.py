@@ -1,6 +1,6 @@
 """Slack's end of Socket Mode.
 
-Open websockets, envelopes sent to one of them, and what befalls a connection.
+It has the open websockets, sends each envelope to one of them, and can break a connection.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Connection:
     def freeze(self) -> None:
         """Leave it half-open.
 
-        It stands, nothing is read any more and nothing answered, not even a ping.
+        The connection stays open, but nothing is read or answered any more, not even a ping.
         """
         self.alive = False
         self._transport.pause_reading()

@@ -62,10 +62,13 @@ Type what you would type in Slack:
   /portal-activity            alone, or with only the ticket, opens the form
   /portal-activity help
 Besides:
-  :messages                 list the messages of this channel; there are some in customers, private, direct and archive
-  :shortcut 3               use "Record in LeadSquared" on message 3; type each field, Enter keeps its value,
+  :messages                 list the messages of this channel; \
+there are some in customers, private, direct and archive
+  :shortcut 3               use "Record in LeadSquared" on message 3; \
+type each field, Enter keeps its value,
                             :cancel closes the form
-  :press 1                  press button 1 of those shown; :press 1 as Ben presses it as your colleague
+  :press 1                  press button 1 of those shown; \
+:press 1 as Ben presses it as your colleague
   :fill Ticket 143          change a field of the open form (Ticket, Text), then  :submit
   :channel private          go to another channel: {channels}
   :ticket 143               show a ticket's activities
@@ -141,7 +144,8 @@ class Playground:
         person = _named(who.strip() or YOU.name)
         if person is None:
             print(
-                f"There is no {who.strip()} here, only {YOU.name} and {COLLEAGUE.name}: :press 1 as {COLLEAGUE.name}"
+                f"There is no {who.strip()} here, only {YOU.name} and {COLLEAGUE.name}: "
+                f":press 1 as {COLLEAGUE.name}"
             )
             return
         found = self.show.button(number.strip())
@@ -161,7 +165,8 @@ class Playground:
         message = self.show.message(self.channel.id, number)
         if message is None:
             print(
-                "Which message? :messages lists those of this channel; its number stands in front of it."
+                "Which message? :messages lists those of this channel; "
+                "its number stands in front of it."
             )
             return
         before = len(self.slack.modals.open)
@@ -186,11 +191,13 @@ class Playground:
                 return
         if modal is None:
             print(
-                "There is no open form. Open one with /portal-activity alone, or with: Edit and send again"
+                "There is no open form. Open one with /portal-activity alone, "
+                "or with: Edit and send again"
             )
         else:
             print(
-                f"The form has: {', '.join(block['label']['text'] for block in inputs(modal).values())}"
+                "The form has: "
+                f"{', '.join(block['label']['text'] for block in inputs(modal).values())}"
             )
 
     async def _submit(self, _words: str) -> None:
@@ -269,7 +276,8 @@ async def play() -> int:
     async with _open(_read_line if interactive else _echoed(lines)) as playground:
         if interactive:
             print(
-                "The playground: a bot, a Slack and a LeadSquared, all on this machine. Type :help for help."
+                "The playground: a bot, a Slack and a LeadSquared, all on this machine. "
+                "Type :help for help."
             )
             playground._help()  # noqa: SLF001 - the same file
         seeing = asyncio.create_task(playground.show.follow())
@@ -284,7 +292,8 @@ async def play() -> int:
 
 async def _converse(playground: Playground) -> None:
     with contextlib.suppress(ImportError):
-        import readline  # noqa: F401, PLC0415 - makes input() remember lines, where the platform has it
+        # It makes input() remember lines, where the platform has it.
+        import readline  # noqa: F401, PLC0415
     while True:
         line = await _read_line(f"#{playground.channel.name}> ")
         if line is None or not await playground.do(line):
@@ -298,10 +307,9 @@ async def _converse(playground: Playground) -> None:
 
 
 async def _read_line(prompt: str) -> str | None:
-    """Ask for a line;
+    """Ask for a line, and return None at the end.
 
-    None at the end. In a thread that ends with the program, so that Ctrl-C need not wait for
-    Enter.
+    A thread that ends with the program asks, so that Ctrl-C need not wait for Enter.
     """
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[str | None] = loop.create_future()
@@ -380,9 +388,9 @@ async def _open(ask: Ask) -> AsyncIterator[Playground]:
 
 
 def _settings(slack: SlackStandIn, leadsquared: LeadSquaredStandIn, folder: Path) -> Settings:
-    """Settings of the playground's own.
+    """Return settings for the playground only.
 
-    Nothing of the environment's, and times that one is willing to sit through.
+    It reads nothing from the environment, and its times are short enough to wait for.
     """
     for name in list(os.environ):
         if name.upper() in {field.upper() for field in Settings.model_fields}:

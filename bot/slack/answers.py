@@ -249,9 +249,9 @@ def token_refused(error: str) -> Message:
 
 
 def unavailable(error: DatabaseUnavailableError) -> Message:
-    """What the database's trouble means for the person.
+    """Say what the database's trouble means for the person.
 
-    Surely nothing was kept, or that is unknown.
+    Either surely nothing was stored, or that is unknown.
     """
     return maybe_accepted() if isinstance(error, CommitUnknownError) else not_accepted()
 
@@ -351,17 +351,13 @@ def _ago(seconds: float) -> str:
 
 
 def recorded_before(double_: Double, message_ts: str | None, reader_id: str) -> Message:
-    """What stands above the form of a message (or none) before the same is recorded on the same
-    ticket a second time.
-    """
+    """The text above a form when the same message or text is already on the same ticket."""
     what = "this message" if double_.delivery.has_message(message_ts) else "this text"
     return Message(f"{double(double_, reader_id, what)} Press *Record again* to record it again.")
 
 
 def same_words(double_: Double, key: str) -> Message:
-    """The question before the same person's same words are recorded on the same ticket a second
-    time.
-    """
+    """The question before a person records the same text on the same ticket again."""
     value = json.dumps({"delivery": double_.delivery.id, "key": key})
     button = {
         "type": "button",
@@ -396,7 +392,7 @@ def recorded_again(delivery: Delivery) -> Message:
 def _decided_by(delivery: Delivery, admin: str = "An admin") -> str:
     """Name who decided.
 
-    A person of Slack's, or an admin by a command, whose account Slack does not know.
+    It is a person in Slack. An admin may decide by a command, and Slack does not know the account.
     """
     by = delivery.resolved_by or ""
     return admin if by.startswith(OPERATOR) else f"<@{by}>"

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 from slack_bolt.async_app import AsyncApp
@@ -45,8 +45,8 @@ def bolt_application(
     """
 
     async def authorize(
-        enterprise_id: str | None, team_id: str | None, **_: Any
-    ) -> AuthorizeResult:  # noqa: ANN401 - Bolt's arguments
+        enterprise_id: str | None, team_id: str | None, **_: object
+    ) -> AuthorizeResult:
         # No token is no reason to turn a person away here: the listeners say what is missing, in
         # words.
         token = installations.token_for(enterprise_id, team_id or "")
@@ -101,9 +101,9 @@ def payload_of(context: AsyncBoltContext, kind: type[P]) -> P:
 
 
 def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltResponse]]:
-    """After an unexpected error.
+    """Return the listener for unexpected errors.
 
-    Log the place, and answer the person in the way that the request allows.
+    It logs the place, and answers the person in the way that the request allows.
     """
 
     async def tell(error: Exception, request: AsyncBoltRequest) -> BoltResponse:

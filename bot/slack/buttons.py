@@ -80,15 +80,14 @@ class Buttons:
             self._shared.say(click, answers.modal_failed())
         elif click.response_url is not None:
             # The form's submission brings no response_url of its own; this one answers for it.
-            with contextlib.suppress(
-                DatabaseUnavailableError
-            ):  # the old one, or a direct message, does as well
+            # If it cannot be stored, the old one or a direct message does as well.
+            with contextlib.suppress(DatabaseUnavailableError):
                 await self._shared.acceptance.renew_response_url(old, click.response_url)
 
     async def _pressable(self, click: BlockActions) -> Delivery | None:
-        """Return the delivery that a button belongs to;
+        """Return the delivery that a button belongs to.
 
-        None when the person has read why nothing is done.
+        Return None when the person has read why nothing is done.
         """
         try:
             id_, organisation = click.actions[0].value, click.enterprise_id

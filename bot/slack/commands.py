@@ -37,9 +37,9 @@ _LINK = re.compile(r"<(https?://[^|<>]+)(?:\|[^<>]*)?>")
 
 @dataclass(frozen=True, slots=True)
 class CommandText:
-    """A command's text, taken apart.
+    """A command's text, split in two.
 
-    The ticket as typed, and the rest with Slack's encoding still in it.
+    `ticket` is as the person typed it. `rest` still has Slack's encoding.
     """
 
     ticket: str
@@ -47,7 +47,7 @@ class CommandText:
 
 
 def take_apart(text: str) -> CommandText:
-    """Split a command's text into its first word and the rest; undo Slack's encoding of the first."""
+    """Split a command's text into its first word, without Slack's encoding, and the rest."""
     first = _FIRST_WORD.match(text)
     word = first[1] or first[2] or "" if first else ""
     rest = text[first.end() if first else 0 :].rstrip()
@@ -60,7 +60,7 @@ def take_apart(text: str) -> CommandText:
 class RecordAgain(Payload):
     """The value of "Record again".
 
-    The earlier delivery, and the key of the command that was asked about.
+    It has the earlier delivery, and the key of the command that was asked about.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -84,7 +84,7 @@ class Commands:
     async def portal_activity(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Answer an error at once, or accept durably and acknowledge without words.
 
-        The thread has the outcome.
+        The outcome follows in the thread.
         """
         command = payload_of(context, SlashCommand)
         problem = await self._record(command)

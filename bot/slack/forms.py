@@ -98,7 +98,7 @@ class Forms:
     async def ask(
         self, command: SlashCommand, ticket: str, otherwise: answers.Message
     ) -> answers.Message | None:
-        """Open the form for what a command left out; return the answer if Slack does not open it."""
+        """Open the form for what a command left out. Return the answer if that fails."""
         try:
             async with asyncio.timeout(MAPPED_WITHIN):
                 place = (command.enterprise_id, command.team_id, command.channel_id)
@@ -161,11 +161,10 @@ class Forms:
     async def _chosen(
         self, submitted: ViewSubmission, metadata: Metadata, typed: Typed
     ) -> FormText | str:
-        """Return the text to record.
+        """Return the text to record, or say why not.
 
-        The form's, or the chosen one if the form does not show it yet.
-
-        Or say why not: the person's own words would be lost, or Slack does not show it.
+        It is the form's text, or the chosen one if the form does not show it yet. Say why not when
+        the person's own words would be lost, or Slack does not show the text.
         """
         if typed.wants_whole is None or typed.wants_whole == typed.text.whole:
             return typed.text
@@ -330,9 +329,9 @@ def again(
 
 
 async def show_resolved(shared: Shared, old: Delivery, response_url: str | None) -> None:
-    """Take an answer's buttons away and say who decided, where the teller can't.
+    """Take an answer's buttons away and say who decided.
 
-    The answer stands in no thread.
+    The teller can't do this for an answer that stands in no thread.
     """
     if old.answer_ts is not None:
         return

@@ -32,8 +32,7 @@ Ready = Callable[[], Awaitable[dict[str, bool | str]]]
 
 
 def http_application(bolt: AsyncApp, signing_secret: str | None, ready: Ready) -> web.Application:
-    """Return the aiohttp application that Bolt is reached by over HTTP, with the health pages
-    beside.
+    """Return the aiohttp application that serves Bolt over HTTP, and the health pages.
 
     Without a signing secret (Socket Mode) there is nothing to receive over HTTP, and only the
     health pages are served.

@@ -42,8 +42,9 @@ class Installations(Protocol):
 
 
 class SingleInstallation:
-    """SLACK_BOT_TOKEN, for the one workspace (or organisation) it belongs to, known once
-    `auth.test` has answered.
+    """SLACK_BOT_TOKEN, for the one workspace (or organisation) it belongs to.
+
+    Which one is known once `auth.test` has answered.
     """
 
     def __init__(self, token: str | None) -> None:
@@ -60,7 +61,7 @@ class SingleInstallation:
     def refuse(self, token: str | None, error: str) -> None:
         """Take in that Slack rejects a token, in Slack's word.
 
-        Another app's or level's token is not meant.
+        Ignore a token that is not the bot token.
         """
         if token == self._token:
             self.refusal = error
@@ -79,7 +80,7 @@ class SingleInstallation:
     def token_for(self, enterprise_id: str | None, team_id: str) -> str | None:
         """Return the token for the workspace that it is known to belong to.
 
-        Another one is answered without it.
+        Return None for another workspace.
         """
         if self.identity is None or self.refusal is not None:
             return None

@@ -34,7 +34,7 @@ _SLACKS_OWN = {"USLACKBOT": "Slackbot"}  # the author of "This message was delet
 _LIKE_AN_ENTRY = re.compile(r"\d\d\W{1,3}\d\d\W{1,3}\d\d\W{1,3}\d\d")
 """Day and hour, as an entry's first line has them.
 
-Looked for in what can be seen, however it is written.
+The bot looks for it in the visible text, however it is written.
 """
 
 _UNSEEN = re.compile(f"[{INVISIBLE}]")
@@ -218,9 +218,9 @@ def _own_name(message: Json) -> str:
 
 
 def _is_preview(attachment: Json, message: Json) -> bool:
-    """Say whether an attachment is a link's preview:
+    """Say whether an attachment is a link's preview.
 
-    Slack's, or an app's under a person's message.
+    It is Slack's, or an app's under a person's message.
     """
     if _is_shared(attachment):
         return False

@@ -23,7 +23,7 @@ TICKET_BLOCK = "ticket"
 TEXT_BLOCK = "text"
 THREAD_BLOCK = "thread_text"
 WHAT_BLOCKS = {False: "what_message", True: "what_thread"}
-"""By whether the text is the thread's:
+"""The choice's block_id, by whether the text is the thread's.
 
 Slack keeps what was chosen in a block of the same id, whatever the text says.
 """
@@ -77,7 +77,7 @@ class Metadata(Payload):
     def fitting(self) -> Self:
         """Return what Slack's 3,000 characters have room for.
 
-        Without the response_url, then without the link.
+        Leave out the response_url, then the link, until the rest fits.
         """
         for left_out in ((), ("response_url",), ("response_url", "link")):
             smaller = self.model_copy(update=dict.fromkeys(left_out))
@@ -90,9 +90,7 @@ class Metadata(Payload):
 class FormText:
     """A text over the fields that it needs, and what stood between them.
 
-    `whole`: it is the thread's.
-
-    Without fields, the text is not edited here.
+    `whole`: it is the thread's. Without fields, the text is not edited here.
     """
 
     fields: tuple[str, ...] = ("",)
@@ -106,7 +104,7 @@ class FormText:
     def of(cls, text: str, *, what: str = "message") -> Self:
         """Spread a text over fields.
 
-        At the ends of lines, else of words, else where the field ends.
+        Split it at the ends of lines, else of words, else where the field ends.
         """
         fields: list[str] = []
         joins: list[str] = []

@@ -42,9 +42,9 @@ class SlackModals:
         *,
         within: float,
     ) -> str | None:
-        """Open a modal and return its id;
+        """Open a modal and return its id.
 
-        None when Slack did not take it `within` that many seconds.
+        Return None when Slack did not take it `within` that many seconds.
         """
         token = self._installations.token_for(enterprise_id, team_id)
         if token is None:

@@ -87,8 +87,9 @@ class SlackNames:
 
 
 def _known(data: dict[str, Any]) -> _Known | None:
-    """Read what Slack shows for a person (the display name, else the full name), or a channel's
-    name.
+    """Read what Slack shows for a person or a channel.
+
+    A person's name is the display name, else the full name.
     """
     channel, user = data.get("channel"), data.get("user")
     if isinstance(channel, dict):

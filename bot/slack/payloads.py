@@ -43,7 +43,7 @@ class MalformedRequestError(ValueError):
 class Payload(BaseModel):
     """Values that come from outside, and may reach a statement.
 
-    A text in them is one that every database can hold.
+    Every database can hold their texts.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -226,9 +226,9 @@ class Container(Payload):
 
 
 class BlockActions(Interaction):
-    """A button was pressed, or something chosen.
+    """A person pressed a button, or chose something.
 
-    In a message, or in a modal (`view`, and no `response_url`).
+    It is in a message, or in a modal (`view`, and no `response_url`).
     """
 
     type: Literal["block_actions"]
@@ -313,9 +313,7 @@ def parse_body(body: str, content_type: str) -> Payload:
 
 
 def read_payload(payload: Mapping[str, Any]) -> Payload:
-    """Return of a payload what the bot reads, in the shapes in which it reads it.
-
-    Or raise MalformedRequestError.
+    """Return what the bot reads of a payload, or raise MalformedRequestError.
 
     This is the one way in, by HTTP and by websocket, and the only place that validates a payload.
     """

@@ -23,8 +23,8 @@ RESPOND_TRIES = 3
 TURN_WITHIN = 5.0
 """Seconds that a message waits for the one before it in its conversation.
 
-One at a time, so that Slack refuses one and not twenty. With the call's own 10 s it ends long
-before the lease.
+Messages go one at a time, so that Slack refuses one and not twenty. With the call's own 10 s it
+ends long before the lease.
 """
 
 RESPONSE_URL_LASTS = 30 * 60.0

@@ -1,6 +1,6 @@
-"""Socket Mode that holds.
+"""Socket Mode over several websockets.
 
-Several websockets, each watched, and replaced when it is gone or says nothing more.
+Each is watched, and replaced when it is gone or silent.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ LOOK = 0.5
 """Seconds between looks at a websocket."""
 
 MISSING = 2.0
-"""Seconds without a websocket after which it is replaced:
+"""Seconds without a websocket after which the bot replaces it.
 
-Slack's client replaces what Slack asks it to by itself.
+When Slack asks for another one, Slack's client replaces it automatically.
 """
 
 CONNECT_WITHIN = 10.0
@@ -100,7 +100,7 @@ class SocketMode:
                     **mend,
                 )
                 mend = {}
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next try is with a new client
+            except Exception as error:  # noqa: BLE001 - a new client tries next
                 _log.warning(
                     "socket_mode_not_connected", connection=number, reason=_in_words(error), **mend
                 )
@@ -128,7 +128,11 @@ class SocketMode:
 class _Handler(AsyncSocketModeHandler):
     """Slack's own, with the way in that HTTP has."""
 
-    async def handle(self, client: SocketModeClient, req: SocketModeRequest) -> None:  # type: ignore[override]
+    async def handle(  # type: ignore[override]
+        self,
+        client: SocketModeClient,
+        req: SocketModeRequest,
+    ) -> None:
         began = time.time()
         try:
             payload = read_payload(req.payload)
@@ -142,7 +146,7 @@ class _Handler(AsyncSocketModeHandler):
 def _in_words(error: Exception) -> str:
     """Say why Slack was not reached.
 
-    Without its address, which may hold a ticket for the websocket.
+    Leave out its address, which may hold a ticket for the websocket.
     """
     match error:
         case TimeoutError():

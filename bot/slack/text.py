@@ -1,6 +1,6 @@
 """Slack's text and plain text.
 
-What a person meant, and how it is shown again without doing anything.
+It reads what a person meant, and shows it again so that Slack acts on none of it.
 """
 
 import re
@@ -79,7 +79,7 @@ def unescape(text: str) -> str:
 
 
 def link(target: str, label: str) -> str:
-    """Write a link as words: its label and where it leads, or either where the other adds nothing."""
+    """Write a link as its label and its address, or as one of them if that says it all."""
     address = target.removeprefix("mailto:").removeprefix("tel:")
     if not (label and address) or label == address or _bare(label) == _bare(target):
         return label or address
@@ -103,11 +103,10 @@ def day_and_time(timestamp: Any) -> str:  # noqa: ANN401 - JSON
 
 
 def sound(text: str) -> str:
-    """Leave out what can come out of JSON and stands for nothing a person wrote:
+    """Leave out the characters in JSON that no person wrote.
 
-    NUL characters, and lone surrogates (as `?`).
-
-    Neither can be sent on or stored everywhere.
+    These are NUL characters, and lone surrogates (as `?`). Neither can be sent on or stored
+    everywhere.
     """
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
@@ -128,9 +127,9 @@ def one_line(text: str) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Say whether there is nothing to be seen in a text.
+    """Say whether a text shows nothing.
 
-    White space and invisible characters only.
+    It has only white space and invisible characters.
     """
     seen = _UNSEEN.sub("", text)
     return not any(character.isprintable() and not character.isspace() for character in seen)
@@ -158,8 +157,9 @@ def escape(text: str) -> str:
 
 
 def shorten(text: str, *, at_most: int) -> str:
-    """Escape text and cut it for the eye (never for LeadSquared) to so many characters of mrkdwn,
-    never inside an entity.
+    """Escape text and cut it to so many characters of mrkdwn, never inside an entity.
+
+    This is for the eye, never for LeadSquared.
     """
     escaped = escape(text)
     if len(escaped) <= at_most:
@@ -195,7 +195,7 @@ def _digits(number: str) -> str:
 
 
 def _bare(address: str) -> str:
-    """Drop what Slack adds when it makes a link of what was typed: the scheme and a closing slash."""
+    """Drop what Slack adds to a typed link: the scheme and a closing slash."""
     for scheme in _AUTOLINK:
         address = address.removeprefix(scheme)
     return address.rstrip("/")

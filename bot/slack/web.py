@@ -52,9 +52,9 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class NotNow:
-    """Worth another try:
+    """Worth another try: Slack is away, busy, or limits us.
 
-    Slack is away, busy, or limits us. `after` in seconds, when Slack said it.
+    `after` is in seconds, when Slack said it.
     """
 
     reason: str
@@ -113,20 +113,34 @@ class SlackWeb:
         )
 
     async def call(
-        self, token: str, method: str, *, timeout: float = TIMEOUT, **arguments: Any
-    ) -> Result:  # noqa: ANN401, ASYNC109 - JSON; a bound on the call
+        self,
+        token: str,
+        method: str,
+        *,
+        timeout: float = TIMEOUT,  # noqa: ASYNC109 - a bound on the call
+        **arguments: Any,  # noqa: ANN401 - JSON
+    ) -> Result:
         """Call a Web API method that writes: its arguments go as JSON."""
         return await self._call(token, method, timeout, {"json": arguments})
 
     async def read(
-        self, token: str, method: str, *, timeout: float = TIMEOUT, **arguments: Any
-    ) -> Result:  # noqa: ANN401, ASYNC109 - as above
+        self,
+        token: str,
+        method: str,
+        *,
+        timeout: float = TIMEOUT,  # noqa: ASYNC109 - as above
+        **arguments: Any,  # noqa: ANN401 - JSON
+    ) -> Result:
         """Call a Web API method that reads: Slack takes its arguments from the address only."""
         return await self._call(token, method, timeout, {"http_verb": "GET", "params": arguments})
 
     async def _call(
-        self, token: str, method: str, timeout: float, arguments: dict[str, Any]
-    ) -> Result:  # noqa: ASYNC109 - as above
+        self,
+        token: str,
+        method: str,
+        timeout: float,  # noqa: ASYNC109 - as above
+        arguments: dict[str, Any],
+    ) -> Result:
         try:
             async with asyncio.timeout(timeout):
                 response = await self.client(token).api_call(method, **arguments)
@@ -180,9 +194,9 @@ class SlackWeb:
 
 
 def _says_no(body: str) -> bool:
-    """Say whether a response_url's answer is a refusal in spite of its status:
+    """Say whether a response_url's answer is a refusal in spite of its status.
 
-    `{"ok": false, …}`.
+    Such a body is `{"ok": false, …}`.
     """
     try:
         answer = json.loads(body)

@@ -36,7 +36,7 @@ class Belongings:
 class Scope:
     """The part of Slack that a mapping covers.
 
-    An enterprise, a workspace, or one channel of either. Empty asks for nothing.
+    It is an enterprise, a workspace, or one channel of either. An empty field matches any.
     """
 
     enterprise_id: str = ""
@@ -116,7 +116,8 @@ class Directory:
                 sa.select(tenants.c.id).where(tenants.c.name == tenant.name)
             ).first():
                 raise TenantError(
-                    f"The tenant {tenant.name} already exists; change it with: python -m bot tenants update {tenant.name}"
+                    f"The tenant {tenant.name} already exists; change it with: "
+                    f"python -m bot tenants update {tenant.name}"
                 )
             columns = self._columns(connection, tenant)
             connection.execute(
@@ -192,7 +193,7 @@ class Directory:
         await self._database.run(upsert)
 
     async def map_from(self, before: str | None, name: str, scope: Scope) -> None:
-        """Map a scope as `map` does, if it is still mapped to the tenant `before` (None: to none)."""
+        """Map a scope as `map` does, if its tenant is still `before` (None: it has none)."""
 
         def upsert(connection: Connection) -> None:
             tenant_id = _id_of(connection, name)
@@ -233,7 +234,7 @@ class Directory:
     async def use_environment(self, tenant: Tenant | None, scope: Scope | None) -> bool:
         """Make the database agree with LEADSQUARED_*.
 
-        A tenant named `environment`, mapped to the bot token's workspace.
+        The variables define a tenant named `environment`, mapped to the bot token's workspace.
 
         `scope` is None until Slack has said whose the token is. Until then another account is not
         put in the place of the one that is there, for that may be another bot's on the same

@@ -19,9 +19,8 @@ def where(condition: str) -> dict[str, Any]:
 
 
 def upgrade() -> None:
-    if (
-        op.get_bind().dialect.name == "postgresql"
-    ):  # SQLite is given the function with each connection
+    # SQLite is given the function with each connection.
+    if op.get_bind().dialect.name == "postgresql":
         op.execute(
             "CREATE FUNCTION bot_now() RETURNS double precision LANGUAGE sql VOLATILE"
             " AS 'SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)'"
