@@ -43,8 +43,16 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: $(VENV)/.dev ## Measure acceptance against stock Bolt
-	$(BIN)/python -m benchmarks.acceptance
+benchmark: .venv-benchmark/.ready ## Measure the bot against stock Bolt apps
+	@.venv-benchmark/bin/python -m benchmarks.acceptance
+
+.venv-benchmark/.ready: requirements.txt benchmarks/requirements.txt benchmarks/stock/package-lock.json \
+		| $(VENV)/bin/python
+	@echo "Installing what the benchmark needs (once) ..." >&2
+	@$(BIN)/python -m venv .venv-benchmark
+	@$(subst $(BIN),.venv-benchmark/bin,$(PIP)) -r requirements.txt -r benchmarks/requirements.txt
+	@if command -v npm >/dev/null; then cd benchmarks/stock && npm ci --silent --no-audit --no-fund; fi
+	@touch $@
 
 flood: $(VENV)/.dev ## Send 2,000 commands at once, to the end
 	$(BIN)/python -m benchmarks.flood
@@ -59,7 +67,7 @@ lock: $(VENV)/.dev ## Compile the requirements anew
 		--no-emit-find-links --custom-compile-command 'make lock' --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 clean: ## Remove what was set up
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-benchmark benchmarks/stock/node_modules
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }

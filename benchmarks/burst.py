@@ -22,7 +22,7 @@ OPENED_AT_ONCE = 50
 class Burst:
     """`commands` over the tenants, each tenant's tickets, and the ports: a ticket's own come in by all of them.
 
-    `first` numbers the commands.
+    `first` numbers the commands. Where `tickets` is 0, each command has a ticket of its own.
     """
 
     ports: tuple[int, ...]
@@ -38,10 +38,12 @@ class Burst:
         return number % self.tenants
 
     def ticket(self, number: int) -> int:
+        if not self.tickets:
+            return 100_000 + number
         return ticket(self.tenant(number), number // self.tenants % self.tickets)
 
     def port(self, number: int) -> int:
-        return self.ports[(number + number // self.tenants // self.tickets) % len(self.ports)]
+        return self.ports[(number + number // self.tenants // max(1, self.tickets)) % len(self.ports)]
 
 
 @dataclass

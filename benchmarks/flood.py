@@ -31,21 +31,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from benchmarks.burst import Answers, Burst, channel, ticket
-from benchmarks.commands import BOT_TOKEN, SIGNING_SECRET, TEAM
+from benchmarks.burst import Answers, Burst, ticket
+from benchmarks.commands import BOT_TOKEN, SIGNING_SECRET
 from benchmarks.databases import NoPostgreSQLError, postgresql_database, sqlite_file
-from benchmarks.leadsquared import Distance, account
+from benchmarks.leadsquared import Distance
 from benchmarks.processes import ROOT, BenchmarkError, Server, environment, free_port, serving
+from benchmarks.tenants import ENCRYPTION_KEY, add_tenants
 from benchmarks.window import WINDOW, most_in_a_window, possible_share, share_of_windows, sustained_share
-from bot.database.schema import migrate_database
 from bot.database.tables import deliveries
-from bot.database.writer import Database
-from bot.encryption import Keyring
-from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Behaviour
-from bot.tenants.directory import Directory, Scope
 
-ENCRYPTION_KEY = "an-encryption-secret-of-the-benchmark"
 PROMISED_ACK = 3.0
 PROMISED_SHARE = 0.95
 PROMISED_OF_POSSIBLE = 0.95
@@ -181,12 +176,13 @@ class Flood:
         self._size = size
         self._sent = 0
         self._engine = sa.create_engine(url, poolclass=sa.NullPool)
-        self._slack = self._begin("benchmarks.stand_ins", "{port}", str(10**9))
+        self._slack = self._begin("benchmarks.stand_ins", "{port}")
         self._leadsquared = self._begin_leadsquared()
         for server, path in ((self._slack, "/told"), (self._leadsquared, "/_ledger")):
             server.until_answering(path)
-        migrate_database(url)
-        asyncio.run(self._add_tenants())
+        org_ids = [size.org_id(tenant) for tenant in range(size.tenants)]
+        api_url = f"http://127.0.0.1:{self._leadsquared.port}"
+        asyncio.run(add_tenants(url, api_url, org_ids, size.calls_per_window))
         self._bots = [self._begin_bot() for _ in range(processes)]
         for bot in self._bots:
             bot.until_answering("/readyz")
@@ -241,18 +237,6 @@ class Flood:
     def _scalar(self, statement: sa.Select[Any]) -> int:
         with self._engine.connect() as connection:
             return int(connection.execute(statement).scalar_one())
-
-    async def _add_tenants(self) -> None:
-        database = Database(self._url)
-        directory = Directory(database, Keyring([ENCRYPTION_KEY]))
-        url = f"http://127.0.0.1:{self._leadsquared.port}"
-        for number in range(self._size.tenants):
-            org_id = self._size.org_id(number)
-            keys = account(org_id)
-            tenant = Tenant(org_id, url, org_id, keys.access_key, keys.secret_key, self._size.calls_per_window)
-            await directory.add(tenant)
-            await directory.map(org_id, Scope(team_id=TEAM, channel_id=channel(number)))
-        await database.close()
 
     def _begin(self, module: str, *arguments: str) -> Server:
         port = free_port()

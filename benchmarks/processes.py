@@ -4,12 +4,13 @@ import http.client
 import json
 import os
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from benchmarks.load import Plan, Result
 ROOT = Path(__file__).parent.parent
 START_WITHIN = 20.0
 STOP_WITHIN = 8.0
-_TICK = os.sysconf("SC_CLK_TCK")
 
 
 class BenchmarkError(Exception):
@@ -59,8 +59,8 @@ class Server:
 
     def cpu(self) -> float:
         """Return the processor time used so far by the process, in seconds."""
-        after_name = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(after_name[11]) + int(after_name[12])) / _TICK  # utime, stime
+        # Linux names each process's CPU clock by its id (man 3 clock_getcpuclockid).
+        return time.clock_gettime(~self._process.pid << 3 | 2)
 
     def stop(self) -> None:
         self._process.terminate()
@@ -93,19 +93,23 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), **settings}
 
 
+def start(command: list[str], directory: Path, port: int, **settings: str) -> Server:
+    """Start a server in `directory`, to be stopped by the caller."""
+    log = directory / f"{port}.log"
+    with log.open("wb") as output:
+        environ = environment(settings)
+        process = subprocess.Popen(command, cwd=directory, env=environ, stdout=output, stderr=output)
+    return Server(process, port, log)
+
+
 @contextmanager
 def serving(arguments: list[str], directory: Path, port: int, **settings: str) -> Iterator[Server]:
     """Run `python -m <arguments>` as a server in `directory` until the block ends, however it ends."""
-    log = directory / f"{arguments[0]}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *arguments], cwd=directory, env=environment(settings), stdout=output, stderr=output
-        )
-        server = Server(process, port, log)
-        try:
-            yield server
-        finally:
-            server.stop()
+    server = start([sys.executable, "-m", *arguments], directory, port, **settings)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def load(plan: Plan) -> Result:
@@ -115,6 +119,12 @@ def load(plan: Plan) -> Result:
     if done.returncode:
         raise BenchmarkError(f"the load generator failed:\n{done.stderr.decode()[-2000:]}")
     return Result(**json.loads(done.stdout))
+
+
+def rows(database: Path) -> int:
+    """Return how many commands the bot stored in a SQLite file."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as connection:
+        return int(connection.execute("SELECT count(*) FROM deliveries").fetchone()[0])
 
 
 def percentile(values: list[float], percent: int) -> float:

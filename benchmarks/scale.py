@@ -28,6 +28,7 @@ from bot.activities.acceptance import Acceptance, Accepted
 from bot.activities.outbox import Outbox
 from bot.activities.policy import decide
 from bot.activities.submission import Submission
+from bot.activities.tellings import Tellings
 from bot.database.engines import MIGRATING, engine_for
 from bot.database.schema import migrate_database
 from bot.database.writer import Database
@@ -73,6 +74,7 @@ class Subject:
         self._database = Database(url)
         self._acceptance = Acceptance(self._database, keyring)
         self._outbox = Outbox(self._database, keyring, lease=30.0)
+        self._tellings = Tellings(self._database, keyring, lease=30.0)
         self._tenants = tenants
         self.work = Work(defaultdict(list))
 
@@ -90,9 +92,9 @@ class Subject:
         outcome = Recorded(str(number))
         decision = decide(outcome, attempts=1, give_up=0.0, now=0.0, random=lambda: 0.0)
         await self.work.timed("settle", self._outbox.settle(claim.claimed[0], outcome, decision))
-        dues, _ = await self.work.timed("look for tellings", self._outbox.claim_tellings(at_most=20))
+        dues, _ = await self.work.timed("look for tellings", self._tellings.claim(at_most=20))
         for due in dues:
-            await self._outbox.tell_later(due, None)
+            await self._tellings.tell_later(due, None)
 
     async def close(self) -> None:
         await self._database.close()

@@ -1,95 +1,165 @@
-"""Slack's Web API and LeadSquared, as little of them as the measurements need: `python -m benchmarks.stand_ins <port>`.
+"""Slack's Web API and LeadSquared, as little of them as the measurements need.
 
-A process of their own, so that their work is not counted as the bot's. Both say yes at once; Slack, as the real one
-does, takes only so many messages per channel (or, with a second argument, that many at once). `/arrivals` tells when
-each ticket's POST came in, `/told` what stands in threads: each message with the one that its thread begins with.
+`python -m benchmarks.stand_ins <port>` serves both until it is stopped; `/told` returns the
+replies in threads, each with the first message of its thread. A measurement that runs them inside
+its own process reads their attributes instead. Moments are by time.monotonic().
 """
 
+import asyncio
+import re
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 
 from benchmarks.commands import TEAM
+from benchmarks.window import WINDOW
 
-BURST = 30
-"""Messages that a channel takes at once; after that one in a second. The burst is this file's own guess at Slack's."""
+CALLS = 25
+"""Calls that LeadSquared takes from an account in any `WINDOW`."""
+
+_ANSWER = re.compile(r"[✅❌⚠]\ufe0f? (?!Portal activity).*?\bticket (\d+)")
+"""A final answer, but not the bot's first message, in whose thread the answer follows."""
+
+
+class LeadSquared:
+    """Records after `latency` seconds, and refuses an account's 26th call in a window at once."""
+
+    def __init__(self, latency: float = 0.0) -> None:
+        self._latency = latency
+        self._taken: dict[str, deque[float]] = defaultdict(deque)
+        self.arrivals: dict[int, float] = {}  # a ticket's first call
+        self.recorded: Counter[int] = Counter()  # activities on each ticket
+        self.refused = 0
+        self.last_call = 0.0
+
+    async def portal_activity(self, request: web.Request) -> web.Response:
+        # Before the body is read: the handler is called when the headers are there.
+        arrived = self.last_call = time.monotonic()
+        ticket = int(request.match_info["ticket_id"])
+        self.arrivals.setdefault(ticket, arrived)
+        await request.read()
+        if not self._within_limit(request.match_info["org_id"], arrived):
+            self.refused += 1
+            problem = {"Status": "Error", "ExceptionType": "MXAPIRateLimitExceededException"}
+            return web.json_response(problem, status=429)
+        await asyncio.sleep(self._latency)
+        self.recorded[ticket] += 1
+        activity_id = str(self.recorded.total())
+        return web.json_response({"Id": activity_id, "Status": "Success", "Message": None})
+
+    def _within_limit(self, org_id: str, arrived: float) -> bool:
+        taken = self._taken[org_id]
+        while taken and taken[0] <= arrived - WINDOW:
+            taken.popleft()
+        if len(taken) == CALLS:
+            return False
+        taken.append(arrived)
+        return True
+
+
+class Slack:
+    """Takes every message: how many a channel takes in a second is no part of a measurement."""
+
+    def __init__(self) -> None:
+        self._posted: dict[str, tuple[str | None, str]] = {}  # by ts: its thread, and its text
+        self._answers: dict[int, asyncio.Future[float]] = defaultdict(asyncio.Future)
+
+    def answer(self, ticket: int) -> asyncio.Future[float]:
+        """Return the moment of a ticket's first final answer, once it is there."""
+        return self._answers[ticket]
+
+    def told(self) -> list[tuple[str, str]]:
+        first = {ts: text for ts, (thread_ts, text) in self._posted.items() if thread_ts is None}
+        threads = self._posted.values()
+        return [(first.get(thread, ""), text) for thread, text in threads if thread is not None]
+
+    def _note(self, text: str, arrived: float) -> None:
+        if (answer := _ANSWER.match(text)) and not self.answer(int(answer[1])).done():
+            self.answer(int(answer[1])).set_result(arrived)
+
+    async def post_message(self, request: web.Request) -> web.Response:
+        arrived = time.monotonic()
+        message = await _message(request)
+        thread_ts, text = message.get("thread_ts"), str(message["text"])
+        ts = f"{int(time.time())}.{len(self._posted):06}"
+        self._posted[ts] = (thread_ts, text)
+        self._note(text, arrived)
+        return web.json_response({"ok": True, "channel": message["channel"], "ts": ts})
+
+    async def update(self, request: web.Request) -> web.Response:
+        arrived = time.monotonic()
+        message = await _message(request)
+        thread_ts, _ = self._posted[message["ts"]]
+        self._posted[message["ts"]] = (thread_ts, message["text"])
+        self._note(message["text"], arrived)
+        return web.json_response({"ok": True, "channel": message["channel"], "ts": message["ts"]})
+
+    async def delete(self, request: web.Request) -> web.Response:
+        message = await _message(request)
+        self._posted[message["ts"]] = (None, "")
+        return web.json_response({"ok": True, "channel": message["channel"], "ts": message["ts"]})
+
+    async def other(self, request: web.Request) -> web.Response:
+        if request.match_info["method"] != "auth.test":
+            return web.json_response({"ok": True})
+        scopes = {"X-OAuth-Scopes": "commands,chat:write,chat:write.public,users:read"}
+        people = {"team": "Benchmark", "user": "portal", "user_id": "U0BOT", "bot_id": "B0BOT"}
+        answer = {"ok": True, "url": "https://benchmark.slack.com/", "team_id": TEAM, **people}
+        return web.json_response(answer, headers=scopes)
+
+
+async def _message(request: web.Request) -> dict[str, str]:
+    if request.content_type == "application/json":
+        message: dict[str, str] = await request.json()
+        return message
+    return {name: str(value) for name, value in (await request.post()).items()}
 
 
 class StandIns:
-    def __init__(self, burst: int = BURST) -> None:
-        self._burst = float(burst)
-        self._arrivals: dict[str, float] = {}
-        self._posted: dict[str, tuple[str | None, str]] = {}  # by ts: the thread it stands in, and its text
-        self._budget: dict[str, float] = defaultdict(lambda: self._burst)
-        self._counted_at: dict[str, float] = {}
-        self._messages = 0
+    """Both on one port."""
+
+    def __init__(self, latency: float = 0.0) -> None:
+        self.leadsquared = LeadSquared(latency)
+        self.slack = Slack()
+        self.port = 0
 
     def application(self) -> web.Application:
+        activity = "/api/tenants/{org_id}/ticket/{ticket_id}/portal/activity"
         application = web.Application()
         application.add_routes(
             [
-                web.post("/api/tenants/{org_id}/ticket/{ticket_id}/portal/activity", self._portal_activity),
-                web.post("/slack/chat.postMessage", self._post_message),
-                web.post("/slack/chat.update", self._update),
-                web.post("/slack/chat.delete", self._delete),
-                web.post("/slack/{method}", self._slack),
-                web.get("/arrivals", self._tell_arrivals),
-                web.get("/told", self._tell_told),
+                web.post(activity, self.leadsquared.portal_activity),
+                web.post("/slack/chat.postMessage", self.slack.post_message),
+                web.post("/slack/chat.update", self.slack.update),
+                web.post("/slack/chat.delete", self.slack.delete),
+                web.post("/slack/{method}", self.slack.other),
+                web.get("/told", self._told),
             ]
         )
         return application
 
-    async def _portal_activity(self, request: web.Request) -> web.Response:
-        # Before the body is read: the handler is called when the headers are there.
-        self._arrivals[request.match_info["ticket_id"]] = time.monotonic()
-        await request.read()
-        return web.json_response({"Id": str(len(self._arrivals)), "Status": "Success", "Message": None})
+    async def _told(self, _request: web.Request) -> web.Response:
+        return web.json_response(self.slack.told())
 
-    async def _tell_arrivals(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._arrivals)
 
-    async def _tell_told(self, _request: web.Request) -> web.Response:
-        first = {ts: text for ts, (thread_ts, text) in self._posted.items() if thread_ts is None}
-        told = [(first.get(thread_ts, ""), text) for thread_ts, text in self._posted.values() if thread_ts is not None]
-        return web.json_response(told)
-
-    async def _post_message(self, request: web.Request) -> web.Response:
-        message = await request.json() if request.content_type == "application/json" else await request.post()
-        channel = str(message["channel"])
-        moment = time.monotonic()
-        earned = moment - self._counted_at.get(channel, moment)
-        self._counted_at[channel] = moment
-        self._budget[channel] = min(self._budget[channel] + earned, self._burst)
-        if self._budget[channel] < 1:
-            return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers={"Retry-After": "1"})
-        self._budget[channel] -= 1
-        self._messages += 1
-        ts = f"{int(time.time())}.{self._messages:06}"
-        thread_ts = message.get("thread_ts")
-        self._posted[ts] = (str(thread_ts) if thread_ts else None, str(message["text"]))
-        return web.json_response({"ok": True, "channel": channel, "ts": ts})
-
-    async def _update(self, request: web.Request) -> web.Response:
-        message = await request.json()
-        thread_ts, _ = self._posted[str(message["ts"])]
-        self._posted[str(message["ts"])] = (thread_ts, str(message["text"]))
-        return web.json_response({"ok": True, "channel": message["channel"], "ts": message["ts"]})
-
-    async def _delete(self, request: web.Request) -> web.Response:
-        message = await request.json()
-        del self._posted[str(message["ts"])]
-        return web.json_response({"ok": True, "channel": message["channel"], "ts": message["ts"]})
-
-    async def _slack(self, request: web.Request) -> web.Response:
-        if request.match_info["method"] != "auth.test":
-            return web.json_response({"ok": True})
-        scopes = {"X-OAuth-Scopes": "commands,chat:write,chat:write.public,users:read"}
-        identity = {"team": "Benchmark", "user": "portal", "team_id": TEAM, "user_id": "U0BOT", "bot_id": "B0BOT"}
-        return web.json_response({"ok": True, "url": "https://benchmark.slack.com/", **identity}, headers=scopes)
+@asynccontextmanager
+async def standing_in(latency: float = 0.0) -> AsyncIterator[StandIns]:
+    """Serve both on a free port, in this process."""
+    stand_ins = StandIns(latency)
+    runner = web.AppRunner(stand_ins.application(), access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        stand_ins.port = runner.addresses[0][1]
+        yield stand_ins
+    finally:
+        await runner.cleanup()
 
 
 if __name__ == "__main__":
-    port, burst = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else BURST
-    web.run_app(StandIns(burst).application(), host="127.0.0.1", port=port, access_log=None, print=None)
+    served = StandIns().application()
+    web.run_app(served, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None)

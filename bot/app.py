@@ -8,9 +8,11 @@ from pydantic import SecretStr
 from slack_bolt.async_app import AsyncApp
 
 from bot.activities.acceptance import Acceptance
-from bot.activities.looker import LOOK_AFTER, Looker
 from bot.activities.outbox import Outbox
 from bot.activities.teller import Teller
+from bot.activities.tellings import Tellings
+from bot.activities.verifications import Verifications
+from bot.activities.verifier import VERIFY_AFTER, Verifier
 from bot.activities.worker import Worker
 from bot.database.announcements import Announcements
 from bot.database.writer import Database
@@ -46,30 +48,38 @@ class Parts:
     keyring: Keyring
     worker: Worker
     teller: Teller
-    looker: Looker | None  # None: what is unknown is left to people
+    verifier: Verifier | None  # None: what is unknown is left to people
     announcements: Announcements | None  # None: SQLite announces nothing
     background: Background
     installation: SingleInstallation
     web: SlackWeb
     bolt: AsyncApp
-    signing_secret: str | None = field(repr=False)  # None: Slack reaches the bot by Socket Mode, or not at all
+    signing_secret: str | None = field(
+        repr=False
+    )  # None: Slack reaches the bot by Socket Mode, or not at all
 
 
 @asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Parts]:
-    """Construct and wire all parts, and take them down again. The database must have been migrated."""
+    """Construct and wire all parts, and take them down again.
+
+    The database must have been migrated.
+    """
     async with AsyncExitStack() as stack:
         keys = keyring(settings)
         database = Database(settings.sqlalchemy_url)
         stack.push_async_callback(database.close)
         installation = SingleInstallation(_secret(settings.slack_bot_token))
-        slack = await stack.enter_async_context(SlackWeb(settings.slack_api_url, installation.refuse))
+        slack = await stack.enter_async_context(
+            SlackWeb(settings.slack_api_url, installation.refuse)
+        )
         leadsquared = await stack.enter_async_context(leadsquared_client(settings))
         begin_within = settings.lease - settings.call_deadline
-        look_after = LOOK_AFTER if settings.leadsquared_look_after_unknown else ()
-        outbox = Outbox(database, keys, lease=settings.lease, look_after=look_after)
+        verifies = settings.leadsquared_look_after_unknown
+        verify_after = VERIFY_AFTER[0] if verifies else None
+        outbox = Outbox(database, keys, lease=settings.lease, verify_after=verify_after)
         teller = Teller(
-            outbox,
+            Tellings(database, keys, lease=settings.lease),
             SlackReplies(slack, installation),
             retry_for=settings.retry_for,
             poll_interval=settings.poll_interval,
@@ -83,20 +93,30 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             begin_within=begin_within,
         )
         acceptance = Acceptance(database, keys, on_accepted=worker.wake, on_decided=teller.wake)
-        looker = None
-        if settings.leadsquared_look_after_unknown:
-            looker = Looker(
-                outbox, leadsquared, teller, poll_interval=settings.poll_interval, begin_within=begin_within
+        verifier = None
+        if verifies:
+            verifier = Verifier(
+                Verifications(database, keys, lease=settings.lease, after=VERIFY_AFTER),
+                leadsquared,
+                teller,
+                poll_interval=settings.poll_interval,
+                begin_within=begin_within,
             )
-        announcements = None if settings.on_sqlite else Announcements(database, worker.hear, worker.poll_now)
+        announcements = (
+            None if settings.on_sqlite else Announcements(database, worker.hear, worker.poll_now)
+        )
         background = Background()
         responder = Responder(slack, background)
-        signing_secret = None if settings.slack_app_token else _secret(settings.slack_signing_secret)
+        signing_secret = (
+            None if settings.slack_app_token else _secret(settings.slack_signing_secret)
+        )
         names = SlackNames(slack, installation)
         conversations = SlackConversations(slack, installation, names)
         modals = SlackModals(slack, installation)
 
-        shared = Shared(acceptance, responder, background, installation, settings.leadsquared_allowed_hosts)
+        shared = Shared(
+            acceptance, responder, background, installation, settings.leadsquared_allowed_hosts
+        )
         forms = Forms(shared, modals, conversations, keys)
         features: list[Feature] = [
             Commands(shared, names, forms),
@@ -115,7 +135,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             keys,
             worker,
             teller,
-            looker,
+            verifier,
             announcements,
             background,
             installation,

@@ -4,7 +4,10 @@ import random
 
 
 class Backoff:
-    """Pauses in seconds that double from `first` to `longest`, each with up to half of it taken off at random."""
+    """Pauses in seconds that double from `first` to `longest`.
+
+    Each is shortened at random by up to half.
+    """
 
     def __init__(self, first: float, longest: float) -> None:
         self._first = first

@@ -24,14 +24,16 @@ class UndecipherableError(Exception):
 
 
 class UnusableSecretError(Exception):
-    """The secret kept beside the database is none; the message names the file and the mend."""
+    """The secret kept beside the database is none; the message names the file and the fix."""
 
 
 class Keyring:
     """Encrypt with the newest secret, decrypt with any. Secrets are given newest first."""
 
     def __init__(self, secrets_: Sequence[str]) -> None:
-        fernets = [Fernet(base64.urlsafe_b64encode(_derive(secret, _AT_REST))) for secret in secrets_]
+        fernets = [
+            Fernet(base64.urlsafe_b64encode(_derive(secret, _AT_REST))) for secret in secrets_
+        ]
         self._newest = fernets[0]
         self._fernet = MultiFernet(fernets)
         self._fingerprint_key = _derive(secrets_[0], _FINGERPRINTS)
@@ -44,10 +46,16 @@ class Keyring:
         try:
             return self._fernet.decrypt(token).decode()
         except InvalidToken:
-            raise UndecipherableError("encrypted with a secret that is not in ENCRYPTION_KEYS") from None
+            raise UndecipherableError(
+                "encrypted with a secret that is not in ENCRYPTION_KEYS"
+            ) from None
 
     def renew(self, token: bytes) -> bytes | None:
-        """Return a value encrypted anew with the newest secret, or None when it is so already; or raise UndecipherableError."""
+        """Return a value encrypted anew with the newest secret.
+
+        Return None when that secret encrypted it already. Raise UndecipherableError when no secret
+        decrypts it.
+        """
         try:
             self._newest.decrypt(token)
         except InvalidToken:
@@ -55,29 +63,37 @@ class Keyring:
         return None
 
     def fingerprint(self, *parts: str) -> bytes:
-        """Return 16 bytes that are the same for the same parts, and tell nothing to whoever has not the newest secret.
+        """Return 16 bytes that are the same for the same parts.
 
-        Only the last part may contain NUL characters.
+        They reveal nothing without the newest secret. Only the last part may contain NUL
+        characters.
         """
         return hmac.digest(self._fingerprint_key, "\0".join(parts).encode(), "sha256")[:16]
 
 
 def encrypted_at(token: bytes) -> float | None:
-    """Return when a value says that it was encrypted, in seconds since the epoch; None when it is no encrypted value.
+    """Return when a value says that it was encrypted, in seconds since the epoch.
 
-    Nobody vouches for it without the secret: it serves to tell a person which secret is missing.
+    Return None when it is no encrypted value. The time is not verified without the secret: it only
+    helps a person to find the missing one.
     """
     try:
         raw = base64.urlsafe_b64decode(token)
     except ValueError:
         return None
-    # https://github.com/fernet/spec: a version, eight bytes of time, and more that only the secret opens.
+    # https://github.com/fernet/spec: a version, eight bytes of time, and more that only the secret
+    # opens.
     moment = int.from_bytes(raw[1:_TOKEN_HEAD])
-    return float(moment) if raw[:1] == b"\x80" and len(raw) > _TOKEN_HEAD and moment < _YEAR_10000 else None
+    return (
+        float(moment)
+        if raw[:1] == b"\x80" and len(raw) > _TOKEN_HEAD and moment < _YEAR_10000
+        else None
+    )
 
 
 def _derive(secret: str, purpose: bytes) -> bytes:
-    # The secrets are long and random by instruction, so a KDF without stretching is the right one (RFC 5869).
+    # The secrets are long and random by instruction, so a KDF without stretching is the right one
+    # (RFC 5869).
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(secret.encode())
 
 
@@ -94,18 +110,19 @@ def secret_beside(database: Path) -> str:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text"
             raise UnusableSecretError(
-                f"{path}: cannot be read ({reason}); mend the file, or set ENCRYPTION_KEYS"
+                f"{path}: cannot be read ({reason}); fix the file, or set ENCRYPTION_KEYS"
             ) from None
         if len(secret) < MINIMUM_SECRET_LENGTH:
             raise UnusableSecretError(
-                f"{path}: holds no secret of {MINIMUM_SECRET_LENGTH} characters; put the one back that the database was "
-                "encrypted with, or set ENCRYPTION_KEYS"
+                f"{path}: has no secret of {MINIMUM_SECRET_LENGTH} characters; "
+                "put back the secret that encrypted the database, or set ENCRYPTION_KEYS"
             )
         return secret
 
 
 def _write_once(path: Path, secret: str) -> None:
-    # Written whole under another name and then linked, so that two processes starting at once agree on one secret.
+    # Written whole under another name and then linked, so that two processes starting at once
+    # agree on one secret.
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

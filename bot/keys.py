@@ -13,21 +13,23 @@ from bot.settings import Settings
 def keyring(settings: Settings) -> Keyring:
     """Return the keyring of ENCRYPTION_KEYS, or of the secret kept beside the SQLite file.
 
-    Raises UnusableSecretError when that file is missing beside a database that was encrypted with its secret.
+    Raises UnusableSecretError when that file is missing beside a database that was encrypted with
+    its secret.
     """
     if settings.encryption_keys:
         return Keyring([key.get_secret_value() for key in settings.encryption_keys])
     database = _sqlite_file(settings)
     if not database.with_name(KEY_FILE).exists() and (values := _stored_values(settings, database)):
         raise UnusableSecretError(
-            f"ENCRYPTION_KEYS: {database.with_name(KEY_FILE)} is missing, and {values:,} values in {database.name} were "
-            "encrypted with the secret in it; put that file back, or set ENCRYPTION_KEYS to its text. Nothing was changed"
+            f"ENCRYPTION_KEYS: {database.with_name(KEY_FILE)} is missing, "
+            f"and {values:,} values in {database.name} were encrypted with the secret in it; "
+            "put that file back, or set ENCRYPTION_KEYS to its text. Nothing was changed"
         )
     return Keyring([secret_beside(database)])
 
 
 def generated_secret(settings: Settings) -> Path | None:
-    """Return the file with the secret that was generated beside a SQLite database, if there is one."""
+    """Return the file with the secret generated beside a SQLite database, if there is one."""
     file = _sqlite_file(settings).with_name(KEY_FILE) if settings.on_sqlite else None
     return file if file is not None and file.exists() else None
 
@@ -44,4 +46,6 @@ def _stored_values(settings: Settings, file: Path) -> int:
 
 
 def _sqlite_file(settings: Settings) -> Path:
-    return Path(make_url(settings.sqlalchemy_url).database or settings.data_dir / "portal-activity.db")
+    return Path(
+        make_url(settings.sqlalchemy_url).database or settings.data_dir / "portal-activity.db"
+    )

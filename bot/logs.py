@@ -11,7 +11,8 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-# Libraries that log addresses, headers or bodies below this level; what they say from here on goes through `_foreign`.
+# Libraries that log addresses, headers or bodies below this level; what they say from here on goes
+# through `_foreign`.
 _QUIET = ("slack_sdk", "httpx", "httpcore", "aiohttp", "asyncio", "sqlalchemy", "alembic")
 
 
@@ -22,7 +23,18 @@ COUNTED_FOR = 30.0
 """Seconds for which the same trouble is counted instead of printed."""
 
 _TROUBLE = ("warning", "error", "exception", "critical")
-_SAME = ("event", "reason", "error", "places", "host", "tenant", "status", "loop", "connection", "step")
+_SAME = (
+    "event",
+    "reason",
+    "error",
+    "places",
+    "host",
+    "tenant",
+    "status",
+    "loop",
+    "connection",
+    "step",
+)
 """Fields in which two events must agree to be the same trouble."""
 
 _EACH = ("telling_given_up",)
@@ -66,20 +78,28 @@ def configure_logging(level: str, format_: str) -> None:
     logging.getLogger("aiohttp.server").filters[:] = [_is_ours]
     logging.getLogger(SOCKET_LOGGER).filters[:] = [_is_not_about_connecting]
     for name in _QUIET:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+        logging.getLogger(name).setLevel(
+            max(logging.WARNING, logging.getLevelNamesMapping()[level])
+        )
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Say whether an event of aiohttp's server is more than a client's bytes that are no HTTP, or a body that broke off.
+    """Say whether an event of aiohttp's server is worth a line of the log.
 
-    Those are answered with 400. Anybody can send them, as often as they like, and nobody here can mend it.
+    It is not when a client sent bytes that are no HTTP, or broke off a body. Those are answered
+    with 400. Anybody can send them, as often as they like, and no admin can fix it.
     """
     kind = record.exc_info[0] if record.exc_info else None
-    return kind is None or not (kind.__module__ == "aiohttp.http_exceptions" or kind.__name__ == "RequestPayloadError")
+    return kind is None or not (
+        kind.__module__ == "aiohttp.http_exceptions" or kind.__name__ == "RequestPayloadError"
+    )
 
 
 def _is_not_about_connecting(record: logging.LogRecord) -> bool:
-    """Say whether an event of a websocket's client is another than that it could not connect: it says so at each of its tries."""
+    """Drop a websocket client's events that it could not connect.
+
+    The client logs one at each retry.
+    """
     return record.funcName not in ("connect", "issue_new_wss_url")
 
 
@@ -150,7 +170,10 @@ class _ToStandardError(logging.StreamHandler[Any]):
 
 
 def _foreign(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-    """Keep of a library's event where it came from, not its words: they may quote addresses, headers or bodies."""
+    """Keep of a library's event where it came from, not its words.
+
+    The words may quote addresses, headers or bodies.
+    """
     record: logging.LogRecord = event["_record"]
     event["event"] = "library_warning"
     event["source"] = f"{record.name}:{record.funcName}:{record.lineno}"
@@ -158,7 +181,10 @@ def _foreign(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
 
 
 def _place_of_exception(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-    """Turn an exception into its type and the places it passed: messages and values can hold customers' words."""
+    """Turn an exception into its type and the places it passed.
+
+    Messages and values can hold customers' words.
+    """
     error = event.pop("exc_info", None)
     if error is True:
         error = sys.exc_info()[1]
@@ -167,5 +193,7 @@ def _place_of_exception(_logger: WrappedLogger, _name: str, event: EventDict) ->
     if isinstance(error, BaseException):
         frames = traceback.extract_tb(error.__traceback__)
         event["error"] = type(error).__qualname__
-        event["places"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-12:]]
+        event["places"] = [
+            f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-12:]
+        ]
     return event

@@ -30,10 +30,13 @@ TRY_AGAIN = 2.0
 LONGEST_PAUSE = 60.0
 
 IDENTIFIED_WITHIN = 10.0
-"""Seconds that sending waits for Slack to say whose the token is, when the variables name another account."""
+"""Seconds that sending waits for Slack to say whose the token is, when the variables name another
+account.
+"""
 
 ASK_AGAIN = 300.0
-"""Seconds between two looks whether Slack still takes the bot token: an idle bot would not notice."""
+"""Seconds between two looks whether Slack still takes the bot token: an idle bot would not notice.
+"""
 
 READY_WITHIN = 2.0
 """Seconds that the database has to answer in before it counts as away."""
@@ -53,8 +56,8 @@ class CannotListenError(Exception):
 async def serve(settings: Settings, *, surface: bool) -> None:
     """Build the parts and serve until SIGTERM or SIGINT."""
     async with build(settings) as parts:
-        # What has been imported and wired stays to the end: the garbage collector need not go through it at every
-        # few hundred requests. Measured: 15 % more commands a second.
+        # What has been imported and wired stays to the end: the garbage collector need not go
+        # through it at every few hundred requests. Measured: 15 % more commands a second.
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
@@ -78,7 +81,11 @@ class Process:
         self._prepared = asyncio.Event()
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None] | None = None) -> None:
-        """Serve until `stop`; then take nothing new, finish what is in flight, and leave the rest for the next start."""
+        """Serve until `stop`.
+
+        After that, take nothing new, finish what is in flight, and leave the rest for the next
+        start.
+        """
         async with AsyncExitStack() as stack:
             await self._examine()
             if self._surface:
@@ -90,13 +97,22 @@ class Process:
                 asyncio.create_task(_keep_going("teller", self._parts.teller.run), name="teller"),
             ]
             beside = [preparing, asyncio.create_task(_keep_going("identify", self._identify))]
-            if self._parts.looker is not None:
-                beside.append(asyncio.create_task(_keep_going("looker", self._parts.looker.run)))
+            if self._parts.verifier is not None:
+                beside.append(
+                    asyncio.create_task(_keep_going("verifier", self._parts.verifier.run))
+                )
             if self._parts.announcements is not None:
-                beside.append(asyncio.create_task(_keep_going("announcements", self._parts.announcements.run)))
+                beside.append(
+                    asyncio.create_task(_keep_going("announcements", self._parts.announcements.run))
+                )
             stack.push_async_callback(_cancel, [*loops, *beside])
             try:
-                _log.info("started", surface=self._surface, port=self.port, socket_mode=self._socket is not None)
+                _log.info(
+                    "started",
+                    surface=self._surface,
+                    port=self.port,
+                    socket_mode=self._socket is not None,
+                )
                 if started is not None:
                     started()
                 await stop.wait()
@@ -105,7 +121,8 @@ class Process:
             finally:
                 await self._finish(loops)
             if _failed(preparing):
-                preparing.result()  # the secret is another one, as a database shows that was away at first
+                # The database was away at first, and then showed that the secret is another one.
+                preparing.result()
         _log.info("stopped")
 
     @property
@@ -115,10 +132,16 @@ class Process:
         return sockets[0].getsockname()[1] if sockets else None
 
     async def ready(self) -> dict[str, bool | str]:
-        """Say of each thing that serving depends on whether it is there, and in words what else an admin should know."""
+        """Say of each thing that serving depends on whether it is there.
+
+        A text says what else an admin should know.
+        """
         installation = self._parts.installation
         is_known = installation.identity is not None and installation.refusal is None
-        checks: dict[str, bool | str] = {"database": await self._database_answers(), "slack": is_known}
+        checks: dict[str, bool | str] = {
+            "database": await self._database_answers(),
+            "slack": is_known,
+        }
         if self._socket is not None:
             checks["socket_mode"] = await self._socket.connected()
         if installation.refusal is not None:
@@ -128,29 +151,41 @@ class Process:
         return checks
 
     async def _examine(self) -> None:
-        """Look at what is stored before anything is sent; raise UnusableSecretError when the secret is another one."""
+        """Look at what is stored before anything is sent.
+
+        Raise UnusableSecretError when the secret is another one.
+        """
         database = self._parts.database
         try:
             examined = await examine(database, self._parts.keyring)
             self._examined.set()
             if examined.unreadable:
                 self._unreadable = unreadable(examined)
-                _log.error("values_cannot_be_decrypted", unreadable=examined.unreadable, examined=examined.values)
+                _log.error(
+                    "values_cannot_be_decrypted",
+                    unreadable=examined.unreadable,
+                    examined=examined.values,
+                )
             found = await find_at_start(database)
             if found.looks_restored:
                 age = round(found.newest_ago)
-                _log.warning("database_looks_restored", waiting=found.waiting, newest_seconds_ago=age)
+                _log.warning(
+                    "database_looks_restored", waiting=found.waiting, newest_seconds_ago=age
+                )
             await retry_undecipherable(database)
         except DatabaseUnavailableError as error:
-            # The start goes on: people read that nothing was kept. Nothing is sent or written before it is examined.
+            # The start goes on: people read that nothing was kept. Nothing is sent or written
+            # before it is examined.
             _log.warning("database_unavailable", reason=str(error))
 
     async def _prepare(self) -> None:
-        """Examine the database, and make the environment's tenant today's, before anything is sent."""
+        """Examine the database before anything is sent, and update the environment's tenant."""
         while not self._examined.is_set():
             await asyncio.sleep(TRY_AGAIN)
             await self._examine()
-        if self._surface and not await self._use_environment(environment_tenant(self._settings), None):
+        if self._surface and not await self._use_environment(
+            environment_tenant(self._settings), None
+        ):
             # The variables name another account. Whether it is this workspace's, Slack says.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._identified.wait(), IDENTIFIED_WITHIN)
@@ -216,14 +251,18 @@ class Process:
         try:
             # Somebody waits: else people would go first, for longer than that.
             await self._parts.database.run(
-                lambda connection: connection.execute(sa.text("SELECT 1")).scalar(), answer_within=READY_WITHIN
+                lambda connection: connection.execute(sa.text("SELECT 1")).scalar(),
+                answer_within=READY_WITHIN,
             )
         except DatabaseUnavailableError:
             return False
         return True
 
     async def _identify(self) -> None:
-        """Learn whose the bot token is, and whether Slack still takes it; map its workspace to the environment's tenant."""
+        """Learn whose the bot token is, and whether Slack still takes it.
+
+        Map its workspace to the environment's tenant.
+        """
         token = self._settings.slack_bot_token
         installation = self._parts.installation
         pause = TRY_AGAIN
@@ -285,7 +324,10 @@ def stop_on_signals() -> asyncio.Event:
 
 
 async def _keep_going(name: str, run: Callable[[], Awaitable[None]]) -> None:
-    """Run to the end; an exception that nobody expected is logged and the run begun anew, so that nothing stands still."""
+    """Run to the end.
+
+    When an unexpected exception ends it, log that and begin again.
+    """
     while True:
         try:
             await run()

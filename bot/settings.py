@@ -22,7 +22,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class ConfigurationError(Exception):
-    """The settings cannot be used; each problem is a line that names the variable and the mend."""
+    """The settings cannot be used; each problem is a line with the variable and the fix."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -30,7 +30,10 @@ class ConfigurationError(Exception):
 
 
 class Settings(BaseSettings):
-    """The environment, checked. Field names are the variables' names in lower case; times are in seconds."""
+    """The environment, checked.
+
+    Field names are the variables' names in lower case; times are in seconds.
+    """
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -44,7 +47,12 @@ class Settings(BaseSettings):
     slack_signing_secret: SecretStr | None = None
     slack_app_token: SecretStr | None = None
     slack_socket_connections: Annotated[
-        int, Field(ge=1, le=10, description="Slack allows an app about ten websockets, over all processes together")
+        int,
+        Field(
+            ge=1,
+            le=10,
+            description="Slack allows an app about ten websockets, over all processes together",
+        ),
     ] = 2
     slack_api_url: str = "https://slack.com/api/"
 
@@ -92,7 +100,11 @@ class Settings(BaseSettings):
     @field_validator("encryption_keys", mode="before")
     @classmethod
     def _split_keys(cls, value: object) -> object:
-        return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+        return (
+            tuple(key.strip() for key in value.split(",") if key.strip())
+            if isinstance(value, str)
+            else value
+        )
 
     @field_validator("encryption_keys")
     @classmethod
@@ -107,7 +119,11 @@ class Settings(BaseSettings):
     @field_validator("slack_bot_token")
     @classmethod
     def _bot_token(cls, value: SecretStr | None) -> SecretStr | None:
-        return _starts(value, "xoxb-", "copy the Bot User OAuth Token from your Slack app's page OAuth & Permissions")
+        return _starts(
+            value,
+            "xoxb-",
+            "copy the Bot User OAuth Token from your Slack app's page OAuth & Permissions",
+        )
 
     @field_validator("slack_app_token")
     @classmethod
@@ -115,7 +131,8 @@ class Settings(BaseSettings):
         return _starts(
             value,
             "xapp-",
-            "make an app-level token with connections:write on your Slack app's page Basic Information",
+            "make an app-level token with connections:write on your Slack app's page "
+            "Basic Information",
         )
 
     @field_validator("leadsquared_org_id")
@@ -152,14 +169,17 @@ class Settings(BaseSettings):
             return None
         if _has_a_password_to_encode(value.get_secret_value()):
             raise ValueError(
-                "holds more than one @; percent-encode the user and the password in it: "
+                "contains more than one @; percent-encode the user and the password in it: "
                 "@ is %40, / is %2F, # is %23, ? is %3F, : is %3A, % is %25"
             )
         if not _is_database_url(value.get_secret_value()):
             raise ValueError("use postgres://user:password@host/name, or sqlite:///path/to/file.db")
         if not make_url(value.get_secret_value()).database:
-            # The driver would take the user's name for it, and with no user either, the system account's.
-            raise ValueError("names no database; write its name at the end: postgres://user:password@host/name")
+            # The driver would take the user's name for it, and with no user either, the system
+            # account's.
+            raise ValueError(
+                "has no database name; write it at the end: postgres://user:password@host/name"
+            )
         return value
 
     @model_validator(mode="after")
@@ -167,8 +187,9 @@ class Settings(BaseSettings):
         # A lease that ends while its POST can still succeed would call a recorded activity unknown.
         if self.lease < self.call_deadline + LEASE_MARGIN:
             raise ValueError(
-                f"LEASE: must be {self.call_deadline + LEASE_MARGIN:g} or more: LEADSQUARED_CONNECT_TIMEOUT + "
-                f"LEADSQUARED_READ_TIMEOUT + 5 for the longest call, and {LEASE_MARGIN:g} to begin it; raise it, or lower those"
+                f"LEASE: must be {self.call_deadline + LEASE_MARGIN:g} or more: "
+                "LEADSQUARED_CONNECT_TIMEOUT + LEADSQUARED_READ_TIMEOUT + 5 for the longest call, "
+                f"and {LEASE_MARGIN:g} to begin it; raise it, or lower those"
             )
         return self
 
@@ -184,7 +205,8 @@ class Settings(BaseSettings):
     @property
     def bind_host(self) -> str:
         """Where the HTTP server listens: every interface on Heroku, this machine only elsewhere."""
-        return self.host or ("0.0.0.0" if self.on_heroku else "127.0.0.1")  # noqa: S104 - Heroku's router comes from outside
+        everywhere = "0.0.0.0"  # noqa: S104 - Heroku's router comes from outside
+        return self.host or (everywhere if self.on_heroku else "127.0.0.1")
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -192,10 +214,14 @@ class Settings(BaseSettings):
         if self.database_url is None:
             return f"sqlite:///{self.data_dir / 'portal-activity.db'}"
         scheme, separator, rest = self.database_url.get_secret_value().partition("://")
-        return f"{'postgresql+psycopg' if scheme in ('postgres', 'postgresql') else scheme}{separator}{rest}"
+        driver = "postgresql+psycopg" if scheme in ("postgres", "postgresql") else scheme
+        return f"{driver}{separator}{rest}"
 
     def make_data_dir(self) -> None:
-        """Make the folder of the SQLite file, for its owner only; raise ConfigurationError when that cannot be."""
+        """Make the folder of the SQLite file, for its owner only.
+
+        Raise ConfigurationError when that cannot be.
+        """
         if self.sqlite_file is None:
             return
         folder = self.sqlite_file.parent
@@ -204,7 +230,12 @@ class Settings(BaseSettings):
         except OSError as error:
             name = "DATA_DIR" if self.database_url is None else "DATABASE_URL"
             raise ConfigurationError(
-                [f"{name}: the folder {folder} cannot be made ({error.strerror}); name another"]
+                [
+                    (
+                        f"{name}: the folder {folder} cannot be created ({error.strerror}); "
+                        "choose another"
+                    )
+                ]
             ) from None
 
     @property
@@ -240,11 +271,16 @@ def _starts(value: SecretStr | None, prefix: str, mend: str) -> SecretStr | None
     return value
 
 
-def load_settings(env_file: Path | None = ENV_FILE, **overrides: Any) -> Settings:  # noqa: ANN401 - any setting's value
+def load_settings(
+    env_file: Path | None = ENV_FILE,
+    **overrides: Any,  # noqa: ANN401 - any setting's value
+) -> Settings:
     """Read the environment and `.env`; raise ConfigurationError with a line per problem."""
     try:
         if env_file is not None and env_file.is_dir():
-            raise ConfigurationError([f"{env_file}: it is a folder; put a file there, or nothing"])
+            raise ConfigurationError(
+                [f"{env_file}: this is a folder; replace it with a file, or remove it"]
+            )
         settings = Settings(_env_file=env_file, **overrides)
     except OSError as error:
         raise ConfigurationError(
@@ -282,7 +318,8 @@ def _allowed(name: str) -> str:
         for which in ("ge", "gt", "le")
     )
     why = f"; {field.description}" if field.description else ""
-    return f"{kind} {f'from {lowest:g}' if above is None else f'above {above:g}, up'} to {highest:g}{why}"
+    start = f"from {lowest:g}" if above is None else f"above {above:g}, up"
+    return f"{kind} {start} to {highest:g}{why}"
 
 
 def _contradictions(settings: Settings) -> list[str]:
@@ -295,7 +332,10 @@ def _contradictions(settings: Settings) -> list[str]:
     }
     missing = [name for name, value in tenant.items() if value is None]
     if missing and len(missing) < len(tenant):
-        problems += [f"{name}: missing; set all four LEADSQUARED_* of the tenant, or none of them" for name in missing]
+        problems += [
+            f"{name}: missing; set all four LEADSQUARED_* of the tenant, or none of them"
+            for name in missing
+        ]
     if settings.leadsquared_api_url is not None:
         try:
             parse_address(settings.leadsquared_api_url, settings.leadsquared_allowed_hosts)
@@ -308,18 +348,23 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if not settings.on_sqlite and not settings.encryption_keys:
         problems.append(
-            "ENCRYPTION_KEYS: missing; with PostgreSQL you choose the secret, at least "
-            f'{MINIMUM_SECRET_LENGTH} characters: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+            "ENCRYPTION_KEYS: missing; with PostgreSQL you choose the secret, "
+            f"at least {MINIMUM_SECRET_LENGTH} characters: "
+            'python -c "import secrets; print(secrets.token_urlsafe(32))"'
         )
     return problems
 
 
 def missing_for_slack(settings: Settings, *, surface: bool) -> list[str]:
-    """Say what still lacks for talking to Slack, and with `surface` for being talked to, a line each."""
+    """Return a line for each missing setting.
+
+    The bot needs them to call Slack and, with `surface`, to be called by it.
+    """
     problems = []
     if settings.slack_bot_token is None:
         problems.append(
-            "SLACK_BOT_TOKEN: missing; copy the Bot User OAuth Token (xoxb-…) from your Slack app's page OAuth & Permissions"
+            "SLACK_BOT_TOKEN: missing; "
+            "copy the Bot User OAuth Token (xoxb-…) from your Slack app's page OAuth & Permissions"
         )
     if surface and settings.slack_app_token is None and settings.slack_signing_secret is None:
         problems.append(

@@ -1,24 +1,56 @@
-"""Acceptance: a submission becomes a delivery, once and durably; and what a person decides about one."""
+"""Acceptance: a submission becomes a delivery, once and durably.
+
+It also records what a person decides about a delivery.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 from sqlalchemy.engine import Connection
 
 from bot.activities.delivery import Delivery, Resolution, Route, State
+from bot.activities.policy import DOUBLE_WITHIN
 from bot.activities.rows import Rows
-from bot.activities.statements import DESPITE_ALL, AcceptanceStatements
 from bot.activities.submission import Submission
+from bot.activities.telling import ANCHOR_AFTER
+from bot.database.announcements import CHANNEL
+from bot.database.statement import Row, Statement
 from bot.database.writer import Database, DatabaseUnavailableError
 from bot.encryption import Keyring
+from bot.tenants.directory import TENANT_OF_CONVERSATION
 
 ANSWER_WITHIN = 2.0
 """Seconds after which the person is answered, even when the database is silent: Slack waits 3."""
 
 BEGIN_WITHIN = 1.5
-"""Seconds after which what has not begun is not begun any more: then the person reads that nothing was stored."""
+"""Seconds within which a transaction must begin. After that, the person reads that nothing was
+stored.
+"""
+
+DESPITE_ALL = 2**62
+"""For `despite`: the person wants it, whatever was recorded before."""
+
+_SAME_TICKET = """
+    earlier.account_id = tenant.account_id AND earlier.ticket_id = :ticket_id
+    AND earlier.state != 'rejected' AND earlier.seq > :despite
+"""
+"""What was rejected is surely not on the ticket, and is no reason to ask."""
+
+_SAME_WORDS = f"""
+    earlier.fingerprint = :fingerprint AND earlier.accepted_at > bot_now() - {DOUBLE_WITHIN}
+    AND {_SAME_TICKET}
+"""
+"""`earlier` brought the same words to the ticket just now, or may have."""
+
+_SAME_MESSAGE = f"""
+    earlier.team_id = :team_id AND earlier.channel_id = :channel_id
+    AND earlier.thread_ts = :thread_ts
+    AND (earlier.message_ts = :message_ts OR earlier.through_ts >= :message_ts)
+    AND {_SAME_TICKET}
+"""
+"""`earlier` brought the same message to the ticket, or may have."""
 
 _log = structlog.get_logger(__name__)
 
@@ -41,9 +73,10 @@ class Unmapped:
 
 @dataclass(frozen=True, slots=True)
 class Double:
-    """Nothing was stored: this delivery, accepted so many seconds ago, may have brought the same to the ticket already.
+    """Nothing was stored, because an earlier delivery may have recorded the same.
 
-    Whoever wants it all the same says so, by `despite`.
+    `delivery` is the earlier one, accepted `seconds_ago`. To record anyway, pass its ID as
+    `despite`.
     """
 
     delivery: Delivery
@@ -52,7 +85,10 @@ class Double:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A message in a conversation, as the outbox knows it. `thread_ts` is the message's own where it stands in no thread."""
+    """A message in a conversation, as the outbox knows it.
+
+    `thread_ts` is the message's own where it stands in no thread.
+    """
 
     enterprise_id: str | None
     team_id: str
@@ -63,16 +99,20 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing was changed: the delivery is not this workspace's (`delivery` is None), or past what was asked of it."""
+    """Nothing was changed.
+
+    The delivery is not this workspace's (`delivery` is None), or its state no longer allows this.
+    """
 
     delivery: Delivery | None
 
 
 class Acceptance:
-    """What a person asks for, committed before the person hears of it; and what was asked for before.
+    """Commits what a person asks for before the person hears of it.
 
-    After a commit it calls `on_accepted` with the tenant that has a new delivery, and `on_decided` when a person has
-    decided about an earlier one. So no caller has to remember to wake the worker or the teller.
+    After a commit it calls `on_accepted` with the tenant that has a new delivery, and `on_decided`
+    when a person has decided about an earlier one. So no caller has to remember to wake the worker
+    or the teller.
     """
 
     def __init__(
@@ -88,15 +128,17 @@ class Acceptance:
         self._on_accepted = on_accepted
         self._on_decided = on_decided
         self._rows = Rows(keyring)
-        self._accepting = AcceptanceStatements(database.engine, database.process)
 
-    async def accept(self, submission: Submission, *, despite: str | None = None) -> Accepted | Unmapped | Double:
+    async def accept(
+        self, submission: Submission, *, despite: str | None = None
+    ) -> Accepted | Unmapped | Double:
         """Commit a submission, unless it would double what was recorded before.
 
-        `despite` is the id of the delivery that the person was shown as the double, and wants doubled. Raises
-        DatabaseUnavailableError when it could not be committed; nothing is stored then.
+        `despite` is the id of the delivery that the person was shown as the double, and wants
+        doubled. Raises DatabaseUnavailableError when it could not be committed; nothing is stored
+        then.
         """
-        row = self._rows.given(submission) | {"_route": Route.THREAD}
+        row = self._new(submission)
         if despite is None:
             accepted = await self._promptly(
                 lambda connection: self._insert(connection, row, despite=0), waits_for_rows=False
@@ -108,15 +150,53 @@ class Acceptance:
 
         return self._announced(await self._promptly(write), submission)
 
+    _FIND_TENANT = Statement(
+        "The tenant of a conversation.",
+        TENANT_OF_CONVERSATION,
+        index=("uq_workspaces_team_id_channel_id_enterprise_id", "pk_tenants"),
+    )
+    # A query for each kind of thread, so that each has its index.
+    _LAST_TICKET = Statement(
+        "The ticket that a thread was last recorded on."
+        " A message began the thread, or the bot's own anchor.",
+        f"""
+        WITH tenant AS ({TENANT_OF_CONVERSATION})
+        SELECT ticket_id FROM deliveries
+        WHERE seq = (
+            SELECT max(seq) FROM (
+                SELECT earlier.seq FROM tenant, deliveries AS earlier
+                WHERE earlier.team_id = :team_id AND earlier.channel_id = :channel_id
+                AND earlier.thread_ts = :thread_ts AND earlier.account_id = tenant.account_id
+                AND (earlier.state = 'recorded' OR earlier.resolution = 'confirmed')
+                UNION ALL
+                SELECT earlier.seq FROM tenant, deliveries AS earlier
+                WHERE earlier.team_id = :team_id AND earlier.channel_id = :channel_id
+                AND earlier.anchor_ts = :thread_ts AND earlier.account_id = tenant.account_id
+                AND (earlier.state = 'recorded' OR earlier.resolution = 'confirmed')
+            ) AS found
+        )
+        """,
+        index=(
+            "uq_workspaces_team_id_channel_id_enterprise_id",
+            "pk_tenants",
+            "ix_deliveries_thread",
+            "ix_deliveries_anchor",
+            "pk_deliveries",
+        ),
+    )
+
     async def last_ticket(self, place: Place) -> str | Unmapped | None:
-        """Return the ticket that a message's thread was last recorded on; that its workspace has no tenant comes first."""
+        """Return the ticket that a message's thread was last recorded on.
+
+        Return Unmapped first of all when its workspace has no tenant.
+        """
 
         def read(connection: Connection) -> str | Unmapped | None:
             asked = _conversation(place.enterprise_id, place.team_id, place.channel_id)
-            if self._accepting.find_tenant(connection, **asked).fetchone() is None:
+            if self._FIND_TENANT.one(connection, **asked) is None:
                 return Unmapped()
-            last = self._accepting.last_ticket(connection, **asked, **_thread(place)).fetchone()
-            return None if last is None else str(last[0])
+            last = self._LAST_TICKET.one(connection, **asked, thread_ts=place.thread_ts)
+            return None if last is None else str(last["ticket_id"])
 
         return await self._promptly(read)
 
@@ -124,7 +204,7 @@ class Acceptance:
         """Say whether a conversation has a tenant."""
         asked = _conversation(enterprise_id, team_id, channel_id)
         return await self._promptly(
-            lambda connection: self._accepting.find_tenant(connection, **asked).fetchone() is not None
+            lambda connection: self._FIND_TENANT.one(connection, **asked) is not None
         )
 
     async def recorded_before(self, place: Place, ticket_id: str) -> Double | None:
@@ -132,8 +212,11 @@ class Acceptance:
 
         def read(connection: Connection) -> Double | None:
             asked = _conversation(place.enterprise_id, place.team_id, place.channel_id)
-            message = {"_message_ts": place.message_ts, "_ticket_id": ticket_id, "_fingerprint": None}
-            return self._double(connection, {**asked, **_thread(place), **message}, despite=0)
+            message: dict[str, str | None] = {
+                "thread_ts": place.thread_ts,
+                "message_ts": place.message_ts,
+            }
+            return self._double(connection, asked | message, ticket_id, fingerprint=None, despite=0)
 
         return await self._promptly(read)
 
@@ -144,7 +227,7 @@ class Acceptance:
 
         Once: whoever clicks first. `by` decided it, unless it was the submission's own person.
         """
-        row = self._rows.given(submission)
+        row = self._new(submission)
         by = by or submission.user_id
 
         def write(connection: Connection) -> Accepted | Unmapped | Refused | Double:
@@ -158,8 +241,11 @@ class Acceptance:
     async def send_edited(
         self, shown: Delivery, submission: Submission, *, despite: str | None = None
     ) -> Accepted | Unmapped | Refused | Double:
-        """Accept a delivery anew as a person has changed it: like `send_again`, and asked about like any acceptance."""
-        row = self._rows.given(submission)
+        """Accept a delivery anew as a person has changed it.
+
+        It works like `send_again`, and finds doubles like any acceptance.
+        """
+        row = self._new(submission)
 
         def write(connection: Connection) -> Accepted | Unmapped | Refused | Double:
             wanted = self._shown(connection, row, despite)
@@ -169,30 +255,33 @@ class Acceptance:
         return self._announced(result, submission, retry_of=shown.id)
 
     def _send_again(
-        self, connection: Connection, old_id: str, row: dict[str, Any], despite: int, by: str
+        self, connection: Connection, old_id: str, row: Row, despite: int, by: str
     ) -> Accepted | Unmapped | Refused | Double:
-        old = self._lock(connection, row["_team_id"], old_id)
+        old = self._lock(connection, row["team_id"], old_id)
         if old is None or not old.resendable:
             return Refused(old)
-        alone = old.route is Route.DIRECT_MESSAGE and row["_response_url"] is not None
+        alone = old.route is Route.DIRECT_MESSAGE and row["response_url"] is not None
         place = {  # without the anchor's mark: it is to show this delivery's ticket and text
-            "_retry_of": old.id,
-            "_channel_id": old.channel_id,
-            "_thread_ts": old.thread_ts,
-            "_message_ts": old.message_ts,
-            "_through_ts": old.through_ts,
-            "_anchor_ts": old.anchor_ts,
-            "_route": Route.RESPONSE_URL if alone else old.route,
+            "retry_of": old.id,
+            "channel_id": old.channel_id,
+            "thread_ts": old.thread_ts,
+            "message_ts": old.message_ts,
+            "through_ts": old.through_ts,
+            "anchor_ts": old.anchor_ts,
+            "route": Route.RESPONSE_URL if alone else old.route,
         }
         accepted = self._insert(connection, row | place, despite=despite)
         if isinstance(accepted, Accepted) and not accepted.again:
             self._resolve(connection, old, Resolution.SENT_AGAIN, by)
         return accepted
 
-    def _shown(self, connection: Connection, row: dict[str, Any], despite: str | None) -> int:
-        """Return the seq up to which a person has seen what would be doubled; what was shown of one ticket says nothing of another."""
-        shown = None if despite is None else self._find(connection, row["_team_id"], despite)
-        return shown.seq if shown is not None and shown.ticket_id == row["_ticket_id"] else 0
+    def _shown(self, connection: Connection, row: Row, despite: str | None) -> int:
+        """Return the seq up to which a person has seen the possible doubles.
+
+        A double on another ticket does not count: the person saw nothing of this one.
+        """
+        shown = None if despite is None else self._find(connection, row["team_id"], despite)
+        return shown.seq if shown is not None and shown.ticket_id == row["ticket_id"] else 0
 
     async def confirm(self, team_id: str, shown: Delivery, user_id: str) -> Delivery | Refused:
         """Close an unknown delivery because a person saw it on the ticket."""
@@ -223,12 +312,18 @@ class Acceptance:
 
         return await self._promptly(read)
 
+    _RENEW = Statement(
+        "A younger response_url for what follows a delivery.",
+        "UPDATE deliveries SET response_url = :response_url WHERE seq = :seq",
+        index=("pk_deliveries",),
+    )
+
     async def renew_response_url(self, delivery: Delivery, response_url: str) -> None:
         """Keep a younger response_url for what follows this delivery."""
         renewed = self._keyring.encrypt(response_url)
 
         def write(connection: Connection) -> None:
-            self._accepting.renew(connection, _seq=delivery.seq, _response_url=renewed)
+            self._RENEW.run(connection, seq=delivery.seq, response_url=renewed)
 
         await self._promptly(write)
 
@@ -240,14 +335,16 @@ class Acceptance:
             where = {"team": submission.team_id, "ticket": submission.ticket_id}
             more = {} if retry_of is None else {"retry_of": retry_of}
             _log.info("accepted", delivery=result.id, **where, **more)
-        # Again, too: a commit whose answer was lost is repeated, and then it is the first that anybody hears of it.
+        # `again`, too: when the answer to a commit is lost, the database's unit of work runs again,
+        # and finds its own row.
         self._on_accepted(result.tenant_id)
         if retry_of is not None:
             self._on_decided()
         return result
 
     async def _promptly(self, do: Callable[[Connection], T], *, waits_for_rows: bool = True) -> T:
-        # Each of these is repeatable: the key, the resolution or the state decides what a second run still changes.
+        # Each of these is repeatable: the key, the resolution or the state decides what a second
+        # run still changes.
         try:
             return await self._database.run(
                 do,
@@ -260,63 +357,153 @@ class Acceptance:
             _log.warning("not_carried_out", reason=str(error))
             raise
 
-    def _insert(self, connection: Connection, row: dict[str, Any], *, despite: int) -> Accepted | Unmapped | Double:
-        """Store a row, or say why not. `despite` is the seq up to which doubles are wanted."""
-        return self._accepted(connection, row, self._store(connection, row, despite=despite), despite=despite)
+    def _new(self, submission: Submission) -> Row:
+        """Return a new delivery's row, as far as a submission decides it."""
+        return self._rows.new(submission) | {
+            "route": Route.THREAD,
+            "retry_of": None,
+            "anchor_ts": None,
+        }
 
-    def _store(self, connection: Connection, row: dict[str, Any], *, despite: int) -> Any:  # noqa: ANN401 - the driver's cursor
-        asked = _conversation(row["_enterprise_id"], row["_team_id"], row["_channel_id"])
-        return self._accepting.accept(connection, **row, **asked, despite=despite)
+    # PostgreSQL tells the other processes at the commit which process accepted something, and for
+    # which tenant.
+    _ACCEPT = Statement(
+        "Find the tenant and store a delivery. Store nothing when there is no tenant, the key is"
+        " known, or a delivery after `despite` is a double.",
+        f"""
+        WITH tenant AS ({TENANT_OF_CONVERSATION})
+        INSERT INTO deliveries (
+            id, enterprise_id, team_id, channel_id, user_id, key, ticket_id, text, response_url,
+            thread_ts, message_ts, through_ts, fingerprint, retry_of, state, route, anchor_ts,
+            tenant_id, tenant_name, account_id, accepted_at, due_at, tell_at
+        )
+        SELECT
+            :id, :enterprise_id, :team_id, :channel_id, :user_id, :key, :ticket_id, :text,
+            :response_url, :thread_ts, :message_ts, :through_ts, :fingerprint, :retry_of,
+            'accepted', :route, :anchor_ts, tenant.id, tenant.name, tenant.account_id,
+            bot_now(), bot_now(), bot_now() + {ANCHOR_AFTER}
+        FROM tenant
+        WHERE NOT EXISTS (SELECT 1 FROM deliveries AS earlier WHERE {_SAME_WORDS})
+        AND NOT EXISTS (SELECT 1 FROM deliveries AS earlier WHERE {_SAME_MESSAGE})
+        ON CONFLICT (team_id, key) DO NOTHING
+        RETURNING tenant_id, pg_notify('{CHANNEL}', :process || ' ' || tenant_id)
+        """,
+        index=(
+            "uq_workspaces_team_id_channel_id_enterprise_id",
+            "pk_tenants",
+            "ix_deliveries_fingerprint",
+            "ix_deliveries_thread",
+        ),
+    )
+    _ACCEPTED_BEFORE = Statement(
+        "A delivery that was accepted under the same key.",
+        "SELECT id, tenant_id FROM deliveries WHERE team_id = :team_id AND key = :key",
+        index=("uq_deliveries_team_id_key",),
+    )
 
-    def _accepted(
-        self,
-        connection: Connection,
-        row: dict[str, Any],
-        stored_by: Any,  # noqa: ANN401 - the driver's cursor
-        *,
-        despite: int,
+    def _insert(
+        self, connection: Connection, row: Row, *, despite: int
     ) -> Accepted | Unmapped | Double:
-        """Read what storing a row brought, or find out why it was not stored."""
-        stored = stored_by.fetchone()
+        """Store a row, or say why not. `despite` is the seq up to which doubles are wanted."""
+        stored = self._ACCEPT.one(
+            connection, **row, despite=despite, process=self._database.process
+        )
         if stored is not None:
-            return Accepted(row["_id"], stored[0])
-        asked = _conversation(row["_enterprise_id"], row["_team_id"], row["_channel_id"])
-        before = self._accepting.accepted_before(connection, _team_id=row["_team_id"], _key=row["_key"]).fetchone()
+            return Accepted(row["id"], stored["tenant_id"])
+        before = self._ACCEPTED_BEFORE.one(connection, team_id=row["team_id"], key=row["key"])
         if before is not None:
-            return Accepted(before[0], before[1], again=True)
-        if despite == DESPITE_ALL or self._accepting.find_tenant(connection, **asked).fetchone() is None:
+            return Accepted(before["id"], before["tenant_id"], again=True)
+        asked = _conversation(row["enterprise_id"], row["team_id"], row["channel_id"])
+        if despite == DESPITE_ALL or self._FIND_TENANT.one(connection, **asked) is None:
             return Unmapped()
-        names = ("_team_id", "_channel_id", "_thread_ts", "_message_ts", "_ticket_id", "_fingerprint")
-        double = self._double(connection, {**asked, **{name: row[name] for name in names}}, despite=despite)
+        message = {"thread_ts": row["thread_ts"], "message_ts": row["message_ts"]}
+        double = self._double(
+            connection, asked | message, row["ticket_id"], row["fingerprint"], despite
+        )
         # What stood in the way may have been rejected a moment ago, by another process.
         return double or self._insert(connection, row, despite=DESPITE_ALL)
 
-    def _double(self, connection: Connection, asked: dict[str, Any], *, despite: int) -> Double | None:
-        row = self._accepting.double(connection, **asked, despite=despite).fetchone()
-        return None if row is None else Double(self._rows.delivery(row[:-1]), row[-1])
+    # A query for each kind of double, so that each has its index.
+    _DOUBLE = Statement(
+        "The newest delivery that this one would double, and how many seconds ago it was accepted.",
+        f"""
+        WITH tenant AS ({TENANT_OF_CONVERSATION})
+        SELECT deliveries.*, bot_now() - accepted_at AS seconds_ago FROM deliveries
+        WHERE seq = (
+            SELECT max(seq) FROM (
+                SELECT earlier.seq FROM tenant, deliveries AS earlier WHERE {_SAME_WORDS}
+                UNION ALL
+                SELECT earlier.seq FROM tenant, deliveries AS earlier WHERE {_SAME_MESSAGE}
+            ) AS found
+        )
+        """,
+        index=(
+            "uq_workspaces_team_id_channel_id_enterprise_id",
+            "pk_tenants",
+            "ix_deliveries_fingerprint",
+            "ix_deliveries_thread",
+            "pk_deliveries",
+        ),
+    )
+
+    def _double(
+        self,
+        connection: Connection,
+        place: dict[str, str | None],
+        ticket_id: str,
+        fingerprint: bytes | None,
+        despite: int,
+    ) -> Double | None:
+        asked = {**place, "ticket_id": ticket_id, "fingerprint": fingerprint, "despite": despite}
+        row = self._DOUBLE.one(connection, **asked)
+        return None if row is None else Double(self._rows.delivery(row), row["seconds_ago"])
+
+    _FIND = Statement(
+        "A workspace's own delivery, or its organisation's.",
+        """
+        SELECT * FROM deliveries
+        WHERE id = :id AND (team_id = :team_id OR enterprise_id = :enterprise_id)
+        """,
+        index=("uq_deliveries_id",),
+    )
 
     def _find(
         self, connection: Connection, team_id: str, id_: str, enterprise_id: str | None = None
     ) -> Delivery | None:
-        asked = {"_id": id_, "_team_id": team_id, "_enterprise_id": enterprise_id}
-        return self._found(self._accepting.find(connection, **asked))
+        row = self._FIND.one(connection, id=id_, team_id=team_id, enterprise_id=enterprise_id)
+        return (
+            None if row is None else self._rows.with_successor(self._rows.delivery(row), connection)
+        )
+
+    _LOCK = Statement(
+        "A workspace's own delivery, which is then changed.",
+        "SELECT * FROM deliveries WHERE id = :id AND team_id = :team_id FOR UPDATE",
+        index=("uq_deliveries_id",),
+    )
 
     def _lock(self, connection: Connection, team_id: str, id_: str) -> Delivery | None:
         """Find a delivery that is then changed: two clicks at once follow each other."""
-        return self._found(self._accepting.lock(connection, _id=id_, _team_id=team_id))
-
-    def _found(self, by: Any) -> Delivery | None:  # noqa: ANN401 - the driver's cursor
-        row = by.fetchone()
+        row = self._LOCK.one(connection, id=id_, team_id=team_id)
         return None if row is None else self._rows.delivery(row)
 
-    def _resolve(self, connection: Connection, old: Delivery, resolution: Resolution, user_id: str) -> None:
-        self._accepting.resolve(connection, _seq=old.seq, _resolution=resolution, _resolved_by=user_id)
+    _RESOLVE = Statement(
+        "A person has decided.",
+        """
+        UPDATE deliveries
+        SET resolution = :resolution, resolved_by = :resolved_by, tell_at = bot_now()
+        WHERE seq = :seq
+        """,
+        index=("pk_deliveries",),
+    )
+
+    def _resolve(
+        self, connection: Connection, old: Delivery, resolution: Resolution, user_id: str
+    ) -> None:
+        self._RESOLVE.run(connection, seq=old.seq, resolution=resolution, resolved_by=user_id)
 
 
-def _conversation(enterprise_id: str | None, team_id: str, channel_id: str) -> dict[str, str | None]:
-    """Name a conversation to FIND_TENANT."""
-    return {"enterprise": enterprise_id or None, "team": team_id, "channel": channel_id}
-
-
-def _thread(place: Place) -> dict[str, str]:
-    return {"_team_id": place.team_id, "_channel_id": place.channel_id, "_thread_ts": place.thread_ts}
+def _conversation(
+    enterprise_id: str | None, team_id: str, channel_id: str
+) -> dict[str, str | None]:
+    """Name a conversation to a statement."""
+    return {"enterprise_id": enterprise_id or None, "team_id": team_id, "channel_id": channel_id}

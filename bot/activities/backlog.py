@@ -33,7 +33,7 @@ class Backlog:
         self._count_at = -WATCH_EVERY
 
     def is_count_due(self, moment: float) -> bool:
-        """Say whether what waits should be counted now; if so, the next count is due WATCH_EVERY later."""
+        """Say whether to count what waits now; if so, the next count is due WATCH_EVERY later."""
         if moment < self._count_at:
             return False
         self._count_at = moment + WATCH_EVERY

@@ -7,9 +7,12 @@ from bot.leadsquared.outcome import Problem
 
 
 class State(StrEnum):
-    """accepted -> claimed -> sending -> recorded | rejected | unknown; back to accepted for what is safe to repeat.
+    """accepted -> claimed -> sending -> recorded | rejected | unknown.
 
-    CLAIMED: a process is about to send it, and nothing has gone out. SENDING: the request may have gone out.
+    A delivery goes back to accepted when it is safe to repeat.
+
+    CLAIMED: a process is about to send it, and nothing has gone out. SENDING: the request may have
+    gone out.
     """
 
     ACCEPTED = "accepted"
@@ -24,7 +27,10 @@ SETTLED = frozenset({State.RECORDED, State.REJECTED, State.UNKNOWN})
 
 
 class Waiting(StrEnum):
-    """Why an accepted delivery is not being sent right now, in the order in which the notes may follow each other."""
+    """Why an accepted delivery is not being sent right now.
+
+    The notes about it may follow each other in this order.
+    """
 
     TURN = "turn"
     RATE_LIMITED = "rate_limited"
@@ -51,7 +57,10 @@ class Finding(StrEnum):
 
 
 class Route(StrEnum):
-    """Where the person is told: the thread, else the command's response_url, else a direct message."""
+    """Where the bot tells the person the outcome.
+
+    In the thread, else by the command's response_url, else in a direct message.
+    """
 
     THREAD = "thread"
     RESPONSE_URL = "response_url"
@@ -60,7 +69,10 @@ class Route(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A row of the outbox. Moments are seconds since the epoch by the database's clock; what is secret is decrypted."""
+    """A row of the outbox.
+
+    Moments are seconds since the epoch by the database's clock; what is secret is decrypted.
+    """
 
     seq: int  # the order of acceptance
     id: str  # the reference a person is shown
@@ -76,7 +88,9 @@ class Delivery:
     response_url: str | None = field(repr=False)
     thread_ts: str | None  # the thread that the activity came from; None: the anchor's
     message_ts: str | None  # the message that was recorded, where it came from one
-    through_ts: str | None  # the last message that was recorded with it, where it was the whole thread
+    through_ts: (
+        str | None
+    )  # the last message that was recorded with it, where it was the whole thread
 
     state: State
     accepted_at: float
@@ -88,7 +102,7 @@ class Delivery:
     detail: str | None = field(repr=False)  # what LeadSquared says
     resolution: Resolution | None
     resolved_by: str | None
-    looks: int
+    verifications: int
     finding: Finding | None  # with PRESENT, activity_id is what was found
 
     route: Route
@@ -101,10 +115,38 @@ class Delivery:
     note_ts: str | None = None  # the note in the thread, until the answer takes its place
     answer_ts: str | None = None  # the answer in the thread
     resolution_told: Resolution | None = None  # the decision that the answer shows
+    sent_again_on: str | None = None  # the ticket of the delivery that took its place
 
     def has_message(self, ts: str | None) -> bool:
-        """Whether a message of its thread was recorded with it. A ts has the same length for the next 250 years."""
-        return ts is not None and (self.message_ts == ts or (self.through_ts is not None and self.through_ts >= ts))
+        """Whether a message of its thread was recorded with it.
+
+        A ts has the same length for the next 250 years.
+        """
+        return ts is not None and (
+            self.message_ts == ts or (self.through_ts is not None and self.through_ts >= ts)
+        )
+
+    @property
+    def again_key(self) -> str:
+        """The key of the delivery that takes its place.
+
+        So two clicks make one delivery, and so do a click and a command.
+        """
+        return f"{Resolution.SENT_AGAIN}:{self.id}"
+
+    @property
+    def active_thread_ts(self) -> str | None:
+        """The thread in which one person alone can be answered.
+
+        It needs a reply: Slack shows such an answer only in a thread that has one.
+        """
+        if self.note_ts is not None:
+            return self.thread_ts or self.anchor_ts
+        has_replies = self.message_ts != self.thread_ts or self.through_ts not in (
+            None,
+            self.thread_ts,
+        )
+        return self.thread_ts if has_replies else None
 
     @property
     def settled(self) -> bool:
@@ -112,5 +154,8 @@ class Delivery:
 
     @property
     def resendable(self) -> bool:
-        """Whether Send again makes sense: not recorded for sure, or unknown, and nobody has decided yet."""
+        """Whether Send again makes sense.
+
+        It does when this was surely not recorded, or is unknown, and no person has decided yet.
+        """
         return self.state in (State.REJECTED, State.UNKNOWN) and self.resolution is None

@@ -20,7 +20,10 @@ WINDOW = 5.0
 """LeadSquared counts an account's calls in any 5 seconds."""
 
 DOUBLE_WITHIN = 120.0
-"""Seconds within which the same person's same words on the same ticket are taken for a slip, and asked about first."""
+"""Seconds within which the bot takes a person's same words on the same ticket for a slip.
+
+It asks the person first.
+"""
 
 MAX_CALLS_IN_FLIGHT = 500
 """Calls of one process that are not answered yet: 20 tenants with full windows of 25."""
@@ -67,17 +70,28 @@ Decision = Settle | Repeat
 
 
 def may_begin(tenants_own: int, of_all: int) -> int:
-    """Return how many more calls a tenant may begin now that so many, its own and all, are in flight in this process."""
+    """Return how many more calls a tenant may begin now.
+
+    `tenants_own` and `of_all` count the calls in flight in this process.
+    """
     return max(CROWDED - of_all, min(FEW - tenants_own, MAX_CALLS_IN_FLIGHT - of_all), 0)
 
 
 def give_up_at(accepted_at: float, first_attempt_at: float, retry_for: float) -> float:
-    """Return when repeating ends: `retry_for` after acceptance, yet a minute for what had to queue that long before."""
+    """Return when repeating ends: `retry_for` after acceptance.
+
+    A delivery that had to queue that long still gets a minute.
+    """
     return max(accepted_at + retry_for, first_attempt_at + min(retry_for, LATE_START_GRACE))
 
 
-def decide(outcome: Outcome, *, attempts: int, give_up: float, now: float, random: Callable[[], float]) -> Decision:
-    """Return what follows from the outcome of attempt number `attempts`, at `now`; `random` gives 0 ≤ x < 1."""
+def decide(
+    outcome: Outcome, *, attempts: int, give_up: float, now: float, random: Callable[[], float]
+) -> Decision:
+    """Return what follows from the outcome of attempt number `attempts`, at `now`.
+
+    `random` gives 0 ≤ x < 1.
+    """
     match outcome:
         case Recorded(activity_id):
             return Settle(State.RECORDED, activity_id=activity_id)
@@ -99,6 +113,7 @@ def decide(outcome: Outcome, *, attempts: int, give_up: float, now: float, rando
         case NotSent(host):
             if now >= give_up:
                 return Settle(State.REJECTED, problem=Problem.UNREACHABLE, detail=host)
-            # Full jitter: machines that lost the same host do not come back to it in step. The last try is at the end.
+            # Full jitter: machines that lost the same host do not come back to it in step. The
+            # last try is at the end.
             delay = random() * min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempts, 16))
             return Repeat(min(now + delay, give_up), Waiting.UNREACHABLE)

@@ -1,18 +1,19 @@
-"""A delivery between its row and its value: what is secret is encrypted in the one and plain in the other."""
+"""A delivery between its row and its value.
+
+Secrets are encrypted in the row and plain in the value.
+"""
 
 import base64
-from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
-from typing import Any
+
+from sqlalchemy.engine import Connection
 
 from bot.activities.delivery import Delivery, Finding, Resolution, Route, State, Waiting
-from bot.activities.statements import COLUMNS, GIVEN
 from bot.activities.submission import Submission, without_link
+from bot.database.statement import Row, Statement
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import Problem
-
-_NAMES = [column.name for column in COLUMNS]
-_NOTHING_GIVEN: dict[str, Any] = dict.fromkeys(f"_{name}" for name in GIVEN)
 
 
 class Rows:
@@ -21,30 +22,33 @@ class Rows:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
-    def given(self, submission: Submission) -> dict[str, Any]:
-        """Return what an acceptance writes, as bind parameters."""
-        return _NOTHING_GIVEN | {
-            "_id": reference(submission.team_id, submission.key),
-            "_enterprise_id": submission.enterprise_id,
-            "_team_id": submission.team_id,
-            "_channel_id": submission.channel_id,
-            "_user_id": submission.user_id,
-            "_key": submission.key,
-            "_ticket_id": submission.ticket_id,
-            "_text": self._keyring.encrypt(submission.text),
-            "_response_url": self._keyring.encrypt(submission.response_url) if submission.response_url else None,
-            "_thread_ts": submission.thread_ts,
-            "_message_ts": submission.message_ts,
-            "_through_ts": submission.through_ts,
-            "_fingerprint": self._keyring.fingerprint(
-                submission.team_id, submission.user_id, submission.ticket_id, without_link(submission.text)
+    def new(self, submission: Submission) -> Row:
+        """Return what a submission says of a new row, by column."""
+        return {
+            "id": reference(submission.team_id, submission.key),
+            "enterprise_id": submission.enterprise_id or None,
+            "team_id": submission.team_id,
+            "channel_id": submission.channel_id,
+            "user_id": submission.user_id,
+            "key": submission.key,
+            "ticket_id": submission.ticket_id,
+            "text": self._keyring.encrypt(submission.text),
+            "response_url": self._keyring.encrypt(submission.response_url)
+            if submission.response_url
+            else None,
+            "thread_ts": submission.thread_ts,
+            "message_ts": submission.message_ts,
+            "through_ts": submission.through_ts,
+            "fingerprint": self._keyring.fingerprint(
+                submission.team_id,
+                submission.user_id,
+                submission.ticket_id,
+                without_link(submission.text),
             ),
-            "_state": State.ACCEPTED,
         }
 
-    def delivery(self, fields: Sequence[Any]) -> Delivery:
-        """Return the delivery of a row of COLUMNS."""
-        row = dict(zip(_NAMES, fields, strict=True))
+    def delivery(self, row: Row) -> Delivery:
+        """Return the delivery of a row with all columns."""
         return Delivery(
             seq=row["seq"],
             id=row["id"],
@@ -71,7 +75,7 @@ class Rows:
             detail=self._decrypted(row["detail"]),
             resolution=Resolution(row["resolution"]) if row["resolution"] else None,
             resolved_by=row["resolved_by"],
-            looks=row["looks"],
+            verifications=row["verifications"],
             finding=Finding(row["finding"]) if row["finding"] else None,
             route=Route(row["route"]),
             anchor_ts=row["anchor_ts"],
@@ -84,6 +88,19 @@ class Rows:
             answer_ts=row["answer_ts"],
             resolution_told=Resolution(row["resolution_told"]) if row["resolution_told"] else None,
         )
+
+    _SUCCESSOR = Statement(
+        "The ticket on which a delivery was sent again.",
+        "SELECT ticket_id FROM deliveries WHERE team_id = :team_id AND key = :key",
+        index=("uq_deliveries_team_id_key",),
+    )
+
+    def with_successor(self, delivery: Delivery, connection: Connection) -> Delivery:
+        """Add the ticket on which a delivery was sent again, if it was."""
+        if delivery.resolution is not Resolution.SENT_AGAIN:
+            return delivery
+        found = self._SUCCESSOR.one(connection, team_id=delivery.team_id, key=delivery.again_key)
+        return delivery if found is None else replace(delivery, sent_again_on=found["ticket_id"])
 
     def has_text(self, token: bytes, text: str) -> bool:
         """Say whether a row's text has the words of this one, however they are spaced."""
@@ -98,5 +115,12 @@ class Rows:
 
 
 def reference(team_id: str, key: str) -> str:
-    """Return a delivery's id: 12 letters and digits that a person can read out, the same for the same request."""
-    return base64.b32encode(blake2b(f"{team_id}/{key}".encode(), digest_size=8).digest()).decode().lower()[:12]
+    """Return a delivery's id: 12 letters and digits that a person can read out.
+
+    It is the same for the same request.
+    """
+    return (
+        base64.b32encode(blake2b(f"{team_id}/{key}".encode(), digest_size=8).digest())
+        .decode()
+        .lower()[:12]
+    )

@@ -1,4 +1,4 @@
-"""Which tenants to visit, and when. Pure: every moment is by the monotonic clock, and passed in."""
+"""Which tenants to visit, and when. Pure: each moment is the monotonic clock's, and passed in."""
 
 import heapq
 import math
@@ -25,9 +25,9 @@ NOTIFIED_DELAY = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Visits:
-    """What the next claim is to do: visit these tenants, in this order, and claim `at_most` deliveries.
+    """What the next claim is to do: visit these tenants, in this order.
 
-    `in_flight`: this process's calls, by tenant.
+    `at_most`: deliveries to claim. `in_flight`: this process's calls, by tenant.
     """
 
     tenant_ids: list[int]
@@ -46,7 +46,7 @@ class Burst:
         """Note an acceptance."""
         self._last.append(now)
         if self._is_on(now):
-            if now > self._on_at + BURST_FIRST:  # a new burst, and not the same one after a short gap
+            if now > self._on_at + BURST_FIRST:  # a new burst, not the same one after a gap
                 self._since = now
             self._on_at = now
 
@@ -61,9 +61,10 @@ class Burst:
 
 
 class Schedule:
-    """Knows per tenant when a visit can bring something: from acceptances, claims, calls that end, and polls.
+    """Knows per tenant when a visit can bring something.
 
-    One claim at a time: `visits` begins it, and `claimed` or `database_failed` ends it.
+    It learns that from acceptances, claims, calls that end, and polls. One claim runs at a time:
+    `visits` begins it, and `claimed` or `database_failed` ends it.
     """
 
     def __init__(self, poll_interval: float) -> None:
@@ -71,22 +72,23 @@ class Schedule:
         self._poll_at = -math.inf
         self._visit_at: dict[int, float] = {}
         self._visited_at: dict[int, float] = {}
-        self._full: set[int] = set()  # the window is full; the visit that is planned comes when a slot is free
-        self._held_back: set[int] = set()  # they have calls enough in flight, while all together are many
+        self._full: set[int] = set()  # their window: the planned visit comes when a slot is free
+        self._held_back: set[int] = set()  # they have their share of the calls in flight
         self._calls: Counter[int] = Counter()  # in flight, by tenant
         self._burst = Burst()
-        self._visiting: frozenset[int] = frozenset()  # by the claim that is under way
-        self._meanwhile: list[tuple[int, float, float]] = []  # news of those, not seen by that claim perhaps
+        self._visiting: frozenset[int] = frozenset()  # by the claim that is running
+        # What happens to those tenants during the claim, which may not see it.
+        self._meanwhile: list[tuple[int, float, float]] = []
 
     # -- what happens
 
     def accepted(self, tenant_id: int, now: float) -> bool:
-        """This process has accepted something for a tenant; say whether a visit is planned for it."""
+        """This process has accepted something; say whether a visit is planned for it."""
         self._burst.count(now)
         return self._news(tenant_id, now)
 
     def notified(self, tenant_id: int, now: float) -> bool:
-        """Another process has accepted something for a tenant; say whether a visit is planned for it."""
+        """Another process has accepted something; say whether a visit is planned for it."""
         return self._news(tenant_id, now + NOTIFIED_DELAY)
 
     def poll_now(self) -> None:
@@ -94,19 +96,19 @@ class Schedule:
         self._poll_at = -math.inf
 
     def polling(self, now: float) -> None:
-        """All tenants with something to send are about to be read: forget what was planned, and who has no room."""
+        """A poll is about to read all tenants with something to send: forget what was planned."""
         self._poll_at = now + self._poll_interval
         self._visiting = frozenset()  # a claim that broke off is covered as well
         for planned in (self._visit_at, self._full, self._held_back, self._meanwhile):
             planned.clear()
 
     def polled(self, next_in: Mapping[int, float], now: float) -> None:
-        """All tenants with something to send were read: in how many seconds each has it."""
+        """A poll has read in how many seconds each tenant has something to send."""
         for tenant_id, seconds in next_in.items():
             self._plan(tenant_id, now + seconds)
 
     def database_failed(self, now: float) -> None:
-        """A poll or a claim failed: what it should have planned is planned by a poll, soon."""
+        """A poll or a claim failed: poll again soon."""
         self._poll_at = now + RETRY_DATABASE
         self._end_visits()
 
@@ -120,7 +122,8 @@ class Schedule:
         if not self._calls[tenant_id]:
             del self._calls[tenant_id]
         self._let_go(now)
-        # The ticket's next delivery may go now; a full window has room when this call's slot is free again.
+        # The ticket's next delivery may go now. A full window has room when this call's slot is
+        # free.
         self._news(tenant_id, now, if_full=now + WINDOW)
 
     def claimed(self, claim: Claim, now: float) -> None:
@@ -147,7 +150,7 @@ class Schedule:
         due = [tenant_id for tenant_id, at in self._visit_at.items() if at <= now]
         if room <= 0 or not due:
             return None
-        first = heapq.nsmallest(VISITED_AT_ONCE, due, key=lambda tenant_id: self._visited_at.get(tenant_id, -math.inf))
+        first = heapq.nsmallest(VISITED_AT_ONCE, due, key=self._last_visit)
         for tenant_id in first:
             del self._visit_at[tenant_id]
         self._visiting = frozenset(first)
@@ -170,6 +173,9 @@ class Schedule:
     def _room(self) -> int:
         return MAX_CALLS_IN_FLIGHT - self._calls.total()
 
+    def _last_visit(self, tenant_id: int) -> float:
+        return self._visited_at.get(tenant_id, -math.inf)
+
     def _plan(self, tenant_id: int, at: float) -> None:
         """Plan a visit, unless an earlier one is planned."""
         at = min(at, self._visit_at.get(tenant_id, math.inf))
@@ -177,11 +183,16 @@ class Schedule:
             self._visit_at[tenant_id] = at
 
     def _news(self, tenant_id: int, at: float, if_full: float = math.inf) -> bool:
-        """Plan a visit for what is new, unless the tenant is known to have no room: it is visited when it has."""
+        """Plan a visit for what is new, unless the tenant is known to have no room.
+
+        Then it is visited when it has room.
+        """
         if tenant_id in self._visiting:
             self._meanwhile.append((tenant_id, at, if_full))
             return False
-        at = math.inf if tenant_id in self._held_back else if_full if tenant_id in self._full else at
+        if tenant_id in self._held_back:
+            return False
+        at = if_full if tenant_id in self._full else at
         self._plan(tenant_id, at)
         return at < math.inf
 

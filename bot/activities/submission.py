@@ -11,9 +11,10 @@ _LINK_AT_END = re.compile(rf"\n\n{_LINK_WORDS}https?://\S+\Z")
 class Submission:
     """A portal activity that somebody asks to be recorded, from whichever surface.
 
-    `key` is what names this very request once and for all (a trigger_id, say): the same key twice is one activity.
-    `thread_ts` is where the answer goes; without one the bot posts an anchor message and answers in its thread.
-    `message_ts` is the message that is recorded, where it is one; `through_ts` the last one, where it is its whole thread.
+    `key` is what names this very request once and for all (a trigger_id, say): the same key twice
+    is one activity. `thread_ts` is where the answer goes; without one the bot posts an anchor
+    message and answers in its thread. `message_ts` is the message that is recorded, where it is
+    one; `through_ts` the last one, where it is its whole thread.
     """
 
     enterprise_id: str | None

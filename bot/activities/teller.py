@@ -1,4 +1,7 @@
-"""Tells each delivery's person what there is to tell, for as long as the process lives. Never posts an activity."""
+"""Tells each delivery's person what there is to tell, for as long as the process lives.
+
+The teller never posts an activity.
+"""
 
 import asyncio
 import contextlib
@@ -11,9 +14,9 @@ from typing import Protocol, TypeVar
 import structlog
 
 from bot.activities.delivery import Delivery, Route
-from bot.activities.outbox import Due, Outbox
 from bot.activities.policy import RETRY_DATABASE, give_up_at
 from bot.activities.telling import AFTER_ANSWERS, TELL_FOR, Step
+from bot.activities.tellings import Due, Tellings
 from bot.backoff import jittered
 from bot.database.writer import DatabaseUnavailableError
 from bot.tenants.directory import NOBODY, Scope
@@ -31,13 +34,21 @@ LONGEST_DELAY = 300.0
 SOON = 0.05
 
 AFTER_QUIET = 1.0
-"""Seconds for which marks wait when Slack takes messages in a conversation again: answers that it refused go first."""
+"""Seconds for which marks wait when Slack takes messages in a conversation again.
+
+The answers that Slack refused go first.
+"""
 
 LEAVE = 1.0
-"""Seconds, beside the polls, in which the process that has a workspace's token tells what is due there."""
+"""Seconds, beside the polls, in which the process that has a workspace's token tells what is due
+there.
+"""
 
 POLLS = 3
-"""Polls that a process with another workspace's token leaves to it. One whose own token is rejected leaves one."""
+"""Polls that a process with another workspace's token leaves to it.
+
+A process whose own token is rejected leaves one poll.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +82,36 @@ class Replies(Protocol):
 
     @property
     def scope(self) -> Scope | None:
-        """The part of Slack that this process can tell anything; None: it is not known yet. Its change wakes the teller."""
+        """The part of Slack that this process can tell anything.
+
+        None: it is not known yet. Its change wakes the teller.
+        """
         ...
 
-    async def tell(self, delivery: Delivery, step: Step, *, age: float, give_up_at: float) -> Telling:
-        """Tell a step of a delivery that was accepted `age` seconds ago, and is tried until `give_up_at` by the wall's clock."""
+    async def tell(
+        self, delivery: Delivery, step: Step, *, age: float, give_up_at: float
+    ) -> Telling:
+        """Tell a step of a delivery that was accepted `age` seconds ago.
+
+        The teller tries it until `give_up_at`, by the machine's wall clock.
+        """
         ...
 
     def quiet(self) -> dict[tuple[str, str], float]:
-        """Name the conversations, as (team_id, channel_id), in which Slack wants no message for so many seconds."""
+        """Return for how many seconds Slack wants no message in a conversation.
+
+        The key is (team_id, channel_id).
+        """
         ...
 
 
 class Teller:
     """Tells what is due. One `run` per process; `wake` from anywhere in its event loop."""
 
-    def __init__(self, outbox: Outbox, replies: Replies, *, retry_for: float, poll_interval: float) -> None:
-        self._outbox = outbox
+    def __init__(
+        self, tellings: Tellings, replies: Replies, *, retry_for: float, poll_interval: float
+    ) -> None:
+        self._tellings = tellings
         self._replies = replies
         self._retry_for = retry_for
         self._poll_interval = poll_interval
@@ -96,17 +120,26 @@ class Teller:
         self._timers: dict[float, asyncio.TimerHandle] = {}  # by their delay
         self._crowded = False  # the last claim left something due, for want of room
         self._in_flight: dict[int, asyncio.Task[None]] = {}
-        self._answering: dict[int, tuple[str, str]] = {}  # the conversations of those that are not answered yet
-        self._answers_first: dict[tuple[str, str], float] = {}  # until when, by time.monotonic(), after a refusal
+        self._answering: dict[
+            int, tuple[str, str]
+        ] = {}  # the conversations of those that are not answered yet
+        self._answers_first: dict[
+            tuple[str, str], float
+        ] = {}  # until when, by time.monotonic(), after a refusal
 
     def wake(self) -> None:
         """Say that there may be something to tell now."""
         self._changed.set()
 
     def wake_later(self, seconds: float) -> None:
-        """Say that there may be something to tell in so many seconds; one claim then serves all such calls."""
+        """Say that there may be something to tell in so many seconds.
+
+        One claim then serves all that said the same before.
+        """
         if seconds not in self._timers:
-            self._timers[seconds] = asyncio.get_running_loop().call_later(seconds, self._ring, seconds)
+            self._timers[seconds] = asyncio.get_running_loop().call_later(
+                seconds, self._ring, seconds
+            )
 
     def _ring(self, seconds: float) -> None:
         del self._timers[seconds]
@@ -127,14 +160,17 @@ class Teller:
                 await asyncio.wait_for(self._changed.wait(), wait)
 
     def stop(self) -> None:
-        """Take nothing new. Not a cancellation: a claim that is being committed must still be carried out."""
+        """Take nothing new.
+
+        Not a cancellation: a claim that is being committed must still be carried out.
+        """
         self._stopping = True
         for timer in self._timers.values():
             timer.cancel()
         self._changed.set()
 
     async def finish(self, within: float) -> int:
-        """Tell what is due already, and return how many were not told `within` that many seconds."""
+        """Tell what is due already. Return how many were not told `within` that many seconds."""
         until = time.monotonic() + within
         while (left := until - time.monotonic()) > 0:
             if len(self._in_flight) < MAX_TELLINGS_IN_FLIGHT:
@@ -142,7 +178,9 @@ class Teller:
                     await self._claim()
             if not self._in_flight:
                 return 0
-            await asyncio.wait(self._in_flight.values(), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                self._in_flight.values(), timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
         return len(self._in_flight)
 
     async def _claim(self) -> float:
@@ -153,14 +191,15 @@ class Teller:
         self._crowded = False
         quiet = self._replies.quiet()
         answers_first = self._after_refusals(quiet)
-        found, next_in = await self._outbox.claim_tellings(
+        found, next_in = await self._tellings.claim(
             scope,
             leave=self._poll_interval * (1 if scope == NOBODY else POLLS) + LEAVE,
             at_most=room,
             sparing=self._in_flight.keys(),
             quiet=quiet,
             busy=frozenset({*self._answering.values(), *answers_first}),
-            settled_only=self._stopping,  # what waits for its outcome waits for the next start as well
+            # What waits for its outcome waits for the next start as well.
+            settled_only=self._stopping,
         )
         self._crowded = len(found) >= room
         for due in found:
@@ -170,11 +209,17 @@ class Teller:
             self._in_flight[delivery.seq] = asyncio.create_task(self._tell_all(due))
         return min([next_in, *quiet.values(), *answers_first.values()])
 
-    def _after_refusals(self, quiet: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
-        """Return the conversations in which Slack's limit is short, and for how many seconds marks wait there."""
+    def _after_refusals(
+        self, quiet: Mapping[tuple[str, str], float]
+    ) -> dict[tuple[str, str], float]:
+        """Return for how many seconds marks wait in each conversation that Slack limits."""
         moment = time.monotonic()
-        self._answers_first |= {place: moment + seconds + AFTER_QUIET for place, seconds in quiet.items()}
-        self._answers_first = {place: until for place, until in self._answers_first.items() if until > moment}
+        self._answers_first |= {
+            place: moment + seconds + AFTER_QUIET for place, seconds in quiet.items()
+        }
+        self._answers_first = {
+            place: until for place, until in self._answers_first.items() if until > moment
+        }
         return {place: until - moment for place, until in self._answers_first.items()}
 
     async def _tell_all(self, first: Due) -> None:
@@ -184,29 +229,32 @@ class Teller:
             try:
                 while due is not None:
                     due = await self._tell(due)
-            except Exception:  # noqa: BLE001 - logged with its delivery; the lease's end brings the next try
+            except Exception:  # noqa: BLE001 - logged; the lease's end brings the next try
                 _log.exception("telling_broke")
             finally:
                 del self._in_flight[first.delivery.seq]
                 self._answering.pop(first.delivery.seq, None)
-                # At once if more is due than had room, else once for all that end in the next moments.
+                # At once if more is due than had room, else once for all that end in the next
+                # moments.
                 self.wake() if self._crowded else self.wake_later(SOON)
 
     async def _tell(self, due: Due) -> Due | None:
         delivery, step = due.delivery, due.step
         try:
             age = due.at - delivery.accepted_at
-            telling = await self._replies.tell(delivery, step, age=age, give_up_at=self._give_up_at(due))
+            telling = await self._replies.tell(
+                delivery, step, age=age, give_up_at=self._give_up_at(due)
+            )
         except Exception as error:  # noqa: BLE001 - whatever it was, the answer is still owed
             _log.exception("reply_failed")
             telling = Later(type(error).__name__)
         match telling:
             case Told(ts):
                 _log.info("told", step=step.value, route=delivery.route.value)
-                return await _written(lambda: self._outbox.told(due, ts))
+                return await _written(lambda: self._tellings.told(due, ts))
             case Elsewhere(route, reason):
                 _log.warning("told_elsewhere", step=step.value, route=route.value, reason=reason)
-                return await _written(lambda: self._outbox.tell_elsewhere(due, route))
+                return await _written(lambda: self._tellings.tell_elsewhere(due, route))
             case Later(reason, after):
                 again_in = _again_in(due, after)
                 attempts = delivery.tell_attempts + 1
@@ -215,13 +263,18 @@ class Teller:
                     _log.error("telling_given_up", **failed)
                 else:
                     _log.warning("telling_failed", again_in=again_in, **failed)
-                await _written(lambda: self._outbox.tell_later(due, again_in))
+                await _written(lambda: self._tellings.tell_later(due, again_in))
                 return None
 
     def _give_up_at(self, due: Due) -> float:
-        """Return until when it will be tried, by the clock on people's walls: the database's may be another."""
+        """Return until when it will be tried, by the wall clock.
+
+        The database's clock may differ.
+        """
         delivery = due.delivery
-        until = give_up_at(delivery.accepted_at, delivery.first_attempt_at or delivery.accepted_at, self._retry_for)
+        until = give_up_at(
+            delivery.accepted_at, delivery.first_attempt_at or delivery.accepted_at, self._retry_for
+        )
         return until - due.at + time.time()
 
 

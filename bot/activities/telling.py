@@ -11,7 +11,7 @@ ANCHOR_AFTER = 2.0
 OUTCOME_WITHIN = 0.4
 """Seconds from its first attempt for which an activity's anchor waits for the outcome.
 
-Known by then, the anchor is posted in its final state and never edited.
+If the outcome is known by then, the anchor is posted in its final state and never edited.
 """
 
 NOTE_AFTER = {
@@ -66,7 +66,10 @@ def mark(delivery: Delivery) -> str:
 
 
 def next_telling(delivery: Delivery, now: float) -> Tell | Wait | None:
-    """Return the next thing to tell; None when there is nothing until the delivery itself changes."""
+    """Return the next thing to tell.
+
+    Return None when there is nothing until the delivery itself changes.
+    """
     if delivery.replied_at is not None:
         return _after_the_answer(delivery)
     anchor_at = _anchor_at(delivery)
@@ -100,7 +103,10 @@ def _anchor_at(delivery: Delivery) -> float:
 
 
 def _is_stale(delivery: Delivery) -> bool:
-    """Say whether the anchor shows something else; what was sent again has left it to its successor."""
+    """Say whether the anchor shows something else.
+
+    A delivery that was sent again has left its anchor to its successor.
+    """
     is_its_own = delivery.anchor_ts is not None and delivery.resolution is not Resolution.SENT_AGAIN
     return is_its_own and delivery.anchor_mark != mark(delivery)
 

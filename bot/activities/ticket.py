@@ -58,7 +58,10 @@ _ID_FOLDERS = ("ticket", "tickets")
 
 
 class MalformedTicketError(ValueError):
-    """The word is no ticket reference; the message says why. `number`: it is a number that no ticket has."""
+    """The word is no ticket reference; the message says why.
+
+    `number`: it is a number that no ticket has.
+    """
 
     def __init__(self, why: str, *, number: bool = False) -> None:
         super().__init__(why)
@@ -100,7 +103,9 @@ def _why_no_number(bare: str) -> str:
 
 def _why_nothing(bare: str) -> str:
     if _LIKE_A_GUID.fullmatch(bare):
-        return "a GUID has 8, 4, 4, 4 and 12 characters with hyphens between, and both braces or none"
+        return (
+            "a GUID has 8, 4, 4, 4 and 12 characters with hyphens between, and both braces or none"
+        )
     if any(character.isdecimal() for character in bare):
         return "it has more in it than a number"
     return "it is not a number, a GUID or a link"
@@ -168,7 +173,8 @@ def _from_link(link: str, link_hosts: tuple[str, ...]) -> str:
         raise _refused("names more than one ticket")
     if not found:
         raise MalformedTicketError(
-            "that link has no ticket in it; open the ticket and copy its page's address, or give its number",
+            "that link has no ticket in it; open the ticket and copy its page's address, "
+            "or give its number",
         )
     return found.pop()
 

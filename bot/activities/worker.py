@@ -40,17 +40,24 @@ Begin = Callable[[], Awaitable[bool]]
 
 
 class Portal(Protocol):
-    """The one call that the core needs of LeadSquared. It never raises for what a network or a server can do.
+    """The one call that the core needs of LeadSquared.
 
-    `begin` is awaited when the connection stands, right before the request goes out. Nothing goes out unless it
-    returns True; the outcome is NotBegun then.
+    It never raises for what a network or a server can do.
+
+    `begin` is awaited when the connection stands, right before the request goes out. Nothing goes
+    out unless it returns True; the outcome is NotBegun then.
     """
 
-    async def add_portal_activity(self, tenant: Tenant, ticket_id: str, text: str, begin: Begin) -> Outcome: ...
+    async def add_portal_activity(
+        self, tenant: Tenant, ticket_id: str, text: str, begin: Begin
+    ) -> Outcome: ...
 
 
 class Tells(Protocol):
-    """The teller, as the worker and the looker know it: woken when there is something to tell, or will be."""
+    """The teller, as the worker and the verifier know it.
+
+    They wake it when there is something to tell, or will be.
+    """
 
     def wake(self) -> None: ...
 
@@ -107,7 +114,8 @@ class Worker:
         while not self._stopping:
             self._changed.clear()
             if (pause := self._schedule.pause(time.monotonic())) > 0:
-                await asyncio.sleep(pause)  # and not for `_changed`, which each acceptance of the burst sets
+                # Not for `_changed`: each acceptance of the burst sets it.
+                await asyncio.sleep(pause)
                 continue
             try:
                 if self._schedule.is_poll_due(time.monotonic()):
@@ -121,12 +129,15 @@ class Worker:
                 await asyncio.wait_for(self._changed.wait(), self._schedule.wait(time.monotonic()))
 
     def stop(self) -> None:
-        """Take nothing new. Not a cancellation: a claim that is being committed must still be carried out."""
+        """Take nothing new.
+
+        Not a cancellation: a claim that is being committed must still be carried out.
+        """
         self._stopping = True
         self._changed.set()
 
     async def finish(self, within: float) -> int:
-        """Wait for what is in flight, and return how many were not done `within` that many seconds."""
+        """Wait for what is in flight. Return how many were not done `within` that many seconds."""
         if not self._in_flight:
             return 0
         _, pending = await asyncio.wait(self._in_flight.values(), timeout=within)
@@ -153,7 +164,9 @@ class Worker:
             _log.warning("backlog", waiting=waiting.number, oldest_seconds=round(waiting.oldest))
 
     async def _claim(self, visits: Visits) -> Claim:
-        return await self._outbox.claim(visits.tenant_ids, at_most=visits.at_most, in_flight=visits.in_flight)
+        return await self._outbox.claim(
+            visits.tenant_ids, at_most=visits.at_most, in_flight=visits.in_flight
+        )
 
     def _start(self, claim: Claim) -> None:
         """Send what a claim brought."""
@@ -172,12 +185,14 @@ class Worker:
     async def _send(self, claimed: Claimed) -> None:
         delivery = claimed.delivery
         try:
-            with structlog.contextvars.bound_contextvars(delivery=delivery.id, tenant=claimed.tenant.name):
+            with structlog.contextvars.bound_contextvars(
+                delivery=delivery.id, tenant=claimed.tenant.name
+            ):
                 started = time.monotonic()
                 outcome = await self._post(claimed)
                 decision = self._decide(claimed, outcome, now=claimed.at + steady() - claimed.since)
                 await self._settle(claimed, outcome, decision, seconds=time.monotonic() - started)
-        except Exception:  # noqa: BLE001 - logged with its delivery; the lease's end tells the person
+        except Exception:  # noqa: BLE001 - logged; the lease's end tells the person
             _log.exception("sending_failed", delivery=delivery.id)
         finally:
             del self._in_flight[delivery.seq]
@@ -193,9 +208,12 @@ class Worker:
             return await self._begin(claimed)
 
         try:
-            return await self._portal.add_portal_activity(claimed.tenant, claimed.delivery.ticket_id, text, begin)
+            return await self._portal.add_portal_activity(
+                claimed.tenant, claimed.delivery.ticket_id, text, begin
+            )
         except Exception:  # noqa: BLE001 - a bug here must not leave a person without an answer
-            # Nobody's expected case, and the request may have gone out: the person is told just that.
+            # Nobody's expected case, and the request may have gone out: the person is told just
+            # that.
             _log.exception("post_failed")
             return Unknown(Problem.INTERRUPTED, reason="post failed")
 
@@ -218,9 +236,13 @@ class Worker:
             # A secret comes back with a start, so a start gives what is kept the whole time again.
             since = max(since, now - (steady() - self._started))
         give_up = give_up_at(since, delivery.first_attempt_at or claimed.at, self._retry_for)
-        return decide(outcome, attempts=delivery.attempts, give_up=give_up, now=now, random=random.random)
+        return decide(
+            outcome, attempts=delivery.attempts, give_up=give_up, now=now, random=random.random
+        )
 
-    async def _settle(self, claimed: Claimed, outcome: Outcome, decision: Decision, *, seconds: float) -> None:
+    async def _settle(
+        self, claimed: Claimed, outcome: Outcome, decision: Decision, *, seconds: float
+    ) -> None:
         """Write the outcome down, as often as it takes: it is known to nobody else."""
         while True:
             try:
@@ -234,7 +256,9 @@ class Worker:
         self._teller.wake()
 
 
-def _log_attempt(claimed: Claimed, outcome: Outcome, decision: Decision, *, seconds: float, settled: bool) -> None:
+def _log_attempt(
+    claimed: Claimed, outcome: Outcome, decision: Decision, *, seconds: float, settled: bool
+) -> None:
     """Log how an attempt ended, and as a warning what an admin can do something about.
 
     An attempt that is to be repeated is for debugging; the warning says why, and is counted.

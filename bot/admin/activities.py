@@ -1,4 +1,4 @@
-"""python -m bot activities: lists them, and does for an operator what the buttons do in Slack."""
+"""python -m bot activities: lists them, and does for an admin what the buttons do in Slack."""
 
 import asyncio
 import getpass
@@ -67,8 +67,8 @@ class Listed:
 
 _d = deliveries.c
 _COLUMNS = (
-    _d.seq, _d.id, _d.team_id, _d.tenant_name, _d.ticket_id, _d.state, _d.accepted_at, _d.attempts, _d.activity_id,
-    _d.waiting, _d.problem, _d.resolution, _d.resolved_by,
+    _d.seq, _d.id, _d.team_id, _d.tenant_name, _d.ticket_id, _d.state, _d.accepted_at,
+    _d.attempts, _d.activity_id, _d.waiting, _d.problem, _d.resolution, _d.resolved_by,
 )  # fmt: skip
 
 
@@ -179,7 +179,7 @@ class Action(StrEnum):
 DONE = {Action.RETRY: "sent again as {new}", Action.SETTLE: "closed: it is on the ticket"}
 QUESTIONS = {
     Action.RETRY: "Send {these} again, as a new activity?",
-    Action.SETTLE: "Close {these} as being on the ticket, without sending?",
+    Action.SETTLE: "Close {these} as recorded on the ticket, without sending?",
 }
 
 
@@ -197,7 +197,7 @@ Ask = Callable[[list[str], str], bool]
 
 
 class Operator:
-    """Decides about activities, as the buttons do, under the operator's own name."""
+    """Decides about activities, as the buttons do, under the admin's own name."""
 
     def __init__(self, database: Database, keyring: Keyring, name: str) -> None:
         self._database = database
@@ -238,7 +238,7 @@ class Operator:
                 do = self._retry if action is Action.RETRY else self._settle
                 result = await do(delivery)
             except CommitUnknownError:
-                raise _NotDoneError("not known whether this was done; list it to see") from None
+                raise _NotDoneError("this may or may not be done; list it to see") from None
             except DatabaseUnavailableError as error:
                 if tries == TRIES - 1:
                     raise _NotDoneError(f"not done, try again: the database says {error}") from None
@@ -262,7 +262,7 @@ class Operator:
             team_id=old.team_id,
             channel_id=old.channel_id,
             user_id=old.user_id,  # who asked for it is told the outcome
-            key=f"{Resolution.SENT_AGAIN}:{old.id}",  # the button's: a click and a command are one
+            key=old.again_key,
             ticket_id=old.ticket_id,
             text=old.text or "",
         )
@@ -289,7 +289,7 @@ def plan(delivery: Delivery) -> str:
 
 _DECIDED = {
     Resolution.SENT_AGAIN: "sent again",
-    Resolution.CONFIRMED: "closed as being on the ticket",
+    Resolution.CONFIRMED: "closed as recorded on the ticket",
 }
 
 
@@ -301,13 +301,13 @@ def why_not(action: Action, delivery: Delivery | None, *, asked: bool) -> str | 
     if delivery is None:
         return "there is no activity with this ID"
     if not delivery.settled:
-        return f"it has no outcome yet ({delivery.state}); the bot is still at it"
+        return f"it has no outcome yet ({delivery.state}); the bot still works on it"
     if delivery.state is State.RECORDED:
-        return shown(f"it is recorded already (activity ID {delivery.activity_id})")
+        return shown(f"it is already recorded (activity ID {delivery.activity_id})")
     if delivery.resolution is not None:
-        return shown(f"it was {_DECIDED[delivery.resolution]} already, by {delivery.resolved_by}")
+        return shown(f"it was already {_DECIDED[delivery.resolution]}, by {delivery.resolved_by}")
     if action is Action.SETTLE:
-        cannot_be = "LeadSquared did not take it, so it cannot be on the ticket"
+        cannot_be = "it was not recorded, so it cannot be on the ticket"
         return None if delivery.state is State.UNKNOWN else cannot_be
     if delivery.text is None:
         return "its text cannot be decrypted; add the earlier secret to ENCRYPTION_KEYS"

@@ -17,9 +17,9 @@ def back_up(settings: Settings, file: Path) -> None:
     """
     try:
         if file.is_dir():
-            raise BackupError(f"{file} is a folder; name a file in it")
+            raise BackupError(f"{file} is a folder; choose a file in it")
         if os.path.lexists(file):
-            raise BackupError(f"{file} is there already and stays as it is; name another file")
+            raise BackupError(f"{file} already exists and was not changed; choose another file")
         draft = file.with_name(f".backup-{secrets.token_hex(6)}.part")
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
@@ -28,9 +28,9 @@ def back_up(settings: Settings, file: Path) -> None:
         finally:
             draft.unlink(missing_ok=True)
     except FileExistsError:
-        raise BackupError(f"{file} is there already by now; name another file") from None
+        raise BackupError(f"{file} now exists and was not changed; choose another file") from None
     except OSError as error:
-        says = f"{file} cannot be written ({error.strerror}); name another place"
+        says = f"{file} cannot be written ({error.strerror}); choose another place"
         raise BackupError(says) from None
 
 
@@ -38,7 +38,7 @@ def reminder(settings: Settings) -> str:
     """Say which secret the copy needs."""
     generated = f"the secret in {generated_secret(settings) or KEY_FILE}"
     secret = "the secrets in ENCRYPTION_KEYS" if settings.encryption_keys else generated
-    return f"It can be read only with {secret}: keep a copy of that too, at another place."
+    return f"It can be decrypted only with {secret}: keep a copy of that too, in another place."
 
 
 def _copy(settings: Settings, draft: Path) -> None:

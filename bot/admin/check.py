@@ -1,4 +1,4 @@
-"""python -m bot check: every part of the configuration tried, each failure with its mend."""
+"""python -m bot check: tries every part of the configuration, and says how to fix each fault."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from bot.database.writer import Database, DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError, UnusableSecretError
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
-from bot.leadsquared.outcome import CannotLook, NotSent, Rejected, Unknown
+from bot.leadsquared.outcome import CannotRead, NotSent, Rejected, Unknown
 from bot.leadsquared.tenant import ENVIRONMENT, Tenant
 from bot.process import environment_tenant
 from bot.settings import Settings
@@ -45,8 +45,8 @@ EVERY_TENANT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the table. A warning is something to look at with which the bot works."""
+class Checked:
+    """One line of the table. With a warning the bot works; `mend` says how to fix it."""
 
     what: str
     ok: bool
@@ -61,12 +61,12 @@ class Finding:
         return "✓" if self.ok else "✗"
 
 
-def _warning(what: str, says: str, mend: str | None = None) -> Finding:
-    return Finding(what, ok=True, says=says, mend=mend, warns=True)
+def _warning(what: str, says: str, mend: str | None = None) -> Checked:
+    return Checked(what, ok=True, says=says, mend=mend, warns=True)
 
 
-async def check_all(settings: Settings) -> list[Finding]:
-    """Try everything once and return the findings in the order in which one would mend them."""
+async def check_all(settings: Settings) -> list[Checked]:
+    """Try everything once; return the findings in the order in which to fix them."""
     doubtful = [_warning("Settings", says) for says in doubts(settings)]
     database = _database(settings)
     migrated = all(finding.ok for finding in database)
@@ -75,111 +75,134 @@ async def check_all(settings: Settings) -> list[Finding]:
     return [*doubtful, *_exposed(settings), *database, *slack, *tenants]
 
 
-def _exposed(settings: Settings) -> list[Finding]:
+def _exposed(settings: Settings) -> list[Checked]:
     return [
         _warning("Secrets", f"{file} can be read by others (mode {mode})", f"chmod 600 {file}")
         for file, mode in exposed(settings)
     ]
 
 
-def _database(settings: Settings) -> list[Finding]:
+def _database(settings: Settings) -> list[Checked]:
     try:
         found = revision_of(settings.sqlalchemy_url)
         if found is not None:
             require_writable(settings.sqlalchemy_url)
     except ReadOnlyError as error:
-        return [Finding("Database", ok=False, says="read-only", mend=str(error))]
+        return [Checked("Database", ok=False, says="read-only", mend=str(error))]
     except SchemaError as error:
-        return [Finding("Database", ok=False, says="cannot be used", mend=str(error))]
+        return [Checked("Database", ok=False, says="cannot be used", mend=str(error))]
     engine = "SQLite" if settings.on_sqlite else "PostgreSQL"
     migrations = (
-        Finding("Migrations", ok=True, says=f"at revision {HEAD}")
+        Checked("Migrations", ok=True, says=f"at revision {HEAD}")
         if found == HEAD
-        else Finding("Migrations", ok=False, says=f"at {found or 'none'}, needs {HEAD}", mend=_mend_of(found))
+        else Checked(
+            "Migrations", ok=False, says=f"at {found or 'none'}, needs {HEAD}", mend=_mend_of(found)
+        )
     )
-    answers = Finding("Database", ok=True, says=f"{engine} answers")
+    answers = Checked("Database", ok=True, says=f"{engine} answers")
     if is_marked_read_only(settings):
-        says = f"{engine} answers, but its file is read-only for all but root"
+        says = f"{engine} answers, but only root can write its file"
         answers = _warning("Database", says, "let the bot's user write it: chmod u+w")
     return [answers, migrations]
 
 
 def _mend_of(revision: str | None) -> str:
     newer = revision is not None and revision > HEAD
-    return "start the newer release that the database belongs to" if newer else "python -m bot migrate"
+    return (
+        "start the newer release that the database belongs to" if newer else "python -m bot migrate"
+    )
 
 
-async def _slack(settings: Settings) -> tuple[list[Finding], Identity | None]:
+async def _slack(settings: Settings) -> tuple[list[Checked], Identity | None]:
     async with SlackWeb(settings.slack_api_url) as web:
         token, identity = await _bot_token(settings, web)
         return [*token, await _surface(settings, web)], identity
 
 
-async def _bot_token(settings: Settings, web: SlackWeb) -> tuple[list[Finding], Identity | None]:
-    what, mend = "Slack bot token", "copy the Bot User OAuth Token (xoxb-…) of OAuth & Permissions to SLACK_BOT_TOKEN"
+async def _bot_token(settings: Settings, web: SlackWeb) -> tuple[list[Checked], Identity | None]:
+    what, mend = (
+        "Slack bot token",
+        "copy the Bot User OAuth Token (xoxb-…) of OAuth & Permissions to SLACK_BOT_TOKEN",
+    )
     if settings.slack_bot_token is None:
-        return [Finding(what, ok=False, says="missing", mend=mend)], None
+        return [Checked(what, ok=False, says="missing", mend=mend)], None
     match await web.identify(settings.slack_bot_token.get_secret_value()):
         case Never(error):
-            return [Finding(what, ok=False, says=f"Slack refuses it: {error}", mend=mend)], None
+            return [Checked(what, ok=False, says=f"Slack rejects it: {error}", mend=mend)], None
         case NotNow(reason):
             return [_away(what, settings, reason)], None
         case Identity() as identity:
             name = identity.team_name or identity.team_id
-            whose = Finding(what, ok=True, says=f"workspace {name} ({identity.scope})")
+            whose = Checked(what, ok=True, says=f"workspace {name} ({identity.scope})")
             return [whose, _scopes(identity)], identity
 
 
-def _scopes(identity: Identity) -> Finding:
+def _scopes(identity: Identity) -> Checked:
     missing = [scope for scope in SCOPES if scope not in identity.scopes]
     if not identity.scopes:
-        return Finding("Slack scopes", ok=True, says="Slack does not say which the token has")
+        return Checked("Slack scopes", ok=True, says="Slack does not list the token's scopes")
     if missing:
         mend = "update the app from manifest.yml, then reinstall it to the workspace"
-        return Finding("Slack scopes", ok=False, says=f"missing: {', '.join(missing)}", mend=mend)
-    return Finding("Slack scopes", ok=True, says=", ".join(SCOPES))
+        return Checked("Slack scopes", ok=False, says=f"missing: {', '.join(missing)}", mend=mend)
+    return Checked("Slack scopes", ok=True, says=", ".join(SCOPES))
 
 
-async def _surface(settings: Settings, web: SlackWeb) -> Finding:
+async def _surface(settings: Settings, web: SlackWeb) -> Checked:
     if settings.slack_app_token is None:
         if settings.slack_signing_secret is None:
-            mend = "copy the Signing Secret of Basic Information to SLACK_SIGNING_SECRET, or set SLACK_APP_TOKEN"
-            return Finding("Slack signing secret", ok=False, says="missing", mend=mend)
-        return Finding("Slack signing secret", ok=True, says="present; requests come by HTTP to /slack/events")
+            mend = (
+                "copy the Signing Secret of Basic Information to SLACK_SIGNING_SECRET, "
+                "or set SLACK_APP_TOKEN"
+            )
+            return Checked("Slack signing secret", ok=False, says="missing", mend=mend)
+        return Checked(
+            "Slack signing secret",
+            ok=True,
+            says="present; Slack sends requests by HTTP to /slack/events",
+        )
     match await web.call(settings.slack_app_token.get_secret_value(), "apps.connections.open"):
         case Done():
-            return Finding("Slack app token", ok=True, says="Socket Mode opens")
+            return Checked("Slack app token", ok=True, says="Socket Mode connects")
         case Never(error):
-            mend = "make an app-level token with connections:write on Basic Information, and switch Socket Mode on"
-            return Finding("Slack app token", ok=False, says=f"Slack refuses it: {error}", mend=mend)
+            mend = (
+                "make an app-level token with connections:write on Basic Information, "
+                "and switch Socket Mode on"
+            )
+            return Checked(
+                "Slack app token", ok=False, says=f"Slack rejects it: {error}", mend=mend
+            )
         case NotNow(reason):
             return _away("Slack app token", settings, reason)
 
 
-def _away(what: str, settings: Settings, reason: str) -> Finding:
+def _away(what: str, settings: Settings, reason: str) -> Checked:
     mend = f"check the network and SLACK_API_URL ({settings.slack_api_url}), then try again"
-    return Finding(what, ok=False, says=f"Slack does not answer: {reason}", mend=mend)
+    return Checked(what, ok=False, says=f"Slack does not answer: {reason}", mend=mend)
 
 
-def _unknown_tenants() -> Finding:
-    return Finding("Tenants", ok=False, says="not looked at", mend="mend the database first")
+def _unknown_tenants() -> Checked:
+    return Checked("Tenants", ok=False, says="not checked", mend="fix the database first")
 
 
-async def _tenants(settings: Settings, identity: Identity | None) -> list[Finding]:
+async def _tenants(settings: Settings, identity: Identity | None) -> list[Checked]:
     try:
         keys = keyring(settings)
     except UnusableSecretError as error:
-        return [Finding("Encryption secret", ok=False, says="cannot be used", mend=str(error))]
+        return [Checked("Encryption secret", ok=False, says="cannot be used", mend=str(error))]
     database = Database(settings.sqlalchemy_url)
     try:
         directory = Directory(database, keys)
-        tenants: list[Tenant | Finding] = [
+        tenants: list[Tenant | Checked] = [
             await _load(directory, name) for name in await directory.names() if name != ENVIRONMENT
         ]
         mapped = {name: await directory.mappings(name) for name in await directory.names()}
         stored = await _stored(database, keys)
     except DatabaseUnavailableError as error:
-        return [Finding("Tenants", ok=False, says=f"the database does not answer: {error}", mend="try again")]
+        return [
+            Checked(
+                "Tenants", ok=False, says=f"the database does not answer: {error}", mend="try again"
+            )
+        ]
     finally:
         await database.close()
     own = environment_tenant(settings)
@@ -189,37 +212,48 @@ async def _tenants(settings: Settings, identity: Identity | None) -> list[Findin
         mapped[ENVIRONMENT] = mapped.get(ENVIRONMENT) or [Scope()]
     if not tenants:
         mend = "python -m bot tenants add NAME, or set the four LEADSQUARED_… variables"
-        return [*stored, Finding("Tenants", ok=False, says="there is none", mend=mend)]
+        return [*stored, Checked("Tenants", ok=False, says="there is none", mend=mend)]
     async with leadsquared_client(settings) as leadsquared:
         found = [
             tenant
-            if isinstance(tenant, Finding)
+            if isinstance(tenant, Checked)
             else await _reach(leadsquared, tenant, mapped=bool(mapped[tenant.name]))
             for tenant in tenants
         ]
     return [*stored, *found, *_unserved(identity, mapped)]
 
 
-async def _stored(database: Database, keys: Keyring) -> list[Finding]:
-    """Say what of the stored values cannot be decrypted, and whether the database may be a restored backup."""
+async def _stored(database: Database, keys: Keyring) -> list[Checked]:
+    """Say which stored values cannot be decrypted.
+
+    Also say whether the database may be a restored backup.
+    """
     found = []
     try:
         examined = await examine(database, keys, tenants_at_most=EVERY_TENANT)
     except UnusableSecretError as error:
-        found.append(Finding("Stored values", ok=False, says="none can be decrypted", mend=str(error)))
+        found.append(
+            Checked("Stored values", ok=False, says="none can be decrypted", mend=str(error))
+        )
     else:
         if examined.unreadable:
-            mend = "add the earlier secret to ENCRYPTION_KEYS again, at the end, and restart the bot"
-            found.append(Finding("Stored values", ok=False, says=unreadable(examined), mend=mend))
+            mend = "add the earlier secret to ENCRYPTION_KEYS, at the end, and restart the bot"
+            found.append(Checked("Stored values", ok=False, says=unreadable(examined), mend=mend))
     backlog = await find_at_start(database)
     if backlog.looks_restored:
         hours = backlog.newest_ago / 3600
         says = f"{backlog.waiting:,} activities wait, and the newest entry is {hours:.0f} h old"
-        found.append(_warning("Backlog", says, "if it is a restored backup, before the start: python -m bot restored"))
+        found.append(
+            _warning(
+                "Backlog",
+                says,
+                "if this is a restored backup, run before the start: python -m bot restored",
+            )
+        )
     return found
 
 
-def _unserved(identity: Identity | None, mapped: dict[str, list[Scope]]) -> list[Finding]:
+def _unserved(identity: Identity | None, mapped: dict[str, list[Scope]]) -> list[Checked]:
     if identity is None:
         return []
     return [
@@ -229,15 +263,18 @@ def _unserved(identity: Identity | None, mapped: dict[str, list[Scope]]) -> list
     ]
 
 
-async def _load(directory: Directory, name: str) -> Tenant | Finding:
+async def _load(directory: Directory, name: str) -> Tenant | Checked:
     try:
         return await directory.get(name, keys=True)
     except UndecipherableError:
-        mend = f"add the earlier secret to ENCRYPTION_KEYS again, at the end; or: python -m bot tenants update {name}"
-        return Finding(f"Tenant {name}", ok=False, says="its keys cannot be decrypted", mend=mend)
+        mend = (
+            "add the earlier secret to ENCRYPTION_KEYS, at the end; or: "
+            f"python -m bot tenants update {name}"
+        )
+        return Checked(f"Tenant {name}", ok=False, says="its keys cannot be decrypted", mend=mend)
 
 
-async def _reach(leadsquared: LeadSquared, tenant: Tenant, *, mapped: bool) -> Finding:
+async def _reach(leadsquared: LeadSquared, tenant: Tenant, *, mapped: bool) -> Checked:
     what = f"Tenant {tenant.name}"
     mend = (
         "correct LEADSQUARED_API_URL"
@@ -246,26 +283,33 @@ async def _reach(leadsquared: LeadSquared, tenant: Tenant, *, mapped: bool) -> F
     )
     match await leadsquared.reach(tenant):
         case NotSent(host):
-            return Finding(what, ok=False, says=f"{host} cannot be reached", mend=f"check the network; {mend}")
+            return Checked(
+                what, ok=False, says=f"{host} cannot be reached", mend=f"check the network; {mend}"
+            )
         case Rejected(_, message) | Unknown(_, message):
-            return Finding(what, ok=False, says=message or "its host does not answer", mend=mend)
+            return Checked(what, ok=False, says=message or "its host does not answer", mend=mend)
     keys = await leadsquared.try_keys(tenant)
     if keys is False:
-        says = "LeadSquared refuses its keys (status 401)"
-        return Finding(what, ok=False, says=says, mend=_mend_of_keys(tenant))
+        says = "LeadSquared rejects its keys (status 401)"
+        return Checked(what, ok=False, says=says, mend=_mend_of_keys(tenant))
     if not mapped:
-        return Finding(
-            what, ok=False, says="mapped to no workspace", mend=f"python -m bot tenants map {tenant.name} --team T…"
+        return Checked(
+            what,
+            ok=False,
+            says="mapped to no workspace",
+            mend=f"python -m bot tenants map {tenant.name} --team T…",
         )
-    if isinstance(keys, CannotLook):
-        says = f"{tenant.api_url} answers, but not whether it accepts the keys ({keys.reason})"
+    if isinstance(keys, CannotRead):
+        says = f"{tenant.api_url} answers, but the keys could not be tested ({keys.reason})"
         return _warning(what, says, _STEPS.get(keys.reason, "try again later"))
-    return Finding(what, ok=True, says=f"{tenant.api_url} accepts the keys")
+    return Checked(what, ok=True, says=f"{tenant.api_url} accepts the keys")
 
 
 _STEPS = {
-    "status 403": "look at the API's switch, the IP allowlist and the rate limit in LeadSquared",
-    "status 404": "check the host and the org id; if they are right, an activity tries the keys",
+    "status 403": "check the API switch, the IP allowlist and the rate limit in LeadSquared",
+    "status 404": (
+        "check the host and the org ID; if they are right, only an activity can test the keys"
+    ),
     "status 429": "the rate limit is used up; try again in a minute",
 }
 
@@ -276,4 +320,4 @@ def _mend_of_keys(tenant: Tenant) -> str:
         if tenant.name == ENVIRONMENT
         else f"python -m bot tenants update {tenant.name}"
     )
-    return f"{change}; if they are right, check the host: that of another region refuses them, too"
+    return f"{change}; if they are right, check the host: a host of another region rejects them too"

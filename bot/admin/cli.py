@@ -14,12 +14,20 @@ from typing import Annotated, NoReturn, TypeVar
 import typer
 
 from bot.activities.delivery import State
-from bot.settings import DEFAULT_PORT, ConfigurationError, Settings, load_settings, missing_for_slack
+from bot.settings import (
+    DEFAULT_PORT,
+    ConfigurationError,
+    Settings,
+    load_settings,
+    missing_for_slack,
+)
 
 T = TypeVar("T")
 
 ADMINISTRATOR_WAITS = 10.0
-"""Seconds that an administrator's command waits for SQLite's lock, which a busy bot holds again and again."""
+"""Seconds that an administrator's command waits for SQLite's lock, which a busy bot holds again
+and again.
+"""
 
 app = typer.Typer(
     name="portal-activity",
@@ -29,47 +37,68 @@ app = typer.Typer(
     add_completion=False,
 )
 tenants_app = typer.Typer(
-    help="LeadSquared tenants, and which Slack workspace or channel goes to which.", no_args_is_help=True
+    help="LeadSquared tenants, and the parts of Slack mapped to them.", no_args_is_help=True
 )
 app.add_typer(tenants_app, name="tenants")
 keys_app = typer.Typer(help="The secrets that encrypt what is stored.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
-activities_app = typer.Typer(help="What was asked to be recorded, and what became of it.")
+activities_app = typer.Typer(
+    help="List activities, and decide about those that may not be recorded."
+)
 app.add_typer(activities_app, name="activities")
 
-Name = Annotated[str, typer.Argument(help="The tenant's name, as you like to call it.")]
-ApiUrl = Annotated[str | None, typer.Option("--api-url", "--url", help="https://… of the account's API host.")]
-OrgId = Annotated[str | None, typer.Option("--org-id", help="The organisation's id, shown after login.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, max=1000, help="Calls that may be made in 5 seconds.")]
+Name = Annotated[str, typer.Argument(help="A name of your choice for the tenant.")]
+ApiUrl = Annotated[
+    str | None, typer.Option("--api-url", "--url", help="https://… of the account's API host.")
+]
+OrgId = Annotated[
+    str | None, typer.Option("--org-id", help="The account's org ID, shown after login.")
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, max=1000, help="Rate limit: calls in 5 seconds.")
+]
 KeysFile = Annotated[
     Path | None,
     typer.Option(
-        "--keys-file", exists=True, dir_okay=False, help="A file with the access key and the secret key, a line each."
+        "--keys-file",
+        exists=True,
+        dir_okay=False,
+        help="A file with the access key and the secret key, one per line.",
     ),
 ]
-Team = Annotated[str, typer.Option("--team", help="The workspace's id, T….")]
-Enterprise = Annotated[str, typer.Option("--enterprise", help="The Enterprise Grid organisation's id, E….")]
+Team = Annotated[str, typer.Option("--team", help="The workspace's ID, T….")]
+Enterprise = Annotated[
+    str, typer.Option("--enterprise", help="The Enterprise Grid organisation's ID, E….")
+]
 Channel = Annotated[
-    str, typer.Option("--channel", help="A channel's id, C…: its own mapping wins over its workspace's.")
+    str,
+    typer.Option(
+        "--channel", help="A channel's ID, C…. Its mapping has priority over its workspace's."
+    ),
+]
+NewKeys = Annotated[
+    bool, typer.Option("--keys", help="Ask for new keys too, beside other options.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 Move = Annotated[bool, typer.Option("--move", help="Move a mapping that leads to another tenant.")]
 
 
 def main() -> None:
-    """Run a command; what is wrong with the settings is told in lines, not in a traceback."""
+    """Run a command. A wrong setting is reported in lines, not in a traceback."""
     app()
 
 
 @app.command()
 def run() -> None:
-    """Serve Slack and send what was accepted, in one process."""
+    """Serve Slack and send accepted activities, in one process."""
     _serve(surface=True)
 
 
-@app.command()
+@app.command(
+    help="Send accepted activities and post their outcomes, without serving Slack. "
+    "Use it to scale, beside `run`.",
+)
 def worker() -> None:
-    """Send what was accepted and tell the outcomes, without serving Slack: to scale, beside `run`."""
     _serve(surface=False)
 
 
@@ -79,21 +108,26 @@ def migrate() -> None:
     from bot.database.schema import HEAD
 
     changed = _migrate(_settings())
-    print(f"The database is at revision {HEAD}{'' if changed else ' already'}.")
+    print(f"The database is {'now' if changed else 'already'} at revision {HEAD}.")
 
 
-@app.command()
+@app.command(
+    help='After a restore: settle activities without an outcome as "may have been recorded", '
+    "so that none is sent twice.",
+)
 def restored() -> None:
-    """After a restore: settle what has no outcome yet as "may have been recorded", so that nothing is sent twice."""
     from bot.activities.at_start import settle_restored
-    from bot.activities.looker import LOOK_AFTER
+    from bot.activities.verifier import VERIFY_AFTER
 
     settings = _settings()
-    look_after = LOOK_AFTER[0] if settings.leadsquared_look_after_unknown else None
-    settled = _with_database(settings, lambda database, _: settle_restored(database, look_after=look_after))
+    verify_after = VERIFY_AFTER[0] if settings.leadsquared_look_after_unknown else None
+    settled = _with_database(
+        settings, lambda database, _: settle_restored(database, verify_after=verify_after)
+    )
     print(
-        f"{settled:,} activities had no outcome in this backup. Each may have been recorded since, so none is sent "
-        "again automatically. Start the bot: it asks the people who recorded them to check their tickets."
+        f"{settled:,} activities had no outcome in this backup. "
+        "Each may have been recorded since, so none is sent again automatically. "
+        "Start the bot: it asks the people who recorded them to check their tickets."
         if settled
         else "Every activity in this database has an outcome. There is nothing to do."
     )
@@ -101,7 +135,7 @@ def restored() -> None:
 
 @app.command()
 def check() -> None:
-    """Verify the whole configuration and say how to mend what is wrong."""
+    """Check the whole configuration, and say how to fix each fault."""
     from bot.admin.check import check_all
 
     findings = asyncio.run(check_all(_settings(log_doubts=False)))
@@ -116,7 +150,7 @@ def check() -> None:
 
 @app.command()
 def backup(
-    file: Annotated[Path, typer.Argument(help="A file that is not there yet.")],
+    file: Annotated[Path, typer.Argument(help="The new file. It must not exist yet.")],
 ) -> None:
     """Copy the database into a new file, while the bot runs. README says how to restore it."""
     from bot.admin.backup import back_up, reminder
@@ -133,7 +167,7 @@ def backup(
 
 @app.command()
 def playground() -> None:
-    """Try everything here, without an account: local stand-ins for Slack and LeadSquared, and a prompt."""
+    """Try the bot without an account, between local stand-ins for Slack and LeadSquared."""
     from bot.playground.terminal import play
 
     try:
@@ -143,20 +177,29 @@ def playground() -> None:
     raise typer.Exit(status)
 
 
-@tenants_app.command("add")
+@tenants_app.command(
+    "add",
+    help="Add a tenant. "
+    "The command asks for its keys, or reads them from standard input or --keys-file.",
+)
 def add(
-    name: Name, api_url: ApiUrl = None, org_id: OrgId = None, limit: Limit = None, keys_file: KeysFile = None
+    name: Name,
+    api_url: ApiUrl = None,
+    org_id: OrgId = None,
+    limit: Limit = None,
+    keys_file: KeysFile = None,
 ) -> None:
-    """Add a tenant. The keys are asked for, or read from standard input or --keys-file: access key, then secret key."""
     from bot.admin.tenants import add_tenant
 
     settings = _settings()
     api_url = api_url or _ask("API URL")
-    org_id = org_id or _ask("Org id")
+    org_id = org_id or _ask("Org ID")
     access_key, secret_key = _keys(keys_file)
     others = _administer(
         settings,
-        lambda directory: add_tenant(directory, settings, name, api_url, org_id, access_key, secret_key, limit),
+        lambda directory: add_tenant(
+            directory, settings, name, api_url, org_id, access_key, secret_key, limit
+        ),
     )
     print(f"Added {name}. Next: python -m bot tenants map {name} --team T…")
     _say_same_account(name, others)
@@ -169,17 +212,21 @@ def update(
     org_id: OrgId = None,
     limit: Limit = None,
     keys_file: KeysFile = None,
-    keys: Annotated[bool, typer.Option("--keys", help="Ask for new keys even though another option is given.")] = False,  # noqa: FBT002 - a flag
+    keys: NewKeys = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Change what is given; without any option, or with --keys or --keys-file, the keys."""
+    """Change the given parts of a tenant. Without any option, change its keys."""
     from bot.admin.tenants import update_tenant
 
     settings = _settings()
-    wants_keys = keys or keys_file is not None or (api_url is None and org_id is None and limit is None)
+    wants_keys = (
+        keys or keys_file is not None or (api_url is None and org_id is None and limit is None)
+    )
     access_key, secret_key = _keys(keys_file) if wants_keys else (None, None)
     others = _administer(
         settings,
-        lambda directory: update_tenant(directory, settings, name, api_url, org_id, access_key, secret_key, limit),
+        lambda directory: update_tenant(
+            directory, settings, name, api_url, org_id, access_key, secret_key, limit
+        ),
     )
     print(f"Updated {name}.")
     _say_same_account(name, others)
@@ -187,7 +234,7 @@ def update(
 
 @tenants_app.command("list")
 def list_() -> None:
-    """List the tenants and what is mapped to them."""
+    """List the tenants and their mappings."""
     from bot.admin.tenants import describe_all
 
     lines: list[str] = []
@@ -197,7 +244,7 @@ def list_() -> None:
 
 @tenants_app.command("show")
 def show(name: Name) -> None:
-    """Show a tenant; its keys are never shown again."""
+    """Show a tenant, without its keys."""
     from bot.admin.tenants import describe
 
     lines: list[str] = []
@@ -207,13 +254,13 @@ def show(name: Name) -> None:
 
 @tenants_app.command("remove")
 def remove(name: Name, yes: Yes = False) -> None:  # noqa: FBT002 - a flag
-    """Remove a tenant and its mappings; what waits for it is told as not recorded."""
+    """Remove a tenant and its mappings. Its waiting activities are answered as not recorded."""
     from bot.admin.tenants import remove_tenant, what_goes_with
 
     settings = _settings()
     if not yes:
         found = _administer(settings, lambda directory: what_goes_with(directory, name))
-        _confirm(f"{found} would go with {name}.", f"Remove {name}?", "--yes")
+        _confirm(f"{name} has {found}.", f"Remove {name}?", "--yes")
     gone = _administer(settings, lambda directory: remove_tenant(directory, name))
     print(f"Removed {name} with {gone}.")
 
@@ -226,7 +273,7 @@ def map_(
     channel: Channel = "",
     move: Move = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Send a workspace's (or a channel's, or a whole organisation's) activities to a tenant."""
+    """Map a workspace, a channel or an organisation to a tenant."""
     from bot.admin.tenants import mapped_before, scope_of
     from bot.admin.unserved import token_misses
 
@@ -244,7 +291,7 @@ def map_(
 
 @tenants_app.command("unmap")
 def unmap(team: Team = "", enterprise: Enterprise = "", channel: Channel = "") -> None:
-    """Take back the mapping of exactly this workspace, channel or organisation."""
+    """Remove the mapping of exactly this workspace, channel or organisation."""
     from bot.admin.tenants import scope_of
 
     scope = _or_exit(lambda: scope_of(enterprise, team, channel))
@@ -255,9 +302,12 @@ def unmap(team: Team = "", enterprise: Enterprise = "", channel: Channel = "") -
 app.command("map", hidden=True)(map_)
 
 
-@keys_app.command("rotate")
+@keys_app.command(
+    "rotate",
+    help="Re-encrypt every stored value with the first of ENCRYPTION_KEYS, while the bot runs. "
+    "You can repeat it.",
+)
 def rotate() -> None:
-    """Encrypt all that is stored anew with the first of ENCRYPTION_KEYS, while the bot runs; it can be repeated."""
     from bot.admin.rotation import by_hand, problems_of, renew_all, summary
     from bot.keys import generated_secret
 
@@ -318,14 +368,20 @@ def _cannot_listen(settings: Settings, cause: OSError) -> str:
     port = DEFAULT_PORT if settings.port is None else settings.port
     if cause.errno in (errno.EADDRINUSE, errno.EACCES):
         reason = os.strerror(cause.errno)
-        return f"PORT: the bot cannot listen on {settings.bind_host}:{port} ({reason}); choose another PORT"
+        return (
+            f"PORT: the bot cannot listen on {settings.bind_host}:{port} ({reason}); "
+            "choose another PORT"
+        )
     if isinstance(cause, socket.gaierror):
-        reason = "no such name is known"
+        reason = "the name is unknown"
     elif cause.errno == errno.EADDRNOTAVAIL:
         reason = "this machine has no such address"
     else:
         reason = os.strerror(cause.errno) if cause.errno else str(cause)
-    return f"HOST: the bot cannot listen on {settings.bind_host} ({reason}); name an address of this machine, such as 127.0.0.1"
+    return (
+        f"HOST: the bot cannot listen on {settings.bind_host} ({reason}); "
+        "set it to an address of this machine, such as 127.0.0.1"
+    )
 
 
 def _migrate(settings: Settings) -> bool:
@@ -348,7 +404,10 @@ def _administer(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
 
 
 def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
-    """Run one administrator's task against the database and return its result; what goes wrong is told in a line."""
+    """Run one administrator's task against the database and return its result.
+
+    On an error, print a line and end the command.
+    """
     from bot.database.engines import Patience
     from bot.database.writer import Database, DatabaseUnavailableError
     from bot.encryption import UndecipherableError, UnusableSecretError
@@ -369,11 +428,25 @@ def _with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
     except TenantError as error:
         _exit([str(error)])
     except DatabaseUnavailableError as error:
-        _exit([f"DATABASE_URL: the database did not take it ({error}); try again, or run: python -m bot check"])
+        _exit(
+            [
+                (
+                    f"DATABASE_URL: the database is not available ({error}); try again, "
+                    "or run: python -m bot check"
+                )
+            ]
+        )
     except UnusableSecretError as error:
         _exit([str(error)])
     except UndecipherableError as error:
-        _exit([f"ENCRYPTION_KEYS: the stored keys cannot be read: {error}; add the earlier secret again, at the end"])
+        _exit(
+            [
+                (
+                    f"ENCRYPTION_KEYS: the stored keys cannot be decrypted ({error}); "
+                    "add the earlier secret at the end"
+                )
+            ]
+        )
 
 
 def _or_exit(do: Callable[[], T]) -> T:
@@ -387,16 +460,27 @@ def _or_exit(do: Callable[[], T]) -> T:
 
 
 def _keys(file: Path | None) -> tuple[str, str]:
-    """Read the access key and the secret key: from a file, a hidden prompt, or standard input; never from the command line."""
+    """Read the access key and the secret key, never from the command line.
+
+    They come from a file, a hidden prompt, or standard input.
+    """
     if file is not None:
         try:
             lines = file.read_text().splitlines()
         except (OSError, UnicodeDecodeError):
             _exit(
-                [f"--keys-file: {file} cannot be read as text; it holds two lines, the access key and the secret key"]
+                [
+                    (
+                        f"--keys-file: {file} cannot be read as text; "
+                        "write the access key and the secret key into it, one per line"
+                    )
+                ]
             )
     elif sys.stdin.isatty():
-        lines = [typer.prompt("Access key", hide_input=True), typer.prompt("Secret key", hide_input=True)]
+        lines = [
+            typer.prompt("Access key", hide_input=True),
+            typer.prompt("Secret key", hide_input=True),
+        ]
     else:
         lines = sys.stdin.read().splitlines()
     found = [line.strip() for line in lines if line.strip()]
@@ -413,9 +497,9 @@ def _ask(what: str) -> str:
 
 
 def _confirm(fact: str, question: str, option: str) -> None:
-    """Ask at a terminal; without one, end with the option that stands for yes."""
+    """Ask at a terminal; without one, end and name the option for yes."""
     if not sys.stdin.isatty():
-        _exit([f"{fact} Nothing was changed. {question} Then add {option}."])
+        _exit([f"{fact} Nothing was changed. {question} If yes, add {option}."])
     if not typer.confirm(f"{fact} {question}"):
         print("Nothing was changed.")
         raise typer.Exit(1)
@@ -423,7 +507,7 @@ def _confirm(fact: str, question: str, option: str) -> None:
 
 def _say_same_account(name: str, others: list[str]) -> None:
     if others:
-        print(f"The LeadSquared account of {name} has another name already: {', '.join(others)}.")
+        print(f"{name} has the same LeadSquared account as: {', '.join(others)}.")
 
 
 def _exit(problems: list[str]) -> NoReturn:
@@ -433,26 +517,39 @@ def _exit(problems: list[str]) -> NoReturn:
 
 
 def _quiet() -> Settings:
-    """Return the settings for a command that looks at the bot's database; of its log only trouble is printed."""
+    """Return the settings for a command that reads the bot's database.
+
+    Its log prints only warnings and errors.
+    """
     from bot.logs import configure_logging
 
     settings = _settings()
     if (file := settings.sqlite_file) is not None and not file.is_file():
-        _exit([f"DATABASE_URL: there is no database {file}; run this where the bot runs, with its settings"])
+        _exit(
+            [
+                (
+                    f"DATABASE_URL: there is no database {file}; "
+                    "run this where the bot runs, with its settings"
+                )
+            ]
+        )
     if settings.log_level == "INFO":
         configure_logging("WARNING", settings.log_format)
     return settings
 
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs: docs/operating.md.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Look again every 2 s, until Ctrl-C.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON object, for programs: docs/operating.md.")
+]
 
 
 @app.command()
 def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every 2 s, until Ctrl-C.")] = False,  # noqa: FBT002 - a flag
+    watch: Watch = False,  # noqa: FBT002 - a flag
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Show what waits, failed and was recorded; exit status 1 when something needs a person."""
+    """Show waiting, failed and recorded activities. Exit status 1: something needs a person."""
     from bot.admin.live import show_status
     from bot.database.writer import Database
     from bot.encryption import Keyring
@@ -469,14 +566,27 @@ def status(
 @activities_app.callback(invoke_without_command=True)
 def activities(
     context: typer.Context,
-    state: Annotated[State | None, typer.Option("--state", help="Only what is in this state.")] = None,
-    ticket: Annotated[str | None, typer.Option("--ticket", help="Only this ticket's, however old.")] = None,
-    team: Annotated[str | None, typer.Option("--team", help="Only this workspace's, T….")] = None,
-    days: Annotated[int, typer.Option("--days", min=1, max=36_500, help="What was settled within so many days.")] = 30,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="The newest so many.")] = 50,
+    state: Annotated[
+        State | None, typer.Option("--state", help="Only activities in this state.")
+    ] = None,
+    ticket: Annotated[
+        str | None, typer.Option("--ticket", help="Only this ticket's activities, of any age.")
+    ] = None,
+    team: Annotated[
+        str | None, typer.Option("--team", help="Only this workspace's activities, T….")
+    ] = None,
+    days: Annotated[
+        int,
+        typer.Option(
+            "--days", min=1, max=36_500, help="Only activities settled in this many days."
+        ),
+    ] = 30,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=10_000, help="At most this many, the newest.")
+    ] = 50,
     json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """List activities, without their texts: on their way, or settled in the last 30 days."""
+    """List activities without their texts: open, or settled in the last 30 days."""
     if context.invoked_subcommand is not None:
         return
     from bot.activities.ticket import MalformedTicketError, parse_ticket
@@ -484,7 +594,9 @@ def activities(
 
     settings = _quiet()
     try:
-        ticket_id = None if ticket is None else parse_ticket(ticket, settings.leadsquared_allowed_hosts)
+        ticket_id = (
+            None if ticket is None else parse_ticket(ticket, settings.leadsquared_allowed_hosts)
+        )
     except MalformedTicketError as error:
         _exit([f"--ticket: {error}"])
     wanted = Wanted(state, ticket_id, team, days, limit)
@@ -495,15 +607,18 @@ def activities(
 Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="The references of the activities.")]
 
 
-@activities_app.command("retry")
+@activities_app.command(
+    "retry",
+    help="Send activities again that were not recorded, or may not have been. "
+    "Like *Send again* in Slack.",
+)
 def retry(ids: Ids, yes: Yes = False) -> None:  # noqa: FBT002 - a flag
-    """Send again what was not recorded, or may not have been: *Send again* in Slack."""
     _decide("retry", ids, yes=yes)
 
 
 @activities_app.command("settle")
 def settle(ids: Ids, yes: Yes = False) -> None:  # noqa: FBT002 - a flag
-    """Close what may have been recorded and is on the ticket: *It's there* in Slack."""
+    """Close activities that you saw on the ticket, without sending. Like *It's there* in Slack."""
     _decide("settle", ids, yes=yes)
 
 
@@ -512,7 +627,14 @@ def _decide(action: str, ids: list[str], *, yes: bool) -> None:
 
     settings = _quiet()
     if not yes and not sys.stdin.isatty():
-        _exit(["Nothing was changed: there is no terminal to ask on. Add --yes to do it unasked."])
+        _exit(
+            [
+                (
+                    "Nothing was changed: the command asks first, and there is no terminal. "
+                    "Add --yes to skip the question."
+                )
+            ]
+        )
 
     def ask(plan: list[str], question: str) -> bool:
         print("\n".join(plan))

@@ -40,7 +40,9 @@ def copy_sqlite(file: Path, draft: Path) -> None:
                 copy.execute("PRAGMA journal_mode=DELETE")  # one file, with nothing beside it
                 found = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
-                raise BackupError(f"{file} is damaged, and so would the copy be ({found}); restore an earlier backup")
+                raise BackupError(
+                    f"{file} is damaged ({found}), so it was not copied; restore an earlier backup"
+                )
     except sqlite3.Error as error:
         raise BackupError(f"the copy of {file} failed ({error})") from None
 
@@ -77,7 +79,9 @@ def _connection(url: str) -> tuple[str, dict[str, str]]:
         if option.dispchar != b"*" or name not in parameters:  # libpq marks what is not to be shown
             continue
         if option.envvar is None:
-            raise BackupError(f"DATABASE_URL: {name} cannot be given to pg_dump unseen")
+            raise BackupError(
+                f"DATABASE_URL: {name} cannot be passed to pg_dump without showing it"
+            )
         secrets[option.envvar.decode()] = str(parameters.pop(name))
     return make_conninfo(**{"connect_timeout": CONNECT_WITHIN, **parameters}), secrets
 

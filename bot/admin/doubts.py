@@ -32,7 +32,8 @@ def misspelt(env_file: Path = ENV_FILE) -> list[str]:
     places = dict.fromkeys(_names_in(env_file), env_file.name)
     places |= dict.fromkeys(os.environ, "the environment")
     return [
-        f"{name} (in {places[name]}) is no setting of the bot and is ignored; did you mean {meant}?"
+        f"{name} (in {places[name]}) is not a setting of the bot and is ignored; "
+        f"did you mean {meant}?"
         for name, meant in nearest(places).items()
     ]
 
@@ -84,5 +85,5 @@ def _signing_secret(settings: Settings) -> list[str]:
     secret = settings.slack_signing_secret
     if secret is None or re.fullmatch("[0-9a-fA-F]{32}", secret.get_secret_value()):
         return []
-    says = "SLACK_SIGNING_SECRET cannot be one: a signing secret has 32 hexadecimal characters"
+    says = "SLACK_SIGNING_SECRET is not valid: a signing secret has 32 hexadecimal characters"
     return [f"{says}; copy it again from your Slack app's page Basic Information"]

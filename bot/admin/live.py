@@ -15,7 +15,7 @@ _CLEAR = "\x1b[H\x1b[2J"
 
 
 async def show_status(database: Database, keyring: Keyring, *, watch: bool, json: bool) -> bool:
-    """Print the status, with `watch` until Ctrl-C; return whether nobody was needed."""
+    """Print the status, with `watch` until Ctrl-C; return whether nothing needs a person."""
     well = False
     try:
         while True:

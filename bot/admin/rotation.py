@@ -1,4 +1,4 @@
-"""All that is stored, encrypted anew with the first of ENCRYPTION_KEYS, while the bot goes on."""
+"""Re-encrypts every stored value with the first of ENCRYPTION_KEYS, while the bot runs."""
 
 import asyncio
 import time
@@ -15,21 +15,28 @@ from bot.database.writer import Database
 from bot.encryption import Keyring, UndecipherableError, encrypted_at
 
 PAUSE = 0.01
-"""Seconds at least between two transactions; else as many as the last one took, so that half of the time is the bot's."""
+"""Seconds at least between two transactions; else as many as the last one took, so that half of
+the time is the bot's.
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Values that no secret opens. `since` and `until` is when they say they were encrypted, where they say it."""
+class Unopened:
+    """Values that no secret decrypts.
+
+    `since` and `until`: when they say they were encrypted, if they do.
+    """
 
     tenants: int = 0
     activities: int = 0
     since: float | None = None
     until: float | None = None
 
-    def and_(self, token: bytes, of: "Encrypted") -> "Unreadable":
+    def and_(self, token: bytes, of: "Encrypted") -> "Unopened":
         """Count one more."""
-        moments = [moment for moment in (self.since, self.until, encrypted_at(token)) if moment is not None]
+        moments = [
+            moment for moment in (self.since, self.until, encrypted_at(token)) if moment is not None
+        ]
         return replace(
             self,
             tenants=self.tenants + (of.table is tenants),
@@ -43,33 +50,44 @@ class Unreadable:
 class Pass:
     """What one look at everything found, in values: a tenant has two, an activity up to three.
 
-    `outdated` were not encrypted with the first secret; `renewed` of these are encrypted anew, the others changed meanwhile.
+    `outdated` were not encrypted with the first secret; `renewed` of these were re-encrypted; a
+    process changed the others first.
     """
 
     values: int = 0
     outdated: int = 0
     renewed: int = 0
-    unreadable: Unreadable = field(default_factory=Unreadable)
+    unreadable: Unopened = field(default_factory=Unopened)
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What became of it. `late` were encrypted with another secret than the first after this had begun."""
+    """The result.
+
+    `late`: a process encrypted them with another secret than the first during the run.
+    """
 
     values: int
     renewed: int
     late: int
-    unreadable: Unreadable
+    unreadable: Unopened
 
 
 async def renew_all(database: Database, keyring: Keyring) -> Rotation:
     """Encrypt what is stored with the first secret, then look whether anything was not.
 
-    It can be stopped at any moment and begun anew: what is encrypted with the first secret already is left alone.
+    It can be stopped at any moment and begun anew: what is encrypted with the first secret already
+    is left alone.
     """
     first = await _look(database, keyring)
-    second = await _look(database, keyring) if first.outdated else Pass(first.values, unreadable=first.unreadable)
-    return Rotation(second.values, first.renewed + second.renewed, second.outdated, second.unreadable)
+    second = (
+        await _look(database, keyring)
+        if first.outdated
+        else Pass(first.values, unreadable=first.unreadable)
+    )
+    return Rotation(
+        second.values, first.renewed + second.renewed, second.outdated, second.unreadable
+    )
 
 
 async def _look(database: Database, keyring: Keyring) -> Pass:
@@ -115,33 +133,47 @@ def _outdated(
 
 
 def by_hand(generated: Path | None) -> str:
-    """Say how the secret that was generated beside a SQLite file is left: a running bot could not follow to another one."""
+    """Say how to leave the secret that was generated beside a SQLite file.
+
+    A running bot knows no other secret.
+    """
     old = f"the text of {generated}" if generated is not None else "the old one"
     return (
-        "ENCRYPTION_KEYS: not set; there is nothing to rotate to. Set it to a new secret, a comma, and "
-        f"{old}; restart the bot; then run this again. With several processes of the bot, first the other way round, the new "
-        "one last, and restart them all (README.md: Change the secret)"
+        "ENCRYPTION_KEYS: not set, so there is no new secret. Set it to a new secret, a comma, "
+        f"and {old}; restart the bot; then run this again. With several bot processes, "
+        "put the new secret last at first (README.md: Change the secret)"
     )
 
 
 def summary(rotation: Rotation, secrets: int) -> list[str]:
-    """Say what was done, and what follows from it. `secrets` is how many stand in ENCRYPTION_KEYS."""
+    """Say what was done, and what to do next. `secrets`: how many ENCRYPTION_KEYS has."""
     if not rotation.values:
-        return ["Nothing that is stored is encrypted: there was nothing to do, and no secret was put to the test."]
+        return [
+            (
+                "The database has no encrypted value, "
+                "so there was nothing to do and no secret was tested."
+            )
+        ]
     readable = rotation.values - rotation.unreadable.tenants - rotation.unreadable.activities
-    done = f"Encrypted anew with the first of ENCRYPTION_KEYS: {rotation.renewed:,} of {rotation.values:,} values."
+    done = (
+        "Re-encrypted with the first of ENCRYPTION_KEYS: "
+        f"{rotation.renewed:,} of {rotation.values:,} values."
+    )
     if rotation.late:
         return [done]
-    kept = f"All {readable:,} values that can be read are encrypted with the first of ENCRYPTION_KEYS"
+    kept = f"All {readable:,} readable values are encrypted with the first of ENCRYPTION_KEYS"
     if readable < rotation.values:
-        return [done, f"{kept}; but see below before a secret is removed."]
+        return [done, f"{kept}. Read the lines below before you remove a secret."]
     if secrets == 1:
         return [done, f"{kept}, which is the only one."]
     if rotation.renewed:
-        return [done, f"{kept}: those after it may be removed now, in every process."]
-    idle = f"{kept} already, and the others were needed for none of them."
-    new = "Is the first one your new secret? Then remove the others, in every process."
-    old = "Is it the old one? Then keep it, put the new one in front of it in every process, restart them, and run this again."
+        return [done, f"{kept}. Remove the others now, in every process."]
+    idle = f"{kept} already. The others are not in use."
+    new = "If the first one is your new secret, remove the others in every process."
+    old = (
+        "If it is the old one, put the new one in front of it in every process, restart them, "
+        "and run this again."
+    )
     return [done, f"{idle} {new} {old}"]
 
 
@@ -150,27 +182,30 @@ def problems_of(rotation: Rotation, generated: Path | None) -> list[str]:
     problems = []
     if rotation.late:
         problems.append(
-            f"ENCRYPTION_KEYS: {rotation.late:,} values were encrypted with another secret than the first while this ran: a "
-            "process of the bot does not have that one in front yet; give it the same ENCRYPTION_KEYS, restart it, and run this again"
+            f"ENCRYPTION_KEYS: during this run a bot process encrypted {rotation.late:,} values "
+            "with a secret that is not the first; "
+            "give every process the same ENCRYPTION_KEYS, restart it, and run this again"
         )
     unreadable = rotation.unreadable
     counts = {"keys of tenants": unreadable.tenants, "values of activities": unreadable.activities}
     if named := ", ".join(f"{count:,} {what}" for what, count in counts.items() if count):
         problems.append(
-            f"ENCRYPTION_KEYS: what cannot be read ({named}) was left as it is; {_missing(unreadable, generated)}"
+            f"ENCRYPTION_KEYS: {named} cannot be decrypted and were not changed; "
+            f"{_missing(unreadable, generated)}"
         )
     return problems
 
 
-def _missing(unreadable: Unreadable, generated: Path | None) -> str:
+def _missing(unreadable: Unopened, generated: Path | None) -> str:
     if unreadable.since is None or unreadable.until is None:
-        return "they are no encrypted values: they were damaged, and no secret helps; restore them from a backup"
+        return "they are damaged, so no secret helps; restore them from a backup"
     since, until = (
-        f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M}" for moment in (unreadable.since, unreadable.until)
+        f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M}"
+        for moment in (unreadable.since, unreadable.until)
     )
     when = f"at {since}" if since == until else f"between {since} and {until}"
     beside = "" if generated is None else f"; it may be the one in {generated}"
     return (
-        f"they were encrypted {when} UTC: add the secret that was the newest then, at the end, in every process{beside}; "
-        "then run this again"
+        f"they were encrypted {when} UTC; add the newest secret of that time at the end, "
+        f"in every process{beside}; then run this again"
     )

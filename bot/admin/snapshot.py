@@ -15,7 +15,6 @@ T = TypeVar("T")
 
 async def read(database: Database, do: Callable[[Connection], T]) -> T:
     """Run queries on one snapshot. On SQLite they take no lock, however long they run."""
-    await database.run(lambda _connection: None)  # agrees with the bot on what time it is
     return await asyncio.to_thread(_read, database.engine, do)
 
 

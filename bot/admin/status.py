@@ -124,7 +124,9 @@ def _number(which: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
 
 def _read_open(connection: Connection, group: GroupOf) -> None:
     accepted = _number(_d.state == State.ACCEPTED)
-    counts = sa.select(*_OF_GROUP, _d.waiting, accepted, sa.func.count(), sa.func.min(_d.accepted_at))
+    counts = sa.select(
+        *_OF_GROUP, _d.waiting, accepted, sa.func.count(), sa.func.min(_d.accepted_at)
+    )
     for *of_group, reason, waiting, all_, oldest in connection.execute(
         counts.where(IS_OPEN).group_by(*_GROUP, _d.waiting)
     ):
@@ -140,7 +142,9 @@ def _read_open(connection: Connection, group: GroupOf) -> None:
 def _try_texts(connection: Connection, keyring: Keyring, group: GroupOf) -> None:
     """Count what no process has tried to decrypt yet: maybe none runs."""
     untried = sa.or_(_d.waiting.is_(None), _d.waiting != Waiting.UNDECIPHERABLE)
-    texts = sa.select(*_GROUP, _d.tenant_name, _d.text).where(IS_ACCEPTED, untried).limit(TEXTS_TRIED)
+    texts = (
+        sa.select(*_GROUP, _d.tenant_name, _d.text).where(IS_ACCEPTED, untried).limit(TEXTS_TRIED)
+    )
     for team_id, tenant_id, tenant, text in connection.execute(texts):
         try:
             keyring.decrypt(text)
@@ -160,7 +164,9 @@ def _read_undecided(connection: Connection, group: GroupOf) -> None:
 def _read_untold(connection: Connection, at: float, group: GroupOf) -> None:
     # With 0.0 added, so that SQLite goes by what is to be told and not by what is settled.
     long_settled = _d.settled_at + sa.literal_column("0.0") < at - WAITS_LONG
-    untold = sa.select(*_OF_GROUP, sa.func.count()).where(_d.tell_at > 0.0, _d.replied_at.is_(None), long_settled)
+    untold = sa.select(*_OF_GROUP, sa.func.count()).where(
+        _d.tell_at > 0.0, _d.replied_at.is_(None), long_settled
+    )
     for *of_group, number in connection.execute(untold.group_by(*_GROUP)):
         group(*of_group).untold = number
 
@@ -181,7 +187,9 @@ def _read_settled(connection: Connection, at: float, group: GroupOf) -> None:
             found.not_recorded[Problem(problem)] = number
 
 
-def _read_tenants(connection: Connection, keyring: Keyring, at: float, groups: dict[tuple[str, int], Group]) -> None:
+def _read_tenants(
+    connection: Connection, keyring: Keyring, at: float, groups: dict[tuple[str, int], Group]
+) -> None:
     """Add each tenant's slots, whether its keys can be read, and places that did nothing yet."""
     held = (attempts.c.account_id == tenants.c.account_id, attempts.c.occupied_until > at)
     used = sa.select(sa.func.count()).where(*held).correlate(tenants).scalar_subquery()
@@ -192,16 +200,16 @@ def _read_tenants(connection: Connection, keyring: Keyring, at: float, groups: d
         places[tenant_id].add(team_id or enterprise_id)
     for team_id, tenant_id in groups:
         places[tenant_id].add(team_id)
-    for *row, slots_used in connection.execute(sa.select(*tenants.c, used)):
+    for row in connection.execute(sa.select(*tenants.c, used.label("slots_used"))).mappings():
         tenant = read_tenant(row, None)
         readable = _are_readable(row, keyring)
         for place in places[tenant.id] or {""}:
             found = groups.setdefault((place, tenant.id or 0), Group(place, tenant.name))
             found.tenant, found.keys_readable = tenant.name, readable
-            found.slots_used, found.slots = slots_used, tenant.calls_per_window
+            found.slots_used, found.slots = row["slots_used"], tenant.calls_per_window
 
 
-def _are_readable(row: Sequence[Any], keyring: Keyring) -> bool:
+def _are_readable(row: Mapping[Any, Any], keyring: Keyring) -> bool:
     try:
         read_tenant(row, keyring)
     except UndecipherableError:
@@ -221,11 +229,11 @@ def needs(groups: Iterable[Group], at: float) -> Iterable[Need]:
 
 
 _COMMAND = "python -m bot"
-_LOOK = f"look at the tickets, then: {_COMMAND} activities settle ID, or retry ID"
-_DECRYPT = "add the earlier secret to ENCRYPTION_KEYS again, at the end, and restart the bot"
-_KEYS = "update the tenant's keys, then retry what was not recorded"
-_MAPPING = f"see: {_COMMAND} tenants list; then retry what was not recorded"
-_CHECK = f"see the log, and: {_COMMAND} check"
+_LOOK = f"check the tickets, then run: {_COMMAND} activities settle ID, or retry ID"
+_DECRYPT = "add the earlier secret to ENCRYPTION_KEYS, at the end, and restart the bot"
+_KEYS = "update the tenant's keys, then retry the activities"
+_MAPPING = f"run: {_COMMAND} tenants list; map a tenant, then retry the activities"
+_CHECK = f"read the log, and run: {_COMMAND} check"
 
 
 def _needs_of(group: Group, at: float, last_success: float) -> Iterable[tuple[str, str, str]]:
@@ -234,11 +242,15 @@ def _needs_of(group: Group, at: float, last_success: float) -> Iterable[tuple[st
     if group.oldest is not None and at - group.oldest > WAITS_LONG:
         yield "waiting_long", f"the oldest has waited for {duration(at - group.oldest)}", _CHECK
     if group.untold:
-        yield "untold", f"{group.untold} outcomes could not be told in Slack", _CHECK
+        yield "untold", f"{group.untold} outcomes could not be posted in Slack", _CHECK
     if not group.keys_readable:
         yield "keys_undecipherable", "the tenant's keys cannot be decrypted", _DECRYPT
     if group.undecipherable:
-        yield "undecipherable", f"{group.undecipherable} waiting cannot be decrypted", _DECRYPT
+        yield (
+            "undecipherable",
+            f"{group.undecipherable} waiting activities cannot be decrypted",
+            _DECRYPT,
+        )
     since = max(at - DAY, last_success)
     problems = {problem for problem, moment in group.last_errors.items() if moment > since}
     for problem in sorted(problems & KEYS_REFUSED):

@@ -1,4 +1,4 @@
-"""What an administrator asks of the directory, checked and put into words."""
+"""What an admin asks of the directory, checked and put into words."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,16 +16,24 @@ DEFAULT_LIMIT = 25
 
 
 def scope_of(enterprise_id: str, team_id: str, channel_id: str) -> Scope:
-    """Check the ids of a mapping; a channel alone is not enough, for ids are unique within a workspace only."""
+    """Check the ids of a mapping.
+
+    A channel alone is not enough, for ids are unique within a workspace only.
+    """
     for option, value, initials in (
         ("--enterprise", enterprise_id, "E"),
         ("--team", team_id, "T"),
         ("--channel", channel_id, "CDG"),
     ):
         if value and not (value.isascii() and value.isalnum() and value[0] in initials):
-            raise TenantError(f"{option} takes Slack's id, which starts with {' or '.join(initials)}, not {value!r}.")
+            raise TenantError(
+                f"{option} takes Slack's ID, "
+                f"which starts with {' or '.join(initials)}, not {value!r}."
+            )
     if not (enterprise_id or team_id):
-        raise TenantError("Name the workspace with --team T… (or the organisation with --enterprise E…).")
+        raise TenantError(
+            "Give the workspace with --team T…, or the organisation with --enterprise E…."
+        )
     return Scope(enterprise_id, team_id, channel_id)
 
 
@@ -93,7 +101,7 @@ async def mapped_before(directory: Directory, name: str, scope: Scope) -> str | 
 
 
 async def what_goes_with(directory: Directory, name: str) -> Belongings:
-    """Return what removing a tenant would take along; refuse the one that cannot be removed."""
+    """Return what a tenant has; refuse the one that cannot be removed."""
     _not_environment(name)
     return await directory.belongings(name)
 
@@ -116,10 +124,13 @@ async def describe(directory: Directory, name: str, lines: list[str]) -> None:
     """Add a tenant's lines; of its keys only that they are set."""
     tenant = await directory.get(name, keys=False)
     lines.append(
-        f"{tenant.name}: {tenant.api_url}, org id {tenant.org_id}, {tenant.calls_per_window} calls in 5 s, keys set"
+        f"{tenant.name}: {tenant.api_url}, org ID {tenant.org_id}, "
+        f"{tenant.calls_per_window} calls in 5 s, keys set"
     )
     mappings = await directory.mappings(name)
-    lines += [f"  {scope}" for scope in mappings] or [f"  not mapped yet: python -m bot tenants map {name} --team T…"]
+    lines += [f"  {scope}" for scope in mappings] or [
+        f"  not mapped yet: python -m bot tenants map {name} --team T…"
+    ]
 
 
 def _checked(tenant: Tenant, settings: Settings) -> Tenant:
@@ -128,7 +139,9 @@ def _checked(tenant: Tenant, settings: Settings) -> Tenant:
     _accept("--org-id", lambda: check_org_id(tenant.org_id))
     _accept("The access key", lambda: check_key(tenant.access_key))
     _accept("The secret key", lambda: check_key(tenant.secret_key))
-    address = _accept("--api-url", lambda: parse_address(tenant.api_url, settings.leadsquared_allowed_hosts))
+    address = _accept(
+        "--api-url", lambda: parse_address(tenant.api_url, settings.leadsquared_allowed_hosts)
+    )
     return replace(tenant, api_url=address.url)
 
 
@@ -142,5 +155,6 @@ def _accept(what: str, check: Callable[[], T]) -> T:
 def _not_environment(name: str) -> None:
     if name.startswith(ENVIRONMENT):
         raise TenantError(
-            f"The tenant {ENVIRONMENT} is what LEADSQUARED_API_URL, _ORG_ID, _ACCESS_KEY and _SECRET_KEY say; change those and restart."
+            "LEADSQUARED_API_URL, _ORG_ID, _ACCESS_KEY "
+            f"and _SECRET_KEY define the tenant {ENVIRONMENT}; change those and restart."
         )

@@ -29,8 +29,8 @@ def _may_serve(identity: Identity, scope: Scope) -> bool:
 
 def say_unserved(identity: Identity, scope: Scope) -> str:
     return (
-        f"SLACK_BOT_TOKEN belongs to {identity.scope}: this bot has no token for {scope} "
-        "and cannot answer there; it takes another bot, started with a token of its own"
+        f"SLACK_BOT_TOKEN belongs to {identity.scope}, so this bot has no token for {scope} "
+        "and cannot answer there; run another bot process with a token for it"
     )
 
 

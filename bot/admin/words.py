@@ -6,18 +6,18 @@ from bot.activities.delivery import Waiting
 from bot.leadsquared.outcome import Problem
 
 PROBLEMS = {
-    Problem.BAD_REQUEST: "LeadSquared did not accept the activity",
+    Problem.BAD_REQUEST: "LeadSquared rejected the request",
     Problem.UNAUTHORIZED: "LeadSquared rejected the access keys",
-    Problem.FORBIDDEN: "LeadSquared does not let the access keys in",
+    Problem.FORBIDDEN: "LeadSquared denied access",
     Problem.NOT_FOUND: "LeadSquared has no such ticket",
-    Problem.REFUSED: "LeadSquared refused the activity",
-    Problem.FAILED: "the call failed inside LeadSquared",
+    Problem.REFUSED: "LeadSquared rejected the activity",
+    Problem.FAILED: "LeadSquared could not record the activity",
     Problem.TLS: "no secure connection to LeadSquared",
     Problem.ADDRESS_REFUSED: "the API address is not allowed",
     Problem.UNREACHABLE: "LeadSquared could not be reached",
     Problem.RATE_LIMITED: "LeadSquared's rate limit was used up",
     Problem.TENANT_REMOVED: "the tenant was removed",
-    Problem.ACCOUNT_CHANGED: "the tenant names another account now",
+    Problem.ACCOUNT_CHANGED: "the tenant has another account now",
     Problem.UNDECIPHERABLE: "a value cannot be decrypted",
     Problem.NO_ANSWER: "LeadSquared did not answer in time",
     Problem.DROPPED: "the connection to LeadSquared broke",
@@ -32,7 +32,7 @@ PROBLEMS = {
 WAITS = {
     Waiting.TURN: "waits for its turn",
     Waiting.RATE_LIMITED: "waits for LeadSquared's rate limit",
-    Waiting.UNREACHABLE: "LeadSquared cannot be reached; it is tried again",
+    Waiting.UNREACHABLE: "LeadSquared cannot be reached; the bot tries again",
     Waiting.UNDECIPHERABLE: "cannot be decrypted; waits for the earlier secret",
 }
 """Why an activity is not sent right now."""

@@ -26,7 +26,9 @@ LONGEST_PAUSE = 30.0
 """Seconds between tries to listen again."""
 
 HEARD_WITHIN = 10.0
-"""Seconds in which this process must hear itself; a proxy that pools transactions lets nobody listen."""
+"""Seconds in which this process must hear itself; a proxy that pools transactions lets nobody
+listen.
+"""
 
 DEAF_FOR = 600.0
 """Seconds until the next try, where that is so."""
@@ -35,12 +37,15 @@ _HELLO = "hello"
 
 
 class Announcements:
-    """Listens on a connection of its own, and calls `heard` with the tenant of what another process accepted.
+    """Listens on its own connection for what other processes accept.
 
-    `missed` is called whenever listening has just begun: what was announced before that, nobody heard.
+    `heard` is called with the tenant of each acceptance. `missed` is called whenever listening has
+    just begun: this process did not hear earlier announcements.
     """
 
-    def __init__(self, database: Database, heard: Callable[[int], None], missed: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, heard: Callable[[int], None], missed: Callable[[], None]
+    ) -> None:
         self._database = database
         self._heard = heard
         self._missed = missed
@@ -71,8 +76,12 @@ class Announcements:
         import psycopg
         from psycopg.conninfo import make_conninfo
 
-        url = self._database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        place = make_conninfo(url, application_name="portal-activity listening", **NOTICED_IN_SECONDS)
+        url = self._database.engine.url.set(drivername="postgresql").render_as_string(
+            hide_password=False
+        )
+        place = make_conninfo(
+            url, application_name="portal-activity listening", **NOTICED_IN_SECONDS
+        )
         return await psycopg.AsyncConnection.connect(place, autocommit=True, prepare_threshold=None)
 
     async def _hears_itself(self, connection: "psycopg.AsyncConnection") -> bool:

@@ -1,4 +1,7 @@
-"""How each database is connected to: durably, with time-outs, and through whatever stands in between."""
+"""How the bot connects to each database.
+
+Each connection commits durably, has timeouts, and works behind a connection pooler.
+"""
 
 import contextlib
 import os
@@ -13,12 +16,16 @@ from sqlalchemy.engine import Connection, Engine
 from bot.database.clock import steady_clock
 
 BUSY_PAUSE = 0.02
-"""Seconds between tries that SQLite does not make by itself."""
+"""Seconds between tries that SQLite does not make automatically."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a connection waits, in seconds: for SQLite's lock, a lock on PostgreSQL, and one statement there (0: for ever)."""
+    """How long a connection waits, in seconds.
+
+    It waits for SQLite's lock, for a lock on PostgreSQL, and for one statement there (0: for
+    ever).
+    """
 
     busy: float = 0.9
     lock: float = 1.0
@@ -61,20 +68,22 @@ def _postgresql(url: sa.URL, patience: Patience) -> Engine:
         poolclass=sa.NullPool,  # each of the writer's threads keeps its own
         connect_args={
             **NOTICED_IN_SECONDS,
-            "prepare_threshold": None,  # prepared statements would break behind a transaction-pooling proxy
+            # Prepared statements would break behind a transaction-pooling proxy.
+            "prepare_threshold": None,
             "application_name": "portal-activity",
         },
     )
-    # Such a proxy lends a session for one transaction only, and takes no `options` at the start: so the time-outs are
-    # each transaction's own. They travel with its BEGIN, which costs a round trip anyway.
+    # Such a proxy lends a session for one transaction only, and takes no `options` at the start:
+    # so the time-outs are each transaction's own. They travel with its BEGIN, which costs a round
+    # trip anyway.
     lock, statement = round(patience.lock * 1000), round(patience.statement * 1000)
     begin = f"BEGIN; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}"
 
     @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's
         connection.autocommit = True  # the driver's own BEGIN takes no company
-        # Behind a transaction-pooling proxy a session may be one on which somebody listened once. The driver would keep
-        # each announcement for a reader that this connection never has.
+        # Behind a transaction-pooling proxy a session may be one on which somebody listened once.
+        # The driver would keep each announcement for a reader that this connection never has.
         connection.add_notify_handler(_ignore)
 
     @sa.event.listens_for(engine, "begin")
@@ -84,7 +93,7 @@ def _postgresql(url: sa.URL, patience: Patience) -> Engine:
     return engine
 
 
-def _ignore(_announcement: object) -> None: ...
+def _ignore(*_announcement: object) -> None: ...
 
 
 def _sqlite(url: sa.URL, patience: Patience) -> Engine:
@@ -102,16 +111,18 @@ def _sqlite(url: sa.URL, patience: Patience) -> Engine:
         _make_for_its_owner(url.database or "")
 
     @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's
         connection.isolation_level = None  # the driver's own BEGIN is deferred; ours is below
         connection.create_function("bot_now", 0, now)
+        connection.create_function("pg_notify", 2, _ignore)  # no other process listens
         _write_ahead(connection, patience.busy)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # IMMEDIATE: wait for the lock at the start, where waiting is safe, instead of failing in the middle.
+        # IMMEDIATE: wait for the lock at the start, where waiting is safe, instead of failing in
+        # the middle.
         reading = connection.get_execution_options().get("reading", False)
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
@@ -119,13 +130,20 @@ def _sqlite(url: sa.URL, patience: Patience) -> Engine:
 
 
 def _make_for_its_owner(file: str) -> None:
-    """Make a database that is not there yet an empty file of mode 0600: SQLite's other files then have its mode, too."""
-    with contextlib.suppress(OSError):  # it is there, or it cannot be made: then the driver says why
+    """Make a database that is not there yet an empty file of mode 0600.
+
+    SQLite gives its other files the database's mode.
+    """
+    # It is there, or it cannot be made: then the driver says why.
+    with contextlib.suppress(OSError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _write_ahead(connection: sqlite3.Connection, patience: float) -> None:
-    """Turn write-ahead logging on. SQLite does not wait for the lock that this takes on a new file, whatever its time-out."""
+    """Turn write-ahead logging on.
+
+    SQLite does not wait for the lock that this takes on a new file, whatever its time-out.
+    """
     until = time.monotonic() + patience
     while True:
         try:

@@ -12,7 +12,10 @@ from bot.database.engines import MIGRATING, PATIENCE, Patience, engine_for
 from bot.database.tables import metadata
 
 HEAD = FIRST = "0007"
-"""The newest and the oldest revision in migrations/versions. Here, a start need not load Alembic to see them."""
+"""The newest and the oldest revision in migrations/versions.
+
+They stand here so that a start need not load Alembic.
+"""
 
 
 _STAMP = sa.Table(
@@ -28,7 +31,7 @@ READ_ONLY = "25006"
 
 
 class SchemaError(Exception):
-    """The database cannot be used as it is; the message says how to mend it."""
+    """The database cannot be used as it is; the message says how to fix it."""
 
 
 class ReadOnlyError(SchemaError):
@@ -40,7 +43,9 @@ def revision(engine: Engine) -> str | None:
     with engine.connect() as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return None
-        found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        found: str | None = connection.execute(
+            sa.text("SELECT version_num FROM alembic_version")
+        ).scalar()
         return found
 
 
@@ -59,7 +64,7 @@ def migrate(engine: Engine) -> bool:
 
 def upgrade(engine: Engine) -> None:
     """Run the migrations that the database does not have yet."""
-    from alembic import command  # noqa: PLC0415 - heavy, and needed only when there is something to do
+    from alembic import command  # noqa: PLC0415 - heavy, and rarely needed
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
@@ -85,7 +90,10 @@ def _create(engine: Engine) -> bool:
 
 
 def migrate_database(url: str) -> bool:
-    """Migrate the database at a URL; raise SchemaError with the mend when it cannot be reached or written."""
+    """Migrate the database at a URL.
+
+    Raise SchemaError with the fix when it cannot be reached or written.
+    """
     with _engine(url, MIGRATING) as engine:
         return migrate(engine)
 
@@ -110,8 +118,8 @@ def require_head(url: str) -> None:
         _require_known(found)
     if found != HEAD:
         raise SchemaError(
-            f"DATABASE_URL: the database is {f'at revision {found}' if found else 'empty'}, this release needs {HEAD}; "
-            "run: python -m bot migrate"
+            f"DATABASE_URL: the database is {f'at revision {found}' if found else 'empty'}, "
+            f"this release needs {HEAD}; run: python -m bot migrate"
         )
 
 
@@ -130,11 +138,14 @@ def _engine(url: str, patience: Patience) -> Iterator[Engine]:
 
 
 def _require_known(found: str) -> None:
-    """Raise SchemaError unless this release can bring a revision to HEAD. The order of their names is their order."""
+    """Raise SchemaError unless this release can bring a revision to HEAD.
+
+    The order of their names is their order.
+    """
     if found < FIRST:
         raise SchemaError(
-            f"DATABASE_URL: a version before the first release made the database (revision {found}); "
-            "start with a new database"
+            "DATABASE_URL: a version before the first release made the database (revision "
+            f"{found}); start with a new database"
         )
     if found > HEAD:
         raise _newer(found)
@@ -142,8 +153,8 @@ def _require_known(found: str) -> None:
 
 def _newer(found: str) -> SchemaError:
     return SchemaError(
-        f"DATABASE_URL: the database is at revision {found}, newer than this release knows ({HEAD}); "
-        "start the newer release, or restore the backup that belongs to this one"
+        f"DATABASE_URL: the database is at revision {found}, newer than this release knows "
+        f"({HEAD}); start the newer release, or restore the backup that belongs to this one"
     )
 
 
@@ -162,7 +173,10 @@ def _is_read_only(cause: BaseException | None) -> bool:
 
 
 def _mend(url: sa.URL, reason: str) -> str:
-    """Say what to do about a driver's reason. It has no code while a connection is being made; so its words are looked at."""
+    """Say what to do about a driver's reason.
+
+    It has no code while a connection is being made; so its words are looked at.
+    """
     if url.get_backend_name() == "sqlite":
         if "readonly" in reason:
             return "it is read-only: check the file, its folder, the disk, and who may write there"
@@ -171,11 +185,14 @@ def _mend(url: sa.URL, reason: str) -> str:
         return "it is read-only: name the primary server"
     if re.search(r'database "[^"]*" does not exist', reason):
         return (
-            f"make the database: createdb -h {url.host or 'HOST'} -U ADMIN -O {url.username or 'USER'} {url.database}"
+            "make the database: "
+            f"createdb -h {url.host or 'HOST'} -U ADMIN -O {url.username or 'USER'} {url.database}"
         )
     if "permission denied" in reason:
         return f"let {url.username or 'the user'} make tables there, best as the database's owner"
-    if re.search(r'role "[^"]*" does not exist|authentication failed|no password supplied|pg_hba', reason):
+    if re.search(
+        r'role "[^"]*" does not exist|authentication failed|no password supplied|pg_hba', reason
+    ):
         return (
             "check the user and the password in it (percent-encode: @ is %40, / is %2F, # is %23), "
             "and whom the server lets in"

@@ -41,11 +41,16 @@ class Encrypted:
     def rows(self, connection: Connection, after: int, last: int) -> Sequence[sa.Row[Any]]:
         """Return the next rows: the number, then the encrypted values."""
         between = (self.number > after, self.number <= last)
-        page = sa.select(self.number, *self.columns).where(*between).order_by(self.number).limit(BATCH)
+        page = (
+            sa.select(self.number, *self.columns).where(*between).order_by(self.number).limit(BATCH)
+        )
         return connection.execute(page).all()
 
     def put(self, connection: Connection, changes: Sequence["Change"]) -> int:
-        """Write each new value where the old one still stands: what somebody changed meanwhile is newer than both."""
+        """Write each new value where the old one still stands.
+
+        A value that changed in between is newer than both, and stays.
+        """
         written = 0
         for change in changes:
             still = (self.number == change.number, change.column == change.old)
@@ -57,9 +62,16 @@ class Encrypted:
 
 ENCRYPTED = (
     Encrypted(tenants, tenants.c.id, (tenants.c.access_key, tenants.c.secret_key)),
-    Encrypted(deliveries, deliveries.c.seq, (deliveries.c.text, deliveries.c.response_url, deliveries.c.detail)),
+    Encrypted(
+        deliveries,
+        deliveries.c.seq,
+        (deliveries.c.text, deliveries.c.response_url, deliveries.c.detail),
+    ),
 )
-"""All that is encrypted. A fingerprint is not: it cannot be renewed, and counts for two minutes only."""
+"""All that is encrypted.
+
+A fingerprint is not: it cannot be renewed, and counts for two minutes only.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +85,18 @@ class Examined:
 def unreadable(examined: Examined) -> str:
     """Say in words what some values that cannot be decrypted mean."""
     return (
-        f"{examined.unreadable:,} of {examined.values:,} stored values cannot be decrypted with ENCRYPTION_KEYS; "
-        "their activities wait for the secret that encrypted them"
+        f"{examined.unreadable:,} of {examined.values:,} stored values cannot be decrypted with "
+        "ENCRYPTION_KEYS; their activities wait for the secret that encrypted them"
     )
 
 
-async def examine(database: Database, keyring: Keyring, *, tenants_at_most: int = EXAMINED) -> Examined:
+async def examine(
+    database: Database, keyring: Keyring, *, tenants_at_most: int = EXAMINED
+) -> Examined:
     """Try the keys of tenants, what has no outcome yet, and the newest activities.
 
-    Raises UnusableSecretError when none of all that is stored can be decrypted: the secret is another one.
+    Raises UnusableSecretError when none of all that is stored can be decrypted: the secret is
+    another one.
     """
 
     def sample(connection: Connection) -> list[bytes]:
@@ -103,7 +118,9 @@ def stored_values(connection: Connection) -> int:
     """Count all that is stored encrypted; 0 where there are no tables yet."""
     there = sa.inspect(connection)
     counts = [
-        connection.execute(sa.select(*(sa.func.count(column) for column in encrypted.columns))).one()
+        connection.execute(
+            sa.select(*(sa.func.count(column) for column in encrypted.columns))
+        ).one()
         for encrypted in ENCRYPTED
         if there.has_table(encrypted.table.name)
     ]
@@ -111,15 +128,19 @@ def stored_values(connection: Connection) -> int:
 
 
 async def _require_one_readable(database: Database, keyring: Keyring) -> None:
-    """Go through everything until a value can be decrypted; raise UnusableSecretError when none can."""
+    """Go through everything until a value can be decrypted.
+
+    Raise UnusableSecretError when none can.
+    """
     values = 0
     async for token in _all_values(database):
         if _is_readable(keyring, token):
             return
         values += 1
     raise UnusableSecretError(
-        f"ENCRYPTION_KEYS: none of the {values:,} stored values can be decrypted, so the secret is another one than "
-        "the one that encrypted them; add the earlier secret at the end of ENCRYPTION_KEYS. Nothing was changed"
+        f"ENCRYPTION_KEYS: none of the {values:,} stored values can be decrypted, "
+        "so the secret is another one than the one that encrypted them; "
+        "add the earlier secret at the end of ENCRYPTION_KEYS. Nothing was changed"
     )
 
 

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import GenericFunction
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -22,7 +20,7 @@ metadata = sa.MetaData(
 
 # Moments are seconds since the epoch, UTC, by the database's clock: one clock for all processes.
 Moment = sa.Double
-# SQLite numbers rows by itself only in a column of exactly this type.
+# SQLite numbers rows automatically only in a column of exactly this type.
 Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 accounts = sa.Table(
@@ -49,7 +47,8 @@ tenants = sa.Table(
     sa.Column("account_id", Number, sa.ForeignKey("accounts.id"), nullable=False, index=True),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
-    sqlite_autoincrement=True,  # a removed tenant's number is never given to another, whose deliveries it would inherit
+    # A new tenant with a removed tenant's number would inherit its deliveries.
+    sqlite_autoincrement=True,
 )
 
 workspaces = sa.Table(
@@ -60,7 +59,13 @@ workspaces = sa.Table(
     sa.Column("enterprise_id", sa.Text, nullable=False, server_default=""),
     sa.Column("team_id", sa.Text, nullable=False, server_default=""),
     sa.Column("channel_id", sa.Text, nullable=False, server_default=""),
-    sa.Column("tenant_id", Number, sa.ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column(
+        "tenant_id",
+        Number,
+        sa.ForeignKey("tenants.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
     sa.UniqueConstraint("team_id", "channel_id", "enterprise_id"),
 )
 
@@ -73,17 +78,27 @@ deliveries = sa.Table(
     sa.Column("team_id", sa.Text, nullable=False),
     sa.Column("channel_id", sa.Text, nullable=False),
     sa.Column("user_id", sa.Text, nullable=False),
-    sa.Column("key", sa.Text, nullable=False),  # against doubles: what Slack gives once, such as a trigger_id
-    sa.Column("tenant_id", Number, nullable=False),  # no foreign key: a tenant may go, its audit trail stays
+    sa.Column(
+        "key", sa.Text, nullable=False
+    ),  # against doubles: what Slack gives once, such as a trigger_id
+    sa.Column(
+        "tenant_id", Number, nullable=False
+    ),  # no foreign key: a tenant may go, its audit trail stays
     sa.Column("tenant_name", sa.Text, nullable=False),
-    sa.Column("account_id", Number, nullable=False),  # the account that it was accepted for, and may go to
+    sa.Column(
+        "account_id", Number, nullable=False
+    ),  # the account that it was accepted for, and may go to
     sa.Column("ticket_id", sa.Text, nullable=False),
     sa.Column("text", sa.LargeBinary, nullable=False),  # encrypted
     sa.Column("response_url", sa.LargeBinary),  # encrypted
     sa.Column("thread_ts", sa.Text),
     sa.Column("message_ts", sa.Text),  # the message that was recorded, where it came from one
-    sa.Column("through_ts", sa.Text),  # where the whole thread was recorded: the last of its messages that is among it
-    sa.Column("fingerprint", sa.LargeBinary),  # keyed: the same words by the same person on the same ticket
+    sa.Column(
+        "through_ts", sa.Text
+    ),  # where the whole thread was recorded: the last of its messages that is among it
+    sa.Column(
+        "fingerprint", sa.LargeBinary
+    ),  # keyed: the same words by the same person on the same ticket
     sa.Column("retry_of", sa.Text),
     # What became of it.
     sa.Column("state", sa.Text, nullable=False),
@@ -101,8 +116,8 @@ deliveries = sa.Table(
     sa.Column("resolution", sa.Text),
     sa.Column("resolved_by", sa.Text),
     # Where nothing is known: whether its text was found on the ticket.
-    sa.Column("look_at", Moment),
-    sa.Column("looks", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("verify_at", Moment),
+    sa.Column("verifications", sa.Integer, nullable=False, server_default="0"),
     sa.Column("finding", sa.Text),
     # What was told in Slack.
     sa.Column("route", sa.Text, nullable=False),
@@ -120,32 +135,26 @@ deliveries = sa.Table(
     sa.UniqueConstraint("team_id", "key"),
     sa.Index("ix_deliveries_fingerprint", "fingerprint"),
 )
-# Written out, not bound: SQLite takes a partial index only for a condition that it can read in the statement.
+# Written out, not bound: SQLite takes a partial index only for a condition that it can read in the
+# statement.
 _ACCEPTED: sa.ColumnClause[str] = sa.literal_column("'accepted'")
 _CLAIMED: sa.ColumnClause[str] = sa.literal_column("'claimed'")
 _SENDING: sa.ColumnClause[str] = sa.literal_column("'sending'")
 
 
-def is_open(of: sa.FromClause) -> sa.ColumnElement[bool]:
-    """Whether a row has no outcome yet."""
-    return of.c.state.in_((_ACCEPTED, _CLAIMED, _SENDING))
-
-
-def is_leased(of: sa.FromClause) -> sa.ColumnElement[bool]:
-    """Whether a process has a row under a lease: about to be sent, or being sent."""
-    return of.c.state.in_((_CLAIMED, _SENDING))
-
-
-IS_OPEN = is_open(deliveries)
-IS_LEASED = is_leased(deliveries)
+IS_OPEN = deliveries.c.state.in_((_ACCEPTED, _CLAIMED, _SENDING))
+IS_LEASED = deliveries.c.state.in_((_CLAIMED, _SENDING))
 IS_ACCEPTED = deliveries.c.state == _ACCEPTED
-IS_CLAIMED = deliveries.c.state == _CLAIMED
 IS_SETTLED = deliveries.c.settled_at.is_not(None)
 IS_REJECTED = deliveries.c.state == sa.literal_column("'rejected'")
-IS_UNDECIDED = sa.and_(deliveries.c.state == sa.literal_column("'unknown'"), deliveries.c.resolution.is_(None))
+IS_UNDECIDED = sa.and_(
+    deliveries.c.state == sa.literal_column("'unknown'"), deliveries.c.resolution.is_(None)
+)
 IS_UNTOLD = deliveries.c.tell_at.is_not(None)
-IS_TO_LOOK_FOR = deliveries.c.look_at.is_not(None)
-MAY_BE_ON_TICKET = sa.or_(deliveries.c.activity_id.is_not(None), deliveries.c.state == sa.literal_column("'unknown'"))
+IS_TO_VERIFY = deliveries.c.verify_at.is_not(None)
+MAY_BE_ON_TICKET = sa.or_(
+    deliveries.c.activity_id.is_not(None), deliveries.c.state == sa.literal_column("'unknown'")
+)
 IS_IN_THREAD = deliveries.c.thread_ts.is_not(None)
 IS_ANCHORED = deliveries.c.anchor_ts.is_not(None)
 
@@ -154,16 +163,22 @@ def _partial_index(name: str, where: sa.ColumnElement[bool], *columns: sa.Column
     return sa.Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
-_partial_index("ix_deliveries_open", IS_OPEN, deliveries.c.tenant_id, deliveries.c.ticket_id, deliveries.c.seq)
+_partial_index(
+    "ix_deliveries_open", IS_OPEN, deliveries.c.tenant_id, deliveries.c.ticket_id, deliveries.c.seq
+)
 _partial_index("ix_deliveries_waiting", IS_ACCEPTED, deliveries.c.tenant_id, deliveries.c.seq)
 _partial_index("ix_deliveries_due", IS_ACCEPTED, deliveries.c.due_at, deliveries.c.tenant_id)
 _partial_index("ix_deliveries_leased", IS_LEASED, deliveries.c.lease_until)
 _partial_index("ix_deliveries_untold", IS_UNTOLD, deliveries.c.tell_at)
 _partial_index("ix_deliveries_settled", IS_SETTLED, deliveries.c.settled_at)
-_partial_index("ix_deliveries_look", IS_TO_LOOK_FOR, deliveries.c.look_at)
-_partial_index("ix_deliveries_on_ticket", MAY_BE_ON_TICKET, deliveries.c.account_id, deliveries.c.ticket_id)
+_partial_index("ix_deliveries_verify", IS_TO_VERIFY, deliveries.c.verify_at)
+_partial_index(
+    "ix_deliveries_on_ticket", MAY_BE_ON_TICKET, deliveries.c.account_id, deliveries.c.ticket_id
+)
 _partial_index("ix_deliveries_rejected", IS_REJECTED, deliveries.c.ticket_id)
-_partial_index("ix_deliveries_undecided", IS_UNDECIDED, deliveries.c.team_id, deliveries.c.tenant_id)
+_partial_index(
+    "ix_deliveries_undecided", IS_UNDECIDED, deliveries.c.team_id, deliveries.c.tenant_id
+)
 _partial_index(
     "ix_deliveries_thread",
     IS_IN_THREAD,
@@ -188,23 +203,20 @@ attempts = sa.Table(
     sa.Column("account_id", Number, nullable=False),
     sa.Column("started_at", Moment, nullable=False),
     sa.Column("answered_at", Moment),
-    sa.Column("occupied_until", Moment, nullable=False),  # the slot of the account's window that this attempt holds
+    sa.Column(
+        "occupied_until", Moment, nullable=False
+    ),  # the slot of the account's window that this attempt holds
     sa.Column("outcome", sa.Text),
     sa.Index("ix_attempts_window", "account_id", "occupied_until"),
 )
 
 
-class now(GenericFunction[float]):  # noqa: N801 - named like the SQL function that it stands for
-    """The database's own clock, as seconds since the epoch."""
+def now() -> sa.Function[float]:
+    """Return the database's own clock, as seconds since the epoch.
 
-    type = sa.Double()
-    inherit_cache = True
-    name = "bot_now"
-
-
-@compiles(now, "postgresql")
-def _now_on_postgresql(_element: now, _compiler: Any, **_: Any) -> str:  # noqa: ANN401 - SQLAlchemy's compiler
-    return "extract(epoch from clock_timestamp())::double precision"
+    PostgreSQL has the function by the first migration; SQLite is given it with each connection.
+    """
+    return sa.func.bot_now(type_=sa.Double())
 
 
 def insert(connection: Connection, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":

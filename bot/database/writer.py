@@ -21,46 +21,41 @@ T = TypeVar("T")
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
-"""Seconds at most between tries to connect to a server that is away. A unit that comes in between fails at once."""
+"""Seconds at most between tries to connect to a server that is away.
+
+A unit that comes in between fails at once.
+"""
 
 SHUTTING_DOWN = ("57P01", "57P02", "57P03")
-"""PostgreSQL's codes for a session that its server ends; the socket may still look open at that moment."""
+"""PostgreSQL's codes for a session that its server ends.
+
+The socket may still look open at that moment.
+"""
 
 CONFLICTS = ("40P01", "55P03", "40001", "57014")
-"""PostgreSQL's codes for a deadlock, a lock timeout, a serialization failure, a statement timeout."""
+"""PostgreSQL's codes for a deadlock, a lock timeout, a serialization failure, a statement timeout.
+"""
 
 SHARED_BY = 25
 """Units that share a commit at most: the first of them is done only when the last is."""
 
 CONNECTIONS = 8
-"""Connections of a process to PostgreSQL, for as many transactions at the same time. A small plan allows 20."""
+"""Connections of a process to PostgreSQL, for as many transactions at the same time.
+
+A small plan allows 20.
+"""
 
 OTHERS_AT_ONCE = 5
-"""Transactions at the same time for which no person waits: they may all wait for rows, and people still get through."""
+"""Transactions at the same time for which no person waits.
+
+They may all wait for rows, and people still get through.
+"""
 
 HEAD_START = 2.5
-"""Seconds by which a unit that a person waits for goes before the others: a burst is accepted before it is sent."""
+"""Seconds by which a unit that a person waits for goes before the others.
 
-
-class Prepared:
-    """A Core statement, compiled once for a database, and handed to its driver as it is.
-
-    SQLAlchemy looks a statement's parts up anew at each execution. For what runs at every command that costs
-    several times the statement itself. What the driver raises is translated by `Database`.
-    """
-
-    def __init__(self, statement: sa.Executable, engine: Engine) -> None:
-        compiled = statement.compile(dialect=engine.dialect)  # type: ignore[attr-defined]
-        self._sql = str(compiled)
-        self._bound: dict[str, Any] = compiled.params
-        self._order: list[str] | None = compiled.positiontup
-
-    def __call__(self, connection: Connection, **values: Any) -> Any:  # noqa: ANN401 - the driver's cursor
-        """Execute with these values for the statement's bind parameters; return the driver's cursor."""
-        bound = self._bound | values
-        parameters = bound if self._order is None else [bound[name] for name in self._order]
-        driver: Any = connection.connection.driver_connection
-        return driver.execute(self._sql, parameters)
+So a burst is accepted before it is sent.
+"""
 
 
 class DatabaseUnavailableError(Exception):
@@ -68,7 +63,10 @@ class DatabaseUnavailableError(Exception):
 
 
 class CommitUnknownError(DatabaseUnavailableError):
-    """The database went silent, or was lost, in the middle of it: the work may be committed, or may yet be."""
+    """The database went silent, or the connection was lost, during the transaction.
+
+    The work may be committed, or may yet be.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +93,14 @@ class _Done:
 class Database:
     """Carries out units of work in threads of its own. What a person waits for goes first.
 
-    What has queued up shares a commit: many small writes cost one write to the disk. When one of them fails, all
-    are rolled back and carried out one by one: a unit may be called twice, and its last call counts. What a person
-    waits for shares no commit with the rest.
+    What has queued up shares a commit: many small writes cost one write to the disk. When one of
+    them fails, all are rolled back and carried out one by one: a unit may be called twice, and its
+    last call counts. What a person waits for shares no commit with the rest.
 
-    SQLite has one writer at a time. So one thread does all, and all may share. On PostgreSQL there are several
-    transactions at the same time, and a unit may wait for a row that another one holds (for `lock_timeout` at
-    most). So only units that never do share a commit there. The others do not keep people waiting.
+    SQLite has one writer at a time. So one thread does all, and all may share. On PostgreSQL there
+    are several transactions at the same time, and a unit may wait for a row that another one holds
+    (for `lock_timeout` at most). So only units that never do share a commit there. The others do
+    not keep people waiting.
 
     `process` names this process to the others on the same database.
     """
@@ -117,7 +116,10 @@ class Database:
         self._all_share = self.engine.dialect.name == "sqlite"
         threads = 1 if self._all_share else CONNECTIONS
         self._connector = _Connector(self.engine)
-        self._threads = [threading.Thread(target=self._serve, name="database", daemon=True) for _ in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._serve, name="database", daemon=True)
+            for _ in range(threads)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -132,20 +134,30 @@ class Database:
     ) -> T:
         """Carry out a unit of work in a transaction and return its result once it is committed.
 
-        A unit that could not be begun `within` that many seconds fails. `answer_within`: a person waits for it, and
-        for so many seconds. `repeatable`: running it again after it was committed changes nothing more, so it is
-        repeated when the connection was lost at the commit. `waits_for_rows`: it changes or locks rows that another
-        transaction may hold. A caller that is cancelled does not take its work back.
+        A unit that could not be begun `within` that many seconds fails. `answer_within`: a person
+        waits for it, and for so many seconds. `repeatable`: running it again after it was
+        committed changes nothing more, so it is repeated when the connection was lost at the
+        commit. `waits_for_rows`: it changes or locks rows that another transaction may hold. A
+        caller that is cancelled does not take its work back.
 
-        Raises DatabaseUnavailableError; CommitUnknownError when the outcome is not known `answer_within` that many
-        seconds, or was lost with the connection.
+        Raises DatabaseUnavailableError; CommitUnknownError when the outcome is not known
+        `answer_within` that many seconds, or was lost with the connection.
         """
         loop = asyncio.get_running_loop()
         moment = time.monotonic()
         is_a_persons = answer_within is not None
         goes_at = moment - HEAD_START if is_a_persons else moment
         shares = self._all_share or not waits_for_rows
-        unit = _Unit(do, moment + within, goes_at, is_a_persons, shares, repeatable, loop, loop.create_future())
+        unit = _Unit(
+            do,
+            moment + within,
+            goes_at,
+            is_a_persons,
+            shares,
+            repeatable,
+            loop,
+            loop.create_future(),
+        )
         with self._changed:
             (self._people if is_a_persons else self._others).append(unit)
             self._changed.notify()
@@ -172,7 +184,8 @@ class Database:
             done = [_Done(unit, error=_too_late()) for unit in batch if unit.start_by < moment]
             done += session.carry_out([unit for unit in batch if unit.start_by >= moment])
             if any(_is_locked(one.error) for one in done):
-                # SQLite was locked for as long as a person can wait. Nobody else waits as long again.
+                # SQLite was locked for as long as a person can wait. Nobody else waits as long
+                # again.
                 done += [_Done(unit, error=done[-1].error) for unit in self._waiting_people()]
             _deliver(done)
             if not batch[0].is_a_persons:
@@ -181,7 +194,7 @@ class Database:
         session.close()
 
     def _next(self) -> list[_Unit]:
-        """Wait for units that may share a transaction, and take them; none: there will be no more."""
+        """Wait for units that may share a transaction, and take them. None: no more will come."""
         with self._changed:
             while not (queues := self._ready()):
                 if self._closed:
@@ -195,7 +208,11 @@ class Database:
             return batch
 
     def _ready(self) -> list[deque[_Unit]]:
-        may = [self._people, self._others] if self._others_running < OTHERS_AT_ONCE else [self._people]
+        may = (
+            [self._people, self._others]
+            if self._others_running < OTHERS_AT_ONCE
+            else [self._people]
+        )
         return [queue for queue in may if queue]
 
     def _waiting_people(self) -> list[_Unit]:
@@ -206,12 +223,18 @@ class Database:
 
 
 class _Connector:
-    """Connects the threads, and leaves a server that is away alone for a while. Used by several threads."""
+    """Connects the threads, and leaves a server that is away alone for a while.
+
+    Used by several threads.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._lock = threading.Lock()
-        self._connect_at, self._backoff = 0.0, Backoff(FIRST_PAUSE, LONGEST_PAUSE)  # by time.monotonic()
+        self._connect_at, self._backoff = (
+            0.0,
+            Backoff(FIRST_PAUSE, LONGEST_PAUSE),
+        )  # by time.monotonic()
 
     def connect(self) -> Connection:
         if time.monotonic() < self._connect_at:
@@ -233,10 +256,15 @@ class _Session:
     def __init__(self, connector: _Connector) -> None:
         self._connector = connector
         self._connection: Connection | None = None
-        self._used = False  # it has carried a transaction: when it is lost, the server may well be there
+        self._used = (
+            False  # it has carried a transaction: when it is lost, the server may well be there
+        )
 
     def carry_out(self, batch: list[_Unit]) -> list[_Done]:
-        """Carry units out in one transaction. What is unexpected goes to their callers and does not end the thread."""
+        """Carry units out in one transaction.
+
+        What is unexpected goes to their callers and does not end the thread.
+        """
         try:
             return self._carried_out(batch) if batch else []
         except Exception as error:  # noqa: BLE001 - see above
@@ -244,7 +272,10 @@ class _Session:
             return [_Done(unit, error=error) for unit in batch]
 
     def close(self) -> None:
-        """Begin the next time with a new connection: SQLAlchemy has not seen what the driver raised."""
+        """Begin the next time with a new connection.
+
+        SQLAlchemy has not seen what the driver raised.
+        """
         connection, self._connection, self._used = self._connection, None, False
         if connection is not None:
             connection.invalidate()
@@ -260,7 +291,9 @@ class _Session:
             return [_Done(unit, result) for unit, result in zip(batch, results, strict=True)]
         if isinstance(error, CommitUnknownError):
             return [self._repeated(unit, error) for unit in batch]
-        if len(batch) > 1 and (_is_conflict(error) or not isinstance(error, DatabaseUnavailableError)):
+        if len(batch) > 1 and (
+            _is_conflict(error) or not isinstance(error, DatabaseUnavailableError)
+        ):
             return [done for unit in batch for done in self._carried_out([unit])]
         return [_Done(unit, error=error) for unit in batch]
 
@@ -277,7 +310,7 @@ class _Session:
                 results = [unit.do(transaction.connection) for unit in batch]
                 committing = True
                 transaction.commit()
-        except Exception as error:  # noqa: BLE001 - whatever it is belongs to the callers, who wait in another thread
+        except Exception as error:  # noqa: BLE001 - the callers' threads raise it
             translated = self._translate(error)
             if committing and isinstance(translated, DatabaseUnavailableError):
                 translated = CommitUnknownError(str(translated))
@@ -292,16 +325,28 @@ class _Session:
         """Say whether it is the connection that is gone; a file has none to lose."""
         connection = self._connection
         if connection is not None and connection.invalidated:
-            # SQLAlchemy has seen it; asked for the driver's connection now, it would connect anew, and raise.
+            # SQLAlchemy has seen it; asked for the driver's connection now, it would connect anew,
+            # and raise.
             return True
         driver: Any = None if connection is None else connection.connection.driver_connection
-        return bool(getattr(driver, "closed", False)) or getattr(error, "sqlstate", None) in SHUTTING_DOWN
+        return (
+            bool(getattr(driver, "closed", False))
+            or getattr(error, "sqlstate", None) in SHUTTING_DOWN
+        )
 
     def _translate(self, error: Exception) -> Exception:
-        """Tell apart what is the database's trouble, to be waited out, from what is wrong with one unit of work."""
+        """Tell the database's trouble from an error of one unit of work.
+
+        The trouble is to be waited out.
+        """
         cause = getattr(error, "orig", None) or error
         driver: Any = self._connector.engine.dialect.loaded_dbapi
-        passing = (driver.OperationalError, driver.InterfaceError, driver.InternalError, sa.exc.TimeoutError)
+        passing = (
+            driver.OperationalError,
+            driver.InterfaceError,
+            driver.InternalError,
+            sa.exc.TimeoutError,
+        )
         if isinstance(cause, passing) or type(cause) is driver.DatabaseError:
             # The driver's words name a file or a host, never a value.
             kind = _ConnectionLostError if self._is_lost(cause) else DatabaseUnavailableError
@@ -326,7 +371,10 @@ def _cause(error: Exception | None) -> BaseException | None:
 
 
 def _is_conflict(error: Exception) -> bool:
-    """Say whether another transaction was in the way (PostgreSQL): the connection is as good as before."""
+    """Say whether another transaction was in the way (PostgreSQL).
+
+    The connection still works.
+    """
     return getattr(_cause(error), "sqlstate", None) in CONFLICTS
 
 

@@ -22,8 +22,9 @@ class Address:
     host: str
 
     def portal_activity(self, org_id: str, ticket_id: str) -> str:
-        """Return the address of "Add Portal Activities to Tickets"; every part is percent-encoded."""
-        return f"{self.url}/api/tenants/{_segment(org_id)}/ticket/{_segment(ticket_id)}/portal/activity"
+        """Return the percent-encoded address of "Add Portal Activities to Tickets"."""
+        tenant, ticket = _segment(org_id), _segment(ticket_id)
+        return f"{self.url}/api/tenants/{tenant}/ticket/{ticket}/portal/activity"
 
     def conversations(self, org_id: str) -> str:
         """Return the address of the filter over tickets' conversations."""
@@ -31,7 +32,10 @@ class Address:
 
 
 def _segment(text: str) -> str:
-    """Percent-encode one segment of a path; one of dots only would climb, encoded or not, so its dots are encoded too."""
+    """Percent-encode one segment of a path.
+
+    A segment of dots only would climb the path, encoded or not. So its dots are encoded too.
+    """
     encoded = quote(text, safe="")
     return encoded if encoded.strip(".") else encoded.replace(".", "%2E")
 
@@ -39,7 +43,8 @@ def _segment(text: str) -> str:
 def api_host(api_url: str) -> str:
     """Return the host that an API address names, with its port where that is not the scheme's own.
 
-    With the org ID it names an account, so it never raises: an address that cannot be read names itself.
+    With the org ID it names an account, so it never raises: an address that cannot be read names
+    itself.
     """
     try:
         url = httpx.URL(api_url.strip())
@@ -52,17 +57,24 @@ def api_host(api_url: str) -> str:
 def parse_address(text: str, allowed_hosts: tuple[str, ...]) -> Address:
     """Check a tenant's API address, or raise InvalidAddressError.
 
-    The host is taken from the very parser that later sends the request, so no second reading of it can differ.
+    The host is taken from the very parser that later sends the request, so no second reading of it
+    can differ.
     """
     try:
         url = httpx.URL(text.strip())
         host = url.host.lower().removesuffix(".")
     except (httpx.InvalidURL, ValueError):
-        raise InvalidAddressError("is not an address; write it like https://apigw.service-in.leadsquared.com") from None
+        raise InvalidAddressError(
+            "is not an address; write it like https://apigw.service-in.leadsquared.com"
+        ) from None
     if url.scheme not in ("https", "http") or not host:
-        raise InvalidAddressError("must start with https://, like https://apigw.service-in.leadsquared.com")
+        raise InvalidAddressError(
+            "must start with https://, like https://apigw.service-in.leadsquared.com"
+        )
     if url.userinfo or url.query or url.fragment:
-        raise InvalidAddressError("must hold a host only, without a user name, a query or a fragment")
+        raise InvalidAddressError(
+            "must hold a host only, without a user name, a query or a fragment"
+        )
     if url.path.rstrip("/") not in ("", "/api", "/api/tenants"):
         raise InvalidAddressError("must end after the host: the bot adds /api/tenants/… itself")
     if url.port is not None and url.port not in _PORTS:
@@ -72,7 +84,8 @@ def parse_address(text: str, allowed_hosts: tuple[str, ...]) -> Address:
             raise InvalidAddressError("must be https (plain http is for this machine only)")
         if not host_allowed(host, allowed_hosts):
             raise InvalidAddressError(
-                f"the host {host} is not among LEADSQUARED_ALLOWED_HOSTS ({', '.join(allowed_hosts)}); "
+                f"the host {host} is not among LEADSQUARED_ALLOWED_HOSTS "
+                f"({', '.join(allowed_hosts)}); "
                 "check the host with your LeadSquared account manager, or add it there"
             )
     return Address(str(url.copy_with(raw_path=b"/", fragment=None)).rstrip("/"), host)

@@ -15,7 +15,7 @@ import structlog
 from bot.leadsquared.address import Address, InvalidAddressError, parse_address
 from bot.leadsquared.models import ConversationFilter, PortalActivity, Wire
 from bot.leadsquared.outcome import (
-    CannotLook,
+    CannotRead,
     Conversation,
     NotBegun,
     NotSent,
@@ -28,7 +28,8 @@ from bot.leadsquared.pages import server_page
 from bot.leadsquared.reading import read_answer, read_conversations, read_keys
 from bot.leadsquared.tenant import Tenant
 
-# An answer is a hundred bytes; a proxy's error page a few thousand. More than this is no answer of LeadSquared's.
+# An answer is a hundred bytes; a proxy's error page a few thousand. More than this is no answer of
+# LeadSquared's.
 _LONGEST_ANSWER = 256 * 1024
 
 _Answer = tuple[int, bytes | None]
@@ -40,7 +41,8 @@ _PAGE_AT_MOST = 2000
 _log = structlog.get_logger(__name__)
 
 GOES_OUT = "http11.send_request_headers.started"
-"""httpcore's word for the moment when the connection stands and nothing of the request has been written.
+"""httpcore's word for the moment when the connection stands and nothing of the request has been
+written.
 
 https://www.encode.io/httpcore/extensions/#trace; tests/front/test_begin.py holds it.
 """
@@ -51,15 +53,18 @@ GONE_OUT = "http11.send_request_headers.complete"
 BEGINNING_AT_ONCE = 8
 """Calls between the commit of their beginning and their first byte.
 
-A crash leaves no more than these unknown without having sent them. They share a commit. With 4 one process on
-PostgreSQL did not use 20 tenants' rate limits: it takes a few tens of ms when the database is busy.
+A crash leaves no more than these unknown without having sent them. They share a commit. With 4 one
+process on PostgreSQL did not use 20 tenants' rate limits: it takes a few tens of ms when the
+database is busy.
 """
 
 E = TypeVar("E", bound=BaseException)
 Begin = Callable[[], Awaitable[bool]]
 
 POOLS = 16
-"""Connection pools of a process. httpx looks at every connection of a pool, at both ends of every request."""
+"""Connection pools of a process. httpx looks at every connection of a pool, at both ends of every
+request.
+"""
 
 TRIED_TICKET = "1"
 """The ticket that is asked for when only the keys are tried. Every account numbers from there.
@@ -79,8 +84,8 @@ class _NotBegunError(Exception):
 class LeadSquared:
     """A few connection pools, to which the tenants of a process are spread.
 
-    `connections` bounds each. `deadline` bounds a whole call in seconds, so that an answer that trickles in byte by byte
-    cannot outlive the lease.
+    `connections` bounds each. `deadline` bounds a whole call in seconds, so that an answer that
+    trickles in byte by byte cannot outlive the lease.
     """
 
     def __init__(
@@ -100,9 +105,13 @@ class LeadSquared:
             httpx.AsyncClient(
                 verify=certificates,
                 timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=connect_timeout),
-                limits=httpx.Limits(max_connections=connections, max_keepalive_connections=KEPT, keepalive_expiry=5),
-                follow_redirects=False,  # a redirect would carry keys and customers' words to a host nobody chose
-                trust_env=False,  # so would a proxy or a .netrc found in the environment
+                limits=httpx.Limits(
+                    max_connections=connections, max_keepalive_connections=KEPT, keepalive_expiry=5
+                ),
+                # A redirect would carry keys and customers' words to a host that no admin chose.
+                # So would a proxy or a .netrc found in the environment.
+                follow_redirects=False,
+                trust_env=False,
                 headers={"Accept": "application/json"},
             )
             for _ in range(POOLS)
@@ -112,7 +121,10 @@ class LeadSquared:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         for client in self._clients:
             await client.aclose()
@@ -120,11 +132,13 @@ class LeadSquared:
     def _client_of(self, tenant: Tenant) -> httpx.AsyncClient:
         return self._clients[(tenant.id or 0) % POOLS]
 
-    async def add_portal_activity(self, tenant: Tenant, ticket_id: str, text: str, begin: Begin) -> Outcome:
+    async def add_portal_activity(
+        self, tenant: Tenant, ticket_id: str, text: str, begin: Begin
+    ) -> Outcome:
         """POST one portal activity. Never raises for what a network or a server can do.
 
-        `begin` is awaited right before the request goes out; unless it returns True, nothing does. So what fails
-        before that was surely not sent.
+        `begin` is awaited right before the request goes out; unless it returns True, nothing does.
+        So what fails before that was surely not sent.
         """
         try:
             address = parse_address(tenant.api_url, self._allowed_hosts)
@@ -161,8 +175,12 @@ class LeadSquared:
         except httpx.RequestError as error:
             return read_failure(error, address.host, begun=begun)
 
-    def _request(self, address: Address, tenant: Tenant, ticket_id: str, text: str) -> httpx.Request:
-        return self._post(tenant, address.portal_activity(tenant.org_id, ticket_id), PortalActivity(text=text))
+    def _request(
+        self, address: Address, tenant: Tenant, ticket_id: str, text: str
+    ) -> httpx.Request:
+        return self._post(
+            tenant, address.portal_activity(tenant.org_id, ticket_id), PortalActivity(text=text)
+        )
 
     def _post(self, tenant: Tenant, url: str, body: Wire) -> httpx.Request:
         return self._client_of(tenant).build_request(
@@ -176,17 +194,22 @@ class LeadSquared:
             },
         )
 
-    async def portal_conversations(self, tenant: Tenant, ticket_id: str) -> list[Conversation] | CannotLook:
-        """Ask what portal activities a ticket has. Never raises for what a network or a server can do."""
-        answer = await self._filter(tenant, ticket_id)
-        return answer if isinstance(answer, CannotLook) else read_conversations(*answer)
+    async def portal_conversations(
+        self, tenant: Tenant, ticket_id: str
+    ) -> list[Conversation] | CannotRead:
+        """Ask what portal activities a ticket has.
 
-    async def try_keys(self, tenant: Tenant) -> bool | CannotLook:
+        Never raises for what a network or a server can do.
+        """
+        answer = await self._filter(tenant, ticket_id)
+        return answer if isinstance(answer, CannotRead) else read_conversations(*answer)
+
+    async def try_keys(self, tenant: Tenant) -> bool | CannotRead:
         """Say whether LeadSquared accepts a tenant's keys. It only reads, and never raises."""
         answer = await self._filter(tenant, TRIED_TICKET)
-        return answer if isinstance(answer, CannotLook) else read_keys(*answer)
+        return answer if isinstance(answer, CannotRead) else read_keys(*answer)
 
-    async def _filter(self, tenant: Tenant, ticket_id: str) -> _Answer | CannotLook:
+    async def _filter(self, tenant: Tenant, ticket_id: str) -> _Answer | CannotRead:
         """Call the filter over a ticket's conversations."""
         try:
             address = parse_address(tenant.api_url, self._allowed_hosts)
@@ -195,13 +218,16 @@ class LeadSquared:
             async with asyncio.timeout(self._deadline):
                 status, _, body = await self._read(self._client_of(tenant), request)
         except (InvalidAddressError, UnicodeEncodeError, httpx.InvalidURL):
-            return CannotLook("address refused")
+            return CannotRead("address refused")
         except (TimeoutError, httpx.RequestError) as error:
-            return CannotLook(failure_reason(error))
+            return CannotRead(failure_reason(error))
         return status, body
 
     async def reach(self, tenant: Tenant) -> Rejected | NotSent | Unknown | None:
-        """Try whether the tenant's host answers at all; None when it does. No key is sent and nothing is recorded."""
+        """Try whether the tenant's host answers at all, and return None when it does.
+
+        No key is sent and nothing is recorded.
+        """
         try:
             address = parse_address(tenant.api_url, self._allowed_hosts)
             async with asyncio.timeout(self._deadline):
@@ -224,8 +250,13 @@ class LeadSquared:
         return outcome
 
     @staticmethod
-    async def _read(client: httpx.AsyncClient, request: httpx.Request) -> tuple[int, httpx.Headers, bytes | None]:
-        """Send a request; return the answer's status, headers and body (None: too long to be an answer)."""
+    async def _read(
+        client: httpx.AsyncClient, request: httpx.Request
+    ) -> tuple[int, httpx.Headers, bytes | None]:
+        """Send a request. Return the answer's status, headers and body.
+
+        The body is None when it is too long to be an answer.
+        """
         response = await client.send(request, stream=True)
         try:
             body = bytearray()
@@ -238,8 +269,13 @@ class LeadSquared:
         return response.status_code, response.headers, bytes(body)
 
 
-def read_failure(error: httpx.RequestError, host: str, *, begun: bool) -> Rejected | NotSent | Unknown:
-    """Decide what a failed exchange means. Only what failed before the request went out was surely not sent."""
+def read_failure(
+    error: httpx.RequestError, host: str, *, begun: bool
+) -> Rejected | NotSent | Unknown:
+    """Decide what a failed exchange means.
+
+    Only what failed before the request went out was surely not sent.
+    """
     reason = failure_reason(error)
     match error:
         case httpx.ConnectError() if _first(error, ssl.SSLError):

@@ -17,7 +17,8 @@ _PLAIN_AT_MOST = 2000
 
 
 class Wire(BaseModel):
-    # Inputs are customers' words and LeadSquared's answers: an error about one must not carry it along.
+    # Inputs are customers' words and LeadSquared's answers: an error about one must not carry it
+    # along.
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     @classmethod
@@ -81,14 +82,19 @@ def _said_of_fields(value: Any) -> str | None:  # noqa: ANN401 - whatever JSON h
 
 
 def said_plainly(body: bytes) -> str | None:
-    """Read what an answer says that is no JSON object: plain text, a JSON text, or a list of either or of objects."""
+    """Read what an answer says that is no JSON object.
+
+    It is plain text, a JSON text, or a list of texts and objects.
+    """
     text = body[:_PLAIN_AT_MOST].decode("utf-8", "surrogateescape").removeprefix("\ufeff").strip()
     try:
         value = json.loads(body.decode("utf-8", "surrogateescape"), strict=False)
     except (ValueError, RecursionError):
         return None if not text or text[0] in "<{[" or len(body) > _PLAIN_AT_MOST else _shown(text)
     values = value if isinstance(value, list) else [value]
-    said = (Answer.model_validate(one).says if isinstance(one, dict) else _shown(one) for one in values)
+    said = (
+        Answer.model_validate(one).says if isinstance(one, dict) else _shown(one) for one in values
+    )
     return "; ".join(filter(None, said)) or None
 
 
@@ -100,7 +106,10 @@ Said = Annotated[str | None, BeforeValidator(_said)]
 
 
 class ConversationFilter(Wire):
-    """The body of the filter over conversations; ids are numbers where they look like it, as in the documentation."""
+    """The body of the filter over conversations.
+
+    An ID of digits is sent as a number, as in the documentation.
+    """
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -110,7 +119,7 @@ class ConversationFilter(Wire):
 
 
 class ListedConversation(Wire):
-    """One entry of the answer; an entry without an id or a text is read as such, and is nobody's."""
+    """One entry of the answer. It may have no id or no text, and then counts for no delivery."""
 
     id: Annotated[str | None, BeforeValidator(_identifier)] = Field(default=None, alias="Id")
     text: Shown = Field(default=None, alias="Text")
@@ -124,12 +133,17 @@ class Conversations(Wire):
 
 
 class Answer(Wire):
-    """Any answer's body: the documented one and the error shapes seen in the field, each field optional."""
+    """Any answer's body.
+
+    It reads the documented answer and the error shapes seen in the field. Each field is optional.
+    """
 
     id: Annotated[str | None, BeforeValidator(_identifier)] = Field(default=None, alias="Id")
     status: Words = Field(default=None, alias="Status")
     message: Said = Field(default=None, alias="Message")
-    model_state: Annotated[str | None, BeforeValidator(_said_of_fields)] = Field(default=None, alias="ModelState")
+    model_state: Annotated[str | None, BeforeValidator(_said_of_fields)] = Field(
+        default=None, alias="ModelState"
+    )
     exception_type: Words = Field(default=None, alias="ExceptionType")
     exception_message: Said = Field(default=None, alias="ExceptionMessage")
 

@@ -45,7 +45,10 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Surely not recorded, and repeating the same call would not help. `message` is what LeadSquared says, if anything."""
+    """Surely not recorded, and repeating the same call would not help.
+
+    `message` is what LeadSquared says, if anything.
+    """
 
     problem: Problem
     message: str | None = None
@@ -54,7 +57,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class RateLimited:
-    """Surely not recorded: over the tenant's limit. `retry_after` in seconds, when the answer named one."""
+    """Surely not recorded: over the tenant's limit.
+
+    `retry_after` in seconds, when the answer named one.
+    """
 
     retry_after: float | None = None
     reason: str = field(default="", compare=False)
@@ -70,7 +76,10 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class NotBegun:
-    """Surely not recorded: its beginning was not committed in time, or the claim had ended. Nothing was sent."""
+    """Surely not recorded: its beginning was not committed in time, or the claim had ended.
+
+    Nothing was sent.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +105,7 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class CannotLook:
+class CannotRead:
     """LeadSquared did not show a ticket's conversations, or not all of them."""
 
     reason: str

@@ -8,11 +8,19 @@ _MARKUP = re.compile(r"\s*<(?:!doctype|html|head|title|body|h1|\?xml)\b|<title>"
 _PATTERNS = {
     "no_http_resource": r"no http resource was found|no type was found that matches the controller",
     "no_action": r"no action was found on the controller|does not support http method",
-    "generic_error": r"^an (?:unhandled )?(?:error|exception) has occurred\b|^the request is invalid\b",
+    "generic_error": (
+        r"^an (?:unhandled )?(?:error|exception) has occurred\b"
+        r"|^the request is invalid\b"
+    ),
     "null_reference": r"object reference not set|value cannot be null|nullreferenceexception",
-    "stack_trace": r"(?m)^\s*at [\w.<>`]+\(|exception of type '|unhandled exception|\bsystem\.\w+[.\w]*exception\b",
+    "stack_trace": (
+        r"(?m)^\s*at [\w.<>`]+\(|exception of type '|unhandled exception"
+        r"|\bsystem\.\w+[.\w]*exception\b"
+    ),
     "server_error_page": r"^server error in '|^runtime error\b|^(?:error )?[45]\d\d\b",
-    "gateway": r"bad gateway|gateway time-?out|upstream (?:connect|request|timed)|no healthy upstream",
+    "gateway": (
+        r"bad gateway|gateway time-?out|upstream (?:connect|request|timed)|no healthy upstream"
+    ),
     "database": r"\bsqlexception\b|deadlock victim|execution timeout expired|cannot open database",
     "not_authorised": r"^authorization has been denied for this request",
 }

@@ -8,9 +8,20 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from bot.leadsquared.models import Answer, Conversations, said_plainly
-from bot.leadsquared.outcome import CannotLook, Conversation, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
+from bot.leadsquared.outcome import (
+    CannotRead,
+    Conversation,
+    Outcome,
+    Problem,
+    RateLimited,
+    Recorded,
+    Rejected,
+    Unknown,
+)
 
-_RATE_LIMIT_WORDS = re.compile(r"\brate.?limit|too many (api )?(calls|requests)|(api )?calls? exceeded", re.IGNORECASE)
+_RATE_LIMIT_WORDS = re.compile(
+    r"\brate.?limit|too many (api )?(calls|requests)|(api )?calls? exceeded", re.IGNORECASE
+)
 _REJECTED_STATUS = {
     400: Problem.BAD_REQUEST,
     401: Problem.UNAUTHORIZED,
@@ -24,10 +35,13 @@ _LONGEST_WAIT = 3600.0
 _WORDS_AT_MOST = 2000
 
 
-def read_answer(status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None) -> Outcome:
+def read_answer(
+    status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None
+) -> Outcome:
     """Decide what an HTTP answer means. `headers` is looked up in lower case.
 
-    Success is only a 2xx with the documented body. What is neither surely recorded nor surely refused is Unknown.
+    Success is only a 2xx with the documented body. What is neither surely recorded nor surely
+    refused is Unknown.
     """
     outcome = _read_answer(status, headers, body, now)
     if isinstance(outcome, Recorded):
@@ -48,15 +62,21 @@ def _reason(status: int, outcome: Failed) -> str:
             return f"status {status}, an unreadable body"
 
 
-def _read_answer(status: int, headers: Mapping[str, str], body: bytes, now: datetime | None) -> Recorded | Failed:
+def _read_answer(
+    status: int, headers: Mapping[str, str], body: bytes, now: datetime | None
+) -> Recorded | Failed:
     answer = _parse(body)
     if _is_rate_limit(status, answer, body):
         if answer is not None and _is_success(answer):
-            return Unknown(Problem.UNREADABLE)  # it says both, and must not be repeated on the strength of one
+            return Unknown(
+                Problem.UNREADABLE
+            )  # it says both, and must not be repeated on the strength of one
         return RateLimited(_retry_after(headers.get("retry-after"), now or datetime.now(UTC)))
     if answer is not None and _is_error(answer):
         own = status >= 500 or _is_exception(answer)
-        return Rejected(_REJECTED_STATUS.get(status, Problem.FAILED if own else Problem.REFUSED), answer.says)
+        return Rejected(
+            _REJECTED_STATUS.get(status, Problem.FAILED if own else Problem.REFUSED), answer.says
+        )
     if 200 <= status < 300:
         if answer is not None and answer.id is not None and _is_success(answer):
             return Recorded(answer.id)
@@ -71,36 +91,42 @@ def _read_answer(status: int, headers: Mapping[str, str], body: bytes, now: date
     return Unknown(Problem.SERVER_ERROR, says)
 
 
-def read_conversations(status: int, body: bytes | None) -> list[Conversation] | CannotLook:
-    """Read the answer of the filter over conversations. Only the documented shape, and the whole of it, says what is there."""
+def read_conversations(status: int, body: bytes | None) -> list[Conversation] | CannotRead:
+    """Read the answer of the filter over conversations.
+
+    Only the documented shape, and the whole of it, says what is there.
+    """
     answer = _conversations(status, body)
-    if isinstance(answer, CannotLook):
+    if isinstance(answer, CannotRead):
         return answer
     if answer.total > len(answer.conversation_list):
-        return CannotLook("not all were shown")
+        return CannotRead("not all were shown")
     listed = answer.conversation_list
     return [Conversation(one.id, one.text) for one in listed if one.id and one.text]
 
 
-def read_keys(status: int, body: bytes | None) -> bool | CannotLook:
+def read_keys(status: int, body: bytes | None) -> bool | CannotRead:
     """Say whether the filter's answer accepts the keys, refuses them, or proves neither."""
     if status == 401:
         return False
     answer = _conversations(status, body)
-    return answer if isinstance(answer, CannotLook) else True
+    return answer if isinstance(answer, CannotRead) else True
 
 
-def _conversations(status: int, body: bytes | None) -> Conversations | CannotLook:
+def _conversations(status: int, body: bytes | None) -> Conversations | CannotRead:
     if not 200 <= status < 300:
-        return CannotLook(f"status {status}")
+        return CannotRead(f"status {status}")
     try:
         return Conversations.read(body or b"")
     except ValueError:
-        return CannotLook("unreadable answer")
+        return CannotRead("unreadable answer")
 
 
 def _plainly(status: int, body: bytes) -> str | None:
-    """Read the words of a body that is no JSON object, where they are LeadSquared's and not a gateway's."""
+    """Read the words of a body that is no JSON object.
+
+    Return None when the words may be a gateway's and not LeadSquared's.
+    """
     return said_plainly(body) if 400 <= status <= 500 else None
 
 
@@ -112,7 +138,10 @@ def _phrase(status: int) -> str:
 
 
 def _parse(body: bytes) -> Answer | None:
-    """Return the body when it is a JSON object, else None (HTML, a list, bytes cut short, nothing)."""
+    """Return the body when it is a JSON object, else None.
+
+    The body may be HTML, a list, cut short or empty.
+    """
     try:
         return Answer.read(body)
     except ValueError:
@@ -145,7 +174,11 @@ def _retry_after(value: str | None, now: datetime) -> float | None:
     if value is None:
         return None
     try:
-        seconds = float(value) if value.strip().isdecimal() else (parsedate_to_datetime(value) - now).total_seconds()
+        seconds = (
+            float(value)
+            if value.strip().isdecimal()
+            else (parsedate_to_datetime(value) - now).total_seconds()
+        )
     except (ValueError, TypeError, OverflowError):
         return None
     return min(max(seconds, 0.0), _LONGEST_WAIT)

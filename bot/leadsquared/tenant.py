@@ -8,9 +8,12 @@ ENVIRONMENT = "environment"
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A name for a LeadSquared account, and the keys to it. `calls_per_window`: calls in any 5 seconds.
+    """A name for a LeadSquared account, and the keys to it.
 
-    `account_id` numbers the account: the API host and the org ID. Several tenants may name one account.
+    `calls_per_window`: calls in any 5 seconds.
+
+    `account_id` numbers the account: the API host and the org ID. Several tenants may name one
+    account.
     """
 
     name: str
@@ -24,14 +27,16 @@ class Tenant:
 
 
 def check_org_id(text: str) -> str:
-    """Return an org id, or raise ValueError: it becomes a part of a path."""
+    """Return an org ID, or raise ValueError: it becomes a part of a path."""
     if not (text.isascii() and text.isalnum()):
-        raise ValueError(f"{text!r} is not an org id; it is the number shown after login, such as 22824")
+        raise ValueError(
+            f"{text!r} is not an org ID; it is the number shown after login, such as 22824"
+        )
     return text
 
 
 def check_key(text: str) -> str:
     """Return a key, or raise ValueError without repeating it: it becomes a header."""
     if not (text.isascii() and text.isprintable()) or " " in text:
-        raise ValueError("has characters that no key has; copy it again")
+        raise ValueError("contains characters that no key has; copy it again")
     return text

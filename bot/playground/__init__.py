@@ -1,1 +1,4 @@
-"""A second program: local stand-ins for Slack and LeadSquared, and a terminal to try the bot with. The tests use the same."""
+"""A second program: local stand-ins for Slack and LeadSquared, and a terminal to try the bot with.
+
+The tests use the same.
+"""

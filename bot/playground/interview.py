@@ -46,20 +46,31 @@ class Interview:
         self.close()
 
     async def _ask_from(self, known: set[str]) -> bool:
-        """Ask for each field whose label is not `known` yet; a choice may bring others. False: the form is to be closed."""
-        while (modal := self.modal) and (left := [one for one in inputs(modal) if _label(modal, one) not in known]):
+        """Ask for each field whose label is not `known` yet; a choice may bring others.
+
+        False: the form is to be closed.
+        """
+        while (modal := self.modal) and (
+            left := [one for one in inputs(modal) if _label(modal, one) not in known]
+        ):
             typed = await self.ask(f"  ? {self.show.question(modal, left[0])}: ")
             if typed is None or typed == ":cancel":
                 return False
             if typed.startswith(":"):
-                print("  Type an answer, press Enter to keep the value, or type :cancel to close the form.")
+                print(
+                    "  Type an answer, press Enter to keep the value, "
+                    "or type :cancel to close the form."
+                )
             elif not typed or await self.leave(modal, left[0], typed):
                 known.add(_label(modal, left[0]))
             self.show.catch_up()
         return self.modal is not None
 
     async def _confirmed(self) -> bool:
-        """Ask once more before something is recorded again; a form that only says why not is done with."""
+        """Ask once more before something is recorded again.
+
+        A form that only says why not needs no answer.
+        """
         button = (self.modal or {}).get("submit", {}).get("text")
         if button != "Record again":
             return button is not None
@@ -67,13 +78,20 @@ class Interview:
         return (answer or "").strip().lower() in ("yes", "y")
 
     async def leave(self, modal: View, block_id: str, typed: str) -> bool:
-        """Type into a field, or choose in it; what the bot then changes is waited for. False: that is no answer to it."""
+        """Type into a field, or choose in it; what the bot then changes is waited for.
+
+        False: that is no answer to it.
+        """
         element = inputs(modal)[block_id]["element"]
         values = [option["value"] for option in element.get("options", [])]
         if not values:
             self.slack.modals.fill(modal, block_id, typed.replace("\\n", "\n"))
             return True
-        answers = {"yes": values, "y": values, "no": [], "n": []} if element["type"] == "checkboxes" else None
+        answers = (
+            {"yes": values, "y": values, "no": [], "n": []}
+            if element["type"] == "checkboxes"
+            else None
+        )
         choices = ["yes", "no"] if answers else values
         if typed.lower() not in (answers or values):
             print(f"  Answer {' or '.join(choices)}.")
@@ -84,7 +102,9 @@ class Interview:
             shown = modal["hash"]
             await self.slack.choose(modal, block_id, typed.lower(), person=self.person)
             with contextlib.suppress(TimeoutError):
-                await self.slack.until(lambda: (self.modal or modal)["hash"] != shown, within=SHOWN_WITHIN)
+                await self.slack.until(
+                    lambda: (self.modal or modal)["hash"] != shown, within=SHOWN_WITHIN
+                )
         return True
 
     def close(self) -> None:

@@ -1,4 +1,7 @@
-"""A stand-in for LeadSquared Service CRM: keys, body shape, the sliding window, and every way it can fail."""
+"""A stand-in for LeadSquared Service CRM.
+
+It checks keys and the shape of a body, keeps the sliding window, and can fail in every way.
+"""
 
 import asyncio
 import html
@@ -88,7 +91,10 @@ class Ledger:
 
 
 class LeadSquaredStandIn(StandIn):
-    """Serves "Add Portal Activities to Tickets". `tickets` are those that exist: by number, with how each answers."""
+    """Serves "Add Portal Activities to Tickets".
+
+    `tickets` are those that exist: by number, with how each answers.
+    """
 
     def __init__(self, accounts: list[Account], tickets: dict[str, Behaviour]) -> None:
         super().__init__()
@@ -104,7 +110,9 @@ class LeadSquaredStandIn(StandIn):
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.post("/api/tenants/{org_id}/ticket/{ticket_id}/portal/activity", self._portal_activity),
+            web.post(
+                "/api/tenants/{org_id}/ticket/{ticket_id}/portal/activity", self._portal_activity
+            ),
             web.post("/api/tenants/{org_id}/conversation/filter", self._conversations),
             web.get("/_state", self._state),
             web.post("/_tickets", self._set_tickets),
@@ -117,7 +125,10 @@ class LeadSquaredStandIn(StandIn):
 
     async def _state(self, _request: web.Request) -> web.Response:
         return web.json_response(
-            {"tickets": self.tickets, "activities": [asdict(activity) for activity in self.ledger.activities]}
+            {
+                "tickets": self.tickets,
+                "activities": [asdict(activity) for activity in self.ledger.activities],
+            }
         )
 
     async def _set_tickets(self, request: web.Request) -> web.Response:
@@ -154,8 +165,14 @@ class LeadSquaredStandIn(StandIn):
             await Hang().hang(request)
         if self.filter_is is not Behaviour.FINE:
             return _refusal(self.filter_is, f"{self.url}/elsewhere{request.path}")
-        found = [one for one in self.on(str(asked.get("TicketId"))) if one.org_id == org_id and not self.hides]
-        return web.json_response({"Total": len(found), "ConversationList": [_listed(one) for one in found]})
+        found = [
+            one
+            for one in self.on(str(asked.get("TicketId")))
+            if one.org_id == org_id and not self.hides
+        ]
+        return web.json_response(
+            {"Total": len(found), "ConversationList": [_listed(one) for one in found]}
+        )
 
     def _refused(self, request: web.Request, org_id: str, arrived: float) -> web.Response | None:
         """Refuse what has no account, the wrong keys, or comes too often."""
@@ -196,11 +213,15 @@ class LeadSquaredStandIn(StandIn):
         match behaviour:
             case Behaviour.BUSY_AT_FIRST if (asked.ticket_id, asked.text) not in self._busy_for:
                 self._busy_for.add((asked.ticket_id, asked.text))
-                return _error(429, _MX_RATE_LIMIT["ExceptionType"], _MX_RATE_LIMIT["ExceptionMessage"])
+                return _error(
+                    429, _MX_RATE_LIMIT["ExceptionType"], _MX_RATE_LIMIT["ExceptionMessage"]
+                )
             case Behaviour.FINE | Behaviour.BUSY_AT_FIRST:
-                return web.json_response({"Id": self._record(asked), "Status": "Success", "Message": None})
+                return web.json_response(
+                    {"Id": self._record(asked), "Status": "Success", "Message": None}
+                )
             case Behaviour.HANG:
-                self._record(asked)  # the sort of hang where the activity is there all the same
+                self._record(asked)  # a hang after which the activity is there
                 return Hang()
             case Behaviour.DROP | Behaviour.DROP_MID_ANSWER | Behaviour.TRICKLE:
                 return Hang(
@@ -220,7 +241,10 @@ class LeadSquaredStandIn(StandIn):
 
 
 class Hang(web.Response):
-    """No answer, or the beginning of one: written to the connection itself, which is then dropped or left hanging."""
+    """No answer, or the beginning of one.
+
+    The stand-in writes to the connection itself, then drops it or leaves it hanging.
+    """
 
     def __init__(self, *, drop: bool = False, first: bytes = b"", more: bytes = b"") -> None:
         super().__init__(status=200)
@@ -255,11 +279,15 @@ def _refusal(behaviour: Behaviour, elsewhere: str) -> web.Response:
         case Behaviour.RATE_LIMITED_AS_200:
             return web.json_response(_MX_RATE_LIMIT)
         case Behaviour.REFUSED:
-            return web.json_response({"Id": None, "Status": "Error", "Message": "The ticket is closed"})
+            return web.json_response(
+                {"Id": None, "Status": "Error", "Message": "The ticket is closed"}
+            )
         case Behaviour.FAILED:
             return _error(500, "MXObjectReferenceException", "The activity could not be saved")
         case Behaviour.SERVER_ERROR:
-            return web.Response(status=502, text="<html><h1>Bad gateway</h1></html>", content_type="text/html")
+            return web.Response(
+                status=502, text="<html><h1>Bad gateway</h1></html>", content_type="text/html"
+            )
         case Behaviour.HTML:
             return web.Response(text="<html>Please sign in</html>", content_type="text/html")
         case Behaviour.WITHOUT_ID:
@@ -280,7 +308,12 @@ def _error(status: int, exception: str, message: str) -> web.Response:
 
 def _listed(activity: Activity) -> dict[str, Any]:
     words = {"Text": activity.text, "Html": f"<div>{html.escape(activity.text)}</div>"}
-    return {"Id": int(activity.id), "RelatedActivityType": "PortalInbound", "CreatedBy": "Portal", **words}
+    return {
+        "Id": int(activity.id),
+        "RelatedActivityType": "PortalInbound",
+        "CreatedBy": "Portal",
+        **words,
+    }
 
 
 def _documented(body: Any) -> bool:  # noqa: ANN401 - JSON

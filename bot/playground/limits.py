@@ -1,4 +1,4 @@
-"""What Slack refuses to show: views and messages over its limits, or without what they must have."""
+"""What Slack refuses to show: a view or message over its limits, or without a required part."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -53,7 +53,10 @@ def _problems_of_block(block: dict[str, Any]) -> Iterator[str]:
                 yield "a context too long, or empty"
         case "actions":
             for element in block["elements"]:
-                if not 0 < length(element["text"]["text"]) <= BUTTON or length(element.get("value", "")) > VALUE:
+                if (
+                    not 0 < length(element["text"]["text"]) <= BUTTON
+                    or length(element.get("value", "")) > VALUE
+                ):
                     yield "a button's text or value too long"
         case "input":
             yield from _problems_of_input(block)
@@ -68,7 +71,11 @@ def _problems_of_input(block: dict[str, Any]) -> Iterator[str]:
     if length(element.get("initial_value", "")) > element.get("max_length", INPUT):
         yield "an initial_value too long"
     options = element.get("options", [])
-    chosen = [element["initial_option"]] if "initial_option" in element else element.get("initial_options", [])
+    chosen = (
+        [element["initial_option"]]
+        if "initial_option" in element
+        else element.get("initial_options", [])
+    )
     if any(option not in options for option in chosen):
         yield "an initial option that is none of the options"
     if any(length(option["text"]["text"]) > BUTTON for option in options):

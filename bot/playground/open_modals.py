@@ -7,7 +7,9 @@ View = dict[str, Any]
 
 def inputs(view: View) -> dict[str, dict[str, Any]]:
     """Return a view's input blocks by block_id."""
-    return {block["block_id"]: block for block in view.get("blocks", []) if block["type"] == "input"}
+    return {
+        block["block_id"]: block for block in view.get("blocks", []) if block["type"] == "input"
+    }
 
 
 class Modals:
@@ -15,10 +17,15 @@ class Modals:
 
     def __init__(self) -> None:
         self.open: list[View] = []
-        self._left: dict[str, dict[str, dict[str, Any]]] = {}  # view id -> block_id -> the input's state, where changed
+        self._left: dict[
+            str, dict[str, dict[str, Any]]
+        ] = {}  # view id -> block_id -> the input's state, where changed
 
     def fill(self, modal: View, block_id: str, value: Any) -> None:  # noqa: ANN401 - JSON
-        """Leave something in an input: a text, an option's value, or a list of those that are ticked."""
+        """Leave something in an input.
+
+        It is a text, an option's value, or a list of the ticked options.
+        """
         element = inputs(modal)[block_id]["element"]
         options = {option["value"]: option for option in element.get("options", [])}
         match element["type"]:
@@ -31,7 +38,10 @@ class Modals:
         self._left.setdefault(modal["id"], {})[block_id] = left
 
     def value(self, modal: View, block_id: str) -> Any:  # noqa: ANN401 - JSON
-        """Return what stands in an input now: its text, the chosen option's value, or the list of ticked ones."""
+        """Return what stands in an input now.
+
+        It is a text, the chosen option's value, or a list of the ticked ones.
+        """
         (state,) = self.state(modal)[block_id].values()
         if state["type"] == "radio_buttons":
             return (state["selected_option"] or {}).get("value")
@@ -49,13 +59,16 @@ class Modals:
                 "radio_buttons": {"selected_option": element.get("initial_option")},
                 "checkboxes": {"selected_options": element.get("initial_options", [])},
             }.get(element["type"], {"value": element.get("initial_value")})
-            values[block_id] = {element["action_id"]: {"type": element["type"], **changed.get(block_id, initial)}}
+            values[block_id] = {
+                element["action_id"]: {"type": element["type"], **changed.get(block_id, initial)}
+            }
         return values
 
     def replace(self, view_id: str, view: View, *, hash_: str) -> View | None:
         """Put a view in another's place; None when that is not open.
 
-        What a person left in an input stays there when the new view has an input of the same block_id and action_id.
+        What a person left in an input stays there when the new view has an input of the same
+        block_id and action_id.
         """
         for number, old in enumerate(self.open):
             if old["id"] == view_id:

@@ -1,4 +1,7 @@
-"""What customers wrote before one came: a message of each shape that Slack has, and a thread for each way to read one."""
+"""What customers wrote before you came.
+
+There is a message of each shape that Slack has, and a thread for each way to read one.
+"""
 
 import time
 from dataclasses import dataclass
@@ -8,7 +11,10 @@ from bot.playground.slack import SlackStandIn
 from bot.playground.workspace import Channel, Person, Posted
 
 TEAM = "T0PLAY"
-YOU, COLLEAGUE = Person("U0YOU", "You", TEAM, "Asia/Kolkata"), Person("U0BEN", "Ben", TEAM, "Asia/Kolkata")
+YOU, COLLEAGUE = (
+    Person("U0YOU", "You", TEAM, "Asia/Kolkata"),
+    Person("U0BEN", "Ben", TEAM, "Asia/Kolkata"),
+)
 CUSTOMER = Person("U0CARLA", "Carla", "T0ACME", "Europe/Madrid")
 PEOPLE = (YOU, COLLEAGUE, CUSTOMER)
 GROUPS = {"S0SUPPORT": "support-team"}
@@ -48,7 +54,9 @@ class Scenes:
     ) -> Posted:
         self.at += MINUTE
         author = None if by is None else by.id
-        return await self.slack.say(text, channel=channel, person=author, ts=f"{self.at:.6f}", **more)
+        return await self.slack.say(
+            text, channel=channel, person=author, ts=f"{self.at:.6f}", **more
+        )
 
 
 async def furnish(slack: SlackStandIn) -> None:
@@ -100,7 +108,12 @@ def _rich_text() -> list[dict[str, Any]]:
             "indent": 0,
             "elements": [
                 section(
-                    text("the "), {"type": "link", "url": "https://portal.example.com/invoices", "text": "invoices"}
+                    text("the "),
+                    {
+                        "type": "link",
+                        "url": "https://portal.example.com/invoices",
+                        "text": "invoices",
+                    },
                 ),
                 section(text("the archive")),
             ],
@@ -118,7 +131,10 @@ async def _shapes(scenes: Scenes) -> None:
         bot_id="B0FORMS",
         username="Acme Forms",
         blocks=[
-            {"type": "header", "text": {"type": "plain_text", "text": "New request for ticket 144"}},
+            {
+                "type": "header",
+                "text": {"type": "plain_text", "text": "New request for ticket 144"},
+            },
             {
                 "type": "section",
                 "fields": [
@@ -128,14 +144,25 @@ async def _shapes(scenes: Scenes) -> None:
             },
         ],
         attachments=[
-            {"title": "Request 77", "title_link": "https://forms.example.com/77", "text": "Mornings suit best."}
+            {
+                "title": "Request 77",
+                "title_link": "https://forms.example.com/77",
+                "text": "Mornings suit best.",
+            }
         ],
     )
-    await scenes.say("Here is the signed contract.", files=[{"id": "F1", "name": "contract.pdf", "mode": "hosted"}])
-    await scenes.say("The total is 120, not 100.", edited={"user": CUSTOMER.id, "ts": f"{scenes.at + 5:.6f}"})
+    await scenes.say(
+        "Here is the signed contract.",
+        files=[{"id": "F1", "name": "contract.pdf", "mode": "hosted"}],
+    )
+    await scenes.say(
+        "The total is 120, not 100.", edited={"user": CUSTOMER.id, "ts": f"{scenes.at + 5:.6f}"}
+    )
     await scenes.say("It is this one: <https://acme.leadsquared.com/tickets/145>")
     await scenes.say("Please close #400, which LeadSquared does not let you write on.")
-    steps = "\n".join(f"{number}. I pressed Send and saw the error once more." for number in range(1, 90))
+    steps = "\n".join(
+        f"{number}. I pressed Send and saw the error once more." for number in range(1, 90)
+    )
     await scenes.say(f"All that I did, for ticket 143:\n{steps}")
 
 
@@ -144,25 +171,51 @@ async def _blocks_and_files(scenes: Scenes) -> None:
         return {"type": "raw_text", "text": words}
 
     rows = [[cell("Invoice"), cell("Amount")], [cell("June, ticket 143"), cell("1,200")]]
-    pasted = {"id": 1, "fallback": "[no preview available]", "blocks": [{"type": "table", "rows": rows}]}
+    pasted = {
+        "id": 1,
+        "fallback": "[no preview available]",
+        "blocks": [{"type": "table", "rows": rows}],
+    }
     await scenes.say("These are the open ones:", attachments=[pasted])
     passed_on = {
         "is_share": True,
         "author_name": COLLEAGUE.name,
         "text": "",
-        "message_blocks": [{"message": {"blocks": [{"type": "rich_text", "elements": _rich_text()}]}}],
+        "message_blocks": [
+            {"message": {"blocks": [{"type": "rich_text", "elements": _rich_text()}]}}
+        ],
         "files": [{"id": "F2", "name": "scan0001.pdf", "title": "The contract", "mode": "hosted"}],
         "footer": "Direct Message",
     }
     await scenes.say("", attachments=[passed_on])
     mail = {"id": "F3", "mode": "email", "title": "Ticket 144", "plain_text": "Is there any news?"}
-    await scenes.say("", by=None, subtype="bot_message", bot_id="B0MAIL", username="E-mail", files=[mail])
-    heard = {"status": "complete", "preview": {"content": "Please call me back.", "has_more": False}}
-    clip = {"id": "F4", "subtype": "slack_audio", "title": "audio_message.m4a", "transcription": heard}
+    await scenes.say(
+        "", by=None, subtype="bot_message", bot_id="B0MAIL", username="E-mail", files=[mail]
+    )
+    heard = {
+        "status": "complete",
+        "preview": {"content": "Please call me back.", "has_more": False},
+    }
+    clip = {
+        "id": "F4",
+        "subtype": "slack_audio",
+        "title": "audio_message.m4a",
+        "transcription": heard,
+    }
     await scenes.say("", files=[clip])
-    card = {"type": "card", "title": "Request 78", "body": {"type": "mrkdwn", "text": "*Ticket 145*, please"}}
-    container = {"type": "container", "title": "Two requests", "child_blocks": [card, {"type": "hologram"}]}
-    await scenes.say("Request 78", by=None, bot_id="B0FORMS", username="Acme Forms", blocks=[container])
+    card = {
+        "type": "card",
+        "title": "Request 78",
+        "body": {"type": "mrkdwn", "text": "*Ticket 145*, please"},
+    }
+    container = {
+        "type": "container",
+        "title": "Two requests",
+        "child_blocks": [card, {"type": "hologram"}],
+    }
+    await scenes.say(
+        "Request 78", by=None, bot_id="B0FORMS", username="Acme Forms", blocks=[container]
+    )
     words: list[dict[str, Any]] = [
         {"type": "text", "text": "For ticket 143: see "},
         {"type": "canvas", "file_id": "F5", "label": "Plan of the move"},
@@ -183,11 +236,21 @@ async def _blocks_and_files(scenes: Scenes) -> None:
     await scenes.say("See", blocks=[{"type": "rich_text", "elements": [section]}], files=[scan])
     log = {"id": "F7", "mode": "snippet", "title": "error.log", "preview": "500 at 10:02"}
     await scenes.say("This is what I see:", files=[log])
-    numbers = [[cell("Month"), cell("Invoices")], [cell("June"), {"type": "raw_number", "value": 12, "text": "12"}]]
+    numbers = [
+        [cell("Month"), cell("Invoices")],
+        [cell("June"), {"type": "raw_number", "value": 12, "text": "12"}],
+    ]
     table = {"type": "data_table", "caption": "Invoices of ticket 144", "rows": numbers}
     button = {"type": "button", "action_id": "open", "text": {"type": "plain_text", "text": "Open"}}
-    pressed = {"fallback": "[no preview available]", "blocks": [{"type": "actions", "elements": [button]}]}
-    preview = {"from_url": "https://forms.example.com", "title": "Acme Forms", "text": "Forms for all"}
+    pressed = {
+        "fallback": "[no preview available]",
+        "blocks": [{"type": "actions", "elements": [button]}],
+    }
+    preview = {
+        "from_url": "https://forms.example.com",
+        "title": "Acme Forms",
+        "text": "Forms for all",
+    }
     await scenes.say(
         "Invoices",
         by=None,
@@ -202,7 +265,10 @@ async def _threads(scenes: Scenes) -> None:
     long = await scenes.say("Ticket 145 is slow again. I write down whenever it happens.")
     for number in range(1, 61):
         scenes.at -= MINUTE - 1
-        await scenes.say(f"Time number {number}: it happened again, and took more than a minute.", thread_ts=long.ts)
+        await scenes.say(
+            f"Time number {number}: it happened again, and took more than a minute.",
+            thread_ts=long.ts,
+        )
     gone = await scenes.say("This will be deleted, and its answer stays.")
     await scenes.say("Then please look at #145.", thread_ts=gone.ts)
     scenes.slack.workspace.delete(gone)

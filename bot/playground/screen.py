@@ -57,7 +57,11 @@ class Screen:
         """Return the message and the label of a numbered button; without a number, the newest."""
         if not number and self._buttons:
             return self._buttons[-1]
-        return self._buttons[int(number) - 1] if number.isdigit() and 0 < int(number) <= len(self._buttons) else None
+        return (
+            self._buttons[int(number) - 1]
+            if number.isdigit() and 0 < int(number) <= len(self._buttons)
+            else None
+        )
 
     def buttons(self) -> str:
         """Say which numbers there are."""
@@ -65,30 +69,46 @@ class Screen:
         if not last:
             return "None has been shown yet."
         return (
-            f"There {'is only 1' if last == 1 else f'are 1 to {last}'}; the number stands in front of it: :press {last}"
+            f"There {'is only 1' if last == 1 else f'are 1 to {last}'}; "
+            f"the number stands in front of it: :press {last}"
         )
 
     def messages(self, channel: str) -> None:
-        """List what everybody sees in a conversation, threads below their first message, each with its number."""
+        """List what everybody sees in a conversation, each message with its number.
+
+        A thread stands below its first message.
+        """
         numbers = {id(message): number for number, message in enumerate(self._numbered(channel), 1)}
         if not numbers:
             print("  There are no messages here yet.")
         for first in [message for message in self._numbered(channel) if message.thread_ts is None]:
-            thread = [reply for reply in self._slack.workspace.thread(first.ts) if id(reply) in numbers]
+            thread = [
+                reply for reply in self._slack.workspace.thread(first.ts) if id(reply) in numbers
+            ]
             self._list(first, "  ", numbers[id(first)])
             for reply in thread[:LISTED]:
                 self._list(reply, "      └ ", numbers[id(reply)])
             if len(thread) > LISTED:
-                print(f"        … and {len(thread) - LISTED} more, up to number {numbers[id(thread[-1])]}")
+                print(
+                    f"        … and {len(thread) - LISTED} more, "
+                    f"up to number {numbers[id(thread[-1])]}"
+                )
         sys.stdout.flush()
 
     def message(self, channel: str, number: str) -> Posted | None:
         """Return a conversation's message by its number."""
         numbered = self._numbered(channel)
-        return numbered[int(number) - 1] if number.isdigit() and 0 < int(number) <= len(numbered) else None
+        return (
+            numbered[int(number) - 1]
+            if number.isdigit() and 0 < int(number) <= len(numbered)
+            else None
+        )
 
     def _numbered(self, channel: str) -> list[Posted]:
-        """Return a conversation's messages in the order of their numbers; what comes later has a later number."""
+        """Return a conversation's messages in the order of their numbers.
+
+        A later message has a higher number.
+        """
         known = self._numbers.setdefault(channel, [])
         ids = {id(message) for message in known}
         known += [
@@ -104,10 +124,16 @@ class Screen:
         else:
             known = self._slack.workspace.message(message)
             names = {person.id: person.name for person in self._slack.workspace.people.values()}
-            names |= {channel.id: channel.name for channel in self._slack.workspace.channels.values()}
+            names |= {
+                channel.id: channel.name for channel in self._slack.workspace.channels.values()
+            }
             who, words = author(known, names), plain(known, names | self._slack.workspace.groups)
         lines = words.split("\n")
-        shown = [*lines[:LINES], f"… ({len(lines) - LINES} more lines)"] if len(lines) > LINES + 1 else lines
+        shown = (
+            [*lines[:LINES], f"… ({len(lines) - LINES} more lines)"]
+            if len(lines) > LINES + 1
+            else lines
+        )
         print(_indented(f"{who}: " + "\n".join(shown), f"{prefix}{number}. "))
 
     def _bots_messages(self) -> list[Posted]:
@@ -117,8 +143,14 @@ class Screen:
         """Return the prompt for a field: its label, what one may answer, what stands there."""
         block = inputs(modal)[block_id]
         stands = self._stands(modal, block_id)
-        choices = {"radio_buttons": "message or thread", "checkboxes": "yes or no"}.get(block["element"]["type"])
-        label = block["element"]["options"][0]["text"]["text"] if choices == "yes or no" else block["label"]["text"]
+        choices = {"radio_buttons": "message or thread", "checkboxes": "yes or no"}.get(
+            block["element"]["type"]
+        )
+        label = (
+            block["element"]["options"][0]["text"]["text"]
+            if choices == "yes or no"
+            else block["label"]["text"]
+        )
         return f"{label}{f' ({choices})' if choices else ''} [{_short(stands)}]"
 
     def _stands(self, modal: dict[str, Any], block_id: str) -> str:
@@ -133,7 +165,8 @@ class Screen:
 
     def ticket(self, number: str, activities: list[Activity]) -> None:
         print(
-            f"Ticket {number} in LeadSquared: {len(activities) or 'no'} portal activit{'y' if len(activities) == 1 else 'ies'}"
+            f"Ticket {number} in LeadSquared: "
+            f"{len(activities) or 'no'} portal activit{'y' if len(activities) == 1 else 'ies'}"
         )
         for activity in activities:
             print(_indented(f"Activity ID {activity.id}: {activity.text}", "    "))
@@ -141,11 +174,17 @@ class Screen:
     def tickets(self, activities: list[Activity]) -> None:
         """Print every ticket that has an activity."""
         for number in dict.fromkeys(activity.ticket_id for activity in activities):
-            self.ticket(number, [activity for activity in activities if activity.ticket_id == number])
+            self.ticket(
+                number, [activity for activity in activities if activity.ticket_id == number]
+            )
 
     def _has_news(self) -> bool:
-        new_message = any(self._shown.get(message.ts) != message.edits for message in self._bots_messages())
-        return new_message or any(str(modal) not in self._modals for modal in self._slack.modals.open)
+        new_message = any(
+            self._shown.get(message.ts) != message.edits for message in self._bots_messages()
+        )
+        return new_message or any(
+            str(modal) not in self._modals for modal in self._slack.modals.open
+        )
 
     def _print(self, message: Posted, *, changed: bool) -> None:
         in_thread = message.thread_ts is not None
@@ -158,12 +197,23 @@ class Screen:
             self._buttons.append((message, label))
         if labels:
             first = len(self._buttons) - len(labels) + 1
-            print(_indented("  ".join(f"[{number}: {label}]" for number, label in enumerate(labels, first)), "      "))
+            print(
+                _indented(
+                    "  ".join(f"[{number}: {label}]" for number, label in enumerate(labels, first)),
+                    "      ",
+                )
+            )
 
     def _where(self, message: Posted) -> str:
         channel = self._slack.workspace.channels.get(message.channel)
         person = self._slack.workspace.people.get(message.channel)
-        name = f"#{channel.name}" if channel else f"message to {person.name}" if person else message.channel
+        name = (
+            f"#{channel.name}"
+            if channel
+            else f"message to {person.name}"
+            if person
+            else message.channel
+        )
         only = " (only you see this)" if message.ephemeral else ""
         return f"{name}{' thread' if message.thread_ts else ''} · Portal Activity{only}"
 
@@ -174,7 +224,9 @@ class Screen:
     def _plain(self, text: str) -> str:
         people = self._slack.workspace.people
         text = _DATE.sub(_shown_date, text)
-        text = _MENTION.sub(lambda found: f"@{people[found[1]].name if found[1] in people else found[1]}", text)
+        text = _MENTION.sub(
+            lambda found: f"@{people[found[1]].name if found[1] in people else found[1]}", text
+        )
         text = _BOLD.sub(r"\1", text).replace("`", "")
         return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
@@ -193,7 +245,8 @@ class Screen:
         if "submit" in modal:
             ways = "change a field with :fill Text …, then :submit; or :cancel"
             print(
-                f"  └ [{modal['submit']['text']}]  {'Enter keeps a value, :cancel closes the form' if self.asking else ways}"
+                f"  └ [{modal['submit']['text']}]  "
+                f"{'Enter keeps a value, :cancel closes the form' if self.asking else ways}"
             )
 
 
@@ -204,13 +257,17 @@ def _shown_date(found: re.Match[str]) -> str:
 
 def _short(text: str) -> str:
     line, _, more = text.partition("\n")
-    return f"{line[:40].rstrip()}…" if more or len(line) > 40 else line  # noqa: PLR2004 - what fits into a prompt
+    return f"{line[:40].rstrip()}…" if more or len(line) > 40 else line  # noqa: PLR2004 - a prompt
 
 
 def _texts(block: dict[str, Any]) -> Iterable[str]:
     if block["type"] == "section":
         return [block["text"]["text"]]
-    return [element["text"] for element in block.get("elements", [])] if block["type"] == "context" else []
+    return (
+        [element["text"] for element in block.get("elements", [])]
+        if block["type"] == "context"
+        else []
+    )
 
 
 def _indented(text: str, prefix: str) -> str:
@@ -218,4 +275,6 @@ def _indented(text: str, prefix: str) -> str:
     for line in text.split("\n"):
         lines += textwrap.wrap(line, WIDTH - len(prefix), replace_whitespace=False) or [""]
     following = " " * len(prefix) if prefix.strip() != "│" else prefix
-    return "\n".join(f"{prefix if number == 0 else following}{line}" for number, line in enumerate(lines))
+    return "\n".join(
+        f"{prefix if number == 0 else following}{line}" for number, line in enumerate(lines)
+    )

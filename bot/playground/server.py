@@ -1,4 +1,7 @@
-"""What the stand-ins share: an aiohttp server on this machine that can be stopped and started on its port."""
+"""What the stand-ins share: an aiohttp server on this machine.
+
+It can be stopped and started again on its port.
+"""
 
 from types import TracebackType
 from typing import Self
@@ -23,12 +26,17 @@ class StandIn:
         return f"http://{HOST}:{self.port}"
 
     async def start(self) -> None:
-        """Listen, on the port of the last time if there was one; nothing changes if it listens already."""
+        """Listen, on the port of the last time if there was one.
+
+        Do nothing if it listens already.
+        """
         if self._runner is not None:
             return
         application = web.Application(client_max_size=4 * 1024 * 1024)
         application.add_routes(self.routes())
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+        self._runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, self.port, reuse_address=True)
         await site.start()
@@ -45,6 +53,9 @@ class StandIn:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         await self.stop()

@@ -1,4 +1,8 @@
-"""A stand-in for Slack: the Web API calls that the bot makes, response_urls, Socket Mode, and what a person does."""
+"""A stand-in for Slack.
+
+It has the Web API calls that the bot makes, response_urls and Socket Mode, and does what a person
+does.
+"""
 
 import asyncio
 import itertools
@@ -7,6 +11,7 @@ import re
 import secrets
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -31,16 +36,24 @@ SCOPES = (
 ACK_WITHIN = TRIGGER_LASTS = 3.0
 READS = frozenset(
     {
-        "auth.test", "chat.getPermalink", "conversations.info", "conversations.replies", "usergroups.list", "users.info",
+        "auth.test",
+        "chat.getPermalink",
+        "conversations.info",
+        "conversations.replies",
+        "usergroups.list",
+        "users.info",
     }
-)  # fmt: skip
+)
 """Methods that, as with Slack, do not read their arguments from JSON."""
 _LINK = re.compile(r"https?://[^\s<>|]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """How a call is answered instead: an HTTP status, or Slack's error word; or, without an `error`, only later."""
+    """How a call is answered instead: an HTTP status, or Slack's error word.
+
+    Without an `error`, the call is only answered later.
+    """
 
     error: str = "internal_error"
     status: int = 200
@@ -49,7 +62,10 @@ class Fault:
 
 
 class SlackStandIn(StandIn):
-    """Speaks to the bot as Slack does: signed HTTP to `request_url`, or the websocket that the bot opened."""
+    """Speaks to the bot as Slack does.
+
+    It sends signed HTTP to `request_url`, or uses the websocket that the bot opened.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -132,7 +148,11 @@ class SlackStandIn(StandIn):
         button = message.buttons()[label]
         payload = {
             "type": "block_actions",
-            "user": {"id": person, "username": person.lower(), "team_id": user_team_id or self._team_of(person)},
+            "user": {
+                "id": person,
+                "username": person.lower(),
+                "team_id": user_team_id or self._team_of(person),
+            },
             "api_app_id": APP_ID,
             "container": {
                 "type": "message",
@@ -164,7 +184,9 @@ class SlackStandIn(StandIn):
     ) -> Posted:
         """Say something in a conversation; `shape` is what else the message has, such as files."""
         author = {"user": person, "team": self._team_of(person)} if person else {}
-        message = Posted(channel, ts or self._ts(), text, blocks or [], thread_ts, shape={**author, **shape})
+        message = Posted(
+            channel, ts or self._ts(), text, blocks or [], thread_ts, shape={**author, **shape}
+        )
         return await self._show(message)
 
     async def shortcut(
@@ -190,7 +212,10 @@ class SlackStandIn(StandIn):
                 "team_id": self._team_of(person),
                 "name": person.lower(),
             },
-            "channel": {"id": message.channel, "name": channel.name if channel else "directmessage"},
+            "channel": {
+                "id": message.channel,
+                "name": channel.name if channel else "directmessage",
+            },
             "is_enterprise_install": False,
             "enterprise": None,
             "trigger_id": self.trigger_id(),
@@ -201,14 +226,22 @@ class SlackStandIn(StandIn):
         }
         return await self._interact(payload | changes)
 
-    async def choose(self, modal: dict[str, Any], block_id: str, value: str, *, person: str) -> None:
+    async def choose(
+        self, modal: dict[str, Any], block_id: str, value: str, *, person: str
+    ) -> None:
         """Choose an option in a modal; the bot hears of it where the block says so."""
         block = inputs(modal)[block_id]
         self.modals.fill(modal, block_id, value)
         if not block.get("dispatch_action"):
             return
-        option = self.modals.state(modal)[block_id][block["element"]["action_id"]].get("selected_option")
-        action = {"type": block["element"]["type"], "action_id": block["element"]["action_id"], "block_id": block_id}
+        option = self.modals.state(modal)[block_id][block["element"]["action_id"]].get(
+            "selected_option"
+        )
+        action = {
+            "type": block["element"]["type"],
+            "action_id": block["element"]["action_id"],
+            "block_id": block_id,
+        }
         payload = {
             "type": "block_actions",
             "user": {"id": person, "username": person.lower(), "team_id": self._team_of(person)},
@@ -232,13 +265,17 @@ class SlackStandIn(StandIn):
         team_id: str | None = None,
         **changes: Any,  # noqa: ANN401 - JSON
     ) -> dict[str, Any]:
-        """Submit a modal; inputs that are not in `values` (by block_id) keep what stands in them."""
+        """Submit a modal. Inputs that are not in `values` (by block_id) keep their value."""
         for block_id, value in values.items():
             self.modals.fill(modal, block_id, value)
         payload = {
             "type": "view_submission",
             "team": {"id": team_id or self.workspace.team_id, "domain": "playground"},
-            "user": {"id": person, "username": person.lower(), "team_id": team_id or self._team_of(person)},
+            "user": {
+                "id": person,
+                "username": person.lower(),
+                "team_id": team_id or self._team_of(person),
+            },
             "api_app_id": APP_ID,
             "trigger_id": self.trigger_id(),
             "view": self._sent_back(modal),
@@ -257,16 +294,25 @@ class SlackStandIn(StandIn):
         return answer
 
     def _sent_back(self, modal: dict[str, Any]) -> dict[str, Any]:
-        return {**modal, "team_id": self.workspace.team_id, "state": {"values": self.modals.state(modal)}}
+        return {
+            **modal,
+            "team_id": self.workspace.team_id,
+            "state": {"values": self.modals.state(modal)},
+        }
 
     def encode(self, typed: str) -> str:
-        """Encode what a person typed, as Slack does with should_escape: entities, links, mentions, channels."""
+        """Encode what a person typed, as Slack does with should_escape.
+
+        That concerns entities, links, mentions and channels.
+        """
         escaped = typed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         escaped = _LINK.sub(lambda link: f"<{link[0]}>", escaped)
         for person in self.workspace.people.values():
             escaped = escaped.replace(f"@{person.name}", f"<@{person.id}|{person.name}>")
         for channel in self.workspace.channels.values():
-            escaped = re.sub(rf"#{re.escape(channel.name)}\b", f"<#{channel.id}|{channel.name}>", escaped)
+            escaped = re.sub(
+                rf"#{re.escape(channel.name)}\b", f"<#{channel.id}|{channel.name}>", escaped
+            )
         return escaped
 
     def response_url(self, channel: str, person: str, ts: str | None = None) -> str:
@@ -279,7 +325,7 @@ class SlackStandIn(StandIn):
         self._triggers[issued] = time.monotonic()
         return issued
 
-    async def until(self, condition: Any, *, within: float = 20.0) -> None:  # noqa: ANN401 - a callable without arguments
+    async def until(self, condition: Callable[[], object], *, within: float = 20.0) -> None:
         """Wait until something holds of the workspace."""
         async with asyncio.timeout(within), self._changed:
             await self._changed.wait_for(condition)
@@ -294,7 +340,9 @@ class SlackStandIn(StandIn):
     ) -> dict[str, Any]:
         try:
             async with asyncio.timeout(ACK_WITHIN):
-                return await (self._send_http(body) if self.request_url else self.sockets.send(kind, payload))
+                return await (
+                    self._send_http(body) if self.request_url else self.sockets.send(kind, payload)
+                )
         except TimeoutError:
             return {"failed": "operation_timeout"}
         except aiohttp.ClientError:
@@ -305,7 +353,9 @@ class SlackStandIn(StandIn):
         headers = {
             "Content-Type": "application/x-www-form-urlencoded",
             "X-Slack-Request-Timestamp": timestamp,
-            "X-Slack-Signature": SignatureVerifier(SIGNING_SECRET).generate_signature(timestamp=timestamp, body=body)
+            "X-Slack-Signature": SignatureVerifier(SIGNING_SECRET).generate_signature(
+                timestamp=timestamp, body=body
+            )
             or "",
         }
         async with (
@@ -317,24 +367,36 @@ class SlackStandIn(StandIn):
                 return {"failed": f"http_{response.status}"}
             if not text:
                 return {}
-            answer: dict[str, Any] = json.loads(text) if response.content_type == "application/json" else {"text": text}
+            answer: dict[str, Any] = (
+                json.loads(text) if response.content_type == "application/json" else {"text": text}
+            )
             return answer
 
-    async def _shown_at_once(self, answer: dict[str, Any], channel: str, person: str) -> Posted | None:
-        failed = f"/portal-activity failed with the error {answer['failed']}" if "failed" in answer else ""
+    async def _shown_at_once(
+        self, answer: dict[str, Any], channel: str, person: str
+    ) -> Posted | None:
+        failed = (
+            f"/portal-activity failed with the error {answer['failed']}"
+            if "failed" in answer
+            else ""
+        )
         text = failed or str(answer.get("text") or "")
         if not text and not answer.get("blocks"):
             return None
         if problems := problems_of_message(text, answer.get("blocks", [])):
             raise ValueError(f"Slack would not show this answer: {problems}")
-        return await self._show(Posted(channel, self._ts(), text, answer.get("blocks", []), ephemeral=person))
+        return await self._show(
+            Posted(channel, self._ts(), text, answer.get("blocks", []), ephemeral=person)
+        )
 
     # -- what the bot asks of it
 
     async def _web_api(self, request: web.Request) -> web.Response:
         method = request.match_info["method"]
         arguments = await _arguments(request)
-        token = request.headers.get("Authorization", "").removeprefix("Bearer ") or str(arguments.get("token", ""))
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ") or str(
+            arguments.get("token", "")
+        )
         self.workspace.calls.append((method, arguments))
         if self.down:
             return web.json_response({"ok": False, "error": "service_unavailable"}, status=503)
@@ -343,7 +405,9 @@ class SlackStandIn(StandIn):
             await asyncio.sleep(fault.delay)
             headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
             if fault.error:
-                return web.json_response({"ok": False, "error": fault.error}, status=fault.status, headers=headers)
+                return web.json_response(
+                    {"ok": False, "error": fault.error}, status=fault.status, headers=headers
+                )
         if token != (APP_TOKEN if method == "apps.connections.open" else BOT_TOKEN):
             return web.json_response({"ok": False, "error": "invalid_auth"})
         handler = getattr(self, f"_{method.replace('.', '_').lower()}", None)
@@ -431,10 +495,19 @@ class SlackStandIn(StandIn):
             return {"ok": False, "error": "thread_not_found"}
         text, blocks = arguments.get("text", ""), arguments.get("blocks", [])
         if problems := problems_of_message(text, blocks):
-            return {"ok": False, "error": "invalid_blocks", "response_metadata": {"messages": problems}}
+            return {
+                "ok": False,
+                "error": "invalid_blocks",
+                "response_metadata": {"messages": problems},
+            }
         message = Posted(id_, self._ts(), text, blocks, thread_ts)
         await self._show(message)
-        return {"ok": True, "channel": id_, "ts": message.ts, "message": {"ts": message.ts, "text": message.text}}
+        return {
+            "ok": True,
+            "channel": id_,
+            "ts": message.ts,
+            "message": {"ts": message.ts, "text": message.text},
+        }
 
     def _may_post(self, channel: str) -> bool:
         """Count a message against the channel's rate limit."""
@@ -455,7 +528,11 @@ class SlackStandIn(StandIn):
         if not found:
             return {"ok": False, "error": "message_not_found"}
         if problems := problems_of_message(arguments.get("text", ""), arguments.get("blocks", [])):
-            return {"ok": False, "error": "invalid_blocks", "response_metadata": {"messages": problems}}
+            return {
+                "ok": False,
+                "error": "invalid_blocks",
+                "response_metadata": {"messages": problems},
+            }
         self._rewrite(found[0], arguments)
         await self._announce()
         return {"ok": True, "channel": found[0].channel, "ts": found[0].ts, "text": found[0].text}
@@ -464,7 +541,10 @@ class SlackStandIn(StandIn):
         id_, ts = str(arguments.get("channel")), str(arguments.get("ts"))
         found = self.workspace.find(id_, ts)
         if found is None or not found.is_the_bots:
-            return {"ok": False, "error": "message_not_found" if found is None else "cant_delete_message"}
+            return {
+                "ok": False,
+                "error": "message_not_found" if found is None else "cant_delete_message",
+            }
         self.workspace.delete(found)
         await self._announce()
         return {"ok": True, "channel": id_, "ts": ts}
@@ -472,9 +552,16 @@ class SlackStandIn(StandIn):
     async def _views_open(self, arguments: dict[str, Any]) -> dict[str, Any]:
         issued = self._triggers.pop(str(arguments.get("trigger_id")), None)
         if issued is None or time.monotonic() - issued > TRIGGER_LASTS:
-            return {"ok": False, "error": "invalid_trigger_id" if issued is None else "expired_trigger_id"}
+            return {
+                "ok": False,
+                "error": "invalid_trigger_id" if issued is None else "expired_trigger_id",
+            }
         if problems := problems_of_view(arguments["view"]):
-            return {"ok": False, "error": "invalid_arguments", "response_metadata": {"messages": problems}}
+            return {
+                "ok": False,
+                "error": "invalid_arguments",
+                "response_metadata": {"messages": problems},
+            }
         view = {**arguments["view"], "id": f"V{next(self._clock)}", "hash": self._ts()}
         self.modals.open.append(view)
         await self._announce()
@@ -482,10 +569,18 @@ class SlackStandIn(StandIn):
 
     async def _views_update(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if problems := problems_of_view(arguments["view"]):
-            return {"ok": False, "error": "invalid_arguments", "response_metadata": {"messages": problems}}
-        if "hash" in arguments and self.modals.is_stale(str(arguments.get("view_id")), arguments["hash"]):
+            return {
+                "ok": False,
+                "error": "invalid_arguments",
+                "response_metadata": {"messages": problems},
+            }
+        if "hash" in arguments and self.modals.is_stale(
+            str(arguments.get("view_id")), arguments["hash"]
+        ):
             return {"ok": False, "error": "hash_conflict"}
-        view = self.modals.replace(str(arguments.get("view_id")), arguments["view"], hash_=self._ts())
+        view = self.modals.replace(
+            str(arguments.get("view_id")), arguments["view"], hash_=self._ts()
+        )
         await self._announce()
         return {"ok": False, "error": "not_found"} if view is None else {"ok": True, "view": view}
 
@@ -511,13 +606,22 @@ class SlackStandIn(StandIn):
             self._rewrite(clicked[0], payload)
             await self._announce()
         else:
-            await self._show(self._ephemeral(channel, person, payload))
+            await self._whisper(channel, person, payload)
         return web.Response(text="ok")
 
-    def _ephemeral(self, channel: str, person: str, payload: dict[str, Any]) -> Posted:
-        """What an answer to a response_url shows: in the thread that it names, else in the channel."""
+    async def _whisper(self, channel: str, person: str, payload: dict[str, Any]) -> None:
+        """Show an answer to a response_url in the thread that it names, else in the channel.
+
+        As in Slack, a thread without a reply shows nothing that only one person may see.
+        """
         thread_ts = payload.get("thread_ts")
-        return Posted(channel, self._ts(), payload["text"], payload.get("blocks", []), thread_ts, ephemeral=person)
+        if thread_ts is None or any(
+            not reply.ephemeral for reply in self.workspace.thread(thread_ts)
+        ):
+            blocks = payload.get("blocks", [])
+            await self._show(
+                Posted(channel, self._ts(), payload["text"], blocks, thread_ts, ephemeral=person)
+            )
 
     # -- what can be read and switched from outside
 
@@ -556,7 +660,11 @@ class SlackStandIn(StandIn):
 
     @staticmethod
     def _rewrite(message: Posted, payload: dict[str, Any]) -> None:
-        message.text, message.blocks, message.edits = payload["text"], payload.get("blocks", []), message.edits + 1
+        message.text, message.blocks, message.edits = (
+            payload["text"],
+            payload.get("blocks", []),
+            message.edits + 1,
+        )
 
     async def _announce(self) -> None:
         async with self._changed:

@@ -1,4 +1,7 @@
-"""Slack's end of Socket Mode: open websockets, envelopes sent to one of them, and what befalls a connection."""
+"""Slack's end of Socket Mode.
+
+It has the open websockets, sends each envelope to one of them, and can break a connection.
+"""
 
 import asyncio
 import itertools
@@ -10,7 +13,9 @@ import aiohttp
 from aiohttp import web
 
 REPEAT_AFTER = 1.0
-"""Seconds without an acknowledgement after which an envelope is sent again, to the next connection."""
+"""Seconds without an acknowledgement after which an envelope is sent again, to the next
+connection.
+"""
 
 
 class Connection:
@@ -31,19 +36,29 @@ class Connection:
         self._transport.abort()
 
     def freeze(self) -> None:
-        """Leave it half-open: it stands, nothing is read any more and nothing answered, not even a ping."""
+        """Leave it half-open.
+
+        The connection stays open, but nothing is read or answered any more, not even a ping.
+        """
         self.alive = False
         self._transport.pause_reading()
 
     async def refresh(self) -> None:
         """Ask for another connection in this one's place, as Slack does every few hours."""
-        await self.send({"type": "disconnect", "reason": "refresh_requested", "debug_info": {"host": "playground"}})
+        await self.send(
+            {
+                "type": "disconnect",
+                "reason": "refresh_requested",
+                "debug_info": {"host": "playground"},
+            }
+        )
 
 
 class Sockets:
     """All websockets that the bot has open; Slack does not know which are half-open.
 
-    `connected` is set when the first has been opened. An address opens one websocket, once: `ticket`.
+    `connected` is set when the first has been opened. An address opens one websocket, once:
+    `ticket`.
     """
 
     def __init__(self) -> None:
@@ -59,11 +74,18 @@ class Sockets:
         self._tickets.add(ticket)
         return ticket
 
-    async def send(self, kind: str, payload: dict[str, Any], envelope_id: str | None = None) -> dict[str, Any]:
+    async def send(
+        self, kind: str, payload: dict[str, Any], envelope_id: str | None = None
+    ) -> dict[str, Any]:
         """Send an envelope until it is acknowledged; return the acknowledgement's payload."""
         envelope = envelope_id or secrets.token_hex(16)
         acknowledged = self._acks[envelope] = asyncio.get_running_loop().create_future()
-        message = {"type": kind, "envelope_id": envelope, "accepts_response_payload": True, "payload": payload}
+        message = {
+            "type": kind,
+            "envelope_id": envelope,
+            "accepts_response_payload": True,
+            "payload": payload,
+        }
         for attempt in itertools.count():
             if self.open:
                 connection = self.open[next(self._turn) % len(self.open)]
@@ -83,7 +105,11 @@ class Sockets:
         self._tickets.remove(ticket)
         await socket.prepare(request)
         await socket.send_json(
-            {"type": "hello", "num_connections": len(self.open) + 1, "connection_info": {"app_id": "A0"}}
+            {
+                "type": "hello",
+                "num_connections": len(self.open) + 1,
+                "connection_info": {"app_id": "A0"},
+            }
         )
         transport = request.transport
         if not isinstance(transport, asyncio.Transport):

@@ -41,10 +41,16 @@ TICKETS = {
     "403": (Behaviour.FORBIDDEN, "access is denied (the API switch, the IP allowlist)"),
     "404": (Behaviour.NOT_FOUND, "there is no such ticket; every other number answers the same"),
     "422": (Behaviour.GARBLED, "rejected, with invalid characters in the reason"),
-    "429": (Behaviour.BUSY_AT_FIRST, "over the rate limit at first, recorded automatically after some seconds"),
+    "429": (
+        Behaviour.BUSY_AT_FIRST,
+        "over the rate limit at first, recorded automatically after some seconds",
+    ),
     "500": (Behaviour.FAILED, "LeadSquared can't record it, and says why"),
     "502": (Behaviour.SERVER_ERROR, "a server's error page: it may or may not be recorded"),
-    "503": (Behaviour.DROP, "the connection breaks before the answer: it may or may not be recorded"),
+    "503": (
+        Behaviour.DROP,
+        "the connection breaks before the answer: it may or may not be recorded",
+    ),
     "504": (
         Behaviour.HANG,
         "no answer, but it is recorded; some seconds later the bot finds it",
@@ -56,16 +62,19 @@ Type what you would type in Slack:
   /portal-activity            alone, or with only the ticket, opens the form
   /portal-activity help
 Besides:
-  :messages                 list the messages of this channel; there are some in customers, private, direct and archive
-  :shortcut 3               use "Record in LeadSquared" on message 3; type each field, Enter keeps its value,
+  :messages                 list the messages of this channel; \
+there are some in customers, private, direct and archive
+  :shortcut 3               use "Record in LeadSquared" on message 3; \
+type each field, Enter keeps its value,
                             :cancel closes the form
-  :press 1                  press button 1 of those shown; :press 1 as Ben presses it as your colleague
+  :press 1                  press button 1 of those shown; \
+:press 1 as Ben presses it as your colleague
   :fill Ticket 143          change a field of the open form (Ticket, Text), then  :submit
   :channel private          go to another channel: {channels}
   :ticket 143               show a ticket's activities
   :leadsquared off          LeadSquared cannot be reached, until  :leadsquared on
-  :slack off                Slack takes no message of the bot's, until  :slack on
-  :wait                     wait until everything is settled and told
+  :slack off                Slack rejects the bot's messages, until  :slack on
+  :wait                     wait until every activity is settled and answered
   :help   :quit
 Tickets to play with:
 {tickets}
@@ -112,11 +121,13 @@ class Playground:
             if asyncio.iscoroutine(result):
                 await result
         else:
-            print(f"The playground doesn't know “{word}”. Type /portal-activity 143 hello, or :help")
+            print(
+                f"The playground doesn't know “{word}”. Type /portal-activity 143 hello, or :help"
+            )
         return True
 
     async def settle(self) -> None:
-        """Wait until everything is settled and told."""
+        """Wait until every activity is settled and answered."""
         while await self.parts.outbox.unfinished():
             await asyncio.sleep(0.05)
         await self.parts.background.finish(2)
@@ -132,7 +143,10 @@ class Playground:
         number, _, who = f" {words}".partition(" as ")
         person = _named(who.strip() or YOU.name)
         if person is None:
-            print(f"There is no {who.strip()} here, only {YOU.name} and {COLLEAGUE.name}: :press 1 as {COLLEAGUE.name}")
+            print(
+                f"There is no {who.strip()} here, only {YOU.name} and {COLLEAGUE.name}: "
+                f":press 1 as {COLLEAGUE.name}"
+            )
             return
         found = self.show.button(number.strip())
         if found is None:
@@ -150,12 +164,17 @@ class Playground:
     async def _shortcut(self, number: str) -> None:
         message = self.show.message(self.channel.id, number)
         if message is None:
-            print("Which message? :messages lists those of this channel; its number stands in front of it.")
+            print(
+                "Which message? :messages lists those of this channel; "
+                "its number stands in front of it."
+            )
             return
         before = len(self.slack.modals.open)
         await self.slack.shortcut(message, person=YOU.id)
         with contextlib.suppress(TimeoutError):
-            await self.slack.until(lambda: len(self.slack.modals.open) > before and not _is_loading(self.form.modal))
+            await self.slack.until(
+                lambda: len(self.slack.modals.open) > before and not _is_loading(self.form.modal)
+            )
         self.show.asking = True
         self.show.catch_up()
         if (modal := self.form.modal) is not None and "submit" in modal:
@@ -171,9 +190,15 @@ class Playground:
                 self.show.form(self.form.modal or modal)
                 return
         if modal is None:
-            print("There is no open form. Open one with /portal-activity alone, or with: Edit and send again")
+            print(
+                "There is no open form. Open one with /portal-activity alone, "
+                "or with: Edit and send again"
+            )
         else:
-            print(f"The form has: {', '.join(block['label']['text'] for block in inputs(modal).values())}")
+            print(
+                "The form has: "
+                f"{', '.join(block['label']['text'] for block in inputs(modal).values())}"
+            )
 
     async def _submit(self, _words: str) -> None:
         modal = self.form.modal
@@ -194,7 +219,10 @@ class Playground:
     def _ticket(self, number: str) -> None:
         if not number:
             print("Which ticket? Enter it: :ticket 143")
-        elif number not in self.leadsquared.tickets or self.leadsquared.tickets[number] is Behaviour.NOT_FOUND:
+        elif (
+            number not in self.leadsquared.tickets
+            or self.leadsquared.tickets[number] is Behaviour.NOT_FOUND
+        ):
             print(f"LeadSquared has no ticket {number}. :help lists the tickets.")
         else:
             self.show.ticket(number, self.leadsquared.on(number))
@@ -208,7 +236,9 @@ class Playground:
             await self.leadsquared.stop()
         else:
             await self.leadsquared.start()
-        print(f"LeadSquared is {'off: its connections are refused' if position == 'off' else 'on'}.")
+        print(
+            f"LeadSquared is {'off: its connections are refused' if position == 'off' else 'on'}."
+        )
 
     def _switch_slack(self, position: str) -> None:
         if position not in ("on", "off"):
@@ -227,7 +257,9 @@ class Playground:
 
 
 def _named(name: str) -> Person | None:
-    return next((person for person in (YOU, COLLEAGUE) if person.name.lower() == name.lower()), None)
+    return next(
+        (person for person in (YOU, COLLEAGUE) if person.name.lower() == name.lower()), None
+    )
 
 
 def _is_loading(modal: dict[str, Any] | None) -> bool:
@@ -243,7 +275,10 @@ async def play() -> int:
     lines = iter(()) if interactive else iter(await asyncio.to_thread(sys.stdin.read().splitlines))
     async with _open(_read_line if interactive else _echoed(lines)) as playground:
         if interactive:
-            print("The playground: a bot, a Slack and a LeadSquared, all on this machine. Type :help for help.")
+            print(
+                "The playground: a bot, a Slack and a LeadSquared, all on this machine. "
+                "Type :help for help."
+            )
             playground._help()  # noqa: SLF001 - the same file
         seeing = asyncio.create_task(playground.show.follow())
         try:
@@ -257,12 +292,14 @@ async def play() -> int:
 
 async def _converse(playground: Playground) -> None:
     with contextlib.suppress(ImportError):
-        import readline  # noqa: F401, PLC0415 - makes input() remember lines, where the platform has it
+        # It makes input() remember lines, where the platform has it.
+        import readline  # noqa: F401, PLC0415
     while True:
         line = await _read_line(f"#{playground.channel.name}> ")
         if line is None or not await playground.do(line):
             return
-        # What happens at once is shown before the next prompt; what takes longer appears when it happens.
+        # What happens at once is shown before the next prompt; what takes longer appears when it
+        # happens.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.7):
                 await playground.settle()
@@ -270,7 +307,10 @@ async def _converse(playground: Playground) -> None:
 
 
 async def _read_line(prompt: str) -> str | None:
-    """Ask for a line; None at the end. In a thread that ends with the program, so that Ctrl-C need not wait for Enter."""
+    """Ask for a line, and return None at the end.
+
+    A thread that ends with the program asks, so that Ctrl-C need not wait for Enter.
+    """
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[str | None] = loop.create_future()
 
@@ -279,7 +319,7 @@ async def _read_line(prompt: str) -> str | None:
             line: str | None = input(prompt)
         except EOFError:
             line = None
-        with contextlib.suppress(RuntimeError):  # the program has ended meanwhile
+        with contextlib.suppress(RuntimeError):  # the program has ended
             loop.call_soon_threadsafe(_answer, answered, line)
 
     threading.Thread(target=ask, daemon=True).start()
@@ -319,7 +359,9 @@ async def _run_through(playground: Playground, lines: Iterator[str]) -> None:
 @asynccontextmanager
 async def _open(ask: Ask) -> AsyncIterator[Playground]:
     people = {person.id: person for person in PEOPLE}
-    workspace = Workspace(TEAM, {channel.id: channel for channel in CHANNELS}, people, groups=GROUPS)
+    workspace = Workspace(
+        TEAM, {channel.id: channel for channel in CHANNELS}, people, groups=GROUPS
+    )
     tickets = {number: behaviour for number, (behaviour, _) in TICKETS.items()}
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="portal-activity-")))
@@ -346,7 +388,10 @@ async def _open(ask: Ask) -> AsyncIterator[Playground]:
 
 
 def _settings(slack: SlackStandIn, leadsquared: LeadSquaredStandIn, folder: Path) -> Settings:
-    """Settings of the playground's own: nothing of the environment's, and times that one is willing to sit through."""
+    """Return settings for the playground only.
+
+    It reads nothing from the environment, and its times are short enough to wait for.
+    """
     for name in list(os.environ):
         if name.upper() in {field.upper() for field in Settings.model_fields}:
             del os.environ[name]

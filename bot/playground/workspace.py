@@ -10,7 +10,10 @@ BOT_ID = "B0BOT"
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A conversation. `refuses` is the error with which the bot's posts there are refused, `hides` its reading there."""
+    """A conversation.
+
+    `refuses` is the error with which the bot's posts there are refused, `hides` its reading there.
+    """
 
     id: str
     name: str
@@ -30,7 +33,11 @@ class Person:
 
 @dataclass(slots=True)
 class Posted:
-    """A message as it stands. `ephemeral`: only that person sees it. `shape`: what else Slack has of one the bot did not post."""
+    """A message as it stands.
+
+    `ephemeral`: only that person sees it. `shape`: what else Slack has of one the bot did not
+    post.
+    """
 
     channel: str
     ts: str
@@ -47,7 +54,12 @@ class Posted:
 
     def buttons(self) -> dict[str, dict[str, Any]]:
         """Return the message's buttons by their label."""
-        elements = [element for block in self.blocks if block["type"] == "actions" for element in block["elements"]]
+        elements = [
+            element
+            for block in self.blocks
+            if block["type"] == "actions"
+            for element in block["elements"]
+        ]
         return {element["text"]["text"]: element for element in elements}
 
 
@@ -68,17 +80,31 @@ class Workspace:
 
     def find(self, channel: str, ts: str) -> Posted | None:
         """Return a message that everybody sees."""
-        found = (one for one in self.messages if (one.channel, one.ts) == (channel, ts) and not one.ephemeral)
+        found = (
+            one
+            for one in self.messages
+            if (one.channel, one.ts) == (channel, ts) and not one.ephemeral
+        )
         return next(found, None)
 
     def message(self, posted: Posted) -> dict[str, Any]:
         """Return a message as Slack sends it: a thread's first one knows of its replies."""
         own = {"bot_id": BOT_ID, "app_id": APP_ID, "user": BOT_USER, "team": self.team_id}
         blocks = {"blocks": posted.blocks} if posted.blocks else {}
-        message = {"type": "message", "ts": posted.ts, "text": posted.text, **blocks, **(posted.shape or own)}
+        message = {
+            "type": "message",
+            "ts": posted.ts,
+            "text": posted.text,
+            **blocks,
+            **(posted.shape or own),
+        }
         replies = [reply for reply in self.thread(posted.ts) if not reply.ephemeral]
         if replies:
-            message |= {"thread_ts": posted.ts, "reply_count": len(replies), "latest_reply": replies[-1].ts}
+            message |= {
+                "thread_ts": posted.ts,
+                "reply_count": len(replies),
+                "latest_reply": replies[-1].ts,
+            }
         elif posted.thread_ts:
             message |= {"thread_ts": posted.thread_ts}
         return message

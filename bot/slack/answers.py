@@ -20,9 +20,12 @@ Block = dict[str, Any]
 COMMAND = "/portal-activity"
 RECORD_AGAIN = "record_again"
 _QUOTE_AT_MOST = 500
+_AN_ADMIN = "an admin"
 _EXAMPLE = f"`{COMMAND} 143 Customer uploaded the signed form`"
 
-_SECRET = small_print("add the earlier secret at the end of `ENCRYPTION_KEYS` and restart the bot", "secret missing")
+_SECRET = small_print(
+    "add the earlier secret at the end of `ENCRYPTION_KEYS` and restart the bot", "secret missing"
+)
 _CHECK = "run `python -m bot check`"
 
 
@@ -34,12 +37,17 @@ class Message:
     blocks: tuple[Block, ...] = ()
 
     def payload(self) -> dict[str, Any]:
-        return {"text": self.text, "blocks": list(self.blocks)} if self.blocks else {"text": self.text}
+        return (
+            {"text": self.text, "blocks": list(self.blocks)} if self.blocks else {"text": self.text}
+        )
 
     @property
     def words(self) -> str:
         """The main text, without the small print."""
-        return next((str(block["text"]["text"]) for block in self.blocks if block["type"] == "section"), self.text)
+        return next(
+            (str(block["text"]["text"]) for block in self.blocks if block["type"] == "section"),
+            self.text,
+        )
 
     @property
     def small(self) -> tuple[str, ...]:
@@ -57,7 +65,7 @@ def anchor(delivery: Delivery) -> Message:
         State.REJECTED: f"❌ Portal activity {by} not recorded on {on}",
         State.UNKNOWN: f"⚠️ Portal activity {by} may or may not be on {on}",
         Finding.PRESENT: f"✅ Portal activity {by} found on {on}",
-        Resolution.CONFIRMED: f"✅ Portal activity {by} is on {on}, confirmed by {_decided_by(delivery)}",
+        Resolution.CONFIRMED: f"✅ Portal activity {by} is on {on}, confirmed by {_decided_by(delivery, _AN_ADMIN)}",
     }
     return _message(f"{statuses[mark(delivery)]}\n{quoted(delivery)}", [_reference(delivery)])
 
@@ -65,7 +73,9 @@ def anchor(delivery: Delivery) -> Message:
 def answer(delivery: Delivery, *, with_text: bool = False) -> Message:
     """The final answer. `with_text` repeats what was sent, where no anchor above shows it."""
     words = f"{_outcome(delivery)}\n{quoted(delivery)}" if with_text else _outcome(delivery)
-    return _message(words, [*_buttons(delivery), *(context(line) for line in _small_print(delivery))])
+    return _message(
+        words, [*_buttons(delivery), *(context(line) for line in _small_print(delivery))]
+    )
 
 
 def _outcome(delivery: Delivery) -> str:
@@ -78,9 +88,13 @@ def _outcome(delivery: Delivery) -> str:
         return f"✅ {_decided_by(delivery)} confirmed that this is on {ticket(delivery)}."
     if delivery.resolution is Resolution.SENT_AGAIN:
         what = "may or may not be on" if delivery.state is State.UNKNOWN else "was not recorded on"
-        return (
-            f"{icon} This {what} {ticket(delivery)}. {_decided_by(delivery)} sent it again: see the new answer below."
+        on = (
+            f" on ticket {other}"
+            if (other := delivery.sent_again_on) not in (None, delivery.ticket_id)
+            else ""
         )
+        again = f"{_decided_by(delivery)} sent it again{on}: see the new answer below."
+        return f"{icon} This {what} {ticket(delivery)}. {again}"
     return f"{icon} <@{delivery.user_id}>: {explain(delivery)}"
 
 
@@ -107,7 +121,9 @@ def found_there(delivery: Delivery) -> Message:
         f"(activity ID {activity_id(delivery)}). "
         f"If it's this one, press *{LABELS[Button.CONFIRM]}* under the answer; if not, press *Send again* here."
     )
-    return _message(words, [{"type": "actions", "elements": [_button(Button.SEND_AGAIN_ANYWAY, delivery)]}])
+    return _message(
+        words, [{"type": "actions", "elements": [_button(Button.SEND_AGAIN_ANYWAY, delivery)]}]
+    )
 
 
 def activity_id(delivery: Delivery) -> str:
@@ -115,7 +131,9 @@ def activity_id(delivery: Delivery) -> str:
     return shorten(delivery.activity_id or "", at_most=100)
 
 
-def note(delivery: Delivery, reason: Waiting, *, give_up_at: float, with_text: bool = False) -> Message:
+def note(
+    delivery: Delivery, reason: Waiting, *, give_up_at: float, with_text: bool = False
+) -> Message:
     """What is said while a delivery waits."""
     limit = f"⏳ Waiting for LeadSquared's rate limit. This will be recorded on {ticket(delivery)} automatically."
     words = {
@@ -127,7 +145,7 @@ def note(delivery: Delivery, reason: Waiting, *, give_up_at: float, with_text: b
         ),
         Waiting.UNDECIPHERABLE: (
             f"⏳ The bot can't decrypt this activity for {ticket(delivery)}. "
-            "It will be recorded automatically when an admin has fixed this."
+            "It will be recorded automatically after an admin fixes this."
         ),
     }[reason]
     small = [context(_SECRET)] if reason is Waiting.UNDECIPHERABLE else []
@@ -174,7 +192,7 @@ def no_ticket() -> Message:
 
 def no_text(ticket_id: str) -> Message:
     return Message(
-        f"Nothing was recorded on ticket {ticket_id}. Enter what the customer did after the ticket. "
+        f"Nothing was recorded on ticket {ticket_id}. After the ticket, enter what the customer did. "
         f"For example:\n`{COMMAND} {ticket_id} Customer uploaded the signed form`"
     )
 
@@ -186,16 +204,19 @@ def _without_quotes(word: str) -> str:
 
 def malformed_ticket(word: str, why: str, *, number: bool = False) -> Message:
     """The answer to a word that is no ticket; `number`: it is a number that no ticket has."""
-    is_none = "can't be a ticket number" if number else "is not a ticket"
+    wrong = "can't be a ticket number" if number else "is not a ticket"
     shown = shorten(_without_quotes(word), at_most=60)
-    return Message(f"Nothing was recorded: “{shown}” {is_none}; {why}. For example:\n{_EXAMPLE}")
+    return Message(f"Nothing was recorded. “{shown}” {wrong}: {why}. For example:\n{_EXAMPLE}")
 
 
 def why_no_ticket(word: str, error: MalformedTicketError) -> str:
     """What stands by the form's field, which knows no marks, when it holds no ticket."""
-    shown = cut(_without_quotes(word), 60)
-    what = f"“{shown}” can't be a ticket number; " if error.number else ""
-    return f"Not a ticket: {what}{error}. For example:\n143"
+    what = (
+        f"“{cut(_without_quotes(word), 60)}” can't be a ticket number"
+        if error.number
+        else "Not a ticket"
+    )
+    return f"{what}: {error}. For example:\n143"
 
 
 def unmapped(team_id: str) -> Message:
@@ -203,7 +224,8 @@ def unmapped(team_id: str) -> Message:
         "This workspace isn't connected to LeadSquared yet, so nothing was recorded. "
         "Ask an admin to connect it, then try again.",
         small_print(
-            f"`python -m bot tenants map NAME --team {team_id}`, or the four `LEADSQUARED_…` variables", "not connected"
+            f"`python -m bot tenants map NAME --team {team_id}`, or the four `LEADSQUARED_…` variables",
+            "not connected",
         ),
     )
 
@@ -211,12 +233,12 @@ def unmapped(team_id: str) -> Message:
 def starting() -> Message:
     return message(
         "The bot has just started, so nothing was recorded. Try again in a minute.",
-        small_print(f"Slack has not said yet whose the bot token is; {_CHECK}", "bot starting"),
+        small_print(f"Slack has not confirmed the bot token yet; {_CHECK}", "bot starting"),
     )
 
 
 def token_refused(error: str) -> Message:
-    """What is said where nothing can be done because Slack rejects the bot's token; `error` is Slack's word."""
+    """The answer while Slack rejects the bot's token; `error` is Slack's word."""
     return message(
         "Slack rejects the bot's token, so nothing was recorded. Ask an admin to fix this, then try again.",
         small_print(
@@ -227,14 +249,17 @@ def token_refused(error: str) -> Message:
 
 
 def unavailable(error: DatabaseUnavailableError) -> Message:
-    """What the database's trouble means for the person: surely nothing was kept, or that is unknown."""
+    """Say what the database's trouble means for the person.
+
+    Either surely nothing was stored, or that is unknown.
+    """
     return maybe_accepted() if isinstance(error, CommitUnknownError) else not_accepted()
 
 
 def not_accepted() -> Message:
     return message(
         "The bot couldn't store this, so nothing was recorded. Try again in a minute.",
-        small_print(f"the database did not take it; {_CHECK}", "not stored"),
+        small_print(f"the database could not store it; {_CHECK}", "not stored"),
     )
 
 
@@ -259,23 +284,37 @@ def already(delivery: Delivery | None) -> Message:
         return Message("This workspace has no such activity, so nothing was done.")
     on = ticket(delivery)
     if delivery.resolution is Resolution.SENT_AGAIN:
-        return Message(f"{_decided_by(delivery)} already sent this again, so nothing was done. See the new answer.")
+        return Message(
+            f"{_decided_by(delivery)} already sent this again, so nothing was done. See the new answer."
+        )
     if delivery.resolution is Resolution.CONFIRMED:
-        return Message(f"{_decided_by(delivery)} already confirmed that this is on {on}, so nothing was done.")
+        return Message(
+            f"{_decided_by(delivery)} already confirmed that this is on {on}, so nothing was done."
+        )
     if delivery.state is State.RECORDED:
-        return Message(f"This is already recorded on {on} (activity ID {activity_id(delivery)}), so nothing was done.")
+        return Message(
+            f"This is already recorded on {on} (activity ID {activity_id(delivery)}), so nothing was done."
+        )
     if delivery.settled:
-        return Message(f"This was not recorded on {on}, so it can't be there. Send it again instead.")
-    return Message(f"This is still being recorded on {on}, so nothing was done. Wait for the answer.")
+        return Message(
+            f"This was not recorded on {on}, so it can't be there. Send it again instead."
+        )
+    return Message(
+        f"This is still being recorded on {on}, so nothing was done. Wait for the answer."
+    )
 
 
 def foreign_member() -> Message:
-    return Message("Only members of the workspace that recorded this can decide about it, so nothing was done.")
+    return Message(
+        "Only members of the workspace that recorded this can decide about it, so nothing was done."
+    )
 
 
 def elsewhere() -> Message:
     """The answer to a form or a shortcut that reached another workspace than its own."""
-    return Message("This form belongs to another workspace, so nothing was recorded. Use your own workspace.")
+    return Message(
+        "This form belongs to another workspace, so nothing was recorded. Use your own workspace."
+    )
 
 
 def undecipherable() -> Message:
@@ -290,15 +329,17 @@ def modal_failed() -> Message:
 
 
 def double(double_: Double, reader_id: str, what: str = "this text") -> str:
-    """Say that the same was recorded before, or may have been: by whom, when, with which ID."""
+    """Say that this was recorded before, or may have been: by whom, when, with which ID."""
     delivery, ago = double_.delivery, double_.seconds_ago
     when = _ago(ago) if ago < DOUBLE_WITHIN else f"on {day_and_time(delivery.accepted_at)}"
     who = "You" if delivery.user_id == reader_id else f"<@{delivery.user_id}>"
     on = ticket(delivery)
     if delivery.state is State.RECORDED:
-        return f"{who} already recorded {what} on {on} {when} (activity ID {activity_id(delivery)})."
+        return (
+            f"{who} already recorded {what} on {on} {when} (activity ID {activity_id(delivery)})."
+        )
     if delivery.resolution is Resolution.CONFIRMED:
-        return f"{who} already recorded {what} on {on} {when} (confirmed by {_decided_by(delivery)})."
+        return f"{who} already recorded {what} on {on} {when} (confirmed by {_decided_by(delivery, _AN_ADMIN)})."
     if delivery.settled:
         return f"{who} already sent {what} to {on} {when}, and it may be there."
     return f"{who} already sent {what} to {on} {when}, and it is still being recorded."
@@ -310,24 +351,29 @@ def _ago(seconds: float) -> str:
 
 
 def recorded_before(double_: Double, message_ts: str | None, reader_id: str) -> Message:
-    """What stands above the form of a message (or none) before the same is recorded on the same ticket a second time."""
+    """The text above a form when the same message or text is already on the same ticket."""
     what = "this message" if double_.delivery.has_message(message_ts) else "this text"
     return Message(f"{double(double_, reader_id, what)} Press *Record again* to record it again.")
 
 
 def same_words(double_: Double, key: str) -> Message:
-    """The question before the same person's same words are recorded on the same ticket a second time."""
+    """The question before a person records the same text on the same ticket again."""
     value = json.dumps({"delivery": double_.delivery.id, "key": key})
-    button = {"type": "button", "action_id": RECORD_AGAIN, "text": plain_text("Record again"), "value": value}
+    button = {
+        "type": "button",
+        "action_id": RECORD_AGAIN,
+        "text": plain_text("Record again"),
+        "value": value,
+    }
     words = f"{double(double_, double_.delivery.user_id)} Record it again?"
     return _message(words, [{"type": "actions", "elements": [button]}])
 
 
 def taken_before(delivery: Delivery) -> Message:
-    """The answer to a form that was submitted a second time, with something else in it."""
+    """The answer to a form that was changed and submitted a second time."""
     return Message(
         f"You already submitted this form for {ticket(delivery)}, so your later changes were not recorded. "
-        "Record what is missing again."
+        "Record what is missing with a new form."
     )
 
 
@@ -343,10 +389,13 @@ def recorded_again(delivery: Delivery) -> Message:
     return Message(f"Recording this on {ticket(delivery)} again. The answer follows.")
 
 
-def _decided_by(delivery: Delivery) -> str:
-    """Name who decided: a person of Slack's, or an operator, whom Slack does not know."""
+def _decided_by(delivery: Delivery, admin: str = "An admin") -> str:
+    """Name who decided.
+
+    It is a person in Slack. An admin may decide by a command, and Slack does not know the account.
+    """
     by = delivery.resolved_by or ""
-    return "an operator" if by.startswith(OPERATOR) else f"<@{by}>"
+    return admin if by.startswith(OPERATOR) else f"<@{by}>"
 
 
 def stands_alone(delivery: Delivery) -> bool:
@@ -360,8 +409,14 @@ def message(words: str, *small: str) -> Message:
 
 
 def _message(words: str, more: list[Block]) -> Message:
-    # Where there is a `text`, a screen reader reads that and not the blocks: the small print stands in both.
-    small = [element["text"] for block in more if block["type"] == "context" for element in block["elements"]]
+    # Where there is a `text`, a screen reader reads that and not the blocks: the small print
+    # stands in both.
+    small = [
+        element["text"]
+        for block in more
+        if block["type"] == "context"
+        for element in block["elements"]
+    ]
     return Message("\n".join([words, *small]), (section(words), *more))
 
 
@@ -380,12 +435,21 @@ def quoted(delivery: Delivery) -> str:
 
 
 def _small_print(delivery: Delivery) -> Iterator[str]:
-    if delivery.problem is not None and delivery.resolution is None and (admin := for_admin(delivery)):
+    if (
+        delivery.problem is not None
+        and delivery.resolution is None
+        and (admin := for_admin(delivery))
+    ):
         yield admin
     in_thread = delivery.thread_ts is not None or delivery.anchor_ts is not None
     on_ticket = delivery.state is State.RECORDED or delivery.resolution is Resolution.CONFIRMED
-    remembered = f"The form will suggest {ticket(delivery)} for this thread" if on_ticket and in_thread else None
-    # The reference stands once: on the anchor, unless there is none or a later activity has taken it over.
+    remembered = (
+        f"The form will suggest {ticket(delivery)} for this thread"
+        if on_ticket and in_thread
+        else None
+    )
+    # The reference stands once: on the anchor, unless there is none or a later activity has taken
+    # it over.
     reference = delivery.anchor_ts is None or delivery.resolution is Resolution.SENT_AGAIN
     last = [f"Reference {delivery.id}" if reference else None, remembered]
     if any(last):
@@ -406,7 +470,12 @@ def _buttons(delivery: Delivery) -> list[Block]:
 
 
 def _button(button: Button, delivery: Delivery) -> Block:
-    return {"type": "button", "action_id": button.value, "text": plain_text(LABELS[button]), "value": delivery.id}
+    return {
+        "type": "button",
+        "action_id": button.value,
+        "text": plain_text(LABELS[button]),
+        "value": delivery.id,
+    }
 
 
 def plain_text(text: str) -> dict[str, Any]:

@@ -2,21 +2,28 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.context.async_context import AsyncBoltContext
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack import answers, modals
 from bot.slack.installations import Installations
+from bot.slack.payloads import Payload
 from bot.slack.replies import Responder
 from bot.slack.text import as_read
 
 _log = structlog.get_logger(__name__)
+
+_PAYLOAD = "payload_model"
+"""The place in Bolt's context of a request where its payload stands as it was read."""
+
+P = TypeVar("P", bound=Payload)
 
 
 class Feature(Protocol):
@@ -33,12 +40,15 @@ def bolt_application(
 ) -> AsyncApp:
     """Return Bolt with the features' listeners.
 
-    `process_before_response`: the listeners only accept, so Bolt awaits them; else it would look for their
-    acknowledgement every 10 ms.
+    `process_before_response`: the listeners only accept, so Bolt awaits them; else it would look
+    for their acknowledgement every 10 ms.
     """
 
-    async def authorize(enterprise_id: str | None, team_id: str | None, **_: Any) -> AuthorizeResult:  # noqa: ANN401 - Bolt's arguments
-        # No token is no reason to turn a person away here: the listeners say what is missing, in words.
+    async def authorize(
+        enterprise_id: str | None, team_id: str | None, **_: object
+    ) -> AuthorizeResult:
+        # No token is no reason to turn a person away here: the listeners say what is missing, in
+        # words.
         token = installations.token_for(enterprise_id, team_id or "")
         return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=token)
 
@@ -49,7 +59,13 @@ def bolt_application(
         signing_secret="",
         authorize=authorize,
         process_before_response=True,
-        request_verification_enabled=False,  # the HTTP front has verified it before anything was parsed
+        # `front.py` does these before anything is parsed, or what they are for does not come:
+        # events, functions.
+        request_verification_enabled=False,
+        ssl_check_enabled=False,
+        ignoring_self_events_enabled=False,
+        attaching_function_token_enabled=False,
+        attaching_conversation_kwargs_enabled=False,
     )
     for feature in features:
         feature.register(bolt)
@@ -57,22 +73,38 @@ def bolt_application(
     return bolt
 
 
-async def dispatch(bolt: AsyncApp, payload: dict[str, Any]) -> BoltResponse:
+async def dispatch(bolt: AsyncApp, payload: Payload) -> BoltResponse:
     """Hand Bolt what was read of a payload (`read_payload`), whichever way it came.
 
-    As with Bolt's own Socket Mode: the signature has been verified and the body parsed. No headers, for what Bolt reads
-    there is nothing that Slack signs.
+    As with Bolt's own Socket Mode: the signature has been verified and the body parsed. No headers,
+    for what Bolt reads there is nothing that Slack signs. The body is only what the bot reads, so
+    that Bolt, which reads much more and trusts its shape, cannot fail on the rest.
     """
+    body = payload.model_dump(exclude_unset=True)
     try:
-        return await bolt.async_dispatch(AsyncBoltRequest(mode="socket_mode", body=payload))
+        request = AsyncBoltRequest(mode="socket_mode", body=body, context={_PAYLOAD: payload})
+        return await bolt.async_dispatch(request)
     except Exception:  # noqa: BLE001 - it is logged, and told
-        # Bolt could not take it: whoever is behind it reads that nothing was done.
+        # Bolt could not handle it: the person reads that nothing was done.
         _log.exception("request_failed")
-        return BoltResponse(status=200, body={"response_type": "ephemeral", "text": answers.broken().text})
+        return BoltResponse(
+            status=200, body={"response_type": "ephemeral", "text": answers.broken().text}
+        )
+
+
+def payload_of(context: AsyncBoltContext, kind: type[P]) -> P:
+    """Return a listener's payload as it was read at the way in."""
+    payload = context[_PAYLOAD]
+    if not isinstance(payload, kind):
+        raise TypeError(f"a listener for {kind.__name__} was called with {type(payload).__name__}")
+    return payload
 
 
 def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltResponse]]:
-    """Nobody's expected case: the log gets the place, the person gets words, in whichever way the request allows."""
+    """Return the listener for unexpected errors.
+
+    It logs the place, and answers the person in the way that the request allows.
+    """
 
     async def tell(error: Exception, request: AsyncBoltRequest) -> BoltResponse:
         kind = request.body.get("type") or request.body.get("command")
@@ -82,10 +114,16 @@ def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltRespons
             errors = {modals.TICKET_BLOCK: as_read(answers.broken().words)}
             return BoltResponse(status=200, body={"response_action": "errors", "errors": errors})
         if kind in ("block_actions", "message_action"):
-            # What is acknowledged to a click is shown to nobody.
+            # Slack does not show the acknowledgement of a click.
             container = request.body.get("container") or {}
-            responder.say(request.body.get("response_url"), answers.broken(), thread_ts=container.get("thread_ts"))
+            responder.say(
+                request.body.get("response_url"),
+                answers.broken(),
+                thread_ts=container.get("thread_ts"),
+            )
             return BoltResponse(status=200, body="")
-        return BoltResponse(status=200, body={"response_type": "ephemeral", "text": answers.broken().text})
+        return BoltResponse(
+            status=200, body={"response_type": "ephemeral", "text": answers.broken().text}
+        )
 
     return tell

@@ -1,16 +1,17 @@
-"""The buttons under an answer: Send again (asked about where it was found on the ticket), Edit and send again, It's there."""
+"""The buttons under an answer: Send again, Edit and send again, It's there."""
 
 import contextlib
 from collections.abc import Awaitable
-from typing import Any
 
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.activities.acceptance import Accepted, Refused, Unmapped
 from bot.activities.delivery import Delivery, Finding
 from bot.database.writer import DatabaseUnavailableError
 from bot.slack import answers
+from bot.slack.bolt import payload_of
 from bot.slack.explanations import Button
 from bot.slack.forms import Forms, again, show_resolved
 from bot.slack.payloads import BlockActions, is_member
@@ -32,9 +33,9 @@ class Buttons:
         bolt.action(Button.EDIT_AND_SEND_AGAIN.value)(self.edit)
         bolt.action(Button.CONFIRM.value)(self.confirm)
 
-    async def send_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Accept the same activity anew, once: the outbox decides who was first. What is on the ticket is asked about."""
-        click = BlockActions.model_validate(body)
+    async def send_again(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
+        """Accept the same activity again, once. Ask first if the text was found on the ticket."""
+        click = payload_of(context, BlockActions)
         old = await self._pressable(click)
         if old is not None and old.resendable and old.finding is Finding.PRESENT:
             self._shared.say(click, answers.found_there(old))
@@ -42,9 +43,9 @@ class Buttons:
             await self._send_again(click, old)
         await ack()
 
-    async def send_again_anyway(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Accept the same activity anew, although it was found on the ticket."""
-        click = BlockActions.model_validate(body)
+    async def send_again_anyway(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
+        """Accept the same activity again, although it was found on the ticket."""
+        click = payload_of(context, BlockActions)
         if (old := await self._pressable(click)) is not None:
             await self._send_again(click, old)
         await ack()
@@ -56,17 +57,17 @@ class Buttons:
         submission = again(click, old, old.ticket_id, old.text, click.response_url)
         await self._decide(click, old, self._shared.acceptance.send_again(old, submission))
 
-    async def confirm(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def confirm(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Close an unknown delivery: a person has seen the activity on the ticket."""
-        click = BlockActions.model_validate(body)
+        click = payload_of(context, BlockActions)
         if (old := await self._pressable(click)) is not None:
             confirmed = self._shared.acceptance.confirm(old.team_id, old, click.user.id)
             await self._decide(click, old, confirmed)
         await ack()
 
-    async def edit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Open the modal with what was sent."""
-        click = BlockActions.model_validate(body)
+    async def edit(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
+        """Open the form with the ticket and the text."""
+        click = payload_of(context, BlockActions)
         old = await self._pressable(click)
         if old is not None and not old.resendable:
             self._shared.say(click, self._shared.already_decided(old))
@@ -79,14 +80,20 @@ class Buttons:
             self._shared.say(click, answers.modal_failed())
         elif click.response_url is not None:
             # The form's submission brings no response_url of its own; this one answers for it.
-            with contextlib.suppress(DatabaseUnavailableError):  # the old one, or a direct message, does as well
+            # If it cannot be stored, the old one or a direct message does as well.
+            with contextlib.suppress(DatabaseUnavailableError):
                 await self._shared.acceptance.renew_response_url(old, click.response_url)
 
     async def _pressable(self, click: BlockActions) -> Delivery | None:
-        """Return the delivery that a button belongs to; None when the person was told why nothing is done."""
+        """Return the delivery that a button belongs to.
+
+        Return None when the person has read why nothing is done.
+        """
         try:
             id_, organisation = click.actions[0].value, click.enterprise_id
-            delivery = await self._shared.acceptance.find(click.team_id, id_, enterprise_id=organisation)
+            delivery = await self._shared.acceptance.find(
+                click.team_id, id_, enterprise_id=organisation
+            )
         except DatabaseUnavailableError as error:
             self._shared.say(click, self._shared.try_again(error))
             return None
@@ -97,8 +104,10 @@ class Buttons:
             return None
         return delivery
 
-    async def _decide(self, click: BlockActions, old: Delivery, decision: Awaitable[Decided]) -> None:
-        """Carry a click's decision out, and show what came of it."""
+    async def _decide(
+        self, click: BlockActions, old: Delivery, decision: Awaitable[Decided]
+    ) -> None:
+        """Carry out a click's decision, and show the result."""
         try:
             result = await decision
         except DatabaseUnavailableError as error:

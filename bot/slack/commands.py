@@ -2,11 +2,11 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import ConfigDict, ValidationError
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.activities.acceptance import Accepted, Double, Unmapped
 from bot.activities.submission import Submission, without_link
@@ -20,6 +20,7 @@ from bot.activities.ticket import (
 )
 from bot.database.writer import DatabaseUnavailableError
 from bot.slack import answers
+from bot.slack.bolt import payload_of
 from bot.slack.forms import Forms
 from bot.slack.names import SlackNames
 from bot.slack.payloads import BlockActions, Payload, SlashCommand, is_member
@@ -35,26 +36,32 @@ _LINK = re.compile(r"<(https?://[^|<>]+)(?:\|[^<>]*)?>")
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """A command's text, taken apart: the ticket as typed, and the rest with Slack's encoding still in it."""
+class CommandText:
+    """A command's text, split in two.
+
+    `ticket` is as the person typed it. `rest` still has Slack's encoding.
+    """
 
     ticket: str
     rest: str = field(repr=False)
 
 
-def take_apart(text: str) -> Words:
-    """Split a command's text into its first word and the rest; undo Slack's encoding of the first."""
+def take_apart(text: str) -> CommandText:
+    """Split a command's text into its first word, without Slack's encoding, and the rest."""
     first = _FIRST_WORD.match(text)
     word = first[1] or first[2] or "" if first else ""
     rest = text[first.end() if first else 0 :].rstrip()
     if channel := _CHANNEL_KEY.fullmatch(word):
-        return Words(channel[1], rest)
+        return CommandText(channel[1], rest)
     link = _LINK.fullmatch(word)
-    return Words(visible(to_plain(link[1] if link else word)), rest)
+    return CommandText(visible(to_plain(link[1] if link else word)), rest)
 
 
 class RecordAgain(Payload):
-    """What the button "Record again" carries: the delivery to be doubled, and the key of the command that asked for it."""
+    """The value of "Record again".
+
+    It has the earlier delivery, and the key of the command that was asked about.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -74,9 +81,12 @@ class Commands:
         bolt.command(answers.COMMAND)(self.portal_activity)
         bolt.action(answers.RECORD_AGAIN)(self.record_again)
 
-    async def portal_activity(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Answer at once with what is wrong, or accept durably and acknowledge with nothing: the thread tells the rest."""
-        command = SlashCommand.model_validate(body)
+    async def portal_activity(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
+        """Answer an error at once, or accept durably and acknowledge without words.
+
+        The outcome follows in the thread.
+        """
+        command = payload_of(context, SlashCommand)
         problem = await self._record(command)
         await (ack() if problem is None else ack(response_type="ephemeral", **problem.payload()))
 
@@ -91,7 +101,11 @@ class Commands:
         except MalformedTicketError as error:
             return answers.malformed_ticket(words.ticket, str(error), number=error.number)
         mentioned = bare_mentions(words.rest)
-        names = await self._names.names(command.enterprise_id, command.team_id, mentioned) if mentioned else {}
+        names = (
+            await self._names.names(command.enterprise_id, command.team_id, mentioned)
+            if mentioned
+            else {}
+        )
         text = to_plain(words.rest, names).strip()
         if is_blank(text):
             return await self._forms.ask(command, ticket_id, answers.no_text(ticket_id))
@@ -110,9 +124,9 @@ class Commands:
             case Accepted():
                 return None
 
-    async def record_again(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Record the same words once more, for the person who was asked."""
-        click = BlockActions.model_validate(body)
+    async def record_again(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
+        """Record the same text again, for the person who was asked."""
+        click = payload_of(context, BlockActions)
         try:
             message = await self._record_again(click)
         except DatabaseUnavailableError as error:
@@ -128,7 +142,9 @@ class Commands:
         except ValidationError:
             return self._shared.already_decided(None)
         organisation = click.enterprise_id
-        earlier = await self._shared.acceptance.find(click.team_id, asked.delivery, enterprise_id=organisation)
+        earlier = await self._shared.acceptance.find(
+            click.team_id, asked.delivery, enterprise_id=organisation
+        )
         if earlier is None or earlier.user_id != click.user.id or click.channel is None:
             return self._shared.already_decided(None)
         if not is_member(click, earlier.team_id, earlier.enterprise_id):

@@ -49,7 +49,8 @@ SAY_AGAIN_AFTER = 60.0
 def most_connections() -> int:
     """Return the bound: half of the files that this process may open are for other things.
 
-    The process takes as many files as it needs and the system lets it have: 1,024 is a usual default.
+    The process takes as many files as it needs and the system lets it have: 1,024 is a usual
+    default.
     """
     try:
         import resource  # noqa: PLC0415 - Windows has none, and no such limit

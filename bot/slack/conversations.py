@@ -23,7 +23,9 @@ MOST_NAMES = 50
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A thread's messages, oldest first, without the bot's own. `total` counts those too that could not be read.
+    """A thread's messages, oldest first, without the bot's own.
+
+    `total` counts those too that could not be read.
 
     `first` is the very first, whoever wrote it.
     """
@@ -51,8 +53,8 @@ class SlackConversations:
     async def thread(self, place: Place, api_app_id: str) -> Thread | Unreadable:
         """Read the thread that a message stands in.
 
-        Slack allows apps that are sold outside its marketplace 15 messages a minute; then the rest is counted, not read.
-        https://docs.slack.dev/reference/methods/conversations.replies
+        Slack allows apps that are sold outside its marketplace 15 messages a minute; then the rest
+        is counted, not read. https://docs.slack.dev/reference/methods/conversations.replies
         """
         found: dict[str, Json] = {}  # by ts: a page may begin with the thread's first message again
         refusal = Unreadable("no_answer")
@@ -66,12 +68,18 @@ class SlackConversations:
                         break
                     found |= {one["ts"]: one for one in page["messages"] if _is_message(one)}
                     metadata = page.get("response_metadata")
-                    cursor = string(metadata.get("next_cursor")) if isinstance(metadata, dict) else ""
+                    cursor = (
+                        string(metadata.get("next_cursor")) if isinstance(metadata, dict) else ""
+                    )
                     if not cursor:
                         break
         except TimeoutError:
             pass
-        return _thread(list(found.values()), place, api_app_id, complete=not cursor) if found else refusal
+        return (
+            _thread(list(found.values()), place, api_app_id, complete=not cursor)
+            if found
+            else refusal
+        )
 
     async def _page(self, place: Place, cursor: str) -> dict[str, Any] | Unreadable:
         token = self._installations.token_for(place.enterprise_id, place.team_id)
@@ -79,7 +87,9 @@ class SlackConversations:
             return Unreadable("no_bot_token")
         asked = {"channel": place.channel_id, "ts": place.thread_ts, "limit": str(PAGE)}
         further = {"cursor": cursor} if cursor else {}
-        match await self._web.read(token, "conversations.replies", timeout=LOOK_UP_WITHIN, **asked, **further):
+        match await self._web.read(
+            token, "conversations.replies", timeout=LOOK_UP_WITHIN, **asked, **further
+        ):
             case Done(data):
                 return data if isinstance(data.get("messages"), list) else Unreadable("no_answer")
             case NotNow(_, after):
@@ -104,7 +114,9 @@ class SlackConversations:
         """Return a message as a person reads it, with the names that Slack tells."""
         return plain(message, await self._named(place, mentioned(message)))
 
-    async def whole(self, place: Place, thread: Thread, reader_id: str, *, at_most: int) -> WholeThread:
+    async def whole(
+        self, place: Place, thread: Thread, reader_id: str, *, at_most: int
+    ) -> WholeThread:
         """Write a thread down, with times in the reader's zone."""
         authors = [id_ for message in thread.messages if (id_ := author_id(message))]
         named = [id_ for message in thread.messages for id_ in mentioned(message)]
@@ -112,7 +124,9 @@ class SlackConversations:
             self._named(place, [*authors, *named]),
             self._names.zone(place.enterprise_id, place.team_id, reader_id, within=LOOK_UP_WITHIN),
         )
-        return whole_thread(thread.messages, thread.total, names, zone, at_most=at_most, length=units)
+        return whole_thread(
+            thread.messages, thread.total, names, zone, at_most=at_most, length=units
+        )
 
     async def _named(self, place: Place, ids: list[str]) -> dict[str, str]:
         return await self._names.names(
@@ -125,7 +139,9 @@ def _is_message(one: Any) -> bool:  # noqa: ANN401 - JSON
 
 
 def _thread(messages: list[Json], place: Place, api_app_id: str, *, complete: bool) -> Thread:
-    theirs = tuple(one for one in messages if one["ts"] == place.message_ts or one.get("app_id") != api_app_id)
+    theirs = tuple(
+        one for one in messages if one["ts"] == place.message_ts or one.get("app_id") != api_app_id
+    )
     found = Thread(messages[0], theirs, len(theirs))
     replies = messages[0].get("reply_count")
     if complete or not isinstance(replies, int):

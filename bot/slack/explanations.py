@@ -134,7 +134,9 @@ EXPLANATIONS = {
     ),
     Problem.NO_ANSWER: Explanation(f"LeadSquared didn't answer in time, {_CHECK_FIRST}", _CHECK),
     Problem.DROPPED: Explanation(f"The connection to LeadSquared broke, {_CHECK_FIRST}", _CHECK),
-    Problem.SERVER_ERROR: Explanation(f"LeadSquared answered with an error, {_CHECK_FIRST}", _CHECK),
+    Problem.SERVER_ERROR: Explanation(
+        f"LeadSquared answered with an error, {_CHECK_FIRST}", _CHECK
+    ),
     Problem.UNREADABLE: Explanation(
         f"LeadSquared's answer was unreadable, {_CHECK_FIRST}",
         _CHECK,
@@ -147,13 +149,15 @@ EXPLANATIONS = {
         admin="LeadSquared answered with a redirect; check {address}",
         details="redirect",
     ),
-    Problem.INTERRUPTED: Explanation(f"The bot stopped while it was sending this, {_CHECK_FIRST}", _CHECK),
+    Problem.INTERRUPTED: Explanation(
+        f"The bot stopped while it was sending this, {_CHECK_FIRST}", _CHECK
+    ),
     Problem.RESTORED: Explanation(f"The bot was restored from a backup, {_CHECK_FIRST}", _CHECK),
 }
 
-_NOT_HERE = "the bot is not in this conversation; invite it with `/invite @Portal Activity`"
-_NOT_ALLOWED = "the bot may not read messages here; ask an admin to reinstall the Slack app"
-_GONE = "Slack can't find the thread"
+_NOT_HERE = "The bot is not in this conversation: invite it with `/invite @Portal Activity`."
+_NOT_ALLOWED = "The bot may not read messages here: ask an admin to reinstall the Slack app."
+_GONE = "Slack can't find the thread."
 UNREADABLE = {
     "not_in_channel": _NOT_HERE,
     "channel_not_found": _NOT_HERE,
@@ -163,11 +167,11 @@ UNREADABLE = {
     "access_denied": _NOT_ALLOWED,
     "thread_not_found": _GONE,
     "message_not_found": _GONE,
-    "ratelimited": "Slack's rate limit is used up; try again in a minute",
-    "no_answer": "Slack didn't answer in time; try again in a minute",
-    "no_bot_token": "the bot is not installed in this workspace; ask an admin to install it",
+    "ratelimited": "Slack's rate limit is used up: try again in a minute.",
+    "no_answer": "Slack didn't answer in time: try again in a minute.",
+    "no_bot_token": "The bot is not installed in this workspace: ask an admin to install it.",
 }
-"""Why a thread cannot be read, by Slack's word; see `unreadable` for direct messages."""
+"""Why the bot cannot read a thread, by Slack's word; see `unreadable` for direct messages."""
 
 _REASON_AT_MOST = 200
 _REASON_WORDS = 25
@@ -198,7 +202,9 @@ def for_admin(delivery: Delivery) -> str | None:
     detail = _shown(delivery.detail or "", words=9)
     host = _HOST.search(delivery.detail or "")
     admin = found.admin.format(
-        keys="`LEADSQUARED_ACCESS_KEY` and `LEADSQUARED_SECRET_KEY`" if from_environment else update,
+        keys="`LEADSQUARED_ACCESS_KEY` and `LEADSQUARED_SECRET_KEY`"
+        if from_environment
+        else update,
         address="`LEADSQUARED_API_URL` and `LEADSQUARED_ORG_ID`" if from_environment else update,
         url="`LEADSQUARED_API_URL`" if from_environment else update,
         host=f"; LeadSquared names {_shown(host[0])}" if host else "",
@@ -221,9 +227,9 @@ def _explanation(delivery: Delivery) -> Explanation:
 
 def unreadable(error: str, channel_id: str) -> str:
     """Say why a thread cannot be read, in mrkdwn."""
-    words = UNREADABLE.get(error, f"Slack refused it ({_shown(error)})")
+    words = UNREADABLE.get(error, f"Slack rejected the request ({_shown(error)}).")
     if words == _NOT_HERE and channel_id.startswith("D"):
-        return "the bot can't see this direct message"
+        return "The bot can't see this direct message."
     return words
 
 

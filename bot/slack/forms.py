@@ -8,14 +8,16 @@ import structlog
 from pydantic import ValidationError
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.activities.acceptance import Accepted, Double, Place, Refused, Unmapped
-from bot.activities.delivery import Delivery, Resolution
+from bot.activities.delivery import Delivery
 from bot.activities.submission import Submission, with_link
 from bot.activities.ticket import MalformedTicketError, parse_ticket, visible
 from bot.database.writer import DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError
 from bot.slack import answers, hints, modals
+from bot.slack.bolt import payload_of
 from bot.slack.conversations import SlackConversations, Unreadable
 from bot.slack.explanations import unreadable
 from bot.slack.modals import Form, FormText, Metadata, Typed, modal
@@ -37,17 +39,21 @@ OPEN_WITHIN = 2.0
 """Seconds for `views.open` before an acknowledgement, which Slack wants within 3."""
 
 READ_WITHIN = 0.7
-"""Seconds for reading a thread between a submission and its acknowledgement, which Slack wants within 3."""
+"""Seconds for reading a thread between a submission and its acknowledgement, which Slack wants
+within 3.
+"""
 
 MAPPED_WITHIN = 0.5
 """Seconds for finding out whether the workspace has a tenant, before the form is opened."""
 
 Answer = dict[str, Any]
-"""What a submission is acknowledged with: nothing (the form closes), errors by field, or another view."""
+"""The acknowledgement of a submission: nothing (the form closes), errors by field, or another
+view.
+"""
 
 
 class Forms:
-    """Registers what one does in the form. Whoever opens it fills it in."""
+    """Registers the form's actions. `Shortcuts`, `Buttons` and `Commands` open it."""
 
     def __init__(
         self,
@@ -65,13 +71,16 @@ class Forms:
         bolt.view(modals.CALLBACK)(self.submit)
         bolt.action(modals.WHAT_ACTION)(self.choose)
 
-    async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Accept what stands in the form; what is wrong stands by its field, or above them all."""
-        submitted = ViewSubmission.model_validate(body)
+    async def submit(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
+        """Accept the form; an error stands by its field, or above all fields."""
+        submitted = payload_of(context, ViewSubmission)
         try:
             metadata = Metadata.model_validate_json(submitted.view.private_metadata)
         except ValidationError:
-            await ack(response_action="update", view=modals.notice_modal(self._shared.already_decided(None)))
+            await ack(
+                response_action="update",
+                view=modals.notice_modal(self._shared.already_decided(None)),
+            )
             return
         if not is_member(submitted, metadata.team, metadata.enterprise):
             _log.warning("foreign_form_refused", team=submitted.team_id)
@@ -79,21 +88,23 @@ class Forms:
             return
         await ack(**await self._submit(submitted, metadata, modals.typed(submitted.view, metadata)))
 
-    async def choose(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def choose(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Fill the text in anew: with the message, or with the whole thread."""
-        click = BlockActions.model_validate(body)
+        click = payload_of(context, BlockActions)
         if click.view is not None:
             self._shared.background.start(self._switch(click, click.view))
         await ack()
 
-    async def ask(self, command: SlashCommand, ticket: str, otherwise: answers.Message) -> answers.Message | None:
-        """Ask by the form for what a command left out; return what is to be said where Slack does not open it."""
+    async def ask(
+        self, command: SlashCommand, ticket: str, otherwise: answers.Message
+    ) -> answers.Message | None:
+        """Open the form for what a command left out. Return the answer if that fails."""
         try:
             async with asyncio.timeout(MAPPED_WITHIN):
                 place = (command.enterprise_id, command.team_id, command.channel_id)
                 mapped = await self._shared.acceptance.is_mapped(*place)
         except (TimeoutError, DatabaseUnavailableError):
-            mapped = True  # told at the submission, if it is not
+            mapped = True  # the submission says so if it is not
         response_url = sealed(self._keyring, command.response_url)
         metadata = Metadata(
             team=command.team_id,
@@ -109,7 +120,7 @@ class Forms:
         return None if await self._modals.open(*within, view, within=OPEN_WITHIN) else otherwise
 
     async def open_edit(self, click: BlockActions, old: Delivery) -> bool:
-        """Open the form with what was sent, to be sent again."""
+        """Open the form with the ticket and text of an earlier delivery."""
         form = modals.edit_form(old)
         organisation = old.enterprise_id or click.enterprise_id
         metadata = form.metadata.model_copy(update={"enterprise": organisation})
@@ -133,7 +144,9 @@ class Forms:
         text = await self._chosen(submitted, metadata, typed)
         if isinstance(text, str):
             return _errors(modals.WHAT_BLOCKS[typed.text.whole], text)
-        typed = replace(typed, text=text)  # what is shown once more, if it must be, is what was chosen
+        typed = replace(
+            typed, text=text
+        )  # what is shown once more, if it must be, is what was chosen
         words = text.joined()
         if is_blank(words) and (text.fields or metadata.retry_of is None):
             return _errors(blocks[0], hints.ENTER_TEXT)
@@ -145,10 +158,13 @@ class Forms:
         except DatabaseUnavailableError as error:
             return _once_more(metadata, typed, self._shared.try_again(error))
 
-    async def _chosen(self, submitted: ViewSubmission, metadata: Metadata, typed: Typed) -> FormText | str:
-        """Return the text to be recorded: the form's, or what was chosen when the form had not followed yet.
+    async def _chosen(
+        self, submitted: ViewSubmission, metadata: Metadata, typed: Typed
+    ) -> FormText | str:
+        """Return the text to record, or say why not.
 
-        Or say why it cannot be had: the person's own words would be lost, or Slack does not show it.
+        It is the form's text, or the chosen one if the form does not show it yet. Say why not when
+        the person's own words would be lost, or Slack does not show the text.
         """
         if typed.wants_whole is None or typed.wants_whole == typed.text.whole:
             return typed.text
@@ -185,16 +201,26 @@ class Forms:
                 return _once_more(metadata, typed, self._shared.not_connected(metadata.team))
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
-                return _once_more(shown, typed, answers.recorded_before(double, metadata.message, submitted.user.id))
+                return _once_more(
+                    shown,
+                    typed,
+                    answers.recorded_before(double, metadata.message, submitted.user.id),
+                )
             case Accepted(again=True) as accepted:
                 return await self._taken_before(accepted, submission)
             case Accepted():
                 return {}
 
     async def _taken_before(self, accepted: Accepted, submission: Submission) -> Answer:
-        """Close a form that was taken already; if it was changed since, say that the changes were not taken."""
+        """Close a form that was accepted before.
+
+        If it was changed since, say that the changes were not recorded.
+        """
         taken = await self._shared.acceptance.find(submission.team_id, accepted.id)
-        if taken is None or (taken.ticket_id, taken.text) == (submission.ticket_id, submission.text):
+        if taken is None or (taken.ticket_id, taken.text) == (
+            submission.ticket_id,
+            submission.text,
+        ):
             return {}
         return _notice(answers.taken_before(taken))
 
@@ -215,7 +241,11 @@ class Forms:
                 return _notice(self._shared.already_decided(delivery))
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
-                return _once_more(shown, typed, answers.recorded_before(double, metadata.message, submitted.user.id))
+                return _once_more(
+                    shown,
+                    typed,
+                    answers.recorded_before(double, metadata.message, submitted.user.id),
+                )
             case Accepted():
                 self._shared.background.start(show_resolved(self._shared, old, old.response_url))
                 return {}
@@ -252,9 +282,11 @@ class Forms:
         within = (metadata.enterprise or click.enterprise_id, metadata.team)
         refusal = await self._modals.update(*within, view.id, modal(form), hash_=view.hash)
         if refusal is not None:
-            _log.warning("form_not_changed", reason=refusal)  # the submission goes by what was chosen
+            _log.warning("form_not_changed", reason=refusal)  # the submission goes by the choice
 
-    async def _read(self, who: Interaction, metadata: Metadata, *, whole: bool) -> FormText | Unreadable:
+    async def _read(
+        self, who: Interaction, metadata: Metadata, *, whole: bool
+    ) -> FormText | Unreadable:
         """Read the message, or its whole thread, anew: the form has no room to keep both."""
         enterprise = metadata.enterprise or who.enterprise_id
         thread_ts, message_ts = metadata.thread or "", metadata.message or ""
@@ -264,11 +296,15 @@ class Forms:
             return thread
         if whole and thread.messages:
             at_most = modals.LONGEST_INPUT
-            return FormText.of_thread(await self._conversations.whole(place, thread, who.user.id, at_most=at_most))
+            return FormText.of_thread(
+                await self._conversations.whole(place, thread, who.user.id, at_most=at_most)
+            )
         for message in thread.messages:
             if message["ts"] == place.message_ts:
                 return FormText.of(await self._conversations.words(place, message))
-        return Unreadable("ratelimited" if thread.total > len(thread.messages) else "message_not_found")
+        return Unreadable(
+            "ratelimited" if thread.total > len(thread.messages) else "message_not_found"
+        )
 
 
 def sealed(keyring: Keyring, response_url: str | None) -> str | None:
@@ -276,14 +312,16 @@ def sealed(keyring: Keyring, response_url: str | None) -> str | None:
     return None if response_url is None else keyring.encrypt(response_url).decode()
 
 
-def again(who: Interaction, old: Delivery, ticket_id: str, text: str, response_url: str | None) -> Submission:
+def again(
+    who: Interaction, old: Delivery, ticket_id: str, text: str, response_url: str | None
+) -> Submission:
     """Ask for an earlier delivery once more, in its place in Slack."""
     return Submission(
         enterprise_id=old.enterprise_id,
         team_id=old.team_id,
         channel_id=old.channel_id,
         user_id=who.user.id,
-        key=f"{Resolution.SENT_AGAIN}:{old.id}",
+        key=old.again_key,
         ticket_id=ticket_id,
         text=text,
         response_url=response_url,
@@ -291,7 +329,10 @@ def again(who: Interaction, old: Delivery, ticket_id: str, text: str, response_u
 
 
 async def show_resolved(shared: Shared, old: Delivery, response_url: str | None) -> None:
-    """Take an answer's buttons away and say who decided, where the teller can't: the answer stands in no thread."""
+    """Take an answer's buttons away and say who decided.
+
+    The teller can't do this for an answer that stands in no thread.
+    """
     if old.answer_ts is not None:
         return
     try:
@@ -300,7 +341,7 @@ async def show_resolved(shared: Shared, old: Delivery, response_url: str | None)
         return  # a button that still stands there says that it is past its time
     if current is not None and current.resolution is not None:
         message = answers.answer(current, with_text=answers.stands_alone(current))
-        shared.responder.replace(response_url, message)
+        shared.responder.replace(response_url, message, thread_ts=current.active_thread_ts)
 
 
 def _as_typed(metadata: Metadata, typed: Typed) -> Form:
@@ -316,7 +357,7 @@ def _as_typed(metadata: Metadata, typed: Typed) -> Form:
 
 
 def _once_more(metadata: Metadata, typed: Typed, notice: answers.Message) -> Answer:
-    """Show the form with what was typed, and above it why it was not taken yet."""
+    """Show the form again as it was typed, and above it why it was not recorded yet."""
     form = replace(_as_typed(metadata, typed), notice=notice)
     return {"response_action": "update", "view": modal(form)}
 

@@ -1,7 +1,6 @@
 """The HTTP front: size, encoding, signature and shape are checked before Bolt parses anything."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 from urllib.parse import parse_qsl
 
 import structlog
@@ -19,7 +18,7 @@ from bot.slack.bodies import (
 )
 from bot.slack.bolt import dispatch
 from bot.slack.connections import BODY_WITHIN, connection_of, watched
-from bot.slack.payloads import MalformedRequestError, parse_body
+from bot.slack.payloads import MalformedRequestError, Payload, parse_body
 from bot.slack.signatures import why_not_slacks
 
 _log = structlog.get_logger(__name__)
@@ -33,9 +32,10 @@ Ready = Callable[[], Awaitable[dict[str, bool | str]]]
 
 
 def http_application(bolt: AsyncApp, signing_secret: str | None, ready: Ready) -> web.Application:
-    """Return the aiohttp application that Bolt is reached by over HTTP, with the health pages beside.
+    """Return the aiohttp application that serves Bolt over HTTP, and the health pages.
 
-    Without a signing secret (Socket Mode) there is nothing to receive over HTTP, and only the health pages are served.
+    Without a signing secret (Socket Mode) there is nothing to receive over HTTP, and only the
+    health pages are served.
     """
     application = web.Application(middlewares=[watched])
     application.router.add_get("/healthz", _healthz)
@@ -48,7 +48,10 @@ def http_application(bolt: AsyncApp, signing_secret: str | None, ready: Ready) -
 
 
 class Front:
-    """Receives Slack's requests. What is sound goes to Bolt parsed already, as it does with Socket Mode."""
+    """Receives Slack's requests.
+
+    What is sound goes to Bolt parsed already, as it does with Socket Mode.
+    """
 
     def __init__(self, bolt: AsyncApp, verifier: SignatureVerifier) -> None:
         self._bolt = bolt
@@ -93,7 +96,7 @@ class Front:
             raise _RefusedError(401, why)
 
 
-def _payload(request: web.Request, body: str) -> dict[str, Any]:
+def _payload(request: web.Request, body: str) -> Payload:
     try:
         return parse_body(body, request.content_type)
     except MalformedRequestError as error:
@@ -135,7 +138,8 @@ def _readyz(ready: Ready) -> Callable[[web.Request], Awaitable[web.Response]]:
         checks = await ready()
         is_ready = False not in checks.values()
         return web.json_response(
-            {"status": "ready" if is_ready else "not ready", **checks}, status=200 if is_ready else 503
+            {"status": "ready" if is_ready else "not ready", **checks},
+            status=200 if is_ready else 503,
         )
 
     return readyz

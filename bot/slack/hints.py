@@ -5,7 +5,7 @@ TEXT = "Enter what the customer did. It appears on the ticket exactly like this.
 CHOICE = "Your choice replaces the text below."
 ENTER_TICKET = "Enter the ticket, for example:\n143"
 ENTER_TEXT = "Enter what the customer did."
-TEXT_CHANGED = "You changed the text below, so it was not replaced. Choose again, and wait until the text follows."
+TEXT_CHANGED = "You changed the text below, so it was not replaced. Choose again, and wait until the text changes."
 NO_LINK = "A link to the message can't be added: Slack didn't give one."
 READING = "Reading the message… If this takes more than 10 seconds, close the form and try again."
 
@@ -14,10 +14,10 @@ def too_long(length: int, at_most: int) -> str:
     return f"This field holds {at_most:,} characters; you entered {length:,}."
 
 
-def continued(what: str, length: int, at_most: int, left_out: int) -> str:
+def continued(what: str, length: int, left_out: int) -> str:
     """Say that a text goes on in further fields; `what` is a message, or a text."""
-    words = f"This {what} has {length:,} characters and a field holds {at_most:,}. It continues in the fields below"
-    return f"{words}; the last {left_out:,} characters are left out." if left_out else f"{words}."
+    words = f"This {what} has {length:,} characters, so it continues in the fields below."
+    return f"{words} The last {left_out:,} characters are left out." if left_out else words
 
 
 def thread_cut(at_most: int, messages: int, *, first_is_cut: bool) -> str:
@@ -28,16 +28,18 @@ def thread_cut(at_most: int, messages: int, *, first_is_cut: bool) -> str:
 
 
 def not_editable(length: int) -> str:
-    return f"This text has {length:,} characters and can't be edited here. It will be sent unchanged:"
+    return (
+        f"This text has {length:,} characters and can't be edited here. It will be sent unchanged:"
+    )
 
 
 def not_chosen(why: str) -> str:
-    return f"The text below is not what you chose here: {why}."
+    return f"The text below is not what you chose here. {why}"
 
 
 def not_replaced(why: str) -> str:
-    return f"The text was not replaced: {why}."
+    return f"The text was not replaced. {why}"
 
 
 def only_this_message(why: str) -> str:
-    return f"Only this message can be recorded, not its whole thread: {why}."
+    return f"Only this message can be recorded, not its whole thread. {why}"

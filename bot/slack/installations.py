@@ -28,8 +28,8 @@ class Identity:
 class Installations(Protocol):
     """Looks a bot token up per workspace.
 
-    `scope`: the part of Slack that the tokens speak for. None: Slack has not said it yet, and they speak for nobody.
-    `refusal`: Slack's word for a token that it rejects.
+    `scope`: the part of Slack that the tokens speak for. None: Slack has not said it yet, and they
+    speak for nobody. `refusal`: Slack's word for a token that it rejects.
     """
 
     @property
@@ -42,7 +42,10 @@ class Installations(Protocol):
 
 
 class SingleInstallation:
-    """SLACK_BOT_TOKEN, for the one workspace (or organisation) it belongs to, known once `auth.test` has answered."""
+    """SLACK_BOT_TOKEN, for the one workspace (or organisation) it belongs to.
+
+    Which one is known once `auth.test` has answered.
+    """
 
     def __init__(self, token: str | None) -> None:
         self._token = token
@@ -56,20 +59,29 @@ class SingleInstallation:
         self.refused.clear()
 
     def refuse(self, token: str | None, error: str) -> None:
-        """Take in that Slack rejects a token, in Slack's word; another app's or level's token is not meant."""
+        """Take in that Slack rejects a token, in Slack's word.
+
+        Ignore a token that is not the bot token.
+        """
         if token == self._token:
             self.refusal = error
             self.refused.set()
 
     @property
     def scope(self) -> Scope | None:
-        """The part of Slack that the token speaks for. While Slack rejects it, it speaks for none."""
+        """The part of Slack that the token speaks for.
+
+        While Slack rejects it, it speaks for none.
+        """
         if self.refusal is not None:
             return NOBODY
         return None if self.identity is None else self.identity.scope
 
     def token_for(self, enterprise_id: str | None, team_id: str) -> str | None:
-        """Return the token for the workspace that it is known to belong to: another one is answered without it."""
+        """Return the token for the workspace that it is known to belong to.
+
+        Return None for another workspace.
+        """
         if self.identity is None or self.refusal is not None:
             return None
         if self.identity.is_enterprise_install:

@@ -1,7 +1,8 @@
 """A Slack message as plain text, the way a person reads it in Slack. Pure.
 
-Shapes: https://docs.slack.dev/legacy/legacy-messaging (attachments), and see `blocks.py`.
-A message is JSON of Slack's that other apps had a hand in: what is not of the expected type is passed over.
+Shapes: https://docs.slack.dev/legacy/legacy-messaging (attachments), and see `blocks.py`. A
+message is JSON of Slack's that other apps had a hand in: what is not of the expected type is
+passed over.
 """
 
 import re
@@ -31,7 +32,10 @@ _MENTIONING = ("user_id", "channel_id", "usergroup_id")
 _ID = re.compile(r"\A[CGSUW][A-Z0-9]{1,40}\Z")
 _SLACKS_OWN = {"USLACKBOT": "Slackbot"}  # the author of "This message was deleted."
 _LIKE_AN_ENTRY = re.compile(r"\d\d\W{1,3}\d\d\W{1,3}\d\d\W{1,3}\d\d")
-"""Day and hour, as an entry's first line has them. Looked for in what can be seen, however it is written."""
+"""Day and hour, as an entry's first line has them.
+
+The bot looks for it in the visible text, however it is written.
+"""
 
 _UNSEEN = re.compile(f"[{INVISIBLE}]")
 _MARK = "[a block that only Slack can show]"
@@ -122,7 +126,9 @@ def author_id(message: Json) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class WholeThread:
-    """A thread as one text. `left_out` messages at its end did not fit; `cut`: not even all of the first did.
+    """A thread as one text.
+
+    `left_out` messages at its end did not fit; `cut`: not even all of the first did.
 
     `through` is the ts of the last message that is in it.
     """
@@ -134,13 +140,19 @@ class WholeThread:
 
 
 def whole_thread(
-    messages: Sequence[Json], total: int, names: Names, zone: tzinfo, *, at_most: int, length: Callable[[str], int]
+    messages: Sequence[Json],
+    total: int,
+    names: Names,
+    zone: tzinfo,
+    *,
+    at_most: int,
+    length: Callable[[str], int],
 ) -> WholeThread:
     """Write a thread down, oldest first: author, time and words of each message.
 
-    Nothing that a person wrote can pass for the line above a message (see `_entry`).
-    What `at_most` (by `length`) has no room for is left out, message by message, and a line at the end says how many;
-    `total` counts those too that could not be read.
+    Nothing that a person wrote can pass for the line above a message (see `_entry`). What
+    `at_most` (by `length`) has no room for is left out, message by message, and a line at the end
+    says how many; `total` counts those too that could not be read.
     """
     in_order = sorted(messages, key=lambda one: float(one["ts"]))
     text, taken = "", 0
@@ -152,7 +164,9 @@ def whole_thread(
         text, taken = longer, taken + 1
     if taken or not in_order:
         through = in_order[taken - 1]["ts"] if taken else None
-        return WholeThread(text + _left_out(total - taken), total - taken, cut=False, through=through)
+        return WholeThread(
+            text + _left_out(total - taken), total - taken, cut=False, through=through
+        )
     ending = f" … [cut here]{_left_out(total - 1)}"
     first = _entry(in_order[0], names, zone)
     while length(first + ending) > at_most:
@@ -204,7 +218,10 @@ def _own_name(message: Json) -> str:
 
 
 def _is_preview(attachment: Json, message: Json) -> bool:
-    """Say whether an attachment is a link's preview: Slack's, or an app's under a person's message."""
+    """Say whether an attachment is a link's preview.
+
+    It is Slack's, or an app's under a person's message.
+    """
     if _is_shared(attachment):
         return False
     if attachment.get("is_app_unfurl") or attachment.get("app_unfurl_url"):
@@ -294,7 +311,10 @@ def _forwarded(attachment: Json, names: Names, text: str) -> str:
     """Return the words of a message that was passed on, if they are inside; else the text."""
     inside = [one.get("message") for one in objects(attachment.get("message_blocks"))]
     found = [
-        _or_else(blocks_as_read(one.get("blocks"), names), as_read(string(one.get("text")), names) or text)
+        _or_else(
+            blocks_as_read(one.get("blocks"), names),
+            as_read(string(one.get("text")), names) or text,
+        )
         for one in inside
         if isinstance(one, dict)
     ]

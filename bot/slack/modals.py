@@ -23,7 +23,10 @@ TICKET_BLOCK = "ticket"
 TEXT_BLOCK = "text"
 THREAD_BLOCK = "thread_text"
 WHAT_BLOCKS = {False: "what_message", True: "what_thread"}
-"""By whether the text is the thread's: Slack keeps what was chosen in a block of the same id, whatever the text says."""
+"""The choice's block_id, by whether the text is the thread's.
+
+Slack keeps what was chosen in a block of the same id, whatever the text says.
+"""
 
 LINK_BLOCK = "link"
 NOTICE_BLOCK = "notice"
@@ -38,7 +41,9 @@ MOST_FIELDS = 5
 """Fields for one text: a message that a person types has 12,000 characters at most."""
 
 _LONGEST_METADATA = 2900
-"""Slack takes 3,000 characters; what the text needs (`of_text`) and a delivery that is shown later must find room too."""
+"""Slack takes 3,000 characters; what the text needs (`of_text`) and a delivery that is shown later
+must find room too.
+"""
 
 THIS_MESSAGE, WHOLE_THREAD = "message", "thread"
 _TITLE = "Record in LeadSquared"
@@ -70,7 +75,10 @@ class Metadata(Payload):
         return self.model_copy(update={"joins": text.joins, "through": text.through})
 
     def fitting(self) -> Self:
-        """Return what Slack's 3,000 characters have room for: without the response_url, then without the link."""
+        """Return what Slack's 3,000 characters have room for.
+
+        Leave out the response_url, then the link, until the rest fits.
+        """
         for left_out in ((), ("response_url",), ("response_url", "link")):
             smaller = self.model_copy(update=dict.fromkeys(left_out))
             if units(smaller.model_dump_json()) <= _LONGEST_METADATA:
@@ -80,9 +88,9 @@ class Metadata(Payload):
 
 @dataclass(frozen=True, slots=True)
 class FormText:
-    """A text over the fields that it needs, and what stood between them. `whole`: it is the thread's.
+    """A text over the fields that it needs, and what stood between them.
 
-    Without fields, the text is not edited here.
+    `whole`: it is the thread's. Without fields, the text is not edited here.
     """
 
     fields: tuple[str, ...] = ("",)
@@ -94,7 +102,10 @@ class FormText:
 
     @classmethod
     def of(cls, text: str, *, what: str = "message") -> Self:
-        """Spread a text over fields: at the ends of lines, else of words, else where the field ends."""
+        """Spread a text over fields.
+
+        Split it at the ends of lines, else of words, else where the field ends.
+        """
         fields: list[str] = []
         joins: list[str] = []
         rest = text
@@ -107,20 +118,26 @@ class FormText:
             rest = rest[end + len(join) :]
         last = cut(rest, LONGEST_INPUT)
         left_out = units(rest) - units(last)
-        hint = hints.continued(what, units(text), LONGEST_INPUT, left_out) if fields else None
+        hint = hints.continued(what, units(text), left_out) if fields else None
         return cls((*fields, last), tuple(joins), hint=hint, left_out=left_out)
 
     @classmethod
     def of_thread(cls, thread: WholeThread) -> Self:
         """Fill the one field that a thread has; it was written to fit."""
         is_cut = bool(thread.left_out or thread.cut)
-        hint = hints.thread_cut(LONGEST_INPUT, thread.left_out, first_is_cut=bool(thread.cut)) if is_cut else None
+        hint = (
+            hints.thread_cut(LONGEST_INPUT, thread.left_out, first_is_cut=bool(thread.cut))
+            if is_cut
+            else None
+        )
         return cls((thread.text,), whole=True, hint=hint, through=thread.through)
 
     def joined(self) -> str:
         """Return the text over all fields."""
         between = [*self.joins, *("\n" for _ in self.fields)][: max(len(self.fields) - 1, 0)]
-        return "".join(part + join for part, join in zip(self.fields, [*between, ""], strict=False)).strip()
+        return "".join(
+            part + join for part, join in zip(self.fields, [*between, ""], strict=False)
+        ).strip()
 
 
 def _end(text: str, separator: str) -> int:
@@ -138,11 +155,14 @@ class Form:
     choice: bool = False
     add_link: bool = True
     notes: tuple[str, ...] = ()
-    notice: Message | None = None  # above everything: what to know before submitting (again)
+    notice: Message | None = None  # above the fields
 
 
 def text_blocks(*, whole: bool) -> list[str]:
-    """Return the block_ids of a text's fields. A thread's are others: Slack keeps what stands in a block of the same id."""
+    """Return the block_ids of a text's fields.
+
+    A thread's are others: Slack keeps what stands in a block of the same id.
+    """
     first = THREAD_BLOCK if whole else TEXT_BLOCK
     return [first, *(f"{first}_{number}" for number in range(2, MOST_FIELDS + 1))]
 
@@ -155,7 +175,9 @@ def modal(form: Form) -> dict[str, Any]:
         "type": "modal",
         "callback_id": CALLBACK,
         "title": plain_text(_TITLE if metadata.retry_of is None else "Edit and send again"),
-        "submit": plain_text("Record again" if asked else "Record" if metadata.retry_of is None else "Send"),
+        "submit": plain_text(
+            "Record again" if asked else "Record" if metadata.retry_of is None else "Send again"
+        ),
         "close": plain_text("Cancel"),
         "private_metadata": metadata.of_text(form.text).model_dump_json(exclude_defaults=True),
         "blocks": list(_blocks(form)),
@@ -180,9 +202,13 @@ def _blocks(form: Form) -> Iterator[Block]:
 def _text(form: Form) -> Iterator[Block]:
     text = form.text
     hint = text.hint or hints.TEXT
-    for number, (block_id, words) in enumerate(zip(text_blocks(whole=text.whole), text.fields, strict=False), 1):
+    for number, (block_id, words) in enumerate(
+        zip(text_blocks(whole=text.whole), text.fields, strict=False), 1
+    ):
         label = "Text" if len(text.fields) == 1 else f"Text, part {number} of {len(text.fields)}"
-        block = _text_input(block_id, label, words, hint=hint if number == 1 else None, multiline=True)
+        block = _text_input(
+            block_id, label, words, hint=hint if number == 1 else None, multiline=True
+        )
         yield block | {"optional": True} if number > 1 else block
 
 
@@ -222,7 +248,9 @@ def _option(label: str, value: str) -> dict[str, Any]:
     return {"text": plain_text(label), "value": value}
 
 
-def _text_input(block_id: str, label: str, value: str, *, hint: str | None, multiline: bool = False) -> Block:
+def _text_input(
+    block_id: str, label: str, value: str, *, hint: str | None, multiline: bool = False
+) -> Block:
     element = {
         "type": "plain_text_input",
         "action_id": INPUT_ACTION,
@@ -253,14 +281,28 @@ def typed(view: View, metadata: Metadata) -> Typed:
     whole = state.input(THREAD_BLOCK) is not None
     blocks = text_blocks(whole=whole)
     # An input's value has no encoding to undo.
-    fields = tuple(sound(found.value or "") for block_id in blocks if (found := state.input(block_id)) is not None)
+    fields = tuple(
+        sound(found.value or "")
+        for block_id in blocks
+        if (found := state.input(block_id)) is not None
+    )
     shown = {block.block_id: block for block in view.blocks}
-    filled_in = [block.element.initial_value if (block := shown.get(id_)) and block.element else "" for id_ in blocks]
+    filled_in = [
+        block.element.initial_value if (block := shown.get(id_)) and block.element else ""
+        for id_ in blocks
+    ]
     hint = block.hint.text if (block := shown.get(blocks[0])) and block.hint else None
-    notice = next((block.text.text for block in view.blocks if block.type == "section" and block.text), None)
+    notice = next(
+        (block.text.text for block in view.blocks if block.type == "section" and block.text), None
+    )
     contexts = [block for block in view.blocks if block.type == "context"]
     small, notes = (
-        [str(each.get("text")) for block in contexts if _is_notice(block) is wanted for each in block.elements]
+        [
+            str(each.get("text"))
+            for block in contexts
+            if _is_notice(block) is wanted
+            for each in block.elements
+        ]
         for wanted in (True, False)
     )
     ticket, link = state.input(TICKET_BLOCK), state.input(LINK_BLOCK)
@@ -269,7 +311,9 @@ def typed(view: View, metadata: Metadata) -> Typed:
         text=FormText(fields, metadata.joins, whole, hint, metadata.through if whole else None),
         wants_whole=_wants_whole(state),
         add_link=link is not None and bool(link.selected_options),
-        edited=any(words != (initial or "") for words, initial in zip(fields, filled_in, strict=False)),
+        edited=any(
+            words != (initial or "") for words, initial in zip(fields, filled_in, strict=False)
+        ),
         notice=None if notice is None else message(notice, *small),
         notes=tuple(notes),
     )
@@ -280,7 +324,9 @@ def _is_notice(block: ViewBlock) -> bool:
 
 
 def _wants_whole(state: ViewState) -> bool | None:
-    choice = next((found for block_id in WHAT_BLOCKS.values() if (found := state.input(block_id))), None)
+    choice = next(
+        (found for block_id in WHAT_BLOCKS.values() if (found := state.input(block_id))), None
+    )
     if choice is None or choice.selected_option is None:
         return None
     return choice.selected_option.value == WHOLE_THREAD
@@ -305,4 +351,9 @@ def loading_modal() -> dict[str, Any]:
 def notice_modal(notice: Message) -> dict[str, Any]:
     """A modal that only says something."""
     blocks = [section(notice.words), *(context(line) for line in notice.small)]
-    return {"type": "modal", "title": plain_text(_TITLE), "close": plain_text("Close"), "blocks": blocks}
+    return {
+        "type": "modal",
+        "title": plain_text(_TITLE),
+        "close": plain_text("Close"),
+        "blocks": blocks,
+    }

@@ -7,7 +7,9 @@ from bot.slack.installations import Installations
 from bot.slack.web import Done, Never, NotNow, SlackWeb
 
 PAUSES = (0.5, 1.0)
-"""Seconds before each further try of a change that Slack did not take now, where it does not say how long to wait."""
+"""Seconds before each further try of a change that Slack did not take now, where it does not say
+how long to wait.
+"""
 
 
 class SlackModals:
@@ -32,13 +34,24 @@ class SlackModals:
         return self._installations.token_for(enterprise_id, team_id) is not None
 
     async def open(
-        self, enterprise_id: str | None, team_id: str, trigger_id: str, view: dict[str, Any], *, within: float
+        self,
+        enterprise_id: str | None,
+        team_id: str,
+        trigger_id: str,
+        view: dict[str, Any],
+        *,
+        within: float,
     ) -> str | None:
-        """Open a modal and return its id; None when Slack did not take it `within` that many seconds."""
+        """Open a modal and return its id.
+
+        Return None when Slack did not take it `within` that many seconds.
+        """
         token = self._installations.token_for(enterprise_id, team_id)
         if token is None:
             return None
-        opened = await self._web.call(token, "views.open", timeout=within, trigger_id=trigger_id, view=view)
+        opened = await self._web.call(
+            token, "views.open", timeout=within, trigger_id=trigger_id, view=view
+        )
         shown = opened.data.get("view") if isinstance(opened, Done) else None
         return str(shown.get("id")) if isinstance(shown, dict) else None
 
@@ -53,8 +66,8 @@ class SlackModals:
     ) -> str | None:
         """Put a view in an open modal's place.
 
-        Returns Slack's word when that is not to be: not_found when it was closed, hash_conflict when it has changed since
-        `hash_` was its hash.
+        Returns Slack's word when that is not to be: not_found when it was closed, hash_conflict
+        when it has changed since `hash_` was its hash.
         """
         token = self._installations.token_for(enterprise_id, team_id)
         if token is None:

@@ -27,7 +27,10 @@ class _Known:
 
 
 class SlackNames:
-    """Asks Slack, and remembers. A name that cannot be had is left to the id: the activity matters more."""
+    """Asks Slack, and remembers.
+
+    A name that cannot be had is left to the id: the activity matters more.
+    """
 
     def __init__(self, web: SlackWeb, installations: Installations) -> None:
         self._web = web
@@ -54,7 +57,9 @@ class SlackNames:
             self._known.popitem(last=False)
         return found
 
-    async def zone(self, enterprise_id: str | None, team_id: str, user_id: str, *, within: float) -> tzinfo:
+    async def zone(
+        self, enterprise_id: str | None, team_id: str, user_id: str, *, within: float
+    ) -> tzinfo:
         """Return a person's time zone; UTC when Slack does not tell."""
         await self.names(enterprise_id, team_id, [user_id], within=within)
         known = self._known.get((team_id, user_id))
@@ -82,7 +87,10 @@ class SlackNames:
 
 
 def _known(data: dict[str, Any]) -> _Known | None:
-    """Read what Slack shows for a person (the display name, else the full name), or a channel's name."""
+    """Read what Slack shows for a person or a channel.
+
+    A person's name is the display name, else the full name.
+    """
     channel, user = data.get("channel"), data.get("user")
     if isinstance(channel, dict):
         name = first_seen(channel.get("name"))
@@ -102,4 +110,8 @@ def _zone(user: dict[str, Any]) -> tzinfo:
     except (KeyError, ValueError, OSError):
         # Unknown to this machine, or to Slack: today's offset is the next best.
         offset = user.get("tz_offset")
-        return timezone(timedelta(seconds=offset)) if isinstance(offset, int) and abs(offset) < 24 * 3600 else UTC
+        return (
+            timezone(timedelta(seconds=offset))
+            if isinstance(offset, int) and abs(offset) < 24 * 3600
+            else UTC
+        )

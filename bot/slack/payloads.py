@@ -1,4 +1,7 @@
-"""What Slack sends, as far as the bot reads it. Bolt sees that much of a request, in these shapes, and nothing else."""
+"""What Slack sends, as far as the bot reads it.
+
+Bolt sees that much of a request, in these shapes, and nothing else.
+"""
 
 import re
 from collections.abc import Mapping
@@ -38,14 +41,18 @@ class MalformedRequestError(ValueError):
 
 
 class Payload(BaseModel):
-    """Values that come from outside, and may reach a statement: a text in them is one that every database can hold."""
+    """Values that come from outside, and may reach a statement.
+
+    Every database can hold their texts.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     @field_validator("*")
     @classmethod
     def _can_be_stored(cls, value: Any) -> Any:  # noqa: ANN401 - any field's
-        # PostgreSQL holds no NUL, and nothing encodes half a character. In an id they are nobody's typing error.
+        # PostgreSQL holds no NUL, and nothing encodes half a character. In an id they are nobody's
+        # typing error.
         if isinstance(value, str) and _UNSOUND.search(value):
             raise ValueError("a character that cannot be stored")
         return value
@@ -67,7 +74,11 @@ class SlashCommand(Payload):
     @classmethod
     def _without_blanks(cls, fields: Any) -> Any:  # noqa: ANN401 - not validated yet
         # Slack writes what is absent as nothing (`enterprise_id=`).
-        return {name: value for name, value in fields.items() if value != ""} if isinstance(fields, dict) else fields
+        return (
+            {name: value for name, value in fields.items() if value != ""}
+            if isinstance(fields, dict)
+            else fields
+        )
 
 
 class Entity(Payload):
@@ -108,7 +119,7 @@ class ViewState(Payload):
         return next(iter(self.values.get(block_id, {}).values()), None)
 
 
-class Words(Payload):
+class PlainText(Payload):
     text: FreeText = ""
 
 
@@ -121,8 +132,8 @@ class ViewBlock(Payload):
 
     type: str = ""
     block_id: str = ""
-    text: Words | None = None
-    hint: Words | None = None
+    text: PlainText | None = None
+    hint: PlainText | None = None
     element: InputElement | None = None
     elements: list[dict[str, Any]] = []
 
@@ -168,11 +179,20 @@ class Interaction(Payload):
 
     @property
     def enterprise_id(self) -> str | None:
-        return self.enterprise.id if self.enterprise else self.team.enterprise_id if self.team else None
+        return (
+            self.enterprise.id
+            if self.enterprise
+            else self.team.enterprise_id
+            if self.team
+            else None
+        )
 
 
 class MessageShortcut(Interaction):
-    """A message shortcut was used. `message` is the whole message, in one of Slack's many shapes."""
+    """A message shortcut was used.
+
+    `message` is the whole message, in one of Slack's many shapes.
+    """
 
     type: Literal["message_action"]
     callback_id: str
@@ -206,7 +226,10 @@ class Container(Payload):
 
 
 class BlockActions(Interaction):
-    """A button was pressed, or something chosen; in a message, or in a modal (`view`, and no `response_url`)."""
+    """A person pressed a button, or chose something.
+
+    It is in a message, or in a modal (`view`, and no `response_url`).
+    """
 
     type: Literal["block_actions"]
     actions: Annotated[list[Action], Field(min_length=1)]
@@ -247,7 +270,9 @@ _BY_TYPE: dict[str, type[Payload]] = {
     "url_verification": UrlVerification,
     "view_submission": ViewSubmission,
 }
-_OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any], config=ConfigDict(hide_input_in_errors=True))
+_OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(
+    dict[str, Any], config=ConfigDict(hide_input_in_errors=True)
+)
 
 
 def is_member(who: Interaction, team_id: str, enterprise_id: str | None) -> bool:
@@ -279,19 +304,21 @@ def objects(value: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def parse_body(body: str, content_type: str) -> dict[str, Any]:
-    """Return what is read of an HTTP body; raise MalformedRequestError unless Slack could have sent it to this app."""
+def parse_body(body: str, content_type: str) -> Payload:
+    """Return what is read of an HTTP body.
+
+    Raise MalformedRequestError unless Slack could have sent it to this app.
+    """
     return read_payload(_parsed(body, content_type))
 
 
-def read_payload(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return of a payload what the bot reads, in the shapes in which it reads it; or raise MalformedRequestError.
+def read_payload(payload: Mapping[str, Any]) -> Payload:
+    """Return what the bot reads of a payload, or raise MalformedRequestError.
 
-    This is the one way in, by HTTP and by websocket. What the bot does not read is left out, so that Bolt, which looks at
-    much more and trusts its shape, cannot fail on it.
+    This is the one way in, by HTTP and by websocket, and the only place that validates a payload.
     """
     try:
-        return _shape(payload).model_validate(payload).model_dump(exclude_unset=True)
+        return _shape(payload).model_validate(payload)
     except ValidationError as error:
         raise MalformedRequestError("not a request of Slack's") from error
 
@@ -307,7 +334,9 @@ def _parsed(body: str, content_type: str) -> dict[str, Any]:
     try:
         if content_type == "application/json":
             return _OBJECT.validate_json(body)
-        fields = dict(parse_qsl(body, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS))
+        fields = dict(
+            parse_qsl(body, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
+        )
         return _OBJECT.validate_json(fields["payload"]) if "payload" in fields else fields
     except (ValidationError, UnicodeDecodeError) as error:
         raise MalformedRequestError("not a request of Slack's") from error

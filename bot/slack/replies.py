@@ -1,4 +1,4 @@
-"""Where and how an outcome is told: anchor message, thread, response_url, direct message."""
+"""Where and how an outcome is posted: anchor message, thread, response_url, direct message."""
 
 import asyncio
 from typing import Any
@@ -23,24 +23,32 @@ RESPOND_TRIES = 3
 TURN_WITHIN = 5.0
 """Seconds that a message waits for the one before it in its conversation.
 
-One at a time, so that Slack refuses one and not twenty. With the call's own 10 s it ends long before the lease.
+Messages go one at a time, so that Slack refuses one and not twenty. With the call's own 10 s it
+ends long before the lease.
 """
 
 RESPONSE_URL_LASTS = 30 * 60.0
 
 
 class SlackReplies:
-    """Tells a delivery's steps in Slack, each by the route that the delivery is on."""
+    """Posts a delivery's steps in Slack, each by the delivery's route."""
 
     def __init__(self, web: SlackWeb, installations: Installations) -> None:
         self._web = web
         self._installations = installations
         # By the event loop's clock: per conversation, and apart for new messages and for changes.
         self._quiet_until: dict[tuple[str, str, bool], float] = {}
-        self._turns: WeakValueDictionary[tuple[str, str, bool], asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[tuple[str, str, bool], asyncio.Lock] = (
+            WeakValueDictionary()
+        )
 
-    async def tell(self, delivery: Delivery, step: Step, *, age: float, give_up_at: float) -> Telling:
-        """Send, change or delete one message. What Slack refuses for good goes elsewhere; what it refuses now, later."""
+    async def tell(
+        self, delivery: Delivery, step: Step, *, age: float, give_up_at: float
+    ) -> Telling:
+        """Post, change or delete one message.
+
+        A final refusal leads to another route, a passing one to a retry.
+        """
         if step is Step.MARK:
             return await self._mark(delivery)
         if step is Step.DELETION:
@@ -56,7 +64,9 @@ class SlackReplies:
                 return changed
         match delivery.route:
             case Route.THREAD:
-                return self._next_route(delivery, await self._post(delivery, delivery.channel_id, message, step))
+                return self._next_route(
+                    delivery, await self._post(delivery, delivery.channel_id, message, step)
+                )
             case Route.RESPONSE_URL:
                 return self._next_route(delivery, await self._respond(delivery, message, age))
             case Route.DIRECT_MESSAGE:
@@ -64,14 +74,20 @@ class SlackReplies:
 
     @property
     def scope(self) -> Scope | None:
-        """The part of Slack that can be told anything; None while that is not known yet."""
+        """The part of Slack that this process can answer; None until Slack has said it."""
         return self._installations.scope
 
     def quiet(self) -> dict[tuple[str, str], float]:
-        """Name the conversations that Slack's limit keeps quiet, and for how many seconds more."""
+        """Name the conversations over Slack's rate limit, and for how many seconds more."""
         moment = asyncio.get_running_loop().time()
-        self._quiet_until = {place: until for place, until in self._quiet_until.items() if until > moment}
-        return {(team, channel): until - moment for (team, channel, posts), until in self._quiet_until.items() if posts}
+        self._quiet_until = {
+            place: until for place, until in self._quiet_until.items() if until > moment
+        }
+        return {
+            (team, channel): until - moment
+            for (team, channel, posts), until in self._quiet_until.items()
+            if posts
+        }
 
     async def _post(self, delivery: Delivery, channel: str, message: Message, step: Step) -> Result:
         arguments: dict[str, Any] = {
@@ -85,7 +101,7 @@ class SlackReplies:
         return await self._call(delivery, channel, "chat.postMessage", arguments)
 
     async def _change_note(self, delivery: Delivery, message: Message) -> Telling | None:
-        """Put another text in the note's place; None when there is no such note any more."""
+        """Replace the note's text; None when the note is gone."""
         arguments = {"channel": delivery.channel_id, "ts": delivery.note_ts, **message.payload()}
         match await self._call(delivery, delivery.channel_id, "chat.update", arguments):
             case Done():
@@ -107,8 +123,12 @@ class SlackReplies:
         return Told()
 
     async def _reword(self, delivery: Delivery) -> Telling:
-        """Have the answer say what was decided."""
-        arguments = {"channel": delivery.channel_id, "ts": delivery.answer_ts, **answers.answer(delivery).payload()}
+        """Rewrite the answer after a decision."""
+        arguments = {
+            "channel": delivery.channel_id,
+            "ts": delivery.answer_ts,
+            **answers.answer(delivery).payload(),
+        }
         match await self._call(delivery, delivery.channel_id, "chat.update", arguments):
             case NotNow(reason, after):
                 return Later(reason, after)
@@ -130,7 +150,9 @@ class SlackReplies:
                 _log.warning("anchor_not_marked", reason=error)
         return Told()
 
-    async def _call(self, delivery: Delivery, channel: str, method: str, arguments: dict[str, Any]) -> Result:
+    async def _call(
+        self, delivery: Delivery, channel: str, method: str, arguments: dict[str, Any]
+    ) -> Result:
         token = self._installations.token_for(delivery.enterprise_id, delivery.team_id)
         if token is None:
             if self._installations.scope is None:
@@ -160,7 +182,8 @@ class SlackReplies:
             return NotNow("ratelimited", until - moment)
         result = await self._web.call(token, method, **arguments)
         if isinstance(result, NotNow) and result.after is not None:
-            # One refusal speaks for the whole conversation: the others wait as well, instead of asking again.
+            # One refusal speaks for the whole conversation: the others wait as well, instead of
+            # asking again.
             self._quiet_until[place] = asyncio.get_running_loop().time() + result.after
         return result
 
@@ -168,6 +191,8 @@ class SlackReplies:
         if delivery.response_url is None:
             return Never("no_response_url")
         payload = {"response_type": "ephemeral", "replace_original": False, **message.payload()}
+        if delivery.active_thread_ts is not None:
+            payload["thread_ts"] = delivery.active_thread_ts
         result = await self._web.respond(delivery.response_url, payload)
         expired = age > RESPONSE_URL_LASTS and isinstance(result, NotNow)
         return Never("response_url_expired") if expired else result
@@ -178,7 +203,9 @@ class SlackReplies:
             case Done(data) if delivery.route is not Route.THREAD or data.get("ts"):
                 return Told(data.get("ts"))
             case Done():
-                return Elsewhere(_after(delivery), "no_ts")  # nothing could be answered in its thread, or marked
+                return Elsewhere(
+                    _after(delivery), "no_ts"
+                )  # nothing could be answered in its thread, or marked
             case NotNow(reason, after):
                 return Later(reason, after)
             case Never(error):
@@ -192,21 +219,32 @@ def _after(delivery: Delivery) -> Route:
 
 
 class Responder:
-    """Answers a click after it was acknowledged, in the background: losing such an answer loses nothing that counts."""
+    """Answers a click in the background, after its acknowledgement. Such an answer may be lost."""
 
     def __init__(self, web: SlackWeb, background: Background) -> None:
         self._web = web
         self._background = background
 
-    def say(self, response_url: str | None, message: Message, *, thread_ts: str | None = None) -> None:
-        """Say something to the person who clicked, and to nobody else; in the thread of the click."""
-        self._start(response_url, {"response_type": "ephemeral", "replace_original": False}, message, thread_ts)
+    def say(
+        self, response_url: str | None, message: Message, *, thread_ts: str | None = None
+    ) -> None:
+        """Answer only the person who clicked, in the thread of the click."""
+        self._start(
+            response_url,
+            {"response_type": "ephemeral", "replace_original": False},
+            message,
+            thread_ts,
+        )
 
-    def replace(self, response_url: str | None, message: Message, *, thread_ts: str | None = None) -> None:
-        """Put another message in the place of the one that was clicked."""
+    def replace(
+        self, response_url: str | None, message: Message, *, thread_ts: str | None = None
+    ) -> None:
+        """Replace the message that was clicked."""
         self._start(response_url, {"replace_original": True}, message, thread_ts)
 
-    def _start(self, response_url: str | None, how: dict[str, Any], message: Message, thread_ts: str | None) -> None:
+    def _start(
+        self, response_url: str | None, how: dict[str, Any], message: Message, thread_ts: str | None
+    ) -> None:
         # Without its thread_ts, an answer to a click in a thread lands in the channel.
         where = {} if thread_ts is None else {"thread_ts": thread_ts}
         if response_url is not None:
@@ -219,14 +257,19 @@ class Responder:
                 break
             await asyncio.sleep(result.after or 2.0**attempt)
         if not isinstance(result, Done):
-            _log.warning("click_not_answered", reason=result.reason if isinstance(result, NotNow) else result.error)
+            _log.warning(
+                "click_not_answered",
+                reason=result.reason if isinstance(result, NotNow) else result.error,
+            )
 
 
 def _message(delivery: Delivery, step: Step, give_up_at: float) -> Message:
     alone = answers.stands_alone(delivery)
     match step:
         case Step.NOTE:
-            return answers.note(delivery, reason_for_waiting(delivery), give_up_at=give_up_at, with_text=alone)
+            return answers.note(
+                delivery, reason_for_waiting(delivery), give_up_at=give_up_at, with_text=alone
+            )
         case Step.FINDING:
             return answers.finding(delivery, with_text=alone)
         case Step.ANSWER:
@@ -238,7 +281,7 @@ def _message(delivery: Delivery, step: Step, give_up_at: float) -> Message:
 def _takes_the_notes_place(delivery: Delivery, step: Step) -> bool:
     """Say whether the note is changed: by a graver note, and by success.
 
-    A failure is a new message, for a change notifies nobody.
+    A failure is a new message, because Slack does not notify of a change.
     """
     if delivery.note_ts is None or delivery.route is not Route.THREAD:
         return False
@@ -260,5 +303,6 @@ def _last_route(result: Result) -> Telling:
         case NotNow(reason, after):
             return Later(reason, after)
         case Never(error):
-            # Nowhere else to go. An admin may fix a token or a permission within the day: it is tried until then.
+            # Nowhere else to go. An admin may fix a token or a permission within the day: it is
+            # tried until then.
             return Later(error)

@@ -24,7 +24,7 @@ class Shared:
     link_hosts: tuple[str, ...]
 
     def say(self, click: BlockActions | MessageShortcut, message: Message) -> None:
-        """Say something to the person who clicked, and to nobody else, in the thread of the click."""
+        """Say something in the thread of the click, which only the person who clicked sees."""
         self.responder.say(click.response_url, message, thread_ts=click.thread_ts)
 
     def not_connected(self, team_id: str) -> Message:

@@ -6,12 +6,14 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.activities.acceptance import Double, Place, Unmapped
 from bot.activities.ticket import find_ticket
 from bot.database.writer import DatabaseUnavailableError
 from bot.encryption import Keyring
 from bot.slack import answers, hints, modals
+from bot.slack.bolt import payload_of
 from bot.slack.conversations import SlackConversations, Thread, Unreadable
 from bot.slack.explanations import unreadable
 from bot.slack.forms import sealed
@@ -45,9 +47,12 @@ class Shortcuts:
     def register(self, bolt: AsyncApp) -> None:
         bolt.message_shortcut(modals.CALLBACK)(self.record)
 
-    async def record(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Acknowledge, and open the form before anything is looked up: the trigger_id is good for 3 seconds."""
-        used = MessageShortcut.model_validate(body)
+    async def record(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
+        """Acknowledge, and open the form before anything is looked up.
+
+        The trigger_id is good for 3 seconds.
+        """
+        used = payload_of(context, MessageShortcut)
         if not is_member(used, used.team_id, used.enterprise_id):
             self._shared.say(used, answers.elsewhere())
         else:
@@ -78,13 +83,19 @@ class Shortcuts:
         if self._modals.speaks_in(used.enterprise_id, used.team_id):
             return answers.modal_failed()
         try:
-            mapped = await self._shared.acceptance.is_mapped(used.enterprise_id, used.team_id, used.channel.id)
+            mapped = await self._shared.acceptance.is_mapped(
+                used.enterprise_id, used.team_id, used.channel.id
+            )
         except DatabaseUnavailableError as error:
             return self._shared.try_again(error)
-        return answers.no_token(used.team_id) if mapped else self._shared.not_connected(used.team_id)
+        return (
+            answers.no_token(used.team_id) if mapped else self._shared.not_connected(used.team_id)
+        )
 
     async def _filled_in(self, used: MessageShortcut) -> dict[str, Any]:
-        place = Place(used.enterprise_id, used.team_id, used.channel.id, used.thread_ts or used.ts, used.ts)
+        place = Place(
+            used.enterprise_id, used.team_id, used.channel.id, used.thread_ts or used.ts, used.ts
+        )
         remembered, thread, link, text = await asyncio.gather(
             self._remembered(place),
             self._conversations.thread(place, used.api_app_id),
@@ -93,7 +104,11 @@ class Shortcuts:
         )
         if isinstance(remembered, Unmapped):
             return modals.notice_modal(self._shared.not_connected(used.team_id))
-        ticket = remembered or find_ticket(text, self._shared.link_hosts) or await self._named_at_first(place, thread)
+        ticket = (
+            remembered
+            or find_ticket(text, self._shared.link_hosts)
+            or await self._named_at_first(place, thread)
+        )
         before = await self._before(place, ticket) if ticket else None
         metadata = Metadata(
             team=place.team_id,
@@ -111,7 +126,9 @@ class Shortcuts:
             text=FormText.of(text),
             choice=isinstance(thread, Thread) and len(thread.messages) > 1,
             notes=_notes(used, thread, link),
-            notice=None if before is None else answers.recorded_before(before, place.message_ts, used.user.id),
+            notice=None
+            if before is None
+            else answers.recorded_before(before, place.message_ts, used.user.id),
         )
         return modal(form)
 
@@ -131,7 +148,9 @@ class Shortcuts:
         """Return the ticket that the thread's first message names, if it can be read."""
         if isinstance(thread, Unreadable) or thread.first["ts"] == place.message_ts:
             return None
-        return find_ticket(await self._conversations.words(place, thread.first), self._shared.link_hosts)
+        return find_ticket(
+            await self._conversations.words(place, thread.first), self._shared.link_hosts
+        )
 
 
 def _notes(used: MessageShortcut, thread: Thread | Unreadable, link: str | None) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""Socket Mode that holds: several websockets, each watched, and replaced when it is gone or says nothing more."""
+"""Socket Mode over several websockets.
+
+Each is watched, and replaced when it is gone or silent.
+"""
 
 import asyncio
 import contextlib
@@ -29,7 +32,10 @@ LOOK = 0.5
 """Seconds between looks at a websocket."""
 
 MISSING = 2.0
-"""Seconds without a websocket after which it is replaced: Slack's client replaces what Slack asks it to by itself."""
+"""Seconds without a websocket after which the bot replaces it.
+
+When Slack asks for another one, Slack's client replaces it automatically.
+"""
 
 CONNECT_WITHIN = 10.0
 CLOSE_WITHIN = 2.0
@@ -40,11 +46,14 @@ LONGEST_PAUSE = 30.0
 class SocketMode:
     """Keeps `connections` websockets to Slack open. Slack sends each envelope to one of them.
 
-    Slack's own client speaks the protocol; but it gives a lost websocket up only after minutes, and tries an address again
-    that was good for once. So each is watched from outside, and a client that has none is replaced by a new one.
+    Slack's own client speaks the protocol; but it gives a lost websocket up only after minutes,
+    and tries an address again that was good for once. So each is watched from outside, and a
+    client that has none is replaced by a new one.
     """
 
-    def __init__(self, bolt: AsyncApp, token: str, client: AsyncWebClient, *, connections: int) -> None:
+    def __init__(
+        self, bolt: AsyncApp, token: str, client: AsyncWebClient, *, connections: int
+    ) -> None:
         self._bolt = bolt
         self._token = token
         self._client = client
@@ -58,11 +67,19 @@ class SocketMode:
 
     async def connected(self) -> bool:
         """Say whether Slack can reach the bot: one websocket is enough."""
-        return any([await handler.client.is_connected() for handler in self._handlers if handler is not None])
+        return any(
+            [
+                await handler.client.is_connected()
+                for handler in self._handlers
+                if handler is not None
+            ]
+        )
 
     async def close(self) -> None:
         """Close them all. `run` must have been cancelled."""
-        await asyncio.gather(*(_close(handler) for handler in self._handlers if handler is not None))
+        await asyncio.gather(
+            *(_close(handler) for handler in self._handlers if handler is not None)
+        )
         self._handlers = [None] * len(self._handlers)
 
     async def _hold(self, number: int) -> None:
@@ -72,14 +89,21 @@ class SocketMode:
             handler = self._handlers[number] = self._new_handler()
             try:
                 async with asyncio.timeout(CONNECT_WITHIN):
-                    # Asked for here: `connect` would go on asking by itself, and keep the reason to itself.
+                    # Asked for here: `connect` would repeat the call, and hide the reason.
                     handler.client.wss_uri = await handler.client.issue_new_wss_url()
                     await handler.connect_async()  # type: ignore[no-untyped-call]
             except SlackApiError as error:
-                _log.error("socket_mode_refused", connection=number, reason=error.response.get("error"), **mend)
+                _log.error(
+                    "socket_mode_refused",
+                    connection=number,
+                    reason=error.response.get("error"),
+                    **mend,
+                )
                 mend = {}
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next try is with a new client
-                _log.warning("socket_mode_not_connected", connection=number, reason=_in_words(error), **mend)
+            except Exception as error:  # noqa: BLE001 - a new client tries next
+                _log.warning(
+                    "socket_mode_not_connected", connection=number, reason=_in_words(error), **mend
+                )
                 mend = {}
             else:
                 _log.info("socket_mode_connected", connection=number)
@@ -92,13 +116,23 @@ class SocketMode:
             await asyncio.sleep(backoff.pause())
 
     def _new_handler(self) -> AsyncSocketModeHandler:
-        return _Handler(self._bolt, self._token, logging.getLogger(SOCKET_LOGGER), self._client, ping_interval=PING)
+        return _Handler(
+            self._bolt,
+            self._token,
+            logging.getLogger(SOCKET_LOGGER),
+            self._client,
+            ping_interval=PING,
+        )
 
 
 class _Handler(AsyncSocketModeHandler):
     """Slack's own, with the way in that HTTP has."""
 
-    async def handle(self, client: SocketModeClient, req: SocketModeRequest) -> None:  # type: ignore[override]
+    async def handle(  # type: ignore[override]
+        self,
+        client: SocketModeClient,
+        req: SocketModeRequest,
+    ) -> None:
         began = time.time()
         try:
             payload = read_payload(req.payload)
@@ -110,7 +144,10 @@ class _Handler(AsyncSocketModeHandler):
 
 
 def _in_words(error: Exception) -> str:
-    """Say why Slack was not reached: without its address, which may hold a ticket for the websocket."""
+    """Say why Slack was not reached.
+
+    Leave out its address, which may hold a ticket for the websocket.
+    """
     match error:
         case TimeoutError():
             return f"Slack did not answer within {CONNECT_WITHIN:g} s"

@@ -1,4 +1,7 @@
-"""Slack's text and plain text: what a person meant, and how it is shown again without doing anything."""
+"""Slack's text and plain text.
+
+It reads what a person meant, and shows it again so that Slack acts on none of it.
+"""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +18,8 @@ _ENTITIES = (
     ("&gt;", ">"),
     ("&amp;", "&"),
 )  # &amp; last: "&amp;lt;" is the four characters "&lt;"
-# In this order: bold within italics is only seen once these are gone, for "_" counts as part of a word.
+# In this order: bold within italics is only seen once these are gone, for "_" counts as part of a
+# word.
 _MARKS = (
     re.compile(r"(?<!\w)_(?=\S)([^_\n]+?)(?<=\S)_(?!\w)"),
     re.compile(r"(?<![\w*])\*(?=\S)([^*\n]+?)(?<=\S)\*(?![\w*])"),
@@ -38,8 +42,8 @@ def bare_mentions(text: str) -> list[str]:
 def to_plain(text: str, names: Mapping[str, str] | None = None) -> str:
     """Undo Slack's encoding: entities, mentions, channels and links become what the person saw.
 
-    `names` are names by id of people, channels and groups, for mentions that carry none. Pure text passes unchanged but
-    for `& < >`.
+    `names` are names by id of people, channels and groups, for mentions that carry none. Pure text
+    passes unchanged but for `& < >`.
     """
     encoded = sound(text)
     pieces = []
@@ -75,7 +79,7 @@ def unescape(text: str) -> str:
 
 
 def link(target: str, label: str) -> str:
-    """Write a link as words: its label and where it leads, or either where the other adds nothing."""
+    """Write a link as its label and its address, or as one of them if that says it all."""
     address = target.removeprefix("mailto:").removeprefix("tel:")
     if not (label and address) or label == address or _bare(label) == _bare(target):
         return label or address
@@ -99,9 +103,10 @@ def day_and_time(timestamp: Any) -> str:  # noqa: ANN401 - JSON
 
 
 def sound(text: str) -> str:
-    """Leave out what can come out of JSON and stands for nothing a person wrote: NUL characters, and lone surrogates (as `?`).
+    """Leave out the characters in JSON that no person wrote.
 
-    Neither can be sent on or stored everywhere.
+    These are NUL characters, and lone surrogates (as `?`). Neither can be sent on or stored
+    everywhere.
     """
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
@@ -122,7 +127,10 @@ def one_line(text: str) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Say whether there is nothing to be seen in a text: white space and invisible characters only."""
+    """Say whether a text shows nothing.
+
+    It has only white space and invisible characters.
+    """
     seen = _UNSEEN.sub("", text)
     return not any(character.isprintable() and not character.isspace() for character in seen)
 
@@ -149,7 +157,10 @@ def escape(text: str) -> str:
 
 
 def shorten(text: str, *, at_most: int) -> str:
-    """Escape text and cut it for the eye (never for LeadSquared) to so many characters of mrkdwn, never inside an entity."""
+    """Escape text and cut it to so many characters of mrkdwn, never inside an entity.
+
+    This is for the eye, never for LeadSquared.
+    """
     escaped = escape(text)
     if len(escaped) <= at_most:
         return escaped
@@ -184,7 +195,7 @@ def _digits(number: str) -> str:
 
 
 def _bare(address: str) -> str:
-    """Drop what Slack adds when it makes a link of what was typed: the scheme and a closing slash."""
+    """Drop what Slack adds to a typed link: the scheme and a closing slash."""
     for scheme in _AUTOLINK:
         address = address.removeprefix(scheme)
     return address.rstrip("/")

@@ -36,7 +36,9 @@ _PASSING = frozenset(
     }
 )
 # Slack's words for a token that is good for nothing, whatever is called with it.
-_TOKEN_REFUSED = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
+_TOKEN_REFUSED = frozenset(
+    {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"}
+)
 _SERVER_ERROR = 500
 _TOO_MANY = 429
 
@@ -50,7 +52,10 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class NotNow:
-    """Worth another try: Slack is away, busy, or limits us. `after` in seconds, when Slack said it."""
+    """Worth another try: Slack is away, busy, or limits us.
+
+    `after` is in seconds, when Slack said it.
+    """
 
     reason: str
     after: float | None = None
@@ -67,25 +72,32 @@ Result = Done | NotNow | Never
 
 
 class SlackWeb:
-    """One HTTP session for all workspaces of a process. Calls are not repeated here: whoever keeps the work does that."""
+    """One HTTP session for all workspaces of a process. It repeats no call: the caller does."""
 
-    def __init__(self, api_url: str, refused: Callable[[str | None, str], None] | None = None) -> None:
+    def __init__(
+        self, api_url: str, refused: Callable[[str | None, str], None] | None = None
+    ) -> None:
         """`refused` hears of each token that Slack rejects, with Slack's word."""
         self._api_url = api_url
         self._refused = refused or (lambda _token, _error: None)
         self._clients: dict[str | None, AsyncWebClient] = {}
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT), trust_env=False)
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT), trust_env=False
+        )
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         await self._session.close()
 
     def client(self, token: str | None) -> AsyncWebClient:
-        """Return a Web API client for a token; it shares the session and repeats nothing by itself."""
+        """Return a Web API client for a token; it shares the session and repeats no call."""
         if token not in self._clients:
             self._clients[token] = self._client(token)
         return self._clients[token]
@@ -100,15 +112,35 @@ class SlackWeb:
             trust_env_in_session=False,
         )
 
-    async def call(self, token: str, method: str, *, timeout: float = TIMEOUT, **arguments: Any) -> Result:  # noqa: ANN401, ASYNC109 - JSON; a bound on the call
+    async def call(
+        self,
+        token: str,
+        method: str,
+        *,
+        timeout: float = TIMEOUT,  # noqa: ASYNC109 - a bound on the call
+        **arguments: Any,  # noqa: ANN401 - JSON
+    ) -> Result:
         """Call a Web API method that writes: its arguments go as JSON."""
         return await self._call(token, method, timeout, {"json": arguments})
 
-    async def read(self, token: str, method: str, *, timeout: float = TIMEOUT, **arguments: Any) -> Result:  # noqa: ANN401, ASYNC109 - as above
+    async def read(
+        self,
+        token: str,
+        method: str,
+        *,
+        timeout: float = TIMEOUT,  # noqa: ASYNC109 - as above
+        **arguments: Any,  # noqa: ANN401 - JSON
+    ) -> Result:
         """Call a Web API method that reads: Slack takes its arguments from the address only."""
         return await self._call(token, method, timeout, {"http_verb": "GET", "params": arguments})
 
-    async def _call(self, token: str, method: str, timeout: float, arguments: dict[str, Any]) -> Result:  # noqa: ASYNC109 - as above
+    async def _call(
+        self,
+        token: str,
+        method: str,
+        timeout: float,  # noqa: ASYNC109 - as above
+        arguments: dict[str, Any],
+    ) -> Result:
         try:
             async with asyncio.timeout(timeout):
                 response = await self.client(token).api_call(method, **arguments)
@@ -119,7 +151,9 @@ class SlackWeb:
             return refusal
         except (aiohttp.ClientError, TimeoutError, SlackClientError, ValueError) as error:
             return NotNow(type(error).__name__)
-        return Done(response.data) if isinstance(response.data, dict) else NotNow("unreadable answer")
+        return (
+            Done(response.data) if isinstance(response.data, dict) else NotNow("unreadable answer")
+        )
 
     async def respond(self, response_url: str, payload: dict[str, Any]) -> Result:
         """Post to a response_url (30 minutes, 5 uses); one that is not Slack's is not called."""
@@ -147,7 +181,9 @@ class SlackWeb:
             return refusal if not isinstance(refusal, Done) else Never("unreadable answer")
         except (aiohttp.ClientError, TimeoutError, SlackClientError, ValueError) as error:
             return NotNow(type(error).__name__)
-        granted = str(response.headers.get("x-oauth-scopes") or response.headers.get("X-OAuth-Scopes") or "")
+        granted = str(
+            response.headers.get("x-oauth-scopes") or response.headers.get("X-OAuth-Scopes") or ""
+        )
         return Identity(
             team_id=response.get("team_id"),
             enterprise_id=response.get("enterprise_id"),
@@ -158,7 +194,10 @@ class SlackWeb:
 
 
 def _says_no(body: str) -> bool:
-    """Say whether a response_url's answer is a refusal in spite of its status: `{"ok": false, …}`."""
+    """Say whether a response_url's answer is a refusal in spite of its status.
+
+    Such a body is `{"ok": false, …}`.
+    """
     try:
         answer = json.loads(body)
     except ValueError:
@@ -175,12 +214,19 @@ def _refusal(error: SlackApiError) -> Result:
         else "unreadable answer"
     )
     if status == _TOO_MANY or word in _PASSING:
-        headers = {name.lower(): value for name, value in (getattr(response, "headers", None) or {}).items()}
+        headers = {
+            name.lower(): value
+            for name, value in (getattr(response, "headers", None) or {}).items()
+        }
         return NotNow(word, _seconds(headers.get("retry-after")))
     return NotNow(word) if status >= _SERVER_ERROR or word == "unreadable answer" else Never(word)
 
 
 def _seconds(value: str | None) -> float | None:
-    # At least a second: "0" would have everything that waits ask again at once, and again.
-    # A wait of hours would outlast the day for which an answer is tried; asking once more costs nothing.
-    return min(max(float(value), 1.0), LONGEST_WAIT) if value is not None and value.strip().isdecimal() else None
+    # At least a second: "0" would have everything that waits ask again at once, and again. A wait
+    # of hours would outlast the day for which an answer is tried; asking once more costs nothing.
+    return (
+        min(max(float(value), 1.0), LONGEST_WAIT)
+        if value is not None and value.strip().isdecimal()
+        else None
+    )

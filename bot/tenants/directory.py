@@ -1,6 +1,6 @@
 """Which tenant a workspace's activities go to, kept in the database with encrypted keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -34,14 +34,21 @@ class Belongings:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The part of Slack that a mapping covers: an enterprise, a workspace, or one channel of either. Empty asks for nothing."""
+    """The part of Slack that a mapping covers.
+
+    It is an enterprise, a workspace, or one channel of either. An empty field matches any.
+    """
 
     enterprise_id: str = ""
     team_id: str = ""
     channel_id: str = ""
 
     def __str__(self) -> str:
-        named = {"enterprise": self.enterprise_id, "workspace": self.team_id, "channel": self.channel_id}
+        named = {
+            "enterprise": self.enterprise_id,
+            "workspace": self.team_id,
+            "channel": self.channel_id,
+        }
         return ", ".join(f"{kind} {value}" for kind, value in named.items() if value)
 
 
@@ -51,52 +58,42 @@ EVERYBODY = Scope()
 NOBODY = Scope(team_id="-")
 """No part of Slack: no workspace has this ID."""
 
-_NOT_ASKED = sa.literal_column("''", sa.Text)
-
-
-def _asked(name: str) -> sa.BindParameter[str]:
-    return sa.bindparam(name, type_=sa.Text)
-
-
-_CHANNEL = workspaces.c.channel_id.in_((_asked("channel"), _NOT_ASKED))
-FIND_TENANT = (
-    sa.select(tenants.c.id, tenants.c.name, tenants.c.account_id)
-    .join(workspaces, workspaces.c.tenant_id == tenants.c.id)
-    .where(
-        # Two searches, each by the whole of the unique index: only so does PostgreSQL know that they find next to nothing.
-        sa.or_(
-            sa.and_(
-                workspaces.c.team_id == _asked("team"),
-                _CHANNEL,
-                workspaces.c.enterprise_id.in_((_asked("enterprise"), _NOT_ASKED)),
-            ),
-            sa.and_(workspaces.c.team_id == _NOT_ASKED, _CHANNEL, workspaces.c.enterprise_id == _asked("enterprise")),
-        )
+TENANT_OF_CONVERSATION = """
+    SELECT tenants.id, tenants.name, tenants.account_id
+    FROM tenants JOIN workspaces ON workspaces.tenant_id = tenants.id
+    WHERE (
+        workspaces.team_id = :team_id AND workspaces.channel_id IN (:channel_id, '')
+        AND workspaces.enterprise_id IN (:enterprise_id, '')
+    ) OR (
+        workspaces.team_id = '' AND workspaces.channel_id IN (:channel_id, '')
+        AND workspaces.enterprise_id = :enterprise_id
     )
-    .order_by(workspaces.c.channel_id.desc(), workspaces.c.team_id.desc(), workspaces.c.enterprise_id.desc())
-    .limit(1)
-)
-"""The tenant of a conversation: the channel's own mapping, else its workspace's, else its enterprise's.
+    ORDER BY workspaces.channel_id DESC, workspaces.team_id DESC, workspaces.enterprise_id DESC
+    LIMIT 1
+"""
+"""The tenant of a conversation: the channel's own mapping, else its workspace's, else its
+enterprise's.
 
-Bind parameters: enterprise (None: the workspace belongs to none), team, channel.
+`:enterprise_id` is NULL where the workspace belongs to none. Two searches, each by the whole of
+the unique index: only so does PostgreSQL know that they find next to nothing.
 """
 
 
-def read_tenant(row: Sequence[Any], keyring: Keyring | None) -> Tenant:
-    """Build a Tenant from a row of `tenants`.
+def read_tenant(row: Mapping[Any, Any], keyring: Keyring | None) -> Tenant:
+    """Build a Tenant from a row with the columns of `tenants`.
 
-    Raises UndecipherableError when its keys cannot be decrypted; without a keyring they are left empty.
+    Raises UndecipherableError when its keys cannot be decrypted; without a keyring they are left
+    empty.
     """
-    fields = dict(zip(tenants.c.keys(), row, strict=True))
     return Tenant(
-        id=fields["id"],
-        name=fields["name"],
-        api_url=fields["api_url"],
-        org_id=fields["org_id"],
-        access_key=keyring.decrypt(fields["access_key"]) if keyring else "",
-        secret_key=keyring.decrypt(fields["secret_key"]) if keyring else "",
-        calls_per_window=fields["calls_per_window"],
-        account_id=fields["account_id"],
+        id=row["id"],
+        name=row["name"],
+        api_url=row["api_url"],
+        org_id=row["org_id"],
+        access_key=keyring.decrypt(row["access_key"]) if keyring else "",
+        secret_key=keyring.decrypt(row["secret_key"]) if keyring else "",
+        calls_per_window=row["calls_per_window"],
+        account_id=row["account_id"],
     )
 
 
@@ -108,16 +105,24 @@ class Directory:
         self._keyring = keyring
 
     async def add(self, tenant: Tenant) -> None:
-        """Add a tenant. Raises UnusableSecretError when the secret is another one than encrypted all the rest."""
+        """Add a tenant.
+
+        Raises UnusableSecretError when the secret is another one than encrypted all the rest.
+        """
         await examine(self._database, self._keyring)
 
         def write(connection: Connection) -> None:
-            if connection.execute(sa.select(tenants.c.id).where(tenants.c.name == tenant.name)).first():
+            if connection.execute(
+                sa.select(tenants.c.id).where(tenants.c.name == tenant.name)
+            ).first():
                 raise TenantError(
-                    f"There is a tenant {tenant.name} already; change it with: python -m bot tenants update {tenant.name}"
+                    f"The tenant {tenant.name} already exists; change it with: "
+                    f"python -m bot tenants update {tenant.name}"
                 )
             columns = self._columns(connection, tenant)
-            connection.execute(tenants.insert().values(**columns, created_at=now(), updated_at=now()))
+            connection.execute(
+                tenants.insert().values(**columns, created_at=now(), updated_at=now())
+            )
 
         await self._database.run(write)
 
@@ -127,7 +132,9 @@ class Directory:
         def update(connection: Connection) -> None:
             columns = self._columns(connection, tenant)
             changed = connection.execute(
-                tenants.update().where(tenants.c.name == tenant.name).values(**columns, updated_at=now())
+                tenants.update()
+                .where(tenants.c.name == tenant.name)
+                .values(**columns, updated_at=now())
             )
             if changed.rowcount == 0:
                 raise _missing(tenant.name)
@@ -137,8 +144,12 @@ class Directory:
     async def get(self, name: str, *, keys: bool) -> Tenant:
         """Return a tenant; without `keys` they are left empty, and need not be decryptable."""
 
-        def select(connection: Connection) -> sa.Row[Any] | None:
-            return connection.execute(sa.select(tenants).where(tenants.c.name == name)).first()
+        def select(connection: Connection) -> sa.RowMapping | None:
+            return (
+                connection.execute(sa.select(tenants).where(tenants.c.name == name))
+                .mappings()
+                .first()
+            )
 
         row = await self._database.run(select)
         if row is None:
@@ -147,7 +158,9 @@ class Directory:
 
     async def names(self) -> list[str]:
         def select(connection: Connection) -> list[str]:
-            return list(connection.execute(sa.select(tenants.c.name).order_by(tenants.c.name)).scalars())
+            return list(
+                connection.execute(sa.select(tenants.c.name).order_by(tenants.c.name)).scalars()
+            )
 
         return await self._database.run(select)
 
@@ -155,7 +168,10 @@ class Directory:
         return await self._database.run(lambda connection: _belongings(connection, name))
 
     async def remove(self, name: str) -> Belongings:
-        """Remove a tenant and its mappings. What was accepted for it and not sent is told as not recorded."""
+        """Remove a tenant and its mappings.
+
+        What was accepted for it and not sent is told as not recorded.
+        """
 
         def delete(connection: Connection) -> Belongings:
             found = _belongings(connection, name)
@@ -177,7 +193,7 @@ class Directory:
         await self._database.run(upsert)
 
     async def map_from(self, before: str | None, name: str, scope: Scope) -> None:
-        """Map a scope as `map` does, if it is still mapped to the tenant `before` (None: to none)."""
+        """Map a scope as `map` does, if its tenant is still `before` (None: it has none)."""
 
         def upsert(connection: Connection) -> None:
             tenant_id = _id_of(connection, name)
@@ -190,14 +206,16 @@ class Directory:
                 change = workspaces.update().where(was).values(tenant_id=tenant_id)
             if connection.execute(change).rowcount == 0:
                 found = _mapped_to(connection, scope) or "nothing"
-                raise TenantError(f"{scope} is mapped to {found} by now; nothing was changed.")
+                raise TenantError(f"{scope} is now mapped to {found}; nothing was changed.")
 
         await self._database.run(upsert)
 
     async def unmap(self, scope: Scope) -> None:
         def delete(connection: Connection) -> None:
             if connection.execute(workspaces.delete().where(_is(scope))).rowcount == 0:
-                raise TenantError(f"Nothing is mapped for exactly: {scope}. See: python -m bot tenants list")
+                raise TenantError(
+                    f"There is no mapping of exactly {scope}. See: python -m bot tenants list"
+                )
 
         await self._database.run(delete)
 
@@ -214,16 +232,23 @@ class Directory:
         return await self._database.run(select)
 
     async def use_environment(self, tenant: Tenant | None, scope: Scope | None) -> bool:
-        """Make the database agree with LEADSQUARED_*: a tenant named `environment`, mapped to the bot token's workspace.
+        """Make the database agree with LEADSQUARED_*.
 
-        `scope` is None until Slack has said whose the token is. Until then another account is not put in the place of
-        the one that is there, for that may be another bot's on the same database; False says that it waits for this.
-        Then a bot whose workspace is another one gets a tenant of its own, `environment-T…`. A mapping that an
-        administrator made stays: it was the more deliberate of the two.
+        The variables define a tenant named `environment`, mapped to the bot token's workspace.
+
+        `scope` is None until Slack has said whose the token is. Until then another account is not
+        put in the place of the one that is there, for that may be another bot's on the same
+        database; False says that it waits for this. Then a bot whose workspace is another one gets
+        a tenant of its own, `environment-T…`. A mapping that an administrator made stays: it was
+        the more deliberate of the two.
         """
 
         def write(connection: Connection) -> bool:
-            old = connection.execute(sa.select(tenants).where(tenants.c.name == ENVIRONMENT)).mappings().first()
+            old = (
+                connection.execute(sa.select(tenants).where(tenants.c.name == ENVIRONMENT))
+                .mappings()
+                .first()
+            )
             if tenant is None:
                 if old is not None and scope is not None:
                     _leave(connection, old["id"], scope)
@@ -234,7 +259,9 @@ class Directory:
                     self._put_environment(connection, tenant)
                 return same
             foreign = not same and old is not None and _serves_another(connection, old["id"], scope)
-            name = f"{ENVIRONMENT}-{scope.team_id or scope.enterprise_id}" if foreign else ENVIRONMENT
+            name = (
+                f"{ENVIRONMENT}-{scope.team_id or scope.enterprise_id}" if foreign else ENVIRONMENT
+            )
             tenant_id = self._put_environment(connection, replace(tenant, name=name))
             mapped = _mapped_to(connection, scope)
             if mapped is None or mapped.startswith(ENVIRONMENT):
@@ -245,10 +272,14 @@ class Directory:
 
     def _put_environment(self, connection: Connection, tenant: Tenant) -> int:
         columns = self._columns(connection, tenant)
-        statement = insert(connection, tenants).values(**columns, created_at=now(), updated_at=now())
+        statement = insert(connection, tenants).values(
+            **columns, created_at=now(), updated_at=now()
+        )
         changes = {name: statement.excluded[name] for name in (*columns, "updated_at")}
         result: int = connection.execute(
-            statement.on_conflict_do_update(index_elements=["name"], set_=changes).returning(tenants.c.id)
+            statement.on_conflict_do_update(index_elements=["name"], set_=changes).returning(
+                tenants.c.id
+            )
         ).scalar_one()
         return result
 
@@ -293,7 +324,9 @@ def _belongings(connection: Connection, name: str) -> Belongings:
 
 def _serves_another(connection: Connection, tenant_id: int, scope: Scope) -> bool:
     """Say whether a tenant is mapped to another workspace, or organisation, than this one."""
-    mine = sa.and_(workspaces.c.team_id == scope.team_id, workspaces.c.enterprise_id == scope.enterprise_id)
+    mine = sa.and_(
+        workspaces.c.team_id == scope.team_id, workspaces.c.enterprise_id == scope.enterprise_id
+    )
     others = sa.select(workspaces.c.id).where(workspaces.c.tenant_id == tenant_id, sa.not_(mine))
     return connection.execute(others.limit(1)).first() is not None
 

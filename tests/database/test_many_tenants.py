@@ -16,7 +16,8 @@ from bot.activities.outbox import VISITED_AT_ONCE, Outbox
 from bot.activities.policy import MAX_CALLS_IN_FLIGHT
 from bot.activities.submission import Submission
 from bot.activities.worker import Begin, Worker
-from bot.database.writer import Database, Prepared
+from bot.database.statement import Statement
+from bot.database.writer import Database
 from bot.encryption import Keyring
 from bot.leadsquared.outcome import Outcome, Recorded
 from bot.leadsquared.tenant import Tenant
@@ -69,17 +70,17 @@ class Nobody:
 def transactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Counter[str]]]:
     """Count the statements of each transaction, and the tenants that it asks for by their number, from now on."""
     counted: list[Counter[str]] = []
-    execute = Prepared.__call__
+    execute = Statement.execute
 
-    def counting(statement: Prepared, connection: Connection, **values: Any) -> Any:
+    def counting(statement: Statement, connection: Connection, values: dict[str, object]) -> Any:
         if counted:
-            counted[-1].update(["statements", *(["visits"] if set(values) == {"_id"} else [])])
-        return execute(statement, connection, **values)
+            counted[-1].update(["statements", *(["visits"] if set(values) == {"tenant_id"} else [])])
+        return execute(statement, connection, values)
 
     def begin(_: Connection) -> None:
         counted.append(Counter())
 
-    monkeypatch.setattr(Prepared, "__call__", counting)
+    monkeypatch.setattr(Statement, "execute", counting)
     sa.event.listen(sa.engine.Engine, "begin", begin)
     yield counted
     sa.event.remove(sa.engine.Engine, "begin", begin)

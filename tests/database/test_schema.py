@@ -155,4 +155,4 @@ async def two_migrations(url: str, cwd: Path) -> list[Ended]:
 def assert_both(ended: list[Ended]) -> None:
     for one in ended:
         assert (one.status, one.err) == (0, "")
-        assert one.out.startswith(f"The database is at revision {HEAD}")
+        assert one.out.endswith(f" at revision {HEAD}.\n")

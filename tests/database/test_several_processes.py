@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from bot.activities.acceptance import Acceptance
-from bot.activities.delivery import Route
 from bot.activities.outbox import PASSED_BY, Outbox
 from bot.activities.submission import Submission
 from bot.database.schema import migrate_database
@@ -193,7 +192,7 @@ async def test_a_ticket_has_one_call_at_a_time_although_an_earlier_acceptance_is
         tenant_id = (await directory.get("acme", keys=False)).id
         assert tenant_id is not None
         acceptance = Acceptance(slow, keyring)
-        row = acceptance._rows.given(asked[0]) | {"_route": Route.THREAD}
+        row = acceptance._new(asked[0])
 
         def accept_and_wait(connection: Connection) -> None:
             acceptance._insert(connection, row, despite=0)

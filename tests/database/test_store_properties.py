@@ -18,10 +18,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from bot.activities.acceptance import Acceptance, Accepted, Double, Refused
 from bot.activities.delivery import SETTLED, Delivery, Resolution, Route, State, Waiting
-from bot.activities.outbox import Claim, Claimed, Due, Outbox
+from bot.activities.outbox import Claim, Claimed, Outbox
 from bot.activities.policy import DOUBLE_WITHIN, WINDOW, Repeat, Settle, decide, give_up_at
 from bot.activities.submission import Submission
 from bot.activities.telling import Step
+from bot.activities.tellings import Due, Tellings
 from bot.database.writer import CommitUnknownError
 from bot.leadsquared.outcome import (
     NotBegun,
@@ -150,8 +151,9 @@ class Process:
 
     acceptance: Acceptance
     outbox: Outbox
+    tellings: Tellings
     calls: list[tuple[Claimed, Post]] = field(default_factory=list)
-    tellings: list[Due] = field(default_factory=list)
+    dues: list[Due] = field(default_factory=list)
 
     @property
     def sending(self) -> list[int]:
@@ -159,11 +161,11 @@ class Process:
 
     @property
     def telling(self) -> list[int]:
-        return [due.delivery.seq for due in self.tellings]
+        return [due.delivery.seq for due in self.dues]
 
     def die(self) -> None:
         self.calls.clear()
-        self.tellings.clear()
+        self.dues.clear()
 
 
 class Promise(RuleBasedStateMachine):
@@ -176,7 +178,8 @@ class Promise(RuleBasedStateMachine):
         super().__init__()
         self.store.empty()
         self.clock = self.store.clock
-        self.processes = [Process(*ends) for ends in zip(self.store.acceptances, self.store.outboxes, strict=True)]
+        ends = (self.store.acceptances, self.store.outboxes, self.store.tellings)
+        self.processes = [Process(*parts) for parts in zip(*ends, strict=True)]
         self.known: list[Known] = []  # in the order of acceptance
         self.posts: list[Post] = []  # in the order of claims
         self.held: dict[int, float] = dict.fromkeys(self.tenants.values(), 0.0)
@@ -513,13 +516,13 @@ class Promise(RuleBasedStateMachine):
         self._tell_some(data, [self.processes[process]], said)
 
     def _claim_tellings(self, process: Process, at_most: int, *, settled_only: bool = False) -> float:
-        claim = process.outbox.claim_tellings(at_most=at_most, sparing=process.telling, settled_only=settled_only)
+        claim = process.tellings.claim(at_most=at_most, sparing=process.telling, settled_only=settled_only)
         found, next_in = self.store.run(claim)
         for due in found:
             known = self._known(due.delivery.id)
             assert due.delivery.seq not in process.telling
             # Another process tells the same still: then its lease has run out, and the message may come twice.
-            late = [one for other in self.processes for one in other.tellings if one.delivery.seq == due.delivery.seq]
+            late = [one for other in self.processes for one in other.dues if one.delivery.seq == due.delivery.seq]
             assert all(one.at + LEASE < due.at for one in late), "what a process tells is its own until its lease ends"
             known.may_repeat += len(late)
             self._begin(process, due)
@@ -527,18 +530,18 @@ class Promise(RuleBasedStateMachine):
 
     def _begin(self, process: Process, due: Due) -> None:
         assert due.delivery.state is self._known(due.delivery.id).state, "what is told is true"
-        process.tellings.append(due)
+        process.dues.append(due)
 
-    @precondition(lambda self: any(process.tellings for process in self.processes))
+    @precondition(lambda self: any(process.dues for process in self.processes))
     @rule(data=st.data(), said=steps)
     def tell(self, data: st.DataObject, said: list[tuple[str, int]]) -> None:
         self._tell_some(data, self.processes, said)
 
-    @precondition(lambda self: any(process.tellings for process in self.processes))
+    @precondition(lambda self: any(process.dues for process in self.processes))
     @rule(data=st.data(), said=steps)
     def tell_late(self, data: st.DataObject, said: list[tuple[str, int]]) -> None:
         """A process waits for Slack for longer than its lease, another tells the same, then it goes on."""
-        slow = _one_of(data, [process for process in self.processes if process.tellings])
+        slow = _one_of(data, [process for process in self.processes if process.dues])
         self.clock.go_on(int(LEASE * TICKS) + 1)
         self._claim_tellings(slow, 5)
         self._claim_tellings(next(process for process in self.processes if process is not slow), 5)
@@ -546,29 +549,29 @@ class Promise(RuleBasedStateMachine):
 
     def _tell_some(self, data: st.DataObject, telling: list[Process], said: list[tuple[str, int]]) -> None:
         for answer, ticks in said:
-            if busy := [process for process in telling if process.tellings]:
+            if busy := [process for process in telling if process.dues]:
                 self.clock.go_on(ticks)
                 process = _one_of(data, busy)
-                due = _one_of(data, process.tellings)
-                process.tellings.remove(due)
+                due = _one_of(data, process.dues)
+                process.dues.remove(due)
                 match answer:
                     case "told":
                         self._tell(process, due)
                     case "later":
-                        self.store.run(process.outbox.tell_later(due, data.draw(st.sampled_from([0.0, 1.5, 300.0]))))
+                        self.store.run(process.tellings.tell_later(due, data.draw(st.sampled_from([0.0, 1.5, 300.0]))))
                     case _:
                         self._tell_elsewhere(process, due, data.draw(st.sampled_from(list(Route)[1:])))
 
     def _tell(self, process: Process, due: Due) -> None:
         known = self._known(due.delivery.id)
         self._into_slack(known, due)
-        following = self.store.run(process.outbox.told(due, f"{next(self.numbers)}.0"))
+        following = self.store.run(process.tellings.told(due, f"{next(self.numbers)}.0"))
         known.told |= due.step is Step.ANSWER
         if following is not None:
             self._begin(process, following)
 
     def _tell_elsewhere(self, process: Process, due: Due, route: Route) -> None:
-        following = self.store.run(process.outbox.tell_elsewhere(due, route))
+        following = self.store.run(process.tellings.tell_elsewhere(due, route))
         if following is not None:
             self._begin(process, following)
 
@@ -577,26 +580,26 @@ class Promise(RuleBasedStateMachine):
             assert due.delivery.settled, "an answer is final"
             known.answers += 1
 
-    @precondition(lambda self: any(process.tellings for process in self.processes))
+    @precondition(lambda self: any(process.dues for process in self.processes))
     @rule(data=st.data(), ticks=whiles)
     def crash_after_telling(self, data: st.DataObject, ticks: int) -> None:
         """Slack took the message, and the process dies before it has written that down."""
-        process = _one_of(data, [process for process in self.processes if process.tellings])
-        due = _one_of(data, process.tellings)
+        process = _one_of(data, [process for process in self.processes if process.dues])
+        due = _one_of(data, process.dues)
         known = self._known(due.delivery.id)
         self._into_slack(known, due)
         known.may_repeat += due.step is Step.ANSWER
         process.die()
         self.clock.go_on(ticks)
 
-    @precondition(lambda self: any(process.tellings for process in self.processes))
+    @precondition(lambda self: any(process.dues for process in self.processes))
     @rule(data=st.data())
     def give_a_telling_up(self, data: st.DataObject) -> None:
         """Slack has refused this step for a day. What comes after it is told all the same."""
-        process = _one_of(data, [process for process in self.processes if process.tellings])
-        due = _one_of(data, process.tellings)
-        process.tellings.remove(due)
-        self.store.run(process.outbox.tell_later(due, None))
+        process = _one_of(data, [process for process in self.processes if process.dues])
+        due = _one_of(data, process.dues)
+        process.dues.remove(due)
+        self.store.run(process.tellings.tell_later(due, None))
         self._known(due.delivery.id).given_up |= due.delivery.settled
 
     # -- what holds after each step
@@ -722,8 +725,8 @@ class Promise(RuleBasedStateMachine):
             for call in living.calls:
                 self._begin_call(living, call)
             next_telling = self._claim_tellings(living, 100)
-            while living.tellings:
-                self._tell(living, living.tellings.pop())
+            while living.dues:
+                self._tell(living, living.dues.pop())
             self.every_step_keeps_the_promise()
             if self.store.run(living.outbox.unfinished()) == 0:
                 break
@@ -791,20 +794,20 @@ def test_the_promise_holds_whatever_happens(store: Store) -> None:
 
 def test_an_answer_is_told_although_the_step_before_it_is_given_up_meanwhile(store: Store) -> None:
     tenant_id = store.add_tenant("T0HOME", 25)
-    outbox = store.outboxes[0]
+    outbox, tellings = store.outboxes[0], store.tellings[0]
     asked = Submission(None, "T0HOME", "C0SUPPORT", "U0ANNA", "trigger-1", "143", "called back", thread_ts="5.0")
     store.run(store.acceptances[0].accept(asked))
     store.clock.go_on(10 * TICKS)
-    (note,), _ = store.run(outbox.claim_tellings(at_most=1))
+    (note,), _ = store.run(tellings.claim(at_most=1))
     (claimed,) = store.run(outbox.claim([tenant_id])).claimed
     recorded = Recorded("1")
     assert store.run(outbox.settle(claimed, recorded, Settle(State.RECORDED, activity_id="1")))
     assert note.step is Step.NOTE
-    store.run(outbox.tell_later(note, None))
+    store.run(tellings.tell_later(note, None))
 
-    (answer,), _ = store.run(outbox.claim_tellings(at_most=1))
+    (answer,), _ = store.run(tellings.claim(at_most=1))
     assert (answer.step, answer.delivery.activity_id) == (Step.ANSWER, "1")
-    store.run(outbox.tell_later(answer, None))
+    store.run(tellings.tell_later(answer, None))
     assert store.run(outbox.unfinished()) == 0, "and what nobody changed is given up"
 
 
@@ -813,14 +816,15 @@ def test_who_comes_late_with_a_message_leaves_the_telling_to_the_process_that_to
     store: Store, late: str
 ) -> None:
     tenant_id = store.add_tenant("T0HOME", 25)
-    slow, quick = store.outboxes
+    outbox = store.outboxes[0]
+    slow, quick = store.tellings
     asked = Submission(None, "T0HOME", "C0SUPPORT", "U0ANNA", "trigger-1", "143", "called back", thread_ts="5.0")
     store.run(store.acceptances[0].accept(asked))
-    (claimed,) = store.run(slow.claim([tenant_id])).claimed
-    store.run(slow.settle(claimed, Recorded("1"), Settle(State.RECORDED, activity_id="1")))
-    (told_slowly,), _ = store.run(slow.claim_tellings(at_most=1))
+    (claimed,) = store.run(outbox.claim([tenant_id])).claimed
+    store.run(outbox.settle(claimed, Recorded("1"), Settle(State.RECORDED, activity_id="1")))
+    (told_slowly,), _ = store.run(slow.claim(at_most=1))
     store.clock.go_on(int(LEASE * TICKS) + 1)
-    (taken_over,), _ = store.run(quick.claim_tellings(at_most=1))
+    (taken_over,), _ = store.run(quick.claim(at_most=1))
 
     match late:
         case "later":
@@ -829,9 +833,9 @@ def test_who_comes_late_with_a_message_leaves_the_telling_to_the_process_that_to
             assert store.run(slow.tell_elsewhere(told_slowly, Route.DIRECT_MESSAGE)) is None
         case _:
             assert store.run(slow.told(told_slowly, "6.0")) is None
-    assert store.run(slow.claim_tellings(at_most=1))[0] == []
+    assert store.run(slow.claim(at_most=1))[0] == []
     assert store.run(quick.told(taken_over, "7.0")) is None
-    assert store.run(quick.unfinished()) == 0
+    assert store.run(outbox.unfinished()) == 0
 
 
 def test_a_shorter_hold_does_not_end_a_longer_one(store: Store) -> None:

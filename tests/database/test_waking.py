@@ -1,4 +1,4 @@
-"""Acceptance wakes who must act: the worker for a new delivery, the teller for a decision, and nobody for nothing."""
+"""Acceptance wakes who must act: the worker for a new delivery, the teller for a decision."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field

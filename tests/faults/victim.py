@@ -57,12 +57,13 @@ def _die_at(point: str) -> None:
     from bot.activities.acceptance import Acceptance  # noqa: PLC0415 - as above
     from bot.activities.outbox import Outbox  # noqa: PLC0415
     from bot.activities.telling import Step  # noqa: PLC0415
+    from bot.activities.tellings import Tellings  # noqa: PLC0415
     from bot.leadsquared.client import LeadSquared  # noqa: PLC0415
     from faults.points import WORDS, Point  # noqa: PLC0415
 
     words = WORDS + point
 
-    def is_answer(_outbox: Outbox, due: Any, _ts: str | None) -> bool:
+    def is_answer(_tellings: Tellings, due: Any, _ts: str | None) -> bool:
         return due.delivery.text == words and due.step is Step.ANSWER
 
     match Point(point):
@@ -83,7 +84,7 @@ def _die_at(point: str) -> None:
         case Point.AFTER_SETTLING:
             _wrap(Outbox, "settle", after=lambda _result, _self, claimed, *_: claimed.delivery.text == words)
         case Point.BEFORE_NOTE:
-            _wrap(Outbox, "told", before=is_answer)
+            _wrap(Tellings, "told", before=is_answer)
 
 
 def _wrap(

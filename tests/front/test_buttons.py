@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from bot.admin.activities import Action, Operator
 from bot.playground.leadsquared import Behaviour
 from bot.playground.slack import Fault
 from bot.playground.workspace import Posted
@@ -172,6 +173,36 @@ async def test_edit_and_send_again_opens_what_was_sent_and_sends_what_was_edited
     assert "ticket 143" in bot.anchor().text
     assert "&lt;b&gt; &amp; more" in bot.anchor().text
     assert answer.buttons() == {}
+    said = f"❌ This was not recorded on ticket {ticket_that(Behaviour.BAD_REQUEST)}. "
+    assert answer.text.startswith(f"{said}<@U0BEN> sent it again on ticket 143: see the new answer below.")
+
+
+async def test_an_edit_for_the_same_ticket_points_to_the_new_answer_without_naming_it_again(bot: Bot) -> None:
+    ticket, answer = await failed(bot, Behaviour.DROP)
+    bot.leadsquared.tickets[ticket] = Behaviour.FINE
+    delivery = await bot.delivery(answer.buttons()[AGAIN]["value"])
+    operator = Operator(bot.parts.database, bot.parts.keyring, "root")
+    await operator.decide(Action.RETRY, [delivery.id], None)
+    bot.parts.worker.wake(delivery.tenant_id)
+    bot.parts.teller.wake()
+    await bot.answered(messages=2)
+    await bot.at_rest()
+
+    said = f"⚠️ This may or may not be on ticket {ticket}. An admin sent it again: see the new answer below."
+    assert answer.text.startswith(said)
+
+
+async def test_an_edited_answer_that_only_one_person_sees_names_the_new_ticket_too(bot: Bot) -> None:
+    await bot.type(f"{ticket_that(Behaviour.BAD_REQUEST)} hello", channel="C0PRIVATE")
+    told = await bot.told_to("U0ANNA")
+    await bot.at_rest()
+    await bot.slack.click(told, EDIT, person="U0ANNA")
+    (modal,) = bot.slack.modals.open
+    await bot.submit(modal, ticket="143")
+    await bot.at_rest()
+    await bot.parts.background.finish(5)
+
+    assert "<@U0ANNA> sent it again on ticket 143" in told.text
 
 
 async def test_an_edit_that_is_refused_again_shows_its_own_ticket_and_text_in_the_anchor(bot: Bot) -> None:

@@ -273,9 +273,9 @@ async def test_a_text_of_which_nothing_is_seen_is_no_text(bot: Bot, text: str) -
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
-        ("0 hello", "“0” can't be a ticket number; ticket numbers start at 1."),
-        ("“0” hello", "“0” can't be a ticket number; ticket numbers start at 1."),
-        ("1,430 hello", "“1,430” can't be a ticket number; enter only the digits 0 to 9."),
+        ("0 hello", "“0” can't be a ticket number: ticket numbers start at 1."),
+        ("“0” hello", "“0” can't be a ticket number: ticket numbers start at 1."),
+        ("1,430 hello", "“1,430” can't be a ticket number: enter only the digits 0 to 9."),
         ("00143 hello", "“00143” can't be a ticket number"),
         ("https://acme.leadsquared.com/leads/143 hello", "that link has no ticket in it"),
         ("abc hello", "“abc” is not a ticket"),

@@ -82,7 +82,7 @@ async def test_retry_sends_again_in_the_same_thread_and_the_trail_says_who_decid
     assert "Send again" not in answer.buttons()
     await desk.bot.slack.click(seen_before, "Send again", person="U0BEN")
     told = await desk.bot.told_to("U0BEN")
-    assert "an operator" in told.text
+    assert "An admin already" in told.text
     assert "<@operator" not in str(desk.bot.slack.workspace.messages)
 
 
@@ -90,7 +90,7 @@ async def test_settle_closes_an_unknown_one_without_a_call(desk: Desk) -> None:
     reference, _ = await desk.failed(Behaviour.DROP)
     ended = await desk.run("activities", "settle", reference, "--yes")
     assert (ended.status, ended.err) == (0, "")
-    await desk.bot.slack.until(lambda: "an operator" in desk.bot.anchor().text)
+    await desk.bot.slack.until(lambda: "an admin" in desk.bot.anchor().text)
 
     assert len(desk.bot.leadsquared.ledger.calls) == 1
     assert (await desk.bot.delivery(reference)).resolution is Resolution.CONFIRMED
@@ -111,7 +111,7 @@ async def test_each_id_is_answered_for_itself_and_the_good_ones_are_done(desk: D
     ]
     again = await desk.run("activities", "retry", unknown, "--yes")
     assert (again.status, again.out) == (1, "")
-    assert "closed as being on the ticket already, by operator:" in again.err
+    assert "already closed as recorded on the ticket, by operator:" in again.err
 
 
 async def test_without_a_terminal_nothing_is_changed_unless_it_is_said_beforehand(
@@ -158,7 +158,7 @@ async def test_the_list_shows_no_text_and_can_be_narrowed(desk: Desk) -> None:
 
     plain = await desk.run("activities")
     assert plain.status == 0
-    for told in ("the call failed inside LeadSquared", "rejected", "unknown", "recorded", TEAM):
+    for told in ("LeadSquared could not record the activity", "rejected", "unknown", "recorded", TEAM):
         assert told in plain.out
     assert WORDS not in plain.out + (await desk.run("activities", "--json")).out
     assert [one["state"] for one in await desk.listed()] == ["rejected", "unknown", "recorded"]

@@ -60,6 +60,36 @@ async def test_a_retry_after_of_nothing_is_no_reason_to_hammer(bot: Bot) -> None
     assert len(posts(bot)) == 4, "two refusals, a second apart, then anchor and answer"
 
 
+@pytest.mark.parametrize("whole", [False, True])
+async def test_an_answer_to_one_person_alone_stands_in_the_thread_that_the_activity_came_from(
+    bot: Bot, *, whole: bool
+) -> None:
+    first = await bot.slack.say("hello", channel="C0ADMINS", person="U0GUEST")
+    reply = await bot.slack.say("ticket 143, please", channel="C0ADMINS", person="U0GUEST", thread_ts=first.ts)
+    modal = await bot.use(first if whole else reply)
+    if whole:
+        await bot.slack.choose(modal, "what_message", "thread", person="U0ANNA")
+        await bot.slack.until(lambda: "thread_text" in str(bot.slack.modals.open))
+        modal = bot.slack.modals.open[-1]
+    await bot.submit(modal, ticket="143")
+    told = await bot.told_to("U0ANNA")
+    await bot.at_rest()
+
+    assert "Recorded on ticket 143" in told.text
+    assert told.thread_ts == first.ts
+
+
+async def test_an_answer_to_one_person_alone_begins_no_thread(bot: Bot) -> None:
+    # Slack shows it only in a thread that is there already.
+    message = await bot.slack.say("ticket 143, please", channel="C0ADMINS", person="U0GUEST")
+    await bot.submit(await bot.use(message))
+    told = await bot.told_to("U0ANNA")
+    await bot.at_rest()
+
+    assert "Recorded on ticket 143" in told.text
+    assert told.thread_ts is None
+
+
 async def test_buttons_work_in_an_answer_that_only_one_person_sees(bot: Bot) -> None:
     ticket = ticket_that(Behaviour.FAILED)
     await bot.type(f"{ticket} hello", channel="C0PRIVATE")

@@ -628,7 +628,7 @@ async def test_a_text_longer_than_a_field_goes_on_in_others_with_its_count_by_th
 async def test_what_no_field_has_room_for_is_said_with_its_count(bot: Bot) -> None:
     modal = await bot.use(await said(bot, "x" * 40_000))
     assert "40,000 characters" in hint(modal)
-    assert "the last 25,000 characters are left out" in hint(modal)
+    assert "The last 25,000 characters are left out" in hint(modal)
 
 
 async def test_a_text_typed_too_long_is_told_by_its_field_with_the_count(bot: Bot) -> None:

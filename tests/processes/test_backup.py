@@ -205,7 +205,7 @@ def test_no_file_is_overwritten(migrated: Path) -> None:
     (migrated / "old").write_text("of yesterday")
     (migrated / "link").symlink_to("nowhere")
     for name in ("old", "link", "data/portal-activity.db"):
-        assert f"{name} is there already" in refused(name, cwd=migrated)
+        assert f"{name} already exists" in refused(name, cwd=migrated)
     assert (migrated / "old").read_text() == "of yesterday"
     assert not (migrated / "nowhere").exists()
 

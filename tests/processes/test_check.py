@@ -12,7 +12,7 @@ from bot.admin.check import SCOPES
 from bot.database.schema import HEAD, migrate_database
 from bot.database.writer import Database
 from bot.encryption import Keyring
-from bot.leadsquared.outcome import CannotLook
+from bot.leadsquared.outcome import CannotRead
 from bot.leadsquared.reading import read_keys
 from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
@@ -227,7 +227,7 @@ async def test_keys_that_leadsquared_refuses_are_reported_and_nothing_is_recorde
 
     assert broken(ended).keys() == {"Tenant environment"}
     says, mend = broken(ended)["Tenant environment"]
-    assert "LeadSquared refuses its keys" in says
+    assert "LeadSquared rejects its keys" in says
     assert "LEADSQUARED_SECRET_KEY" in mend
     assert "of-another-account" not in ended.said
     assert (leadsquared.ledger.calls, leadsquared.ledger.activities) == ([], [])
@@ -264,7 +264,7 @@ async def test_an_answer_that_proves_nothing_about_the_keys_is_reported_as_such(
     assert (ended.status, broken(ended)) == (0, {})
     (line,) = warned(ended)
     assert line.startswith("Tenant environment ")
-    assert f"not whether it accepts the keys ({reason})" in line
+    assert f"the keys could not be tested ({reason})" in line
     assert "Tenant environment" not in fine(ended)
 
 
@@ -278,11 +278,11 @@ ONE_OF_TWO = b'{"Total":2,"ConversationList":[{"Id":1,"Text":"hello"}]}'
         (200, ONE_OF_TWO, True),
         (401, b"", False),
         (401, ONE_OF_TWO, False),
-        (200, b'{"Status":"Error","ExceptionType":"MXException"}', CannotLook("unreadable answer")),
-        (200, None, CannotLook("unreadable answer")),
-        (307, b"", CannotLook("status 307")),
-        (400, ONE_OF_TWO, CannotLook("status 400")),
-        (403, ONE_OF_TWO, CannotLook("status 403")),
+        (200, b'{"Status":"Error","ExceptionType":"MXException"}', CannotRead("unreadable answer")),
+        (200, None, CannotRead("unreadable answer")),
+        (307, b"", CannotRead("status 307")),
+        (400, ONE_OF_TWO, CannotRead("status 400")),
+        (403, ONE_OF_TWO, CannotRead("status 403")),
     ],
 )
 def test_only_the_documented_answers_prove_anything_about_keys(
@@ -360,4 +360,4 @@ async def test_mappings_that_the_bots_token_does_not_reach_are_warned_about(
     assert ended.status == 0
     (line,) = warned(ended)
     assert line.startswith("Mapping to acme ")
-    assert f"belongs to workspace {TEAM}: this bot has no token for workspace T0FOREIGN" in line
+    assert f"belongs to workspace {TEAM}, so this bot has no token for workspace T0FOREIGN" in line

@@ -119,7 +119,7 @@ async def test_the_keys_that_were_given_are_the_keys_that_the_bot_reads(
 async def test_at_a_terminal_the_keys_are_asked_for_and_not_shown_while_typed(
     variables: dict[str, str], directory: Directory, tmp_path: Path
 ) -> None:
-    answers = [("API URL", HOST), ("Org id", "22824"), ("Access key", ACCESS), ("Secret key", SECRET)]
+    answers = [("API URL", HOST), ("Org ID", "22824"), ("Access key", ACCESS), ("Secret key", SECRET)]
     status, screen = at_terminal(("tenants", "add", "acme"), answers, tmp_path, variables)
 
     assert status == 0
@@ -213,7 +213,7 @@ def test_what_is_wrong_ends_with_status_2_and_the_mend(case: str, refused: dict[
 def test_what_was_refused_changed_nothing(refused: dict[str, Ended]) -> None:
     listed = refused["list"].out.splitlines()
     assert listed == [
-        f"acme: {HOST}, org id 22824, 25 calls in 5 s, keys set",
+        f"acme: {HOST}, org ID 22824, 25 calls in 5 s, keys set",
         "  not mapped yet: python -m bot tenants map acme --team T…",
     ]
 
@@ -364,7 +364,7 @@ async def test_a_move_to_a_tenant_that_is_not_there_is_not_asked_about(
 
 async def test_a_mapping_that_changed_since_the_yes_is_left_alone(two: Directory) -> None:
     await two.map("globex", Scope(team_id=TEAM))
-    with pytest.raises(TenantError, match="is mapped to globex by now"):
+    with pytest.raises(TenantError, match="is now mapped to globex"):
         await two.map_from("acme", "acme", Scope(team_id=TEAM))
     assert await mapped(two) == MOVED
 
@@ -417,11 +417,11 @@ async def test_another_name_of_the_same_account_is_said(
     add = ("tenants", "add", "initech", "--api-url", spelt_otherwise, "--org-id", "2")
     added = run(*add, cwd=tmp_path, variables=variables, typed=KEYS)
     assert added.status == 0
-    assert "initech has another name already: globex" in added.out
+    assert "initech has the same LeadSquared account as: globex" in added.out
 
     update = ("tenants", "update", "acme", "--org-id", "2")
     updated = run(*update, cwd=tmp_path, variables=variables)
-    assert "acme has another name already: globex, initech" in updated.out
+    assert "acme has the same LeadSquared account as: globex, initech" in updated.out
 
     elsewhere = {
         "LEADSQUARED_API_URL": HOST,
@@ -431,7 +431,7 @@ async def test_another_name_of_the_same_account_is_said(
     }
     update = ("tenants", "update", "acme", "--org-id", "7")
     updated = run(*update, cwd=tmp_path, variables=variables | elsewhere)
-    assert "acme has another name already: environment" in updated.out
+    assert "acme has the same LeadSquared account as: environment" in updated.out
 
     update = ("tenants", "update", "acme", "--org-id", "8")
     assert run(*update, cwd=tmp_path, variables=variables).said == "Updated acme.\n"

@@ -125,7 +125,7 @@ SHORTCUTS: dict[str, list[str]] = {
         "Recorded on ticket 145",
     ],
     ":shortcut 7": ["? Ticket [145]: ", "Recorded on ticket 145"],
-    ":shortcut 9": ["Text, part 1 of 2:", "It continues in the fields below", "Recorded on ticket 143"],
+    ":shortcut 9": ["Text, part 1 of 2:", "it continues in the fields below", "Recorded on ticket 143"],
     ":shortcut 10": [
         "What to record (message or thread) [message]: thread",
         "later messages",

@@ -195,7 +195,7 @@ async def test_secrets_are_changed_under_load_and_the_rotation_is_killed_twice(
                 await killed_at(reached, stored, cwd=tmp_path, variables=both)
             ended = await run_beside("keys", "rotate", cwd=tmp_path, variables=both)
         assert (ended.status, ended.err) == (0, "")
-        assert "those after it may be removed now" in ended.out
+        assert "Remove the others now" in ended.out
         await support.answered()
         await stopped(web, worker)
     assert [value for value in stored.all() if not reads(NEW, value)] == []
@@ -252,8 +252,8 @@ async def test_a_process_that_still_writes_with_the_old_secret_is_noticed(
         assert await slack.command("143 late", channel="C0SUPPORT", person="U0ANNA") is None
         assert await rotation.ended() == 1
 
-    assert "with another secret than the first while this ran" in rotation.log
-    assert "may be removed" not in rotation.log
+    assert "with a secret that is not the first" in rotation.log
+    assert "Remove the others" not in rotation.log
     assert [value for value in stored.all() if not reads(NEW, value)] == [], "encrypted anew all the same"
 
 
@@ -309,23 +309,23 @@ def test_what_cannot_be_read_stays_as_it_is_until_its_secret_is_added_back(
 
     ended = rotated(url, NEW, OLD, cwd=tmp_path)
     assert ended.status == 1
-    assert "Encrypted anew with the first of ENCRYPTION_KEYS: 2 of 9 values" in ended.out
+    assert "Re-encrypted with the first of ENCRYPTION_KEYS: 2 of 9 values" in ended.out
     (problem,) = ended.problems
     for words in (
         "2 keys of tenants",
         "3 values of activities",
-        "cannot be read",
-        "add the secret that was the newest then",
+        "cannot be decrypted",
+        "add the newest secret of that time",
     ):
         assert words in problem
-    assert "may be removed" not in ended.out
+    assert "Remove the others" not in ended.out
     unread = [value for value in before if reads(LOST, value)]
     assert [value for value in stored.all() if reads(LOST, value)] == unread, "byte for byte"
     assert sum(reads(NEW, value) for value in stored.all()) == 4
 
     mended = rotated(url, NEW, OLD, LOST, cwd=tmp_path)
     assert (mended.status, mended.err) == (0, "")
-    assert "those after it may be removed now" in mended.out
+    assert "Remove the others now" in mended.out
     assert all(reads(NEW, value) for value in stored.all())
 
 
@@ -343,7 +343,7 @@ def test_before_the_secrets_change_places_nobody_is_told_that_one_may_go(
     assert "encrypted with the first of ENCRYPTION_KEYS already" in ended.out
     assert "put the new one in front of it" in ended.out
     assert "newest" not in ended.out
-    assert "may be removed" not in ended.out
+    assert "Remove the others" not in ended.out
     assert stored.all() == before
 
 
@@ -351,7 +351,7 @@ def test_where_nothing_is_stored_no_secret_is_said_to_be_needless(url: str, stor
     assert stored.all() == []
     ended = rotated(url, NEW, OLD, cwd=tmp_path)
     assert (ended.status, ended.err) == (0, "")
-    assert "Nothing that is stored is encrypted" in ended.out
+    assert "The database has no encrypted value" in ended.out
     assert "remove" not in ended.out
 
 
@@ -362,7 +362,7 @@ def test_a_damaged_value_is_told_apart_from_one_whose_secret_is_missing(
     ended = rotated(url, NEW, OLD, cwd=tmp_path)
 
     assert ended.status == 1
-    assert "cannot be read (1 values of activities) was left" in ended.err
+    assert "1 values of activities cannot be decrypted and were not changed" in ended.err
     assert "restore" in ended.err
     assert stored.text(2) == b"\x00 no value \xff"
     assert reads(NEW, stored.text(1))
@@ -385,7 +385,7 @@ def test_the_generated_secret_is_left_by_hand_and_the_refusal_says_how(tmp_path:
     assert (refused.status, refused.out) == (2, "")
     (problem,) = refused.problems
     assert f"the text of {tmp_path / KEY_FILE}" in problem
-    assert "With several processes of the bot, first the other way round" in problem
+    assert "With several bot processes, put the new secret last at first" in problem
     assert generated not in refused.said
     assert stored.all() == before
 

@@ -136,9 +136,7 @@ WRONG = {
     "a host that is not this machine's": Wrong(
         SLACK | {"HOST": "192.0.2.1"}, [("HOST: ", "192.0.2.1 (this machine has no such address)")]
     ),
-    "a host that has no address": Wrong(
-        SLACK | {"HOST": "no.such.host.invalid"}, [("HOST: ", "no such name is known")]
-    ),
+    "a host that has no address": Wrong(SLACK | {"HOST": "no.such.host.invalid"}, [("HOST: ", "the name is unknown")]),
 }
 
 
@@ -229,8 +227,8 @@ def test_migrate_brings_an_empty_database_to_the_newest_revision_and_does_nothin
     first = run("migrate", cwd=tmp_path, variables=variables)
     second = run("migrate", cwd=tmp_path, variables=variables)
 
-    assert (first.status, first.said) == (0, f"The database is at revision {HEAD}.\n")
-    assert (second.status, second.said) == (0, f"The database is at revision {HEAD} already.\n")
+    assert (first.status, first.said) == (0, f"The database is now at revision {HEAD}.\n")
+    assert (second.status, second.said) == (0, f"The database is already at revision {HEAD}.\n")
 
 
 def test_a_database_of_a_newer_release_is_refused_in_one_line(tmp_path: Path) -> None:

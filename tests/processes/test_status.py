@@ -27,7 +27,7 @@ from bot.leadsquared.outcome import Problem
 from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
 from bot.tenants.directory import Directory, Scope
-from support.plans import HISTORY, UNDER_WAY, Explaining, filled, plan_nodes, used_on_sqlite
+from support.plans import EXPLAIN, HISTORY, UNDER_WAY, filled, plan_nodes, used_on_sqlite
 from support.programs import Ended, run, run_beside, serving, until
 from support.running import ACCOUNT, ENCRYPTION_KEY, TEAM, Start, spelt_for_sqlalchemy, ticket_that
 
@@ -235,7 +235,8 @@ def through(connection: Connection, asked: list[tuple[str, Any]]) -> list[str]:
     """Name the tables of the outbox that one of these statements goes through from end to end."""
     found = []
     for statement, parameters in asked:
-        plan = Explaining(connection).execute(statement, parameters).fetchall()
+        driver: Any = connection.connection.driver_connection
+        plan = driver.execute(f"{EXPLAIN[connection.dialect.name]} {statement}", parameters).fetchall()
         if connection.dialect.name == "sqlite":
             found += [f"{table}: {statement}" for table in used_on_sqlite(connection, [row[3] for row in plan])[1]]
         else:

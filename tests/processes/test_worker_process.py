@@ -69,7 +69,7 @@ async def test_two_workers_share_the_work_and_do_none_of_it_twice(
 
 
 async def rest(outbox: Outbox) -> None:
-    """Wait until everything is settled and told."""
+    """Wait until every activity is settled and answered."""
     left = [1]
 
     async def look() -> None:

@@ -57,7 +57,7 @@ def test_a_text_of_any_length_is_spread_over_fields_and_comes_back_whole(text: s
     assert not typed.edited
     if spread.left_out:
         assert f"{units(text):,} characters" in str(spread.hint)
-        assert f"the last {spread.left_out:,} characters" in str(spread.hint)
+        assert f"The last {spread.left_out:,} characters" in str(spread.hint)
         assert text.strip().startswith(typed.text.joined()[:1000])
     else:
         assert typed.text.joined() == text.strip()
@@ -166,7 +166,7 @@ def test_the_form_to_edit_comes_filled_in_with_what_was_sent_unescaped(text: str
         "retry_of": RECORDED.id,
     }
     assert view["callback_id"] == modals.CALLBACK
-    assert (view["title"]["text"], view["submit"]["text"]) == ("Edit and send again", "Send")
+    assert (view["title"]["text"], view["submit"]["text"]) == ("Edit and send again", "Send again")
 
 
 def test_a_text_too_long_for_all_fields_is_shown_and_only_the_ticket_can_be_changed() -> None:

@@ -1,4 +1,4 @@
-"""Which tenants are visited, and when: a table of cases, and any order of events against a model of the outbox."""
+"""Which tenants are visited, and when: a table, and any order of events against a model."""
 
 import math
 from collections import Counter
@@ -334,9 +334,9 @@ def test_a_burst_is_waited_for_no_longer_than_its_bound(gaps: list[float]) -> No
 
 @dataclass
 class Model:
-    """The outbox and LeadSquared, as far as a schedule must get on with them: tenants with a window of two calls.
+    """The outbox and LeadSquared, as a schedule knows them: tenants with a window of two calls.
 
-    All waits on one ticket of each tenant where it is `ordered`, and else on tickets of their own.
+    All deliveries of a tenant that is `ordered` are on one ticket; else each has its own.
     """
 
     ordered: frozenset[int]

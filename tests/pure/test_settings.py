@@ -188,7 +188,7 @@ def test_a_database_without_slashes_is_refused_here_and_not_with_a_traceback_lat
 )
 def test_an_address_that_names_no_database_is_refused_and_not_left_to_the_driver(url: str) -> None:
     (line,) = problems_of(DATABASE_URL=url, ENCRYPTION_KEYS=KEY)
-    assert line == "DATABASE_URL: names no database; write its name at the end: postgres://user:password@host/name"
+    assert line == "DATABASE_URL: has no database name; write it at the end: postgres://user:password@host/name"
 
 
 def test_no_setting_is_refused_in_the_librarys_words() -> None:
@@ -443,7 +443,7 @@ def test_a_misspelt_variable_is_named_with_its_place(
     (tmp_path / ".env").write_text("export LOG_LEVL=debug\n# RETRYFOR=1\nnonsense here\nPORT=1\n")
     monkeypatch.setenv("ENCRYPTION_KEY", "hush")
     lines = misspelt()
-    assert [line.partition(" is no setting")[0] for line in lines] == [
+    assert [line.partition(" is not a setting")[0] for line in lines] == [
         "LOG_LEVL (in .env)",
         "ENCRYPTION_KEY (in the environment)",
     ]

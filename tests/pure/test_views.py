@@ -266,13 +266,13 @@ def test_a_text_that_cannot_be_decrypted_is_named_as_such_and_not_as_none() -> N
 
 
 @pytest.mark.parametrize("resolution", list(Resolution))
-def test_an_operator_is_named_as_one_wherever_somebody_decided(resolution: Resolution) -> None:
+def test_an_admin_is_named_as_one_wherever_a_command_decided(resolution: Resolution) -> None:
     delivery = ended(Problem.NO_ANSWER, resolution=resolution, resolved_by="operator:<!here>")
     shown = [answers.answer(delivery), answers.already(delivery)]
     if resolution is Resolution.CONFIRMED:
         shown += [answers.anchor(delivery), Message(answers.double(Double(delivery, 3), "U0ANNA"))]
     for message in shown:
-        assert "an operator" in str(message)
+        assert re.search(r"(?:\. |✅ |text='|^)An admin |by an admin\b", message.text)
         assert "<!here>" not in str(message)
 
 
@@ -341,7 +341,7 @@ def test_a_double_says_by_whom_when_and_with_which_id(delivery: Delivery, second
         (answers.usage(), ["/portal-activity", "143", "GUID", "link"]),
         (answers.no_ticket(), ["Nothing was recorded", "Enter the ticket", "`/portal-activity 143 "]),
         (answers.no_text("143"), ["Nothing was recorded on ticket 143", "`/portal-activity 143 "]),
-        (answers.malformed_ticket("abc", "why"), ["Nothing was recorded", "“abc” is not a ticket; why"]),
+        (answers.malformed_ticket("abc", "why"), ["Nothing was recorded", "“abc” is not a ticket: why"]),
         (answers.unmapped("T0HOME"), ["nothing was recorded", "tenants map NAME --team T0HOME"]),
         (answers.not_accepted(), ["nothing was recorded", "Try again", "python -m bot check"]),
         (answers.maybe_accepted(), ["may or may not", "send it again", "python -m bot check"]),

@@ -1,9 +1,11 @@
 """Each text that a person can meet has its entry in docs/errors.md, and each entry's text exists."""
 
+import ast
 import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +16,15 @@ from bot.activities.ticket import MalformedTicketError, parse_ticket
 from bot.database.writer import CommitUnknownError, DatabaseUnavailableError
 from bot.leadsquared.outcome import Problem
 from bot.leadsquared.tenant import ENVIRONMENT
-from bot.slack import answers, hints
+from bot.slack import answers, hints, modals
 from bot.slack.answers import Message
 from bot.slack.explanations import EXPLANATIONS, UNREADABLE, unreadable
+from bot.slack.modals import Form, FormText, Metadata, edit_form, modal
 from support.deliveries import RECORDED, UNDECIDED, ended
 from support.programs import ROOT
 
+SLACK = Path(answers.__file__).parent
+SENTENCE = re.compile(r"^[A-Z“]\S* (?:\S+ ){2}")
 DOCS = ROOT / "docs" / "errors.md"
 MAYA, BEN = "U0MAYA", "U0BEN"
 NAMES = {f"<@{MAYA}>": "@Maya", f"<@{BEN}>": "@Ben"}
@@ -60,8 +65,10 @@ CONFIRMED, SENT_AGAIN, SENT_UNKNOWN = (
         (Problem.NO_ANSWER, Resolution.SENT_AGAIN),
     )
 )
+SENT_ELSEWHERE = replace(SENT_AGAIN, sent_again_on="144")
 SENDING = replace(BASE, state=State.SENDING)
 PRESENT, ABSENT = replace(UNKNOWN, finding=Finding.PRESENT, activity_id="12"), replace(UNKNOWN, finding=Finding.ABSENT)
+DOUBLE = Message("…")
 DOUBLES = [Double(one, 20) for one in (BASE, SENDING, _ended(Problem.NO_ANSWER), CONFIRMED)]
 
 
@@ -77,7 +84,7 @@ def shown() -> dict[str, list[Message | str]]:
     return {
         "anchor": [answers.anchor(one) for one in (SENDING, BASE, _ended(Problem.FAILED), UNKNOWN, PRESENT, CONFIRMED)],
         "answer": [
-            *(answers.answer(one) for one in (BASE, IN_THREAD, CONFIRMED, SENT_AGAIN, SENT_UNKNOWN)),
+            *(answers.answer(one) for one in (BASE, IN_THREAD, CONFIRMED, SENT_AGAIN, SENT_UNKNOWN, SENT_ELSEWHERE)),
             *(answers.answer(_ended(problem)) for problem in Problem),
             *(
                 answers.answer(_ended(problem, detail="Ticket is closed"))
@@ -117,6 +124,7 @@ def shown() -> dict[str, list[Message | str]]:
         "taken_before": [answers.taken_before(BASE)],
         "no_token": [answers.no_token("T012ABCDEF")],
         "recorded_again": [answers.recorded_again(BASE)],
+        "quoted": [answers.quoted(replace(BASE, text=text)).split("\n")[-1] for text in (None, "x" * 1234)],
         "TICKET": [hints.TICKET],
         "TEXT": [hints.TEXT],
         "CHOICE": [hints.CHOICE],
@@ -126,7 +134,7 @@ def shown() -> dict[str, list[Message | str]]:
         "NO_LINK": [hints.NO_LINK],
         "READING": [hints.READING],
         "too_long": [hints.too_long(3001, 3000)],
-        "continued": [hints.continued("message", 3100, 3000, 0), hints.continued("message", 15_100, 3000, 100)],
+        "continued": [hints.continued("message", 3100, 0), hints.continued("message", 15_100, 100)],
         "thread_cut": [
             hints.thread_cut(3000, 2, first_is_cut=False),
             hints.thread_cut(3000, 2, first_is_cut=True),
@@ -144,10 +152,41 @@ def shown() -> dict[str, list[Message | str]]:
 
 
 BUILDING_BLOCKS = {
-    "activity_id", "clock_time", "day_and_time", "double", "message", "quoted", "stands_alone", "section", "context",
-    "plain_text",
+    "activity_id", "clock_time", "day_and_time", "double", "message", "stands_alone", "section", "context", "plain_text",
 }  # fmt: skip
 """Of answers.py, what says nothing of its own."""
+
+
+def labels() -> Iterator[str]:
+    """Return what stands on the buttons, and in the forms beside the hints."""
+    metadata = Metadata(team="T012ABCDEF", channel="C1", link="https://example.com")
+    doubled = metadata.model_copy(update={"shown": "d1"})
+    yield from (one["submit"]["text"] for one in (modal(Form(doubled, notice=DOUBLE)), modal(edit_form(BASE))))
+    forms = (Form(metadata, choice=True), Form(metadata, text=FormText(("a", "b"))), edit_form(BASE))
+    views_ = [*map(modal, forms), modal(Form(doubled, notice=DOUBLE)), modals.notice_modal(answers.broken())]
+    shown_ = [*views_, *(block for ways in shown().values() for one in ways for block in getattr(one, "blocks", ()))]
+    for thing in shown_:
+        yield from _plain(thing)
+
+
+def _plain(thing: Any) -> Iterator[str]:
+    """Return every label in blocks; the hints have functions of their own."""
+    if isinstance(thing, list):
+        for one in thing:
+            yield from _plain(one)
+    elif isinstance(thing, dict):
+        if thing.get("type") == "plain_text":
+            yield re.sub(r"part \d of \d", "part 1 of 2", thing["text"])
+        for key, value in thing.items():
+            yield from _plain(value) if key != "hint" else ()
+
+
+def small_print() -> Iterator[str]:
+    """Return what stands in small print for everybody, and not for admins."""
+    for one in (one for ways in shown().values() for one in ways if isinstance(one, Message)):
+        for line in one.small:
+            if not line.startswith("Admin: "):
+                yield from re.sub(r"^Reference \S+", "Reference …", line).split(" · ")
 
 
 def entry(said: Message | str) -> str:
@@ -162,11 +201,11 @@ def entry(said: Message | str) -> str:
 def documented() -> set[str]:
     """Return the texts in the tables' first columns, up to the part about the log."""
     rows = re.findall(r"^\| (.+?) \|", DOCS.read_text().partition("## In the log")[0], flags=re.MULTILINE)
-    return {row for row in rows if row not in ("text", "details") and not re.fullmatch(r"\*[^*]+\*", row)}
+    return {row for row in rows if row not in ("text", "details", "label") and not re.fullmatch(r"\*[^*]+\*", row)}
 
 
 def test_each_text_has_its_entry_and_each_entrys_text_exists() -> None:
-    texts = {entry(said) for ways in shown().values() for said in ways}
+    texts = {entry(said) for ways in shown().values() for said in ways} | {*labels(), *small_print()}
     assert sorted(texts - documented()) == []
     assert sorted(documented() - texts) == []
 
@@ -183,6 +222,25 @@ def test_nothing_that_says_something_is_left_out(module: Any) -> None:
         )
     }
     assert own - BUILDING_BLOCKS <= shown().keys()
+
+
+WORDS_FOR_PROGRAMS = {"front", "payloads", "signatures", "sockets", "web"}
+"""Modules whose texts go to Slack's servers and to the log, and to no person."""
+
+SLACKS_OWN = {"This content can't be displayed.", "This message contains interactive elements."}
+"""What Slack writes into a message for a program that knows no blocks."""
+
+
+def test_no_other_module_says_something_to_a_person() -> None:
+    for file in sorted(SLACK.glob("*.py")):
+        if file.stem in {"answers", "hints", "explanations"} | WORDS_FOR_PROGRAMS:
+            continue
+        tree = ast.parse(file.read_text())
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+        texts = {str(constant.value) for constant in constants if id(constant) not in docstrings}
+        said = {text for text in texts if SENTENCE.search(text)}
+        assert said - {*SLACKS_OWN, *labels()} == set(), file.name
 
 
 def test_each_problem_and_its_details_are_named_in_the_table() -> None:
@@ -209,11 +267,33 @@ def test_what_is_said_is_short_and_names_nothing_of_the_server(said: Message) ->
         assert len(line.split()) <= 25
 
 
-@pytest.mark.parametrize("banned", ["by itself", "whoever", "nobody", "all the same", "mend", "activity Id", "Org Id"])
-def test_the_words_are_plain(banned: str) -> None:
-    for ways in shown().values():
-        for said in ways:
-            assert banned not in (said.text if isinstance(said, Message) else said).replace("recommend", "")
+BANNED = re.compile(
+    r"by itself|whoever|nobody|all the same|\bmend|meanwhile|\btold\b|what was|that which|limit of calls|Activity Id|Org Id",
+    re.IGNORECASE,
+)
+
+
+def test_the_words_are_plain() -> None:
+    for said in {entry(said) for ways in shown().values() for said in ways} | {*labels(), *small_print()}:
+        assert not BANNED.search(said.replace("Activity ID", "").replace("activity ID", "")), said
+
+
+OPERATED = [replace(one, resolved_by="operator:root") for one in (CONFIRMED, SENT_AGAIN, SENT_UNKNOWN, SENT_ELSEWHERE)]
+
+
+def test_each_sentence_begins_with_a_capital_letter() -> None:
+    decided = [say(one) for one in OPERATED for say in (answers.answer, answers.already, answers.anchor)]
+    for said in [*decided, *(one for ways in shown().values() for one in ways)]:
+        words = entry(said).replace("….", "…")
+        first = re.sub(r"^(?:[✅❌⚠️⏳🔎] *|@\w+: )+", "", words)
+        assert re.match(r"[A-Z“*@(>_]", first), words
+        assert not re.search(r"[.?!] [a-z]", words), words
+
+
+@pytest.mark.parametrize("said", [one for ways in shown().values() for one in ways if isinstance(one, Message)])
+def test_what_is_said_has_two_sentences_at_most(said: Message) -> None:
+    words = re.sub(r'"[^"]*"|“[^”]*”', "…", entry(said))
+    assert len(re.findall(r"[.?!](?= |$)", words)) <= 2 + ("such as" in words), words
 
 
 def test_the_unknown_states_are_all_there() -> None:

@@ -22,26 +22,10 @@ UNDER_WAY = """
     WHERE seq % 20 = 0
 """
 
-TO_LOOK_FOR = "UPDATE deliveries SET look_at = accepted_at WHERE state = 'unknown'"
+TO_VERIFY = "UPDATE deliveries SET verify_at = accepted_at WHERE state = 'unknown'"
 """A backlog: with nothing under way any index over it is as good as another."""
 
-
-class Explaining:
-    """A connection that explains statements instead of executing them."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.on_sqlite = connection.dialect.name == "sqlite"
-        self._driver: Any = connection.connection.driver_connection
-
-    @property
-    def connection(self) -> "Explaining":
-        return self
-
-    driver_connection = connection
-
-    def execute(self, statement: str, parameters: Any) -> Any:
-        explain = "EXPLAIN QUERY PLAN" if self.on_sqlite else "EXPLAIN (FORMAT JSON)"
-        return self._driver.execute(f"{explain} {statement}", parameters)
+EXPLAIN = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN (FORMAT JSON)"}
 
 
 def plan_nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -51,7 +35,7 @@ def plan_nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 UNDER_WAY_ONLY = {
-    f"ix_deliveries_{what}" for what in ("open", "waiting", "due", "leased", "untold", "look", "undecided")
+    f"ix_deliveries_{what}" for what in ("open", "waiting", "due", "leased", "untold", "verify", "undecided")
 }
 """Partial indexes without the history: they may be gone through."""
 
@@ -92,7 +76,7 @@ def filled(url: str, *, quiet: bool = False) -> Iterator[Connection]:
     try:
         with engine.begin() as connection:
             fill(connection, Keyring([ENCRYPTION_KEY]), HISTORY)
-            for change in () if quiet else (UNDER_WAY, TO_LOOK_FOR):
+            for change in () if quiet else (UNDER_WAY, TO_VERIFY):
                 connection.execute(sa.text(change))
             connection.execute(sa.text("ANALYZE"))
         with engine.begin() as connection:

@@ -16,6 +16,7 @@ from psycopg import sql
 from bot.activities import acceptance, outbox
 from bot.activities.acceptance import Acceptance
 from bot.activities.outbox import Outbox
+from bot.activities.tellings import Tellings
 from bot.database.schema import migrate_database
 from bot.database.tables import accounts, attempts, deliveries, now
 from bot.database.writer import CommitUnknownError, Database
@@ -80,6 +81,7 @@ class Store:
         self.databases = [_database(url, clock) for _ in range(2)]
         self.acceptances = [Acceptance(database, self._keyring) for database in self.databases]
         self.outboxes = [Outbox(database, self._keyring, lease=lease) for database in self.databases]
+        self.tellings = [Tellings(database, self._keyring, lease=lease) for database in self.databases]
         self.is_sqlite = url.startswith("sqlite")
         shown = self.run(self.databases[0].run(lambda connection: connection.execute(sa.select(now())).scalar()))
         assert shown == clock.now(), "the database tells another time than the test's"
@@ -153,16 +155,17 @@ def stepped_store(engine: str, folder: Path, *, lease: float) -> Iterator[Store]
     with ExitStack() as stack:
         if engine == "sqlite":
             url, clock = f"sqlite:///{folder / 'bot.db'}", Clock()
+            migrate_database(url)
         else:
             plain_url = stack.enter_context(database())
             url = plain_url.replace("postgresql://", "postgresql+psycopg://", 1)
+            migrate_database(url)
             clock = Clock(stack.enter_context(_postgresql_clock(plain_url)))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         # How long a person waits for the database is another test's question; here a slow machine changes nothing.
         patch.setattr(acceptance, "ANSWER_WITHIN", PATIENCE)
         patch.setattr(outbox, "time", SimpleNamespace(monotonic=clock.now))
         patch.setattr(outbox, "steady", clock.now)
-        migrate_database(url)
         lent = Store(url, clock, lease=lease)
         stack.callback(lent.close)
         yield lent
@@ -182,15 +185,14 @@ def _database(url: str, clock: Clock) -> Heard:
 
 @contextmanager
 def _postgresql_clock(url: str) -> Iterator[Callable[[float], object]]:
-    """Put a `clock_timestamp()` of the test's before PostgreSQL's own in this database, and lend what sets it."""
+    """Give a migrated database a clock of the test's, and lend what sets it."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE clock AS SELECT 0::double precision AS moment")
         connection.execute(
-            "CREATE FUNCTION clock_timestamp() RETURNS timestamptz VOLATILE LANGUAGE sql"
-            " AS 'SELECT to_timestamp(moment) FROM public.clock'"
+            "CREATE OR REPLACE FUNCTION bot_now() RETURNS double precision VOLATILE LANGUAGE sql"
+            " AS 'SELECT moment FROM public.clock'"
         )
-        for setting in ("search_path = public, pg_catalog", "synchronous_commit = off"):
-            name = sql.Identifier(connection.info.dbname)
-            connection.execute(sql.SQL("ALTER DATABASE {} SET ").format(name) + sql.SQL(setting))
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(name))
         connection.execute("SET synchronous_commit = off")
         yield lambda moment: connection.execute("UPDATE clock SET moment = %s", (moment,))

@@ -19,6 +19,12 @@ def where(condition: str) -> dict[str, Any]:
 
 
 def upgrade() -> None:
+    # SQLite is given the function with each connection.
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "CREATE FUNCTION bot_now() RETURNS double precision LANGUAGE sql VOLATILE"
+            " AS 'SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)'"
+        )
     op.create_table(
         "accounts",
         sa.Column("id", NUMBER, autoincrement=True, nullable=False),
@@ -39,7 +45,9 @@ def upgrade() -> None:
         sa.Column("outcome", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("delivery_seq", "number", name=op.f("pk_attempts")),
     )
-    op.create_index("ix_attempts_window", "attempts", ["account_id", "occupied_until"], unique=False)
+    op.create_index(
+        "ix_attempts_window", "attempts", ["account_id", "occupied_until"], unique=False
+    )
     op.create_table(
         "deliveries",
         sa.Column("seq", NUMBER, autoincrement=True, nullable=False),
@@ -74,8 +82,8 @@ def upgrade() -> None:
         sa.Column("detail", sa.LargeBinary(), nullable=True),
         sa.Column("resolution", sa.Text(), nullable=True),
         sa.Column("resolved_by", sa.Text(), nullable=True),
-        sa.Column("look_at", sa.Double(), nullable=True),
-        sa.Column("looks", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("verify_at", sa.Double(), nullable=True),
+        sa.Column("verifications", sa.Integer(), server_default="0", nullable=False),
         sa.Column("finding", sa.Text(), nullable=True),
         sa.Column("route", sa.Text(), nullable=False),
         sa.Column("anchor_ts", sa.Text(), nullable=True),
@@ -101,13 +109,20 @@ def upgrade() -> None:
         **where("anchor_ts IS NOT NULL"),
     )
     op.create_index(
-        "ix_deliveries_due", "deliveries", ["due_at", "tenant_id"], unique=False, **where("state = 'accepted'")
+        "ix_deliveries_due",
+        "deliveries",
+        ["due_at", "tenant_id"],
+        unique=False,
+        **where("state = 'accepted'"),
     )
     op.create_index("ix_deliveries_fingerprint", "deliveries", ["fingerprint"], unique=False)
     op.create_index(
-        "ix_deliveries_leased", "deliveries", ["lease_until"], unique=False, **where("state IN ('claimed', 'sending')")
+        "ix_deliveries_leased",
+        "deliveries",
+        ["lease_until"],
+        unique=False,
+        **where("state IN ('claimed', 'sending')"),
     )
-    op.create_index("ix_deliveries_look", "deliveries", ["look_at"], unique=False, **where("look_at IS NOT NULL"))
     op.create_index(
         "ix_deliveries_on_ticket",
         "deliveries",
@@ -122,9 +137,19 @@ def upgrade() -> None:
         unique=False,
         **where("state IN ('accepted', 'claimed', 'sending')"),
     )
-    op.create_index("ix_deliveries_rejected", "deliveries", ["ticket_id"], unique=False, **where("state = 'rejected'"))
     op.create_index(
-        "ix_deliveries_settled", "deliveries", ["settled_at"], unique=False, **where("settled_at IS NOT NULL")
+        "ix_deliveries_rejected",
+        "deliveries",
+        ["ticket_id"],
+        unique=False,
+        **where("state = 'rejected'"),
+    )
+    op.create_index(
+        "ix_deliveries_settled",
+        "deliveries",
+        ["settled_at"],
+        unique=False,
+        **where("settled_at IS NOT NULL"),
     )
     op.create_index(
         "ix_deliveries_thread",
@@ -140,9 +165,26 @@ def upgrade() -> None:
         unique=False,
         **where("state = 'unknown' AND resolution IS NULL"),
     )
-    op.create_index("ix_deliveries_untold", "deliveries", ["tell_at"], unique=False, **where("tell_at IS NOT NULL"))
     op.create_index(
-        "ix_deliveries_waiting", "deliveries", ["tenant_id", "seq"], unique=False, **where("state = 'accepted'")
+        "ix_deliveries_untold",
+        "deliveries",
+        ["tell_at"],
+        unique=False,
+        **where("tell_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_deliveries_verify",
+        "deliveries",
+        ["verify_at"],
+        unique=False,
+        **where("verify_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_deliveries_waiting",
+        "deliveries",
+        ["tenant_id", "seq"],
+        unique=False,
+        **where("state = 'accepted'"),
     )
     op.create_table(
         "tenants",
@@ -156,7 +198,9 @@ def upgrade() -> None:
         sa.Column("account_id", NUMBER, nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("updated_at", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_tenants_account_id")),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f("fk_tenants_account_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tenants")),
         sa.UniqueConstraint("name", name=op.f("uq_tenants_name")),
         sqlite_autoincrement=True,
@@ -174,7 +218,10 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workspaces")),
         sa.UniqueConstraint(
-            "team_id", "channel_id", "enterprise_id", name=op.f("uq_workspaces_team_id_channel_id_enterprise_id")
+            "team_id",
+            "channel_id",
+            "enterprise_id",
+            name=op.f("uq_workspaces_team_id_channel_id_enterprise_id"),
         ),
     )
     op.create_index(op.f("ix_workspaces_tenant_id"), "workspaces", ["tenant_id"], unique=False)
@@ -183,3 +230,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("attempts", "deliveries", "workspaces", "tenants", "accounts"):
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION bot_now()")

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from bot.activities.looker import same_words
+from bot.activities.verifier import same_words
 from bot.database.clock import steady
-from bot.leadsquared.outcome import CannotLook, Conversation
+from bot.leadsquared.outcome import CannotRead, Conversation
 from bot.leadsquared.reading import read_conversations
 from bot.playground.leadsquared import Behaviour
 from support.running import ACCOUNT, Bot, Start, ticket_that
@@ -68,7 +68,7 @@ async def test_what_was_found_is_sent_again_only_by_who_says_so_twice(
 async def test_what_shows_later_is_told_later(
     start: Start, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.app.LOOK_AFTER", (0.1, 0.1, 0.1))
+    monkeypatch.setattr("bot.app.VERIFY_AFTER", (0.1, 0.1, 0.1))
     short = {"LEASE": "12", "LEADSQUARED_READ_TIMEOUT": "0.5", "LEADSQUARED_CONNECT_TIMEOUT": "0.5"}
     async with start(environment | ON | short) as bot:
         bot.leadsquared.hides = True
@@ -83,14 +83,14 @@ async def test_what_shows_later_is_told_later(
 async def test_a_process_that_stood_still_does_not_look_under_an_old_slot(
     start: Start, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.app.LOOK_AFTER", (0.1, 600.0))
-    monkeypatch.setattr("bot.activities.looker.steady", lambda: steady() + 3600)
+    monkeypatch.setattr("bot.app.VERIFY_AFTER", (0.1, 600.0))
+    monkeypatch.setattr("bot.activities.verifier.steady", lambda: steady() + 3600)
     async with start(environment | ON) as bot:
         await bot.type(f"{HANGS} hello")
         answer = await bot.answered()
         id_ = answer.buttons()["It's there"]["value"]
         async with asyncio.timeout(20):
-            while not (await bot.delivery(id_)).looks:
+            while not (await bot.delivery(id_)).verifications:
                 await asyncio.sleep(0.05)
         await bot.at_rest()
         assert bot.leadsquared.ledger.lookups == []
@@ -111,7 +111,7 @@ async def test_the_same_words_recorded_before_are_not_taken_for_it(start: Start,
 async def test_what_another_of_the_same_words_may_have_brought_is_not_taken_for_it(
     start: Start, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, decides: bool
 ) -> None:
-    monkeypatch.setattr("bot.app.LOOK_AFTER", (0.1, 600.0) if decides else (2.0, 600.0))
+    monkeypatch.setattr("bot.app.VERIFY_AFTER", (0.1, 600.0) if decides else (2.0, 600.0))
     async with start(environment | ON) as bot:
         bot.leadsquared.hides = decides
         await bot.type(f"{HANGS} called again")  # is on the ticket, and nobody knows
@@ -135,8 +135,8 @@ async def test_it_is_off_by_default(bot: Bot) -> None:
     await bot.at_rest()
     delivery = await bot.delivery(answer.buttons()["It's there"]["value"])
 
-    assert bot.parts.looker is None
-    assert delivery.looks == 0
+    assert bot.parts.verifier is None
+    assert delivery.verifications == 0
     assert bot.leadsquared.ledger.lookups == []
 
 
@@ -150,16 +150,16 @@ LISTED = b'{"Total":1,"ConversationList":[{"Id":131,"Text":"hello","Html":null}]
         (200, b'{"Total":0,"ConversationList":[]}', []),
         (200, b'{"Total":1,"ConversationList":[{"Text":"hello"}]}', []),
         (200, b'{"Total":1,"ConversationList":[{"Id":1,"Text":null}]}', []),
-        (200, b'{"Total":2,"ConversationList":[{"Id":1,"Text":"hello"}]}', CannotLook("not all were shown")),
-        (200, b"<html>", CannotLook("unreadable answer")),
-        (200, b'{"Status":"Error","ExceptionType":"MXException"}', CannotLook("unreadable answer")),
-        (200, None, CannotLook("unreadable answer")),
-        (404, LISTED, CannotLook("status 404")),
-        (429, b"", CannotLook("status 429")),
+        (200, b'{"Total":2,"ConversationList":[{"Id":1,"Text":"hello"}]}', CannotRead("not all were shown")),
+        (200, b"<html>", CannotRead("unreadable answer")),
+        (200, b'{"Status":"Error","ExceptionType":"MXException"}', CannotRead("unreadable answer")),
+        (200, None, CannotRead("unreadable answer")),
+        (404, LISTED, CannotRead("status 404")),
+        (429, b"", CannotRead("status 429")),
     ],
 )
 def test_only_the_documented_answer_says_what_is_there(
-    status: int, body: bytes | None, shown: list[Conversation] | CannotLook
+    status: int, body: bytes | None, shown: list[Conversation] | CannotRead
 ) -> None:
     assert read_conversations(status, body) == shown
 
