@@ -1,7 +1,9 @@
-"""A burst of commands, a process of its own: `python -m benchmarks.burst '<burst as JSON>'` prints what came of it as JSON.
+"""A burst of commands, a process of its own:
 
-Every command has a connection of its own, opened before, so that all are written at the same moment and none waits for
-another's answer here.
+`python -m benchmarks.burst '<burst as JSON>'` prints what came of it as JSON.
+
+Every command has a connection of its own, opened before, so that all are written at the same
+moment and none waits for another's answer here.
 """
 
 import asyncio
@@ -20,7 +22,9 @@ OPENED_AT_ONCE = 50
 
 @dataclass(frozen=True)
 class Burst:
-    """`commands` over the tenants, each tenant's tickets, and the ports: a ticket's own come in by all of them.
+    """`commands` over the tenants, each tenant's tickets, and the ports.
+
+    A ticket's own come in by all of them.
 
     `first` numbers the commands. Where `tickets` is 0, each command has a ticket of its own.
     """
@@ -43,12 +47,17 @@ class Burst:
         return ticket(self.tenant(number), number // self.tenants % self.tickets)
 
     def port(self, number: int) -> int:
-        return self.ports[(number + number // self.tenants // max(1, self.tickets)) % len(self.ports)]
+        return self.ports[
+            (number + number // self.tenants // max(1, self.tickets)) % len(self.ports)
+        ]
 
 
 @dataclass
 class Answers:
-    """What came of it, by a command's number. `answered` in seconds, from writing it to having read its answer."""
+    """What came of it, by a command's number.
+
+    `answered` in seconds, from writing it to having read its answer.
+    """
 
     began: float = 0.0  # by time.monotonic(), which is one clock for all processes of a machine
     answered: dict[int, float] = field(default_factory=dict)
@@ -57,7 +66,11 @@ class Answers:
     @property
     def acknowledged(self) -> dict[int, float]:
         """Those that were accepted."""
-        return {number: seconds for number, seconds in self.answered.items() if number not in self.refused}
+        return {
+            number: seconds
+            for number, seconds in self.answered.items()
+            if number not in self.refused
+        }
 
 
 def ticket(tenant: int, number: int) -> int:
@@ -71,7 +84,10 @@ def channel(tenant: int) -> str:
 
 
 async def _ask(
-    connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], number: int, message: bytes, answers: Answers
+    connection: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    number: int,
+    message: bytes,
+    answers: Answers,
 ) -> None:
     reader, writer = connection
     started = time.monotonic()
@@ -94,11 +110,16 @@ async def send(burst: Burst) -> Answers:
     answers = Answers()
     numbers = burst.numbers()
     # First the messages: the bot closes connections that are silent for 5 s.
-    messages = [request(body(number, burst.ticket(number), channel(burst.tenant(number)))) for number in numbers]
+    messages = [
+        request(body(number, burst.ticket(number), channel(burst.tenant(number))))
+        for number in numbers
+    ]
     connections: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     for start in range(0, len(numbers), OPENED_AT_ONCE):
         ports = [burst.port(number) for number in numbers[start : start + OPENED_AT_ONCE]]
-        connections += await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for port in ports))
+        connections += await asyncio.gather(
+            *(asyncio.open_connection("127.0.0.1", port) for port in ports)
+        )
     answers.began = time.monotonic()
     async with asyncio.TaskGroup() as group:
         for connection, number, message in zip(connections, numbers, messages, strict=True):

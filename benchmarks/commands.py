@@ -38,7 +38,9 @@ def body(number: int, ticket: int, channel: str) -> bytes:
 def request(form: bytes) -> bytes:
     """Return the whole HTTP request of a form, signed as of now."""
     timestamp = str(int(time.time())).encode()
-    signature = hmac.digest(SIGNING_SECRET.encode(), b"v0:" + timestamp + b":" + form, hashlib.sha256).hex()
+    signature = hmac.digest(
+        SIGNING_SECRET.encode(), b"v0:" + timestamp + b":" + form, hashlib.sha256
+    ).hex()
     head = (
         f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
         f"Content-Length: {len(form)}\r\nX-Slack-Request-Timestamp: {timestamp.decode()}\r\n"

@@ -1,4 +1,7 @@
-"""Databases of a measurement's own: a SQLite file, or a PostgreSQL database that is dropped afterwards."""
+"""Databases of a measurement's own.
+
+A SQLite file, or a PostgreSQL database that is dropped afterwards.
+"""
 
 import secrets
 from collections.abc import Iterator
@@ -29,13 +32,19 @@ def postgresql_database() -> Iterator[str]:
     """Create an empty database and drop it afterwards."""
     name = f"portal_activity_{secrets.token_hex(6)}"
     try:
-        administrator = psycopg.connect(f"postgresql://postgres@{SERVER}/test", autocommit=True, connect_timeout=3)
+        administrator = psycopg.connect(
+            f"postgresql://postgres@{SERVER}/test", autocommit=True, connect_timeout=3
+        )
     except psycopg.OperationalError as error:
         why = " ".join(str(error).split())
-        raise NoPostgreSQLError(f"PostgreSQL was left out: none to be used at {SERVER} ({why})") from None
+        raise NoPostgreSQLError(
+            f"PostgreSQL was left out: none to be used at {SERVER} ({why})"
+        ) from None
     with administrator:
         administrator.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         try:
             yield f"postgresql+psycopg://postgres@{SERVER}/{name}"
         finally:
-            administrator.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            administrator.execute(
+                sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+            )

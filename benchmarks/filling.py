@@ -1,4 +1,7 @@
-"""Fills a database with a history: settled deliveries, told long ago, and the tenants they went to. Fast, by the database itself."""
+"""Fills a database with a history: settled deliveries, told long ago, and the tenants they went to.
+
+Fast, by the database itself.
+"""
 
 import time
 from dataclasses import dataclass
@@ -47,12 +50,17 @@ _POSTGRESQL = _Words(
 
 
 def team(tenant: int) -> str:
-    """Return the workspace that is mapped to a tenant, by its number from 1. Each tenth's is an organisation instead."""
+    """Return the workspace that is mapped to a tenant, by its number from 1.
+
+    Each tenth's is an organisation instead.
+    """
     return f"T0FILLED{tenant}"
 
 
 def fill(connection: Connection, keyring: Keyring, history: History) -> None:
-    """Write a history into an empty database whose tables are there, and gather PostgreSQL's statistics of it."""
+    """Write a history into an empty database whose tables are there, and gather PostgreSQL's
+    statistics of it.
+    """
     on_sqlite = connection.dialect.name == "sqlite"
     words = _SQLITE if on_sqlite else _POSTGRESQL
     values = {
@@ -63,7 +71,9 @@ def fill(connection: Connection, keyring: Keyring, history: History) -> None:
     def insert(table: str, count: int, row: dict[str, str]) -> None:
         if not count:
             return
-        statement = words.insert.format(table=table, columns=", ".join(row), count=count, row=", ".join(row.values()))
+        statement = words.insert.format(
+            table=table, columns=", ".join(row), count=count, row=", ".join(row.values())
+        )
         used = {name: value for name, value in values.items() if f":{name}" in statement}
         connection.execute(sa.text(statement), used)
 

@@ -37,7 +37,13 @@ from benchmarks.databases import NoPostgreSQLError, postgresql_database, sqlite_
 from benchmarks.leadsquared import Distance
 from benchmarks.processes import ROOT, BenchmarkError, Server, environment, free_port, serving
 from benchmarks.tenants import ENCRYPTION_KEY, add_tenants
-from benchmarks.window import WINDOW, most_in_a_window, possible_share, share_of_windows, sustained_share
+from benchmarks.window import (
+    WINDOW,
+    most_in_a_window,
+    possible_share,
+    share_of_windows,
+    sustained_share,
+)
 from bot.database.tables import deliveries
 from bot.playground.leadsquared import Behaviour
 
@@ -51,7 +57,11 @@ _FINAL = ("✅", "❌", "⚠️")
 
 @dataclass(frozen=True)
 class Size:
-    """How much. `there` and `back` are the seconds that a call is on its way at most; `answer_within` what it may take."""
+    """How much.
+
+    `there` and `back` are the seconds that a call is on its way at most; `answer_within` what it
+    may take.
+    """
 
     tenants: int = 20
     tickets: int = 10
@@ -85,7 +95,9 @@ class Seen:
     def arrivals(self) -> dict[int, list[float]]:
         """Return when the calls of each tenant that answers arrived, in order."""
         tenants = {
-            self.size.org_id(tenant): tenant for tenant in range(self.size.tenants) if tenant not in self.hanging
+            self.size.org_id(tenant): tenant
+            for tenant in range(self.size.tenants)
+            if tenant not in self.hanging
         }
         found: dict[int, list[float]] = defaultdict(list)
         for call in self.calls:
@@ -99,11 +111,16 @@ class Seen:
 
     def shares(self) -> list[float]:
         """Return each tenant's share of the calls that whole windows allow."""
-        return [share_of_windows(times, self.size.calls_per_window) for times in self.arrivals().values()]
+        return [
+            share_of_windows(times, self.size.calls_per_window)
+            for times in self.arrivals().values()
+        ]
 
     def sustained(self) -> list[float]:
         """Return each tenant's share as it goes on."""
-        return [sustained_share(times, self.size.calls_per_window) for times in self.arrivals().values()]
+        return [
+            sustained_share(times, self.size.calls_per_window) for times in self.arrivals().values()
+        ]
 
     def possible(self) -> float:
         """Return the share that could be had without ever risking a refusal."""
@@ -149,7 +166,11 @@ class Seen:
         for row in self.rows:
             should_be = "unknown" if int(row.ticket_id) in hangs else "recorded"
             said = self.told.get(row.id, [])
-            words = "may or may not be on" if should_be == "unknown" else f"activity ID {row.activity_id}"
+            words = (
+                "may or may not be on"
+                if should_be == "unknown"
+                else f"activity ID {row.activity_id}"
+            )
             if row.state != should_be:
                 wrong[f"{row.state} instead of {should_be}"] += 1
             elif len(said) != 1 or words not in said[0]:
@@ -169,7 +190,9 @@ class Memory:
 class Flood:
     """Bots on one database between the stand-ins."""
 
-    def __init__(self, stack: ExitStack, directory: Path, url: str, size: Size, *, processes: int = 1) -> None:
+    def __init__(
+        self, stack: ExitStack, directory: Path, url: str, size: Size, *, processes: int = 1
+    ) -> None:
         self._stack = stack
         self._directory = directory
         self._url = url
@@ -189,7 +212,10 @@ class Flood:
         self.memory = Memory(before=[bot.memory() for bot in self._bots])
 
     def burst(self, *, hanging: Iterable[int] = ()) -> Seen:
-        """Send a burst and wait until all of it has been told. `hanging` are the tenants that never answer from now on."""
+        """Send a burst and wait until all of it has been told.
+
+        `hanging` are the tenants that never answer from now on.
+        """
         size, hanging = self._size, frozenset(hanging)
         for tenant in hanging:
             self._post("/_tickets", dict.fromkeys(size.tickets_of(tenant), Behaviour.HANG))
@@ -209,7 +235,9 @@ class Flood:
         """Let the slots of the last burst's calls become free."""
         time.sleep(WINDOW + 1)
 
-    def _seen(self, burst: Burst, answers: Answers, hanging: frozenset[int], rows_before: int) -> Seen:
+    def _seen(
+        self, burst: Burst, answers: Answers, hanging: frozenset[int], rows_before: int
+    ) -> Seen:
         ledger = self._get(self._leadsquared, "/_ledger")
         numbers = burst.numbers()
         calls = [call for call in ledger["calls"] if _number_of(call["body"]["Text"]) in numbers]
@@ -217,9 +245,16 @@ class Flood:
         for first, text in self._get(self._slack, "/told"):
             if text.startswith(_FINAL) and (reference := _REFERENCE.search(first)):
                 told[reference[1]].append(text)
-        columns = (deliveries.c.id, deliveries.c.ticket_id, deliveries.c.state, deliveries.c.activity_id)
+        columns = (
+            deliveries.c.id,
+            deliveries.c.ticket_id,
+            deliveries.c.state,
+            deliveries.c.activity_id,
+        )
         with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(*columns).where(deliveries.c.seq > rows_before)).all()
+            rows = connection.execute(
+                sa.select(*columns).where(deliveries.c.seq > rows_before)
+            ).all()
         return Seen(self._size, burst, answers, hanging, calls, ledger["on_the_way"], rows, told)
 
     def _until_at_rest(self) -> None:
@@ -232,7 +267,9 @@ class Flood:
             time.sleep(0.25)
             left = self._scalar(unfinished)
             if time.monotonic() > until:
-                raise BenchmarkError(f"{left} deliveries are not settled and told after {self._size.rest_within:g} s")
+                raise BenchmarkError(
+                    f"{left} deliveries are not settled and told after {self._size.rest_within:g} s"
+                )
 
     def _scalar(self, statement: sa.Select[Any]) -> int:
         with self._engine.connect() as connection:
@@ -247,7 +284,9 @@ class Flood:
         size, port = self._size, free_port()
         org_ids = [size.org_id(tenant) for tenant in range(size.tenants)]
         tickets = [name for tenant in range(size.tenants) for name in size.tickets_of(tenant)]
-        distance = Distance(port, tuple(org_ids), tuple(tickets), size.calls_per_window, size.there, size.back)
+        distance = Distance(
+            port, tuple(org_ids), tuple(tickets), size.calls_per_window, size.there, size.back
+        )
         command = ["benchmarks.leadsquared", json.dumps(asdict(distance))]
         return self._stack.enter_context(serving(command, self._directory, port))
 
@@ -286,7 +325,9 @@ def _number_of(text: str) -> int:
 def _send(burst: Burst) -> Answers:
     """Carry out a burst in a process of its own."""
     arguments = [sys.executable, "-m", "benchmarks.burst", json.dumps(asdict(burst))]
-    done = subprocess.run(arguments, cwd=ROOT, env=environment({}), capture_output=True, timeout=120, check=False)
+    done = subprocess.run(
+        arguments, cwd=ROOT, env=environment({}), capture_output=True, timeout=120, check=False
+    )
     if done.returncode:
         raise BenchmarkError(f"the load generator failed:\n{done.stderr.decode()[-2000:]}")
     read = json.loads(done.stdout)
@@ -304,13 +345,25 @@ def show(seen: Seen) -> None:
     print(
         f"  acknowledged               {len(acks)} of {seen.burst.commands}, p50 {median(acks):.2f} s, max {max(acks):.2f} s"
     )
-    print(f"  reached LeadSquared        {len(seen.calls)} calls, {seen.refused_by_limit()} of them over the limit")
-    print(f"  fullest window             {seen.fullest_window()} of {seen.size.calls_per_window} calls in any 5 s")
-    print(f"  share, whole windows       least {min(shares):.1%}, mean {mean(shares):.1%} over the tenants")
+    print(
+        f"  reached LeadSquared        {len(seen.calls)} calls, {seen.refused_by_limit()} of them over the limit"
+    )
+    print(
+        f"  fullest window             {seen.fullest_window()} of {seen.size.calls_per_window} calls in any 5 s"
+    )
+    print(
+        f"  share, whole windows       least {min(shares):.1%}, mean {mean(shares):.1%} over the tenants"
+    )
     print(f"  share, as it goes on       least {min(sustained):.1%}, mean {mean(sustained):.1%}")
-    print(f"  the most that can be sure  {seen.possible():.1%}, so {seen.used_of_possible():.1%} of it was used")
-    print(f"  last call of a tenant      after {min(done.values()):.1f} to {max(done.values()):.1f} s")
-    print(f"  rows, and told once        {len(seen.rows)}, {sum(len(seen.told[row.id]) == 1 for row in seen.rows)}")
+    print(
+        f"  the most that can be sure  {seen.possible():.1%}, so {seen.used_of_possible():.1%} of it was used"
+    )
+    print(
+        f"  last call of a tenant      after {min(done.values()):.1f} to {max(done.values()):.1f} s"
+    )
+    print(
+        f"  rows, and told once        {len(seen.rows)}, {sum(len(seen.told[row.id]) == 1 for row in seen.rows)}"
+    )
 
 
 def measure(name: str, url: str, size: Size, directory: Path, processes: int) -> list[str]:
@@ -327,7 +380,9 @@ def measure(name: str, url: str, size: Size, directory: Path, processes: int) ->
         show(beside)
         before, after = alone.done_after(), beside.done_after()
         ratios = [after[tenant] / before[tenant] for tenant in after]
-        print(f"  last call, in that without {min(ratios):.2f} to {max(ratios):.2f} (tenant by tenant)")
+        print(
+            f"  last call, in that without {min(ratios):.2f} to {max(ratios):.2f} (tenant by tenant)"
+        )
         memory = flood.memory
         for number, started in enumerate(memory.before):
             line = " -> ".join(
@@ -360,7 +415,9 @@ def main() -> None:
         except NoPostgreSQLError as error:
             print(f"{error}\n")
         with sqlite_file(directory) as url:
-            problems += measure("One process, SQLite, no way back", url, replace(size, back=0.0), directory, 1)
+            problems += measure(
+                "One process, SQLite, no way back", url, replace(size, back=0.0), directory, 1
+            )
     if problems:
         raise BenchmarkError("not as promised:\n" + "\n".join(problems))
 

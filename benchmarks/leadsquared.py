@@ -1,7 +1,10 @@
-"""LeadSquared at a distance, a process of its own: `python -m benchmarks.leadsquared '<plan as JSON>'`.
+"""LeadSquared at a distance, a process of its own:
 
-The playground's stand-in, which counts a call when it arrives and refuses the 26th in any 5 seconds, with a way to it
-and a way back that take differently long for every call. `/_ledger` tells what arrived.
+`python -m benchmarks.leadsquared '<plan as JSON>'`.
+
+The playground's stand-in, which counts a call when it arrives and refuses the 26th in any 5
+seconds, with a way to it and a way back that take differently long for every call. `/_ledger`
+tells what arrived.
 """
 
 import asyncio
@@ -17,7 +20,9 @@ from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 
 @dataclass(frozen=True)
 class Distance:
-    """Where to listen, who may call and how often, which tickets there are, and how far away it is (seconds at most)."""
+    """Where to listen, who may call and how often, which tickets there are, and how far away it is
+    (seconds at most).
+    """
 
     port: int
     org_ids: tuple[str, ...]
@@ -37,7 +42,8 @@ class DistantLeadSquared(LeadSquaredStandIn):
 
     def __init__(self, distance: Distance) -> None:
         super().__init__(
-            [account(org_id) for org_id in distance.org_ids], dict.fromkeys(distance.tickets, Behaviour.FINE)
+            [account(org_id) for org_id in distance.org_ids],
+            dict.fromkeys(distance.tickets, Behaviour.FINE),
         )
         self.port = distance.port
         self.calls_per_window = distance.calls_per_window

@@ -1,7 +1,9 @@
-"""The load generator, a process of its own: `python -m benchmarks.load '<plan as JSON>'` prints a result as JSON.
+"""The load generator, a process of its own:
 
-Kept light, so that it takes little of the machine from what it measures: bytes are written to plain streams, and of an
-answer only the status and the length are read.
+`python -m benchmarks.load '<plan as JSON>'` prints a result as JSON.
+
+Kept light, so that it takes little of the machine from what it measures: bytes are written to
+plain streams, and of an answer only the status and the length are read.
 """
 
 import asyncio
@@ -54,7 +56,9 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return int(head[9:12]), await reader.readexactly(length) if length else b""
 
 
-async def _converse(plan: Plan, number: int, commands: Iterator[int], until: float, result: Result) -> None:
+async def _converse(
+    plan: Plan, number: int, commands: Iterator[int], until: float, result: Result
+) -> None:
     """Send one command after the other on one connection, each when the one before is answered."""
     reader, writer = await asyncio.open_connection("127.0.0.1", plan.port)
     failed: Counter[str] = Counter()

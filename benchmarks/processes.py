@@ -35,7 +35,10 @@ class Server:
         self.port = port
 
     def until_answering(self, path: str) -> float:
-        """Ask until `path` is answered without an error of the server's; return the seconds since the start."""
+        """Ask until `path` is answered without an error of the server's.
+
+        Return the seconds since the start.
+        """
         while time.monotonic() < self._started + START_WITHIN and self._process.poll() is None:
             if _answers(self.port, path):
                 return time.monotonic() - self._started
@@ -47,7 +50,9 @@ class Server:
         return self._status("VmRSS") / 1024
 
     def peak_memory(self) -> float:
-        """Return the most that was resident in memory since the start, or since `forget_peak`, in MB."""
+        """Return the most that was resident in memory since the start, or since `forget_peak`, in
+        MB.
+        """
         return self._status("VmHWM") / 1024
 
     def forget_peak(self) -> None:
@@ -55,7 +60,9 @@ class Server:
 
     def _status(self, name: str) -> int:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return int(next(line.split()[1] for line in status.splitlines() if line.startswith(f"{name}:")))
+        return int(
+            next(line.split()[1] for line in status.splitlines() if line.startswith(f"{name}:"))
+        )
 
     def cpu(self) -> float:
         """Return the processor time used so far by the process, in seconds."""
@@ -98,13 +105,17 @@ def start(command: list[str], directory: Path, port: int, **settings: str) -> Se
     log = directory / f"{port}.log"
     with log.open("wb") as output:
         environ = environment(settings)
-        process = subprocess.Popen(command, cwd=directory, env=environ, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            command, cwd=directory, env=environ, stdout=output, stderr=output
+        )
     return Server(process, port, log)
 
 
 @contextmanager
 def serving(arguments: list[str], directory: Path, port: int, **settings: str) -> Iterator[Server]:
-    """Run `python -m <arguments>` as a server in `directory` until the block ends, however it ends."""
+    """Run `python -m <arguments>` as a server in `directory` until the block ends, however it
+    ends.
+    """
     server = start([sys.executable, "-m", *arguments], directory, port, **settings)
     try:
         yield server
@@ -115,7 +126,9 @@ def serving(arguments: list[str], directory: Path, port: int, **settings: str) -
 def load(plan: Plan) -> Result:
     """Carry out a plan in a process of its own."""
     arguments = [sys.executable, "-m", "benchmarks.load", json.dumps(asdict(plan))]
-    done = subprocess.run(arguments, cwd=ROOT, env=environment({}), capture_output=True, timeout=120, check=False)
+    done = subprocess.run(
+        arguments, cwd=ROOT, env=environment({}), capture_output=True, timeout=120, check=False
+    )
     if done.returncode:
         raise BenchmarkError(f"the load generator failed:\n{done.stderr.decode()[-2000:]}")
     return Result(**json.loads(done.stdout))

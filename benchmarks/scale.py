@@ -1,9 +1,13 @@
-"""How accepting and claiming slow down as the history, or what waits, grows: `python -m benchmarks.scale [--rows N]`.
+"""How accepting and claiming slow down as the history, or what waits, grows:
 
-A database with a million settled deliveries of 10,000 tenants is held against an empty one of the same kind: the same work
-is done on both in turn, so that whatever else the machine does meets both alike. Then the same with a backlog instead of
-the history: each of the 10,000 tenants has a delivery that waits for its next try, as when LeadSquared is away. Each unit
-of work is the product's own, commit included. Only the ratios say anything; the benchmark fails when one is above 1.5.
+`python -m benchmarks.scale [--rows N]`.
+
+A database with a million settled deliveries of 10,000 tenants is held against an empty one of the
+same kind: the same work is done on both in turn, so that whatever else the machine does meets both
+alike. Then the same with a backlog instead of the history: each of the 10,000 tenants has a
+delivery that waits for its next try, as when LeadSquared is away. Each unit of work is the
+product's own, commit included. Only the ratios say anything; the benchmark fails when one is above
+1.5.
 """
 
 import argparse
@@ -82,7 +86,9 @@ class Subject:
         """Accept one, claim it, and settle it."""
         tenant = 1 + number * STEP % self._tenants
         tenant -= tenant % 10 == 0  # each tenth's is an organisation
-        accepted = await self.work.timed("accept", self._acceptance.accept(_submission(number, tenant)))
+        accepted = await self.work.timed(
+            "accept", self._acceptance.accept(_submission(number, tenant))
+        )
         if not isinstance(accepted, Accepted):
             raise BenchmarkError(f"not accepted: {accepted}")
         claim = await self.work.timed("claim", self._outbox.claim([accepted.tenant_id]))
@@ -144,22 +150,40 @@ async def _alternate(full: Subject, empty: Subject, rounds: int) -> None:
 
 
 def compare(
-    name: str, full_url: str, empty_url: str, history: History, rounds: int, *, waiting: bool = False
+    name: str,
+    full_url: str,
+    empty_url: str,
+    history: History,
+    rounds: int,
+    *,
+    waiting: bool = False,
 ) -> list[str]:
-    """Print the table of one kind of database; return what was not as promised. `waiting`: the deliveries are a backlog."""
+    """Print the table of one kind of database; return what was not as promised.
+
+    `waiting`: the deliveries are a backlog.
+    """
     print(f"{name}\n{'-' * len(name)}")
     full = Subject(_filled(full_url, history, waiting=waiting), history.tenants)
     empty = Subject(_filled(empty_url, History(0, EMPTY_TENANTS)), EMPTY_TENANTS)
     asyncio.run(_alternate(full, empty, rounds))
     problems = []
-    print(f"  {'':18} {'empty p50':>10} {'full p50':>10} {'ratio':>6} {'empty p95':>11} {'full p95':>10} {'ratio':>6}")
+    print(
+        f"  {'':18} {'empty p50':>10} {'full p50':>10} {'ratio':>6} {'empty p95':>11} {'full p95':>10} {'ratio':>6}"
+    )
     for what, of_full in full.work.times.items():
         of_empty = empty.work.times[what]
-        halves, tails = (median(of_empty), median(of_full)), (percentile(of_empty, 95), percentile(of_full, 95))
+        halves, tails = (
+            (median(of_empty), median(of_full)),
+            (percentile(of_empty, 95), percentile(of_full, 95)),
+        )
         ratios = halves[1] / halves[0], tails[1] / tails[0]
         medians = f"{halves[0]:7.2f} ms {halves[1]:7.2f} ms {ratios[0]:6.2f}"
         print(f"  {what:18} {medians} {tails[0]:8.2f} ms {tails[1]:7.2f} ms {ratios[1]:6.2f}")
-        problems += [f"{name}: {what}: {ratio:.2f} times the empty one's" for ratio in ratios if ratio > PROMISED_RATIO]
+        problems += [
+            f"{name}: {what}: {ratio:.2f} times the empty one's"
+            for ratio in ratios
+            if ratio > PROMISED_RATIO
+        ]
     print()
     return problems
 
@@ -169,10 +193,14 @@ def _pair(stack: ExitStack, *opened: AbstractContextManager[str]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compare a database that has grown with an empty one.")
+    parser = argparse.ArgumentParser(
+        description="Compare a database that has grown with an empty one."
+    )
     parser.add_argument("--rows", type=int, default=ROWS, help="settled deliveries (%(default)s)")
     parser.add_argument("--tenants", type=int, default=TENANTS, help="tenants (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements of each kind (%(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, help="measurements of each kind (%(default)s)"
+    )
     asked = parser.parse_args()
     history = History(asked.rows, asked.tenants)
     problems: list[str] = []
@@ -188,7 +216,9 @@ def main() -> None:
             except NoPostgreSQLError as error:
                 print(error)
             else:
-                problems += compare(f"PostgreSQL, {what}", full, empty, of, asked.rounds, waiting=waiting)
+                problems += compare(
+                    f"PostgreSQL, {what}", full, empty, of, asked.rounds, waiting=waiting
+                )
     if problems:
         print("more than promised:", *problems, sep="\n", file=sys.stderr)
         sys.exit(1)

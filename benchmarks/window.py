@@ -18,7 +18,9 @@ def most_in_a_window(arrivals: Sequence[float]) -> int:
 
 
 def in_full_windows(arrivals: Sequence[float]) -> list[int]:
-    """Count the calls in each window from the first call on, up to the last that ended before the tenant's work did."""
+    """Count the calls in each window from the first call on, up to the last that ended before the
+    tenant's work did.
+    """
     begin = arrivals[0]
     windows = int((arrivals[-1] - begin) // WINDOW)
     edges = [begin + WINDOW * number for number in range(windows + 1)]
@@ -31,18 +33,23 @@ def share_of_windows(arrivals: Sequence[float], calls: int) -> float:
 
 
 def sustained_share(arrivals: Sequence[float], calls: int) -> float:
-    """Return which part of `calls` a window is used as it goes on: from the middle of the first windowful to that of the last.
+    """Return which part of `calls` a window is used as it goes on.
 
-    Unlike whole windows, this also sees that each windowful comes a little later than 5 s after the one before.
+    From the middle of the first windowful to that of the last.
+
+    Unlike whole windows, this also sees that each windowful comes a little later than 5 s after
+    the one before.
     """
     first, last = arrivals[:calls], arrivals[-calls:]
     return (len(arrivals) - calls) * WINDOW / (mean(last) - mean(first)) / calls
 
 
 def possible_share(on_the_way: float) -> float:
-    """Return the share that calls which are `on_the_way` for so many seconds in the mean can reach with certainty.
+    """Return the share that calls which are `on_the_way` for so many seconds in the mean can reach
+    with certainty.
 
-    When a call arrived is known to its sender only as: between its start and its answer. A slot that is given away again
-    earlier than a window after the answer may be one too many. So a slot goes round in a window and a call's whole way.
+    When a call arrived is known to its sender only as: between its start and its answer. A slot
+    that is given away again earlier than a window after the answer may be one too many. So a slot
+    goes round in a window and a call's whole way.
     """
     return WINDOW / (WINDOW + on_the_way)

@@ -24,7 +24,16 @@ from bot.playground.slack import BOT_TOKEN, SIGNING_SECRET, SlackStandIn
 from bot.settings import Settings
 from support.databases import database
 from support.programs import stop_forking
-from support.running import ACCOUNT, ENCRYPTION_KEY, TICKETS, Bot, Start, running, spelt_for_sqlalchemy, workspace
+from support.running import (
+    ACCOUNT,
+    ENCRYPTION_KEY,
+    TICKETS,
+    Bot,
+    Start,
+    running,
+    spelt_for_sqlalchemy,
+    workspace,
+)
 
 
 def pytest_collection_finish() -> None:
@@ -35,7 +44,10 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _certificates_are_read_once() -> Iterator[None]:
-    """This machine's certificate authorities, which each bot would read anew: 40 ms of CPU for each."""
+    """This machine's certificate authorities, which each bot would read anew.
+
+    40 ms of CPU for each.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(httpx, "create_ssl_context", functools.cache(httpx.create_ssl_context))
         yield
@@ -60,7 +72,11 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A migrated database of each kind, as DATABASE_URL names it."""
     with ExitStack() as stack:
-        given = f"sqlite:///{tmp_path / 'bot.db'}" if request.param == "sqlite" else stack.enter_context(database())
+        given = (
+            f"sqlite:///{tmp_path / 'bot.db'}"
+            if request.param == "sqlite"
+            else stack.enter_context(database())
+        )
         migrate_database(spelt_for_sqlalchemy(given))
         yield given
 
@@ -78,7 +94,9 @@ async def leadsquared() -> AsyncIterator[LeadSquaredStandIn]:
 
 
 @pytest.fixture
-def environment(slack: SlackStandIn, leadsquared: LeadSquaredStandIn, tmp_path: Path) -> dict[str, str]:
+def environment(
+    slack: SlackStandIn, leadsquared: LeadSquaredStandIn, tmp_path: Path
+) -> dict[str, str]:
     """The variables that a bot between the stand-ins is started with."""
     return {
         "SLACK_BOT_TOKEN": BOT_TOKEN,
@@ -98,7 +116,9 @@ def environment(slack: SlackStandIn, leadsquared: LeadSquaredStandIn, tmp_path: 
 
 
 @pytest.fixture
-async def bot(environment: dict[str, str], slack: SlackStandIn, leadsquared: LeadSquaredStandIn) -> AsyncIterator[Bot]:
+async def bot(
+    environment: dict[str, str], slack: SlackStandIn, leadsquared: LeadSquaredStandIn
+) -> AsyncIterator[Bot]:
     async with running(environment, slack, leadsquared) as started:
         yield started
 
@@ -133,10 +153,16 @@ async def tls_server(tmp_path: Path) -> AsyncIterator[str]:
     pem = tmp_path / "server.pem"
     pem.write_bytes(
         certificate.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
-    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(
+        lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context
+    )
     async with server:
         yield f"https://localhost:{server.sockets[0].getsockname()[1]}"

@@ -35,14 +35,19 @@ WAITING = """
 
 
 class Portal:
-    """LeadSquared as the worker knows it: calls hang until they are let go, or are answered at once."""
+    """LeadSquared as the worker knows it.
+
+    Calls hang until they are let go, or are answered at once.
+    """
 
     def __init__(self, *, hangs: bool) -> None:
         self.hangs = hangs
         self.begun: Counter[str] = Counter()
         self.hanging: list[asyncio.Future[None]] = []
 
-    async def add_portal_activity(self, tenant: Tenant, ticket_id: str, text: str, begin: Begin) -> Outcome:
+    async def add_portal_activity(
+        self, tenant: Tenant, ticket_id: str, text: str, begin: Begin
+    ) -> Outcome:
         del text, begin
         self.begun[tenant.name] += 1
         if self.hangs:
@@ -68,13 +73,17 @@ class Nobody:
 
 @pytest.fixture
 def transactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Counter[str]]]:
-    """Count the statements of each transaction, and the tenants that it asks for by their number, from now on."""
+    """Count the statements of each transaction, and the tenants that it asks for by their number,
+    from now on.
+    """
     counted: list[Counter[str]] = []
     execute = Statement.execute
 
     def counting(statement: Statement, connection: Connection, values: dict[str, object]) -> Any:
         if counted:
-            counted[-1].update(["statements", *(["visits"] if set(values) == {"tenant_id"} else [])])
+            counted[-1].update(
+                ["statements", *(["visits"] if set(values) == {"tenant_id"} else [])]
+            )
         return execute(statement, connection, values)
 
     def begin(_: Connection) -> None:
@@ -87,7 +96,9 @@ def transactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Counter[str]]
 
 
 async def fill_up(database: Database, *, each: int, later: float = 0.0) -> None:
-    """Have so many deliveries of each tenant wait, each on a ticket of its own, that were or will be due after `later`."""
+    """Have so many deliveries of each tenant wait, each on a ticket of its own, that were or will
+    be due after `later`.
+    """
 
     def write(connection: Connection) -> None:
         fill(connection, KEYRING, History(TENANTS * each, TENANTS))
@@ -100,7 +111,9 @@ async def fill_up(database: Database, *, each: int, later: float = 0.0) -> None:
 @asynccontextmanager
 async def working(database: Database, portal: Portal) -> AsyncIterator[Worker]:
     outbox = Outbox(database, KEYRING, lease=600.0)
-    worker = Worker(outbox, portal, Nobody(), retry_for=900.0, poll_interval=3600.0, begin_within=300.0)
+    worker = Worker(
+        outbox, portal, Nobody(), retry_for=900.0, poll_interval=3600.0, begin_within=300.0
+    )
     running = asyncio.create_task(worker.run())
     try:
         yield worker
@@ -154,7 +167,9 @@ async def test_tenants_whose_calls_hang_take_turns_with_all_others(database: Dat
         # The last one by its number, of which nobody has heard before.
         last, name = TENANTS - 1, f"filled-{TENANTS - 1}"
         before = portal.begun[name]
-        asked = Submission(None, team(last), "C01", "U01", "trigger", "143", "called back", thread_ts="5.0")
+        asked = Submission(
+            None, team(last), "C01", "U01", "trigger", "143", "called back", thread_ts="5.0"
+        )
         accepted = await Acceptance(database, KEYRING).accept(asked)
         assert isinstance(accepted, Accepted)
         worker.wake(accepted.tenant_id)

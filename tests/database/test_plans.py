@@ -36,13 +36,19 @@ VALUES: dict[str, Any] = {
 
 
 def statements() -> dict[str, Statement]:
-    """Return every statement of the product, by the names of its module and its own, such as outbox.take."""
+    """Return every statement of the product, by the names of its module and its own, such as
+    outbox.take.
+    """
     found = {}
     for info in pkgutil.walk_packages(bot.__path__, "bot."):
         if info.name.startswith(("bot.database.migrations", "bot.__main__")):
             continue
         module = importlib.import_module(info.name)
-        here = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == info.name]
+        here = [
+            one
+            for one in vars(module).values()
+            if isinstance(one, type) and one.__module__ == info.name
+        ]
         for owner in (module, *here):
             for name, value in vars(owner).items():
                 if isinstance(value, Statement):
@@ -54,7 +60,9 @@ STATEMENTS = statements()
 
 
 def used(connection: Connection, statement: Statement) -> tuple[set[str], list[str]]:
-    """Return the indexes that a statement is carried out by, and the tables that it goes through from end to end."""
+    """Return the indexes that a statement is carried out by, and the tables that it goes through
+    from end to end.
+    """
     plan = explained(connection, statement)
     if connection.dialect.name == "sqlite":
         return used_on_sqlite(connection, [row["detail"] for row in plan])
@@ -65,7 +73,9 @@ def used(connection: Connection, statement: Statement) -> tuple[set[str], list[s
 
 def explained(connection: Connection, statement: Statement) -> list[Row]:
     values = {name: VALUES[name] for name in statement.parameters}
-    return Statement(statement.purpose, f"{EXPLAIN[connection.dialect.name]} {statement.sql}").all(connection, **values)
+    return Statement(statement.purpose, f"{EXPLAIN[connection.dialect.name]} {statement.sql}").all(
+        connection, **values
+    )
 
 
 def wrong(connection: Connection) -> list[str]:
@@ -76,13 +86,17 @@ def wrong(connection: Connection) -> list[str]:
         if through:
             problems.append(f"{name} goes through all of {through}")
         if by != statement.index:
-            problems.append(f"{name} is carried out by {sorted(by)}, and names {sorted(statement.index)}")
+            problems.append(
+                f"{name} is carried out by {sorted(by)}, and names {sorted(statement.index)}"
+            )
     return problems
 
 
 def test_every_statement_is_found() -> None:
     text = "".join(file.read_text() for file in (ROOT / "bot").rglob("*.py"))
-    assert len(STATEMENTS) == len(re.findall(r"^ *_?[A-Z_]+ = Statement\($", text, re.MULTILINE)) > 50
+    assert (
+        len(STATEMENTS) == len(re.findall(r"^ *_?[A-Z_]+ = Statement\($", text, re.MULTILINE)) > 50
+    )
 
 
 def test_every_statement_is_carried_out_by_the_indexes_that_it_names(url: str) -> None:
@@ -98,8 +112,9 @@ def test_nothing_is_dear_when_nothing_is_under_way() -> None:
             for name, statement in STATEMENTS.items():
                 (plan,) = explained(connection, statement)
                 costs[name] = plan["QUERY PLAN"][0]["Plan"]["Total Cost"]
-    # A search costs 8 and an update little more. PostgreSQL knows nothing of a column that is empty throughout, and may take
-    # a third of all rows for found: with a million of them that is a plan with workers, compiled first.
+    # A search costs 8 and an update little more. PostgreSQL knows nothing of a column that is
+    # empty throughout, and may take a third of all rows for found: with a million of them that is
+    # a plan with workers, compiled first.
     assert {name: cost for name, cost in costs.items() if cost > DEAR} == {}
 
 

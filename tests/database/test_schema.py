@@ -1,4 +1,6 @@
-"""The tables in bot/database/tables.py, the migrations, and the revision that the code expects are one and the same."""
+"""The tables in bot/database/tables.py, the migrations, and the revision that the code expects are
+one and the same.
+"""
 
 import asyncio
 import re
@@ -57,7 +59,8 @@ def test_the_migrations_make_what_the_tables_say(url: str) -> None:
     try:
         with engine.connect() as connection:
             context = MigrationContext.configure(
-                connection, opts={"compare_type": True, "compare_server_default": url.startswith("postgresql")}
+                connection,
+                opts={"compare_type": True, "compare_server_default": url.startswith("postgresql")},
             )
             assert compare_metadata(context, metadata) == []
     finally:
@@ -65,7 +68,9 @@ def test_the_migrations_make_what_the_tables_say(url: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_the_migrations_make_the_very_columns_and_indexes_of_the_tables(engine: str, tmp_path: Path) -> None:
+def test_the_migrations_make_the_very_columns_and_indexes_of_the_tables(
+    engine: str, tmp_path: Path
+) -> None:
     # Alembic compares neither the conditions of partial indexes nor, on SQLite, empty defaults.
     with ExitStack() as stack:
         migrated = new_database(engine, tmp_path / "migrated.db", stack)
@@ -77,7 +82,9 @@ def test_the_migrations_make_the_very_columns_and_indexes_of_the_tables(engine: 
         else:
             with engine_of(created) as other, other.begin() as connection:
                 metadata.create_all(connection)
-                connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+                connection.execute(
+                    sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+                )
         assert columns(migrated) == columns(created)
         assert indexes(migrated) == indexes(created)
         assert sum("WHERE" in index for index in indexes(migrated)) == 12
@@ -100,7 +107,9 @@ def indexes(url: str) -> set[str]:
         else "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
     )
     with engine_of(url) as engine, engine.connect() as connection:
-        return {re.sub(r"\s+", " ", index) for index in connection.execute(sa.text(statement)).scalars()}
+        return {
+            re.sub(r"\s+", " ", index) for index in connection.execute(sa.text(statement)).scalars()
+        }
 
 
 class engine_of:  # noqa: N801 - reads as what it gives
@@ -136,7 +145,8 @@ def test_a_new_sqlite_file_that_another_process_is_writing_is_waited_for(tmp_pat
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 async def test_two_migrations_of_postgresql_at_once_both_succeed(url: str, tmp_path: Path) -> None:
-    # Both are held at the lock that only one may have, with the database still empty, and then let go.
+    # Both are held at the lock that only one may have, with the database still empty, and then let
+    # go.
     plain = url.replace("+psycopg", "")
     with psycopg.connect(plain, autocommit=True) as holder:
         holder.execute("SELECT pg_advisory_lock(%s)", [LOCK])
@@ -149,7 +159,11 @@ async def test_two_migrations_of_postgresql_at_once_both_succeed(url: str, tmp_p
 
 async def two_migrations(url: str, cwd: Path) -> list[Ended]:
     variables = {"DATABASE_URL": url, "ENCRYPTION_KEYS": ENCRYPTION_KEY}
-    return list(await asyncio.gather(*(run_beside("migrate", cwd=cwd, variables=variables) for _ in range(2))))
+    return list(
+        await asyncio.gather(
+            *(run_beside("migrate", cwd=cwd, variables=variables) for _ in range(2))
+        )
+    )
 
 
 def assert_both(ended: list[Ended]) -> None:

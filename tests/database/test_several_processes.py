@@ -18,7 +18,13 @@ from bot.activities.acceptance import Acceptance
 from bot.activities.outbox import PASSED_BY, Outbox
 from bot.activities.submission import Submission
 from bot.database.schema import migrate_database
-from bot.database.writer import CONNECTIONS, OTHERS_AT_ONCE, SHARED_BY, Database, DatabaseUnavailableError
+from bot.database.writer import (
+    CONNECTIONS,
+    OTHERS_AT_ONCE,
+    SHARED_BY,
+    Database,
+    DatabaseUnavailableError,
+)
 from bot.encryption import Keyring
 from bot.leadsquared.tenant import Tenant
 from bot.tenants.directory import Directory, Scope
@@ -73,15 +79,24 @@ async def test_two_bots_on_one_database_keep_the_limit_and_the_order_and_tell_on
         for number in range(2):
             for each in (first, second):
                 each.slack.request_url = f"{each.url}/slack/events"
-                await asyncio.gather(*(each.type(f"{ticket} {number} by {id(each)}") for ticket in tickets))
+                await asyncio.gather(
+                    *(each.type(f"{ticket} {number} by {id(each)}") for ticket in tickets)
+                )
         await first.at_rest(within=90)
 
     calls = sorted(first.leadsquared.ledger.calls, key=lambda call: call.at)
     assert [call.status for call in calls] == [200] * 80
     assert_within_the_limit(calls)
     for ticket in tickets:
-        assert [activity.text[0] for activity in first.leadsquared.on(ticket)] == ["0", "0", "1", "1"]
-    answers = [message for message in first.slack.workspace.messages if "activity ID" in message.text]
+        assert [activity.text[0] for activity in first.leadsquared.on(ticket)] == [
+            "0",
+            "0",
+            "1",
+            "1",
+        ]
+    answers = [
+        message for message in first.slack.workspace.messages if "activity ID" in message.text
+    ]
     assert len({message.thread_ts for message in answers}) == len(answers) == 80
 
 
@@ -106,7 +121,9 @@ async def test_what_has_queued_up_shares_commits_and_not_all_of_it_one(one: Data
     assert list(shared.values()) == [SHARED_BY] * 3
 
 
-async def test_what_a_person_waits_for_goes_first_and_shares_no_commit_with_the_rest(one: Database) -> None:
+async def test_what_a_person_waits_for_goes_first_and_shares_no_commit_with_the_rest(
+    one: Database,
+) -> None:
     transactions: list[tuple[str, object]] = []
 
     def unit(name: str) -> Callable[[Connection], None]:
@@ -125,7 +142,9 @@ async def test_a_spoilt_unit_does_not_spoil_those_that_share_its_commit(one: Dat
     def unit(statement: str) -> Callable[[Connection], int]:
         return lambda connection: int(connection.execute(sa.text(statement)).scalar_one())
 
-    await one.run(lambda connection: connection.execute(sa.text("CREATE TABLE things (n INTEGER UNIQUE)")))
+    await one.run(
+        lambda connection: connection.execute(sa.text("CREATE TABLE things (n INTEGER UNIQUE)"))
+    )
     insert = "INSERT INTO things VALUES ({}) RETURNING n"
     async with held(one):
         units = [task for n in (1, 1, 3) for task in ask(one, 1, unit(insert.format(n)))]
@@ -138,9 +157,17 @@ async def test_a_spoilt_unit_does_not_spoil_those_that_share_its_commit(one: Dat
 async def test_a_connection_lost_while_idle_is_replaced_without_a_word(postgresql: str) -> None:
     one, other = Database(_driver(postgresql)), Database(_driver(postgresql))
     try:
-        pid = await one.run(lambda connection: connection.execute(sa.text("SELECT pg_backend_pid()")).scalar())
-        await other.run(lambda connection: connection.execute(sa.text(f"SELECT pg_terminate_backend({pid})")).scalar())
-        assert await one.run(lambda connection: connection.execute(sa.text("SELECT 1")).scalar()) == 1
+        pid = await one.run(
+            lambda connection: connection.execute(sa.text("SELECT pg_backend_pid()")).scalar()
+        )
+        await other.run(
+            lambda connection: connection.execute(
+                sa.text(f"SELECT pg_terminate_backend({pid})")
+            ).scalar()
+        )
+        assert (
+            await one.run(lambda connection: connection.execute(sa.text("SELECT 1")).scalar()) == 1
+        )
     finally:
         await one.close()
         await other.close()
@@ -176,7 +203,10 @@ async def test_a_ticket_has_one_call_at_a_time_although_an_earlier_acceptance_is
     keyring = Keyring([ENCRYPTION_KEY])
     slow, quick = Database(url), Database(url)
     first, second = (Outbox(database, keyring, lease=30.0) for database in (slow, quick))
-    asked = [Submission(None, TEAM, "C0SUPPORT", "U0ANNA", f"key {n}", "143", f"number {n}") for n in range(2)]
+    asked = [
+        Submission(None, TEAM, "C0SUPPORT", "U0ANNA", f"key {n}", "143", f"number {n}")
+        for n in range(2)
+    ]
     commit = threading.Event()
 
     async def is_stored_uncommitted() -> None:
@@ -187,7 +217,9 @@ async def test_a_ticket_has_one_call_at_a_time_although_an_earlier_acceptance_is
 
     try:
         directory = Directory(slow, keyring)
-        await directory.add(Tenant("acme", "https://a.leadsquared.com", "1", "k" * 20, "s" * 20, 25))
+        await directory.add(
+            Tenant("acme", "https://a.leadsquared.com", "1", "k" * 20, "s" * 20, 25)
+        )
         await directory.map("acme", Scope(team_id=TEAM))
         tenant_id = (await directory.get("acme", keys=False)).id
         assert tenant_id is not None
@@ -202,7 +234,9 @@ async def test_a_ticket_has_one_call_at_a_time_although_an_earlier_acceptance_is
         await is_stored_uncommitted()
 
         await Acceptance(quick, keyring).accept(asked[1])
-        assert [claimed.delivery.text for claimed in (await second.claim([tenant_id])).claimed] == ["number 1"]
+        assert [claimed.delivery.text for claimed in (await second.claim([tenant_id])).claimed] == [
+            "number 1"
+        ]
         commit.set()
         await earlier
         assert (await first.claim([tenant_id])).claimed == (), "the later one is on its way"
@@ -223,7 +257,9 @@ async def test_what_somebody_once_listened_to_is_not_kept_for_ever(postgresql: s
         return connection.connection.driver_connection
 
     try:
-        drivers = await asyncio.gather(*(one.run(listen, answer_within=10.0) for _ in range(CONNECTIONS)))
+        drivers = await asyncio.gather(
+            *(one.run(listen, answer_within=10.0) for _ in range(CONNECTIONS))
+        )
         for _ in range(3 * CONNECTIONS):
             await one.run(lambda connection: connection.execute(sa.text("NOTIFY anything")))
         assert not any(driver._notifies_backlog for driver in drivers)
@@ -254,7 +290,11 @@ async def test_who_waits_for_a_locked_row_makes_way_for_people(postgresql: str) 
             waiting = [asyncio.create_task(settles()) for _ in range(2 * OTHERS_AT_ONCE)]
             for _ in range(12):
                 assert (
-                    await one.run(lambda connection: connection.scalar(sa.select(1)), within=1.5, answer_within=2.0)
+                    await one.run(
+                        lambda connection: connection.scalar(sa.select(1)),
+                        within=1.5,
+                        answer_within=2.0,
+                    )
                     == 1
                 )
                 await asyncio.sleep(0.2)

@@ -14,7 +14,9 @@ HOUR = 3600.0
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
-def test_time_goes_on_evenly_when_the_wall_clock_is_set(monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+def test_time_goes_on_evenly_when_the_wall_clock_is_set(
+    monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
     seconds = {"wall": 1_700_000_000.0, "steady": 100.0}
     monkeypatch.setattr("bot.database.clock.time.time", lambda: seconds["wall"])
     monkeypatch.setattr("bot.database.clock.steady", lambda: seconds["steady"])

@@ -14,7 +14,9 @@ def rows(url: str, sql: str, **values: Any) -> list[Row]:
     async def ask() -> list[Row]:
         database = Database(spelt_for_sqlalchemy(url))
         try:
-            return await database.run(lambda connection: Statement("A test's.", sql).all(connection, **values))
+            return await database.run(
+                lambda connection: Statement("A test's.", sql).all(connection, **values)
+            )
         finally:
             await database.close()
 

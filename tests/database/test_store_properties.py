@@ -1,4 +1,6 @@
-"""The promise, held against whatever people, processes, LeadSquared, Slack and time do to the store."""
+"""The promise, held against whatever people, processes, LeadSquared, Slack and time do to the
+store.
+"""
 
 import itertools
 import math
@@ -14,7 +16,13 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from bot.activities.acceptance import Acceptance, Accepted, Double, Refused
 from bot.activities.delivery import SETTLED, Delivery, Resolution, Route, State, Waiting
@@ -69,7 +77,9 @@ processes = st.sampled_from([0, 1])
 people = st.sampled_from([("T0HOME", "U0ANNA"), ("T0HOME", "U0BEN"), ("T0AWAY", "U0ANNA")])
 tickets = st.sampled_from(["143", "144", "145"])
 words = st.sampled_from(["the form is signed", "called back", "wants the invoice"])
-wishes = st.tuples(people, tickets, words, st.sampled_from([None, "5.0"]), st.sampled_from([How.ANEW, *How]))
+wishes = st.tuples(
+    people, tickets, words, st.sampled_from([None, "5.0"]), st.sampled_from([How.ANEW, *How])
+)
 moments = st.integers(0, 3 * TICKS)
 """Ticks that a call or a message takes."""
 
@@ -78,10 +88,16 @@ whiles = moments | st.sampled_from(
 )
 """Ticks that pass without anything to do."""
 
-clicks = st.tuples(processes, st.sampled_from(["U0ANNA", "U0BEN"]), st.sampled_from(["again", "edit", "confirm"]))
+clicks = st.tuples(
+    processes, st.sampled_from(["U0ANNA", "U0BEN"]), st.sampled_from(["again", "edit", "confirm"])
+)
 outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.integers(1, 99).map(lambda number: Recorded(str(number))),
-    st.builds(Rejected, st.sampled_from([Problem.BAD_REQUEST, Problem.UNAUTHORIZED]), st.sampled_from([None, "No"])),
+    st.builds(
+        Rejected,
+        st.sampled_from([Problem.BAD_REQUEST, Problem.UNAUTHORIZED]),
+        st.sampled_from([None, "No"]),
+    ),
     st.builds(RateLimited, st.sampled_from([None, 0.0, 12.5, 12.5, 1000.0])),
     st.just(NotSent("a.leadsquared.com")),
     st.just(NotSent("a.leadsquared.com")),
@@ -91,7 +107,9 @@ outcomes: st.SearchStrategy[Outcome] = st.one_of(
 answers = st.lists(st.tuples(outcomes, st.floats(0, 1, exclude_max=True), moments), max_size=4)
 """What LeadSquared says to the next calls, the dice for the next try, and how long it takes."""
 
-steps = st.lists(st.tuples(st.sampled_from(["told", "told", "told", "later", "elsewhere"]), moments), max_size=6)
+steps = st.lists(
+    st.tuples(st.sampled_from(["told", "told", "told", "later", "elsewhere"]), moments), max_size=6
+)
 """What Slack says to the next messages, and how long it takes."""
 
 
@@ -113,7 +131,9 @@ class Known:
     posts: "list[Post]" = field(default_factory=list)
     settled_as: tuple[object, ...] | None = None  # as it was first seen settled
     answers: int = 0  # how often its answer was put into Slack
-    may_repeat: int = 0  # how often more than once: a note was lost, or a telling outlasted its lease
+    may_repeat: int = (
+        0  # how often more than once: a note was lost, or a telling outlasted its lease
+    )
     told: bool = False
     given_up: bool = False
 
@@ -128,7 +148,10 @@ class Known:
 
 @dataclass(eq=False)
 class Post:
-    """A call that was made. It reached LeadSquared at any moment from its claim to its answer, or never."""
+    """A call that was made.
+
+    It reached LeadSquared at any moment from its claim to its answer, or never.
+    """
 
     known: Known
     claimed_at: float
@@ -194,34 +217,51 @@ class Promise(RuleBasedStateMachine):
 
     def _ask(self, process: Process, wish: Wish, data: st.DataObject) -> None:
         (team, user), ticket, text, thread_ts, how = wish
-        asked = Submission(None, team, "C0SUPPORT", user, self._key(), ticket, text, thread_ts=thread_ts)
+        asked = Submission(
+            None, team, "C0SUPPORT", user, self._key(), ticket, text, thread_ts=thread_ts
+        )
         before = _one_of(data, self.known) if self.known and how is not How.ANEW else None
         if before is None:
             self._accept(process, asked)
-        elif how is How.WITH_THE_SAME_KEY:  # Slack repeats a request, or a form is submitted again, changed
+        elif (
+            how is How.WITH_THE_SAME_KEY
+        ):  # Slack repeats a request, or a form is submitted again, changed
             self._accept(process, replace(before.submission, ticket_id=ticket, text=text))
         else:  # the same words once more, by somebody who was shown what is there
             again = replace(before.submission, key=self._key())
             self._accept(process, again, despite=_one_of(data, self.known))
 
-    def _accept(self, process: Process, submission: Submission, *, despite: Known | None = None) -> None:
-        same_key = [known for known in self.known if _key_of(known.submission) == _key_of(submission)]
+    def _accept(
+        self, process: Process, submission: Submission, *, despite: Known | None = None
+    ) -> None:
+        same_key = [
+            known for known in self.known if _key_of(known.submission) == _key_of(submission)
+        ]
         double = self._double_of(submission, despite)
         accept = process.acceptance.accept
         answer = self.store.run(accept(submission, despite=None if despite is None else despite.id))
         if same_key:
-            assert answer == Accepted(same_key[0].id, same_key[0].tenant_id, again=True), "a key is one delivery"
+            assert answer == Accepted(same_key[0].id, same_key[0].tenant_id, again=True), (
+                "a key is one delivery"
+            )
         else:
             self._stored(answer, submission, double)
 
     def _stored(
-        self, answer: object, submission: Submission, double: Known | None, retry_of: Known | None = None
+        self,
+        answer: object,
+        submission: Submission,
+        double: Known | None,
+        retry_of: Known | None = None,
     ) -> Known | None:
         """Take an acceptance into the model, or see that it asks about the right double."""
         moment = self.clock.now()
         if double is not None:
             assert isinstance(answer, Double), "what would be doubled is asked about"
-            assert (answer.delivery.id, answer.seconds_ago) == (double.id, moment - double.accepted_at)
+            assert (answer.delivery.id, answer.seconds_ago) == (
+                double.id,
+                moment - double.accepted_at,
+            )
             return None
         assert isinstance(answer, Accepted), "what is no double is accepted"
         assert not answer.again
@@ -231,13 +271,19 @@ class Promise(RuleBasedStateMachine):
         return self.known[-1]
 
     def _double_of(self, submission: Submission, despite: Known | None = None) -> Known | None:
-        """Return the newest of the same person's same words on the ticket, after the one that the person was shown."""
+        """Return the newest of the same person's same words on the ticket, after the one that the
+        person was shown.
+        """
 
         def asks(submission: Submission) -> tuple[str, str, str, str]:
             return submission.team_id, submission.user_id, submission.ticket_id, submission.text
 
         shown = despite is not None and _ticket_of(despite.submission) == _ticket_of(submission)
-        later = self.known[self.known.index(despite) + 1 :] if despite is not None and shown else self.known
+        later = (
+            self.known[self.known.index(despite) + 1 :]
+            if despite is not None and shown
+            else self.known
+        )
         doubles = [
             known
             for known in later
@@ -250,15 +296,23 @@ class Promise(RuleBasedStateMachine):
     # -- people click
 
     @precondition(lambda self: self.known)
-    @rule(data=st.data(), clicks=st.lists(clicks, min_size=2, max_size=2), ticket=tickets, text=words)
-    def click_twice(self, data: st.DataObject, clicks: list[tuple[int, str, str]], ticket: str, text: str) -> None:
-        """Two people press a button under the same answer, and a third one does who has no part in it."""
+    @rule(
+        data=st.data(), clicks=st.lists(clicks, min_size=2, max_size=2), ticket=tickets, text=words
+    )
+    def click_twice(
+        self, data: st.DataObject, clicks: list[tuple[int, str, str]], ticket: str, text: str
+    ) -> None:
+        """Two people press a button under the same answer, and a third one does who has no part in
+        it.
+        """
         old = _one_of(data, [known for known in self.known if known.resendable] or self.known)
         self._click_from_another_workspace(self.processes[clicks[0][0]].acceptance, old)
         for process, user, button in clicks:
             self._click(self.processes[process].acceptance, old, user, button, (ticket, text))
 
-    def _click(self, acceptance: Acceptance, old: Known, user: str, button: str, edited: tuple[str, str]) -> None:
+    def _click(
+        self, acceptance: Acceptance, old: Known, user: str, button: str, edited: tuple[str, str]
+    ) -> None:
         team = old.submission.team_id
         again = replace(old.submission, user_id=user, key=f"{Resolution.SENT_AGAIN}:{old.id}")
         changed = replace(again, ticket_id=edited[0], text=edited[1], key=self._key())
@@ -322,7 +376,9 @@ class Promise(RuleBasedStateMachine):
     ) -> None:
         """Make the calls that may be made, and hear of some of them."""
         if heard_of:
-            self._claim(self.processes[process], None if only is None else [self.tenants[only]], at_most)
+            self._claim(
+                self.processes[process], None if only is None else [self.tenants[only]], at_most
+            )
         else:
             self._claim_unheard(self.processes[process])
         self._hear(data, [self.processes[process]], said)
@@ -354,11 +410,15 @@ class Promise(RuleBasedStateMachine):
             known = self._known(claimed.delivery.id)
             assert claimed.at == moment
             assert claimed.tenant.id == known.tenant_id
-            assert (claimed.delivery.ticket_id, claimed.delivery.text) == _content_of(known.submission)
+            assert (claimed.delivery.ticket_id, claimed.delivery.text) == _content_of(
+                known.submission
+            )
             post = self._claimed(known, moment)
             process.calls.append((claimed, post))
             assert claimed.delivery.attempts == len(known.posts)
-        assert [claimed.delivery.id for claimed in claim.claimed] == [known.id for known in may], "all that may, goes"
+        assert [claimed.delivery.id for claimed in claim.claimed] == [known.id for known in may], (
+            "all that may, goes"
+        )
 
     def _claimed(self, known: Known, moment: float) -> Post:
         known.state, known.lease_until = State.CLAIMED, moment + LEASE
@@ -368,14 +428,20 @@ class Promise(RuleBasedStateMachine):
         return known.posts[-1]
 
     def _all_that_may_be_sent(self, moment: float) -> list[Known]:
-        return [known for tenant_id in sorted(self.tenants.values()) for known in self._may_be_sent(tenant_id, moment)]
+        return [
+            known
+            for tenant_id in sorted(self.tenants.values())
+            for known in self._may_be_sent(tenant_id, moment)
+        ]
 
     def _waiting(self, moment: float) -> dict[int, float]:
         """Return in how many seconds each tenant has something soon, whatever its limit leaves."""
         waiting: dict[int, float] = {}
         for known in self._first_of_each_ticket():
             if known.state is State.ACCEPTED and known.due_at <= moment + SOON:
-                waiting[known.tenant_id] = min(known.due_at - moment, waiting.get(known.tenant_id, math.inf))
+                waiting[known.tenant_id] = min(
+                    known.due_at - moment, waiting.get(known.tenant_id, math.inf)
+                )
         return waiting
 
     def _first_of_each_ticket(self) -> list[Known]:
@@ -388,7 +454,9 @@ class Promise(RuleBasedStateMachine):
         """Return what the limit and the order leave to be sent now."""
         if self.held[tenant_id] > moment:
             return []
-        taken = sum(post.known.tenant_id == tenant_id and post.slot_until > moment for post in self.posts)
+        taken = sum(
+            post.known.tenant_id == tenant_id and post.slot_until > moment for post in self.posts
+        )
         mine = [known for known in self._first_of_each_ticket() if known.tenant_id == tenant_id]
         due = [known for known in mine if known.state is State.ACCEPTED and known.due_at <= moment]
         return due[: self._limit(tenant_id) - taken]
@@ -403,8 +471,14 @@ class Promise(RuleBasedStateMachine):
     def _begin_call(self, process: Process, call: tuple[Claimed, Post]) -> bool:
         claimed, post = call
         known = post.known
-        may = known.state is State.CLAIMED and known.posts[-1] is post and known.lease_until > self.clock.now()
-        assert self.store.run(process.outbox.begin(claimed)) is may, "what another process may have taken is not sent"
+        may = (
+            known.state is State.CLAIMED
+            and known.posts[-1] is post
+            and known.lease_until > self.clock.now()
+        )
+        assert self.store.run(process.outbox.begin(claimed)) is may, (
+            "what another process may have taken is not sent"
+        )
         if may:
             known.state, post.begun = State.SENDING, True
         return may
@@ -417,7 +491,9 @@ class Promise(RuleBasedStateMachine):
     @precondition(lambda self: any(process.calls for process in self.processes))
     @rule(data=st.data(), said=answers)
     def settle_late(self, data: st.DataObject, said: list[Answer]) -> None:
-        """A process waits for longer than its lease, another declares its calls dead, then it goes on."""
+        """A process waits for longer than its lease, another declares its calls dead, then it goes
+        on.
+        """
         slow = _one_of(data, [process for process in self.processes if process.calls])
         self.clock.go_on(int(LEASE * TICKS) + 1)
         self._expire(slow)
@@ -427,7 +503,10 @@ class Promise(RuleBasedStateMachine):
     @precondition(lambda self: any(process.calls for process in self.processes))
     @rule(data=st.data(), outcome=outcomes, roll=st.floats(0, 1, exclude_max=True) | st.just(0.0))
     def settle_twice(self, data: st.DataObject, outcome: Outcome, roll: float) -> None:
-        """The answer to a commit is lost, so it is written down once more; another process has claimed meanwhile."""
+        """The answer to a commit is lost, so it is written down once more.
+
+        Another process has claimed meanwhile.
+        """
         process = _one_of(data, [process for process in self.processes if process.calls])
         other = next(one for one in self.processes if one is not process)
         claims: list[Claim] = []
@@ -450,27 +529,42 @@ class Promise(RuleBasedStateMachine):
                 self._settle(process, _one_of(data, process.calls), outcome, roll)
 
     def _settle(
-        self, process: Process, call: tuple[Claimed, Post], outcome: Outcome, roll: float, *, again: bool = False
+        self,
+        process: Process,
+        call: tuple[Claimed, Post],
+        outcome: Outcome,
+        roll: float,
+        *,
+        again: bool = False,
     ) -> None:
         outcome = self._begun(process, call, outcome)
         process.calls.remove(call)
         claimed, post = call
         known, delivery, moment = post.known, claimed.delivery, self.clock.now()
-        give_up = give_up_at(delivery.accepted_at, delivery.first_attempt_at or claimed.at, RETRY_FOR)
-        decision = decide(outcome, attempts=delivery.attempts, give_up=give_up, now=moment, random=lambda: roll)
+        give_up = give_up_at(
+            delivery.accepted_at, delivery.first_attempt_at or claimed.at, RETRY_FOR
+        )
+        decision = decide(
+            outcome, attempts=delivery.attempts, give_up=give_up, now=moment, random=lambda: roll
+        )
         in_time = known.state in LEASED and known.posts[-1] is post
         settles = self.store.run(process.outbox.settle(claimed, outcome, decision))
         assert settles is (in_time and not again), "the first to settle settles"
         post.answered_at, post.outcome, post.counted = moment, outcome, in_time
         post.slot_until = moment if isinstance(outcome, SURELY_NOT_SENT) else moment + WINDOW
-        self.held[known.tenant_id] = max(self.held[known.tenant_id], decision.hold_account_until or 0.0)
+        self.held[known.tenant_id] = max(
+            self.held[known.tenant_id], decision.hold_account_until or 0.0
+        )
         if in_time and isinstance(decision, Repeat):
             known.state, known.due_at = State.ACCEPTED, decision.at
         elif in_time and not isinstance(decision, Repeat):
             known.state = decision.state
 
     def _begun(self, process: Process, call: tuple[Claimed, Post], outcome: Outcome) -> Outcome:
-        """Send a request, unless its outcome is that none went out; return the outcome that it can have."""
+        """Send a request, unless its outcome is that none went out.
+
+        Return the outcome that it can have.
+        """
         surely_not_sent = isinstance(outcome, SURELY_NOT_SENT)
         if call[1].begun:
             return Unknown(Problem.DROPPED) if surely_not_sent else outcome
@@ -483,12 +577,18 @@ class Promise(RuleBasedStateMachine):
         dead = [known for known in leased if known.lease_until < moment]
         sent = [known for known in dead if known.state is State.SENDING]
         ended = self.store.run(process.outbox.expire(sparing=process.sending))
-        assert sorted(ended) == sorted(known.id for known in sent), "what may have gone out is unknown, and no more"
+        assert sorted(ended) == sorted(known.id for known in sent), (
+            "what may have gone out is unknown, and no more"
+        )
         for known in dead:
             if known in sent:
                 known.state = State.UNKNOWN
             else:
-                known.state, known.due_at, known.posts[-1].slot_until = State.ACCEPTED, moment, moment
+                known.state, known.due_at, known.posts[-1].slot_until = (
+                    State.ACCEPTED,
+                    moment,
+                    moment,
+                )
 
     @rule(crashing=st.none() | processes, ticks=whiles, looking=st.none() | processes)
     def time_passes(self, crashing: int | None, ticks: int, looking: int | None) -> None:
@@ -502,7 +602,13 @@ class Promise(RuleBasedStateMachine):
     # -- processes tell
 
     @precondition(lambda self: self.known)
-    @rule(process=processes, at_most=st.integers(1, 5), settled_only=st.booleans(), said=steps, data=st.data())
+    @rule(
+        process=processes,
+        at_most=st.integers(1, 5),
+        settled_only=st.booleans(),
+        said=steps,
+        data=st.data(),
+    )
     def claim_tellings(
         self,
         process: int,
@@ -515,15 +621,27 @@ class Promise(RuleBasedStateMachine):
         self._claim_tellings(self.processes[process], at_most, settled_only=settled_only)
         self._tell_some(data, [self.processes[process]], said)
 
-    def _claim_tellings(self, process: Process, at_most: int, *, settled_only: bool = False) -> float:
-        claim = process.tellings.claim(at_most=at_most, sparing=process.telling, settled_only=settled_only)
+    def _claim_tellings(
+        self, process: Process, at_most: int, *, settled_only: bool = False
+    ) -> float:
+        claim = process.tellings.claim(
+            at_most=at_most, sparing=process.telling, settled_only=settled_only
+        )
         found, next_in = self.store.run(claim)
         for due in found:
             known = self._known(due.delivery.id)
             assert due.delivery.seq not in process.telling
-            # Another process tells the same still: then its lease has run out, and the message may come twice.
-            late = [one for other in self.processes for one in other.dues if one.delivery.seq == due.delivery.seq]
-            assert all(one.at + LEASE < due.at for one in late), "what a process tells is its own until its lease ends"
+            # Another process tells the same still: then its lease has run out, and the message may
+            # come twice.
+            late = [
+                one
+                for other in self.processes
+                for one in other.dues
+                if one.delivery.seq == due.delivery.seq
+            ]
+            assert all(one.at + LEASE < due.at for one in late), (
+                "what a process tells is its own until its lease ends"
+            )
             known.may_repeat += len(late)
             self._begin(process, due)
         return next_in
@@ -540,14 +658,18 @@ class Promise(RuleBasedStateMachine):
     @precondition(lambda self: any(process.dues for process in self.processes))
     @rule(data=st.data(), said=steps)
     def tell_late(self, data: st.DataObject, said: list[tuple[str, int]]) -> None:
-        """A process waits for Slack for longer than its lease, another tells the same, then it goes on."""
+        """A process waits for Slack for longer than its lease, another tells the same, then it
+        goes on.
+        """
         slow = _one_of(data, [process for process in self.processes if process.dues])
         self.clock.go_on(int(LEASE * TICKS) + 1)
         self._claim_tellings(slow, 5)
         self._claim_tellings(next(process for process in self.processes if process is not slow), 5)
         self._tell_some(data, [slow], said)
 
-    def _tell_some(self, data: st.DataObject, telling: list[Process], said: list[tuple[str, int]]) -> None:
+    def _tell_some(
+        self, data: st.DataObject, telling: list[Process], said: list[tuple[str, int]]
+    ) -> None:
         for answer, ticks in said:
             if busy := [process for process in telling if process.dues]:
                 self.clock.go_on(ticks)
@@ -558,9 +680,15 @@ class Promise(RuleBasedStateMachine):
                     case "told":
                         self._tell(process, due)
                     case "later":
-                        self.store.run(process.tellings.tell_later(due, data.draw(st.sampled_from([0.0, 1.5, 300.0]))))
+                        self.store.run(
+                            process.tellings.tell_later(
+                                due, data.draw(st.sampled_from([0.0, 1.5, 300.0]))
+                            )
+                        )
                     case _:
-                        self._tell_elsewhere(process, due, data.draw(st.sampled_from(list(Route)[1:])))
+                        self._tell_elsewhere(
+                            process, due, data.draw(st.sampled_from(list(Route)[1:]))
+                        )
 
     def _tell(self, process: Process, due: Due) -> None:
         known = self._known(due.delivery.id)
@@ -622,7 +750,9 @@ class Promise(RuleBasedStateMachine):
         assert {known.id for known in self.known} <= {row["id"] for row in rows}
 
     def each_key_is_one_delivery(self, rows: Sequence[sa.RowMapping]) -> None:
-        assert [(row["team_id"], row["key"]) for row in rows] == [_key_of(known.submission) for known in self.known]
+        assert [(row["team_id"], row["key"]) for row in rows] == [
+            _key_of(known.submission) for known in self.known
+        ]
 
     def every_delivery_is_in_a_legal_state(self, rows: Sequence[sa.RowMapping]) -> None:
         for row in rows:
@@ -639,7 +769,15 @@ class Promise(RuleBasedStateMachine):
             known = self._known(row["id"])
             if row["state"] in SETTLED:
                 settled = tuple(
-                    row[name] for name in ("state", "activity_id", "problem", "detail", "settled_at", "attempts")
+                    row[name]
+                    for name in (
+                        "state",
+                        "activity_id",
+                        "problem",
+                        "detail",
+                        "settled_at",
+                        "attempts",
+                    )
                 )
                 known.settled_as = known.settled_as or settled
                 assert settled == known.settled_as
@@ -677,17 +815,23 @@ class Promise(RuleBasedStateMachine):
         for row in rows:
             if row["state"] in OPEN:
                 ahead = first.setdefault((row["tenant_id"], row["ticket_id"]), row["id"])
-                assert row["state"] == State.ACCEPTED or ahead == row["id"], "an earlier one is still open"
+                assert row["state"] == State.ACCEPTED or ahead == row["id"], (
+                    "an earlier one is still open"
+                )
         place = {known: number for number, known in enumerate(self.known)}
         last: dict[tuple[int, str], int] = {}
         for post in self.posts:
-            assert last.get(post.known.ticket, 0) <= place[post.known], "sent in the order of acceptance"
+            assert last.get(post.known.ticket, 0) <= place[post.known], (
+                "sent in the order of acceptance"
+            )
             last[post.known.ticket] = place[post.known]
 
     def no_post_follows_one_that_may_have_arrived(self) -> None:
         for known in self.known:
             made = [post for post in known.posts if post.begun]
-            assert all(post.counted and isinstance(post.outcome, MAY_BE_REPEATED) for post in made[:-1])
+            assert all(
+                post.counted and isinstance(post.outcome, MAY_BE_REPEATED) for post in made[:-1]
+            )
 
     def the_limit_is_kept(self) -> None:
         moment = self.clock.now()
@@ -711,7 +855,9 @@ class Promise(RuleBasedStateMachine):
     def a_person_confirms_what_is_unknown(self) -> None:
         for known in self.known:
             if known.state is State.UNKNOWN and known.resolution is None:
-                self._click(self.processes[0].acceptance, known, "U0BEN", "confirm", ("143", "called back"))
+                self._click(
+                    self.processes[0].acceptance, known, "U0BEN", "confirm", ("143", "called back")
+                )
 
     def one_process_brings_everything_to_its_end(self) -> None:
         living, *others = self.processes
@@ -735,8 +881,14 @@ class Promise(RuleBasedStateMachine):
             known = self._known(row["id"])
             assert known.state in SETTLED, "all is settled"
             assert known.told or known.given_up, "all is told"
-            if row["anchor_ts"] is not None and known.resolution is not Resolution.SENT_AGAIN and not known.given_up:
-                assert row["anchor_mark"] == (known.resolution or known.state), "the anchor shows how it ended"
+            if (
+                row["anchor_ts"] is not None
+                and known.resolution is not Resolution.SENT_AGAIN
+                and not known.given_up
+            ):
+                assert row["anchor_mark"] == (known.resolution or known.state), (
+                    "the anchor shows how it ended"
+                )
 
     # -- the model, asked
 
@@ -748,7 +900,9 @@ class Promise(RuleBasedStateMachine):
         return next(known for known in self.known if known.id == id_)
 
     def _limit(self, tenant_id: int) -> int:
-        return next(limit for team, limit in SMALL_WINDOWS.items() if self.tenants[team] == tenant_id)
+        return next(
+            limit for team, limit in SMALL_WINDOWS.items() if self.tenants[team] == tenant_id
+        )
 
     def _key(self) -> str:
         return f"trigger-{next(self.numbers)}"
@@ -785,17 +939,23 @@ def test_the_promise_holds_whatever_happens(store: Store) -> None:
         pass
 
     OnThisDatabase.store = store
-    OnThisDatabase.tenants = {team: store.add_tenant(team, limit) for team, limit in SMALL_WINDOWS.items()}
+    OnThisDatabase.tenants = {
+        team: store.add_tenant(team, limit) for team, limit in SMALL_WINDOWS.items()
+    }
     run_state_machine_as_test(
         OnThisDatabase,
-        settings=settings(REPEATABLE, max_examples=100 if store.is_sqlite else 25, stateful_step_count=40),
+        settings=settings(
+            REPEATABLE, max_examples=100 if store.is_sqlite else 25, stateful_step_count=40
+        ),
     )
 
 
 def test_an_answer_is_told_although_the_step_before_it_is_given_up_meanwhile(store: Store) -> None:
     tenant_id = store.add_tenant("T0HOME", 25)
     outbox, tellings = store.outboxes[0], store.tellings[0]
-    asked = Submission(None, "T0HOME", "C0SUPPORT", "U0ANNA", "trigger-1", "143", "called back", thread_ts="5.0")
+    asked = Submission(
+        None, "T0HOME", "C0SUPPORT", "U0ANNA", "trigger-1", "143", "called back", thread_ts="5.0"
+    )
     store.run(store.acceptances[0].accept(asked))
     store.clock.go_on(10 * TICKS)
     (note,), _ = store.run(tellings.claim(at_most=1))
@@ -818,7 +978,9 @@ def test_who_comes_late_with_a_message_leaves_the_telling_to_the_process_that_to
     tenant_id = store.add_tenant("T0HOME", 25)
     outbox = store.outboxes[0]
     slow, quick = store.tellings
-    asked = Submission(None, "T0HOME", "C0SUPPORT", "U0ANNA", "trigger-1", "143", "called back", thread_ts="5.0")
+    asked = Submission(
+        None, "T0HOME", "C0SUPPORT", "U0ANNA", "trigger-1", "143", "called back", thread_ts="5.0"
+    )
     store.run(store.acceptances[0].accept(asked))
     (claimed,) = store.run(outbox.claim([tenant_id])).claimed
     store.run(outbox.settle(claimed, Recorded("1"), Settle(State.RECORDED, activity_id="1")))
@@ -842,7 +1004,9 @@ def test_a_shorter_hold_does_not_end_a_longer_one(store: Store) -> None:
     tenant_id = store.add_tenant("T0HOME", 25)
     outbox = store.outboxes[0]
     for number in range(2):
-        asked = Submission(None, "T0HOME", "C0SUPPORT", "U0ANNA", f"trigger-{number}", f"14{number}", "called back")
+        asked = Submission(
+            None, "T0HOME", "C0SUPPORT", "U0ANNA", f"trigger-{number}", f"14{number}", "called back"
+        )
         store.run(store.acceptances[0].accept(asked))
     first, second = store.run(outbox.claim([tenant_id])).claimed
     moment = store.clock.now()

@@ -26,7 +26,9 @@ class Office:
     tenant_id: int
     woken: list[int | str] = field(default_factory=list)
 
-    async def accept(self, key: str, ticket: str = "143", team: str = TEAM) -> Accepted | Unmapped | Double:
+    async def accept(
+        self, key: str, ticket: str = "143", team: str = TEAM
+    ) -> Accepted | Unmapped | Double:
         return await self.acceptance.accept(submission(key, ticket, team))
 
     async def settled(self, key: str, state: State) -> Delivery:
@@ -54,7 +56,9 @@ async def office(url: str) -> AsyncIterator[Office]:
     tenant_id = (await directory.get("acme", keys=False)).id
     assert tenant_id is not None
     woken: list[int | str] = []
-    acceptance = Acceptance(database, keyring, on_accepted=woken.append, on_decided=lambda: woken.append("decided"))
+    acceptance = Acceptance(
+        database, keyring, on_accepted=woken.append, on_decided=lambda: woken.append("decided")
+    )
     yield Office(acceptance, database, tenant_id, woken)
     await database.close()
 
@@ -92,7 +96,9 @@ async def test_sending_again_wakes_both_and_only_once(office: Office) -> None:
 
 async def test_sending_edited_wakes_both(office: Office) -> None:
     old = await office.settled("first", State.REJECTED)
-    assert isinstance(await office.acceptance.send_edited(old, submission("edited", "144")), Accepted)
+    assert isinstance(
+        await office.acceptance.send_edited(old, submission("edited", "144")), Accepted
+    )
     assert office.woken == [office.tenant_id, "decided"]
 
 

@@ -46,7 +46,10 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call, in ticks: its claim, its arrival (None: it never did), and the moment from which its slot may be used again."""
+    """A call, in ticks: its claim, its arrival (None.
+
+    It never did), and the moment from which its slot may be used again.
+    """
 
     claimed_at: int
     arrived_at: int | None
@@ -73,10 +76,14 @@ def called(at: int, way: Way) -> Call:
 
 
 def send_all(store: Store, tenant_id: int, ways: Sequence[Way]) -> list[Call]:
-    """Send a delivery for each way, by two processes that look when the outbox says so or when a call was answered."""
+    """Send a delivery for each way, by two processes that look when the outbox says so or when a
+    call was answered.
+    """
     clock = store.clock
     for number, _ in enumerate(ways):
-        asked = Submission(None, "T0HOME", "C0SUPPORT", "U0ANNA", f"trigger-{number}", str(number), "called back")
+        asked = Submission(
+            None, "T0HOME", "C0SUPPORT", "U0ANNA", f"trigger-{number}", str(number), "called back"
+        )
         store.run(store.acceptances[0].accept(asked))
     left = iter(ways)
     calls: list[Call] = []
@@ -87,8 +94,12 @@ def send_all(store: Store, tenant_id: int, ways: Sequence[Way]) -> list[Call]:
             way = next(left)
             calls.append(called(clock.ticks, way))
             if way.end is not End.NEVER_HEARD_OF:
-                outcome: Outcome = Recorded("1") if way.end is End.ANSWERED else NotSent("a.leadsquared.com")
-                heapq.heappush(answers, (clock.ticks + way.there + way.back, len(calls), claimed, outcome))
+                outcome: Outcome = (
+                    Recorded("1") if way.end is End.ANSWERED else NotSent("a.leadsquared.com")
+                )
+                heapq.heappush(
+                    answers, (clock.ticks + way.there + way.back, len(calls), claimed, outcome)
+                )
         if len(calls) == len(ways):
             return calls
         next_in = claim.next_in[tenant_id] * TICKS
@@ -113,7 +124,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         yield lent
 
 
-def test_no_latency_brings_too_many_calls_into_five_seconds_or_leaves_a_slot_unused(store: Store) -> None:
+def test_no_latency_brings_too_many_calls_into_five_seconds_or_leaves_a_slot_unused(
+    store: Store,
+) -> None:
     limit = 3
     tenant_id = store.add_tenant("T0HOME", limit)
 

@@ -1,1 +1,4 @@
-"""The fault bench: real processes that are killed and starved, and an audit of what became of every command."""
+"""The fault bench.
+
+Real processes that are killed and starved, and an audit of what became of every command.
+"""

@@ -1,4 +1,7 @@
-"""Holds ledgers against each other: what people typed, what reached LeadSquared, the database, and Slack. Pure."""
+"""Holds ledgers against each other.
+
+What people typed, what reached LeadSquared, the database, and Slack. Pure.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
@@ -36,7 +39,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """A command that a person typed; no two have the same text. Moments are the test's, of one steady clock."""
+    """A command that a person typed; no two have the same text.
+
+    Moments are the test's, of one steady clock.
+    """
 
     ticket: str
     text: str
@@ -49,8 +55,8 @@ class Typed:
 class Post:
     """A request that reached LeadSquared.
 
-    `spoilt`: the bot got no answer, by LeadSquared's fault or by its own death. `crowded`: another one on the same ticket
-    was still going on when it arrived.
+    `spoilt`: the bot got no answer, by LeadSquared's fault or by its own death. `crowded`: another
+    one on the same ticket was still going on when it arrived.
     """
 
     ticket: str
@@ -62,7 +68,9 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A delivery as the database has it, with the moments of its last attempt by the database's clock."""
+    """A delivery as the database has it, with the moments of its last attempt by the database's
+    clock.
+    """
 
     seq: int
     reference: str
@@ -89,7 +97,10 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """The death of a process: what was being sent and what was being told at that moment, by reference."""
+    """The death of a process.
+
+    What was being sent and what was being told at that moment, by reference.
+    """
 
     sending: frozenset[str] = frozenset()
     telling: frozenset[str] = frozenset()
@@ -99,8 +110,8 @@ class Crash:
 class Ledgers:
     """All that is known of what happened. Posts and rows are in order.
 
-    `clicked` are the deliveries whose "Send again" was pressed; `outages` the moments at which LeadSquared broke every
-    connection off, by the database's clock.
+    `clicked` are the deliveries whose "Send again" was pressed; `outages` the moments at which
+    LeadSquared broke every connection off, by the database's clock.
     """
 
     typed: Sequence[Typed] = ()
@@ -136,7 +147,10 @@ class Counts:
 
 
 def audit(ledgers: Ledgers, *, at_rest: bool = True) -> list[str]:
-    """Return what is wrong, a line each. Not `at_rest`: what is still on its way, or still to be told, is not wrong."""
+    """Return what is wrong, a line each.
+
+    Not `at_rest`: what is still on its way, or still to be told, is not wrong.
+    """
     books = _Books(ledgers, at_rest=at_rest)
     checks: list[Callable[[_Books], Iterator[str]]] = [
         _nothing_lost,
@@ -155,7 +169,9 @@ def count(ledgers: Ledgers, *, problems: int = 0) -> Counts:
     """Count what happened; every death of a process ended a round."""
     at_once = [typed.at_once for typed in ledgers.typed]
     states = [row.state for row in ledgers.rows]
-    answers = _by((said for said in ledgers.said if said.kind is Kind.ANSWER), lambda said: said.reference)
+    answers = _by(
+        (said for said in ledgers.said if said.kind is Kind.ANSWER), lambda said: said.reference
+    )
     return Counts(
         rounds=max(len(ledgers.crashes), 1),
         typed=len(at_once),
@@ -224,7 +240,10 @@ def _nothing_of_nobodys(books: _Books) -> Iterator[str]:
 def _nothing_doubled(books: _Books) -> Iterator[str]:
     for text, rows in books.rows.items():
         states = [row.state for row in rows]
-        surely, maybe = states.count(State.RECORDED), states.count(State.UNKNOWN) + states.count(State.SENDING)
+        surely, maybe = (
+            states.count(State.RECORDED),
+            states.count(State.UNKNOWN) + states.count(State.SENDING),
+        )
         there = len(books.activities.get(text, []))
         sent = sum(post.status != _TOO_MANY for post in books.posts.get(text, []))
         if sent > len(rows):
@@ -248,7 +267,10 @@ def _ids_are_true(books: _Books) -> Iterator[str]:
 
 
 def _unknown_with_a_reason(books: _Books) -> Iterator[str]:
-    """It is unknown only where a request was really on its way: when a process died, or when LeadSquared failed it."""
+    """It is unknown only where a request was really on its way.
+
+    When a process died, or when LeadSquared failed it.
+    """
     died = frozenset[str]().union(*(crash.sending for crash in books.ledgers.crashes))
     for row in books.ledgers.rows:
         if row.state is not State.UNKNOWN:
@@ -266,7 +288,11 @@ def _was_failed(books: _Books, row: Row) -> bool:
     if any(post.spoilt for post in books.posts.get(row.text, [])):
         return True
     sent, answered = row.sent_at, row.answered_at
-    return sent is not None and answered is not None and any(sent <= at <= answered for at in books.ledgers.outages)
+    return (
+        sent is not None
+        and answered is not None
+        and any(sent <= at <= answered for at in books.ledgers.outages)
+    )
 
 
 def _told(books: _Books) -> Iterator[str]:
@@ -292,7 +318,11 @@ def _ended(books: _Books, row: Row, said: Sequence[Said], *, answered: bool) -> 
     elif row.to_tell:
         yield f"told, and still to be told: {row.text}"
     # The anchor of what was sent again is the new delivery's; one that came twice stays behind.
-    anchors = [message for message in said if message.kind is Kind.ANCHOR and row.reference not in books.sent_again]
+    anchors = [
+        message
+        for message in said
+        if message.kind is Kind.ANCHOR and row.reference not in books.sent_again
+    ]
     if anchors and not row.to_tell and all(anchor.state is not row.state for anchor in anchors):
         yield f"{row.state}, and its anchor says {anchors[-1].state}: {row.text}"
 
@@ -306,15 +336,21 @@ def _in_order(books: _Books) -> Iterator[str]:
         if post.crowded:
             yield f"sent to {post.ticket} while another was on its way there: {post.text}"
     # What was sent again by a button is a new delivery with the same text, and left out here.
-    rows = {text: rows[0] for text, rows in books.rows.items() if len(rows) == 1 and text in books.typed}
-    for ticket, posts in _by((post for post in books.ledgers.posts if post.text in rows), lambda p: p.ticket).items():
+    rows = {
+        text: rows[0] for text, rows in books.rows.items() if len(rows) == 1 and text in books.typed
+    }
+    for ticket, posts in _by(
+        (post for post in books.ledgers.posts if post.text in rows), lambda p: p.ticket
+    ).items():
         for earlier, later in pairwise(posts):
             # What two processes accept at the same moment has no order of its own.
             typed_before = books.typed[later.text].ended < books.typed[earlier.text].began
             if rows[earlier.text].seq > rows[later.text].seq and typed_before:
                 yield f"sent to {ticket} before what was accepted before it: {earlier.text}"
     acknowledged = (
-        typed for typed in books.ledgers.typed if typed.at_once is AtOnce.ACKNOWLEDGED and typed.text in rows
+        typed
+        for typed in books.ledgers.typed
+        if typed.at_once is AtOnce.ACKNOWLEDGED and typed.text in rows
     )
     for typed in _by(acknowledged, lambda one: one.ticket).values():
         for first, second in pairwise(sorted(typed, key=lambda one: one.began)):

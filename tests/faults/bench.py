@@ -1,4 +1,7 @@
-"""The bench: bots that may be killed between the stand-ins, people who type, and the audit of it all."""
+"""The bench.
+
+Bots that may be killed between the stand-ins, people who type, and the audit of it all.
+"""
 
 import asyncio
 import itertools
@@ -38,7 +41,9 @@ LEASE = CONNECT + READ + 10
 
 POLL = 0.5
 RESTING = LEASE + POLL + 12
-"""Seconds after which all must have ended, whatever a dead process held: the lease, the poll, and the work itself."""
+"""Seconds after which all must have ended, whatever a dead process held: the lease, the poll, and
+the work itself.
+"""
 
 
 def tickets_of(tenant: int) -> list[str]:
@@ -47,7 +52,9 @@ def tickets_of(tenant: int) -> list[str]:
 
 
 TICKETS_OF_ALL = tuple(itertools.chain.from_iterable(map(tickets_of, range(1, TENANTS + 1))))
-ACCOUNTS = tuple(Account(str(tenant), f"access-{tenant}", f"secret-{tenant}") for tenant in range(1, TENANTS + 1))
+ACCOUNTS = tuple(
+    Account(str(tenant), f"access-{tenant}", f"secret-{tenant}") for tenant in range(1, TENANTS + 1)
+)
 
 
 def channel_of(ticket: str) -> str:
@@ -96,10 +103,16 @@ class Bench:
         directory = Directory(database, Keyring([ENCRYPTION_KEY]))
         for number, account in enumerate(ACCOUNTS, 1):
             tenant = Tenant(
-                f"tenant{number}", self.leadsquared.url, account.org_id, account.access_key, account.secret_key
+                f"tenant{number}",
+                self.leadsquared.url,
+                account.org_id,
+                account.access_key,
+                account.secret_key,
             )
             await directory.add(tenant)
-            await directory.map(tenant.name, Scope(team_id=TEAM, channel_id=channel_of(tickets_of(number)[0])))
+            await directory.map(
+                tenant.name, Scope(team_id=TEAM, channel_id=channel_of(tickets_of(number)[0]))
+            )
         await database.close()
 
     # -- processes
@@ -124,9 +137,14 @@ class Bench:
         return given | {"SLACK_APP_TOKEN": APP_TOKEN} if self.by_websocket else given
 
     def begin(self, faults: Mapping[str, str] | None = None, *, by: Sequence[str] = ()) -> Serving:
-        """Start a process, and do not wait for it; `faults` are the variables that `victim.py` reads, `by` a launcher."""
+        """Start a process, and do not wait for it;
+
+        `faults` are the variables that `victim.py` reads, `by` a launcher.
+        """
         variables = {**self.variables(), **(faults or {})}
-        return self._stack.enter_context(serving("run", cwd=self._folder, variables=variables, command=(*by, *VICTIM)))
+        return self._stack.enter_context(
+            serving("run", cwd=self._folder, variables=variables, command=(*by, *VICTIM))
+        )
 
     async def serves(self, process: Serving) -> Serving:
         """Wait until a process may be sent commands."""
@@ -144,7 +162,9 @@ class Bench:
         await self.died(process)
 
     async def died(self, process: Serving) -> None:
-        """Wait until a process is dead of SIGKILL, and write down what it, or another that lives, had in hand."""
+        """Wait until a process is dead of SIGKILL, and write down what it, or another that lives,
+        had in hand.
+        """
         assert await process.ended(within=20) == -signal.SIGKILL, process.log
         self._surfaces.pop(process, None)
         self._crashes.append(self.database.in_hand())
@@ -169,23 +189,35 @@ class Bench:
         began = time.monotonic()
         self._typed[text] = Typed(ticket, text, AtOnce.UNSURE, began, began)  # until it is answered
         self.slack.request_url = self._anywhere()
-        shown = await self.slack.command(f"{ticket} {text}", channel=channel_of(ticket), person=PERSON)
+        shown = await self.slack.command(
+            f"{ticket} {text}", channel=channel_of(ticket), person=PERSON
+        )
         self._typed[text] = Typed(ticket, text, at_once(shown), began, time.monotonic())
         return self._typed[text]
 
     def _anywhere(self) -> str | None:
-        """Return where a request goes: to any process that serves, or to nobody; None: by websocket."""
+        """Return where a request goes: to any process that serves, or to nobody;
+
+        None: by websocket.
+        """
         if self.by_websocket:
             return None
         return random.choice(list(self._surfaces.values()) or [NOBODY])
 
     async def type_all(self, count: int, tickets: Sequence[str] = TICKETS_OF_ALL) -> list[Typed]:
         """Type so many commands at once, on tickets in turn."""
-        return list(await asyncio.gather(*(self.type(tickets[number % len(tickets)]) for number in range(count))))
+        return list(
+            await asyncio.gather(
+                *(self.type(tickets[number % len(tickets)]) for number in range(count))
+            )
+        )
 
     @asynccontextmanager
     async def people_typing(self) -> AsyncIterator[None]:
-        """Have people type on any tickets until the block ends; what was typed by then gets its answer."""
+        """Have people type on any tickets until the block ends.
+
+        What was typed by then gets its answer.
+        """
         typing = asyncio.create_task(self._type_on())
         try:
             yield
@@ -204,7 +236,9 @@ class Bench:
             await asyncio.gather(*typing)
 
     async def send_again(self) -> None:
-        """Press "Send again" under every answer that has it, as people do who have looked at the ticket."""
+        """Press "Send again" under every answer that has it, as people do who have looked at the
+        ticket.
+        """
         for message in list(self.slack.workspace.messages):
             about = said(message, {})
             if about is None or "Send again" not in message.buttons():

@@ -24,7 +24,11 @@ def kind() -> str:
 def url(kind: str, tmp_path: Path) -> Iterator[str]:
     """An empty database of a kind."""
     with ExitStack() as stack:
-        yield f"sqlite:///{tmp_path / 'bot.db'}" if kind == "sqlite" else stack.enter_context(database())
+        yield (
+            f"sqlite:///{tmp_path / 'bot.db'}"
+            if kind == "sqlite"
+            else stack.enter_context(database())
+        )
 
 
 @pytest.fixture

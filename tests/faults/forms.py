@@ -1,4 +1,6 @@
-"""Every scenario has a short form, which `make test` runs, and a long one, which `make faults` runs."""
+"""Every scenario has a short form, which `make test` runs, and a long one, which `make faults`
+runs.
+"""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -9,8 +11,13 @@ KINDS = ("sqlite", "postgresql")
 
 
 def forms(names: str, *, short: Iterable[Any], long: Iterable[Any]) -> pytest.MarkDecorator:
-    """Give a test parameters, with the values of either form: one each, or tuples where there are several names."""
-    return pytest.mark.parametrize(names, [*_form("short", short), *_form("long", long, pytest.mark.faults)])
+    """Give a test parameters, with the values of either form.
+
+    One each, or tuples where there are several names.
+    """
+    return pytest.mark.parametrize(
+        names, [*_form("short", short), *_form("long", long, pytest.mark.faults)]
+    )
 
 
 def _form(form: str, values: Iterable[Any], *marks: pytest.MarkDecorator) -> Iterator[Any]:

@@ -94,7 +94,8 @@ class DatabaseLedger:
             connection.commit()
 
     def _read(self, query: str) -> list[Any]:
-        # Read-only: whoever closes the last connection that may write tidies up what a crash left behind.
+        # Read-only: whoever closes the last connection that may write tidies up what a crash left
+        # behind.
         with self._connected("ro") as connection:
             return list(connection.execute(query).fetchall())
 
@@ -118,7 +119,8 @@ class DatabaseLedger:
 def said(posted: Posted, recorded: Mapping[str, str]) -> Said | None:
     """Return what a message says of a delivery, as it stands now; None when it is about none.
 
-    `recorded` are the references by activity ID: under an anchor, an answer has no reference of its own.
+    `recorded` are the references by activity ID: under an anchor, an answer has no reference of
+    its own.
     """
     state = next((state for icon, state in _STATES.items() if posted.text.startswith(icon)), None)
     if state is None:

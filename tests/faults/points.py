@@ -1,4 +1,6 @@
-"""The named points at which a process is killed, and what must have become of the command that met one."""
+"""The named points at which a process is killed, and what must have become of the command that met
+one.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -32,7 +34,10 @@ class Point(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What may have come of it: shown at once; its state, None where it was not kept; on the ticket; told so often."""
+    """What may have come of it: shown at once; its state, None where it was not kept.
+
+    On the ticket; told so often.
+    """
 
     at_once: AtOnce
     states: Collection[State | None]

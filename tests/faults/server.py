@@ -27,13 +27,22 @@ class Server:
         self.url = f"postgresql://postgres@{HOST}:{port}/postgres"
 
     def make(self) -> None:
-        self._run("initdb", "--username=postgres", "--auth=trust", "--no-sync", "-D", str(self._folder / "data"))
+        self._run(
+            "initdb",
+            "--username=postgres",
+            "--auth=trust",
+            "--no-sync",
+            "-D",
+            str(self._folder / "data"),
+        )
 
     def start(self) -> None:
         """Start, and wait until it takes connections."""
         options = f"-p {self._port} -h {HOST} -k {self._folder}"
         log = str(self._folder / "log")
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-l", log, "-o", options, "start")
+        self._run(
+            "pg_ctl", "-D", str(self._folder / "data"), "-w", "-l", log, "-o", options, "start"
+        )
 
     def stop(self, mode: str) -> None:
         """Stop: `fast` breaks connections off, `immediate` is a crash."""
@@ -69,10 +78,15 @@ class Server:
 
 @contextmanager
 def own_server() -> Iterator[Server]:
-    """Make and start a server, and throw it away at the end. Without PostgreSQL's programs the test is skipped; in CI it fails."""
+    """Make and start a server, and throw it away at the end.
+
+    Without PostgreSQL's programs the test is skipped; in CI it fails.
+    """
     programs = _programs()
     if programs is None:
-        missing("no PostgreSQL to start: neither initdb in PATH, nor pg_config, nor /usr/lib/postgresql/*/bin")
+        missing(
+            "no PostgreSQL to start: neither initdb in PATH, nor pg_config, nor /usr/lib/postgresql/*/bin"
+        )
     # Not in the tests' own folder, where nobody else may look.
     folder = Path(tempfile.mkdtemp(prefix="portal-activity-"))
     if os.geteuid() == 0:
@@ -93,7 +107,11 @@ def _programs() -> Path | None:
     if found := shutil.which("initdb"):
         return Path(found).parent
     if config := shutil.which("pg_config"):
-        folder = Path(subprocess.run([config, "--bindir"], capture_output=True, text=True, check=True).stdout.strip())
+        folder = Path(
+            subprocess.run(
+                [config, "--bindir"], capture_output=True, text=True, check=True
+            ).stdout.strip()
+        )
         if (folder / "initdb").exists():
             return folder
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))

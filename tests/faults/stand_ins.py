@@ -1,4 +1,7 @@
-"""The stand-ins of the playground, with what the bench needs: they keep what arrived, and something can be done right then."""
+"""The stand-ins of the playground, with what the bench needs.
+
+They keep what arrived, and something can be done right then.
+"""
 
 import asyncio
 import random
@@ -16,7 +19,9 @@ from bot.playground.workspace import Workspace
 from faults.audit import Post
 
 Hook = Callable[[str, str], Awaitable[None]]
-"""Something to do at a moment of an exchange, given the ticket and the text, or the thread and the text."""
+"""Something to do at a moment of an exchange, given the ticket and the text, or the thread and the
+text.
+"""
 
 
 async def _nothing(_where: str, _text: str) -> None:
@@ -24,7 +29,11 @@ async def _nothing(_where: str, _text: str) -> None:
 
 
 class Portal(LeadSquaredStandIn):
-    """LeadSquared. `jitter` is how long an answer takes at most, `late` how long one takes after it was carried out."""
+    """LeadSquared.
+
+    `jitter` is how long an answer takes at most, `late` how long one takes after it was carried
+    out.
+    """
 
     def __init__(self, accounts: list[Account], tickets: dict[str, Behaviour]) -> None:
         super().__init__(accounts, tickets)
@@ -45,18 +54,28 @@ class Portal(LeadSquaredStandIn):
         text = str((await request.json())["Text"])
         number = len(self.posts)
         crowded = self._going_on[ticket_id] > 0
-        self.posts.append(Post(ticket_id, text, None, spoilt=True, crowded=crowded))  # until it is answered
+        self.posts.append(
+            Post(ticket_id, text, None, spoilt=True, crowded=crowded)
+        )  # until it is answered
         self._going_on[ticket_id] += 1
         try:
             response = await self._take_time(request, org_id, ticket_id, raw, arrived, text)
         finally:
             self._going_on[ticket_id] -= 1
-        spoilt = isinstance(response, Hang) or response.status >= web.HTTPInternalServerError.status_code
+        spoilt = (
+            isinstance(response, Hang) or response.status >= web.HTTPInternalServerError.status_code
+        )
         self.posts[number] = replace(self.posts[number], status=response.status, spoilt=spoilt)
         return response
 
     async def _take_time(
-        self, request: web.Request, org_id: str, ticket_id: str, raw: bytes, arrived: float, text: str
+        self,
+        request: web.Request,
+        org_id: str,
+        ticket_id: str,
+        raw: bytes,
+        arrived: float,
+        text: str,
     ) -> web.Response:
         await self.when_arrived(ticket_id, text)
         await asyncio.sleep(random.random() * self.jitter)

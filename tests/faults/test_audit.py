@@ -1,4 +1,7 @@
-"""The audit finds each way in which the promise can be broken: sound ledgers, and the same with one thing wrong."""
+"""The audit finds each way in which the promise can be broken.
+
+Sound ledgers, and the same with one thing wrong.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,19 +31,53 @@ SOUND = Ledgers(
         Post("144", "interrupted", None, spoilt=True),
         Post("145", "dropped", 200, spoilt=True),
     ],
-    activities=[Activity("1", "22824", "143", "recorded"), Activity("2", "22824", "144", "interrupted")],
+    activities=[
+        Activity("1", "22824", "143", "recorded"),
+        Activity("2", "22824", "144", "interrupted"),
+    ],
     rows=[
-        Row(1, "r1", "143", "recorded", State.RECORDED, activity_id="1", sent_at=10.0, answered_at=10.1),
-        Row(2, "r2", "143", "rejected", State.REJECTED, problem=Problem.BAD_REQUEST, sent_at=11.0, answered_at=11.1),
-        Row(3, "r3", "144", "interrupted", State.UNKNOWN, problem=Problem.INTERRUPTED, sent_at=12.0),
-        Row(4, "r4", "145", "dropped", State.UNKNOWN, problem=Problem.DROPPED, sent_at=13.0, answered_at=13.1),
+        Row(
+            1,
+            "r1",
+            "143",
+            "recorded",
+            State.RECORDED,
+            activity_id="1",
+            sent_at=10.0,
+            answered_at=10.1,
+        ),
+        Row(
+            2,
+            "r2",
+            "143",
+            "rejected",
+            State.REJECTED,
+            problem=Problem.BAD_REQUEST,
+            sent_at=11.0,
+            answered_at=11.1,
+        ),
+        Row(
+            3, "r3", "144", "interrupted", State.UNKNOWN, problem=Problem.INTERRUPTED, sent_at=12.0
+        ),
+        Row(
+            4,
+            "r4",
+            "145",
+            "dropped",
+            State.UNKNOWN,
+            problem=Problem.DROPPED,
+            sent_at=13.0,
+            answered_at=13.1,
+        ),
     ],
     said=[
         Said("r1", Kind.ANCHOR, State.RECORDED),
         Said("r1", Kind.ANSWER, State.RECORDED, "1"),
         Said("r2", Kind.ANCHOR, State.REJECTED),
         Said("r2", Kind.ANSWER, State.REJECTED),
-        Said("r3", Kind.ANCHOR, State.ACCEPTED),  # the process died between Slack's answer and its note
+        Said(
+            "r3", Kind.ANCHOR, State.ACCEPTED
+        ),  # the process died between Slack's answer and its note
         Said("r3", Kind.ANCHOR, State.UNKNOWN),
         Said("r3", Kind.ANSWER, State.UNKNOWN),
         Said("r4", Kind.NOTE, State.ACCEPTED),
@@ -74,8 +111,20 @@ def swapped(name: str, one: int, other: int) -> Ledgers:
 
 
 def sent_again(*, clicked: set[str]) -> Ledgers:
-    """Sound, but that the interrupted one was sent once more: a second delivery, and a second activity."""
-    again = Row(5, "r5", "144", "interrupted", State.RECORDED, activity_id="3", retry_of="r3", answered_at=14.0)
+    """Sound, but that the interrupted one was sent once more.
+
+    A second delivery, and a second activity.
+    """
+    again = Row(
+        5,
+        "r5",
+        "144",
+        "interrupted",
+        State.RECORDED,
+        activity_id="3",
+        retry_of="r3",
+        answered_at=14.0,
+    )
     ledgers = with_one_more("rows", again)
     ledgers = with_one_more("posts", Post("144", "interrupted", 200, spoilt=False), ledgers)
     ledgers = with_one_more("activities", Activity("3", "22824", "144", "interrupted"), ledgers)
@@ -89,11 +138,17 @@ DOCTORED = {
         "not in the database: gone",
     ),
     "refused, and kept": (changed("typed", 0, at_once=AtOnce.REFUSED), "and kept: recorded"),
-    "answered with something else": (changed("typed", 4, at_once=AtOnce.OTHER), "something else: refused"),
+    "answered with something else": (
+        changed("typed", 4, at_once=AtOnce.OTHER),
+        "something else: refused",
+    ),
     "typed by nobody": (without("typed", 0), "typed by nobody: recorded"),
     "for another ticket": (changed("rows", 0, ticket="999"), "another ticket than 143: recorded"),
     "accepted twice": (sent_again(clicked=set()), "accepted twice without a button: interrupted"),
-    "accepted twice, another's button": (sent_again(clicked={"r4"}), "without a button: interrupted"),
+    "accepted twice, another's button": (
+        sent_again(clicked={"r4"}),
+        "without a button: interrupted",
+    ),
     "sent, not kept": (
         with_one_more("posts", Post("1", "refused", 200, spoilt=False)),
         "LeadSquared, and not in the database: refused",
@@ -118,12 +173,30 @@ DOCTORED = {
         with_one_more("activities", Activity("3", "22824", "143", "rejected")),
         "1 on the ticket, where at most 0",
     ),
-    "told recorded, and not there": (without("activities", 0), "0 on the ticket, where 1 are recorded: recorded"),
-    "an Id of nothing": (changed("rows", 0, activity_id="77"), "Id 77 is not this activity's: recorded"),
-    "an Id of another": (changed("rows", 0, activity_id="2"), "Id 2 is not this activity's: recorded"),
-    "recorded without an Id": (changed("rows", 0, activity_id=None), "Id None is not this activity's: recorded"),
-    "an Id on another ticket": (changed("activities", 0, ticket_id="144"), "Id 1 is not this activity's: recorded"),
-    "an Id with another text": (changed("activities", 0, text="interrupted"), "Id 1 is not this activity's: recorded"),
+    "told recorded, and not there": (
+        without("activities", 0),
+        "0 on the ticket, where 1 are recorded: recorded",
+    ),
+    "an Id of nothing": (
+        changed("rows", 0, activity_id="77"),
+        "Id 77 is not this activity's: recorded",
+    ),
+    "an Id of another": (
+        changed("rows", 0, activity_id="2"),
+        "Id 2 is not this activity's: recorded",
+    ),
+    "recorded without an Id": (
+        changed("rows", 0, activity_id=None),
+        "Id None is not this activity's: recorded",
+    ),
+    "an Id on another ticket": (
+        changed("activities", 0, ticket_id="144"),
+        "Id 1 is not this activity's: recorded",
+    ),
+    "an Id with another text": (
+        changed("activities", 0, text="interrupted"),
+        "Id 1 is not this activity's: recorded",
+    ),
     "one Id for two": (
         changed("rows", 1, state=State.RECORDED, activity_id="1"),
         "Id 1 is given to 2 deliveries: recorded, rejected",
@@ -140,7 +213,10 @@ DOCTORED = {
         changed("posts", 3, spoilt=False),
         "unknown (dropped), and LeadSquared answered it: dropped",
     ),
-    "unknown, and never sent": (without("posts", 3), "unknown (dropped), and LeadSquared answered it: dropped"),
+    "unknown, and never sent": (
+        without("posts", 3),
+        "unknown (dropped), and LeadSquared answered it: dropped",
+    ),
     "told twice": (
         with_one_more("said", Said("r1", Kind.ANSWER, State.RECORDED, "1")),
         "answered 2 times, while 0 processes died telling it: recorded",
@@ -149,8 +225,14 @@ DOCTORED = {
         replace(SOUND, said=[*SOUND.said, SOUND.said[6], SOUND.said[6]]),
         "answered 3 times, while 1 processes died telling it: interrupted",
     ),
-    "told another outcome": (changed("said", 3, state=State.RECORDED), "told recorded, and is rejected: rejected"),
-    "told another Id": (changed("said", 1, activity_id="2"), "told recorded, Id 2, and is recorded, Id 1: recorded"),
+    "told another outcome": (
+        changed("said", 3, state=State.RECORDED),
+        "told recorded, and is rejected: rejected",
+    ),
+    "told another Id": (
+        changed("said", 1, activity_id="2"),
+        "told recorded, Id 2, and is recorded, Id 1: recorded",
+    ),
     "never ended": (changed("rows", 3, state=State.SENDING), "never ended (sending): dropped"),
     "never sent": (changed("rows", 3, state=State.ACCEPTED), "never ended (accepted): dropped"),
     "never told": (without("said", 8), "unknown, and nobody was told: dropped"),
@@ -159,7 +241,10 @@ DOCTORED = {
         changed("said", 2, state=State.ACCEPTED),
         "rejected, and its anchor says accepted: rejected",
     ),
-    "sent out of order": (swapped("posts", 0, 1), "sent to 143 before what was accepted before it: rejected"),
+    "sent out of order": (
+        swapped("posts", 0, 1),
+        "sent to 143 before what was accepted before it: rejected",
+    ),
     "two at once": (
         changed("posts", 1, crowded=True),
         "sent to 143 while another was on its way there: rejected",
@@ -199,7 +284,9 @@ def cut_off_by_an_outage(ledgers: Ledgers) -> Ledgers:
 
 
 def kept_all_the_same(ledgers: Ledgers) -> Ledgers:
-    return replace(ledgers, typed=[replace(ledgers.typed[0], at_once=AtOnce.UNSURE), *ledgers.typed[1:]])
+    return replace(
+        ledgers, typed=[replace(ledgers.typed[0], at_once=AtOnce.UNSURE), *ledgers.typed[1:]]
+    )
 
 
 def accepted_at_the_same_moment(ledgers: Ledgers) -> Ledgers:
@@ -224,11 +311,14 @@ def test_a_button_may_post_once_more() -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["never ended", "never sent", "never told", "still to be told", "an anchor that was left"]
+    "case",
+    ["never ended", "never sent", "never told", "still to be told", "an anchor that was left"],
 )
 def test_what_is_still_on_its_way_is_no_problem_before_the_end(case: str) -> None:
     on_its_way = DOCTORED[case][0]
-    unanswered = [said for said in on_its_way.said if (said.reference, said.kind) != ("r4", Kind.ANSWER)]
+    unanswered = [
+        said for said in on_its_way.said if (said.reference, said.kind) != ("r4", Kind.ANSWER)
+    ]
     assert audit(replace(on_its_way, said=unanswered), at_rest=False) == []
 
 

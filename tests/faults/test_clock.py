@@ -1,6 +1,7 @@
 """The clock of the bot's machine is an hour off, from one moment to the next.
 
-On SQLite it is the database's clock as well. By websocket: Slack's signatures are good for five minutes only.
+On SQLite it is the database's clock as well. By websocket: Slack's signatures are good for five
+minutes only.
 """
 
 import struct
@@ -45,7 +46,9 @@ def clock(tmp_path: Path) -> Clock:
     short=[("sqlite", seconds, 6) for seconds in STEPS],
     long=[(kind, seconds, 40) for kind in KINDS for seconds in STEPS],
 )
-async def test_a_clock_that_steps_while_the_bot_runs(bench: Bench, clock: Clock, seconds: float, burst: int) -> None:
+async def test_a_clock_that_steps_while_the_bot_runs(
+    bench: Bench, clock: Clock, seconds: float, burst: int
+) -> None:
     """In the midst of calls, and in the long form with the tenant's window full."""
     bench.by_websocket = True
     bench.leadsquared.jitter = bench.slack.jitter = JITTER
@@ -60,8 +63,13 @@ async def test_a_clock_that_steps_while_the_bot_runs(bench: Bench, clock: Clock,
 
 
 @forms("kind, seconds", short=[], long=[("postgresql", seconds) for seconds in STEPS])
-async def test_a_clock_that_steps_between_the_starts_of_two(bench: Bench, clock: Clock, seconds: float) -> None:
-    """Each process has seen another hour, and both live: by PostgreSQL's clock neither takes the other's for dead."""
+async def test_a_clock_that_steps_between_the_starts_of_two(
+    bench: Bench, clock: Clock, seconds: float
+) -> None:
+    """Each process has seen another hour, and both live.
+
+    By PostgreSQL's clock neither takes the other's for dead.
+    """
     bench.by_websocket = True
     bench.leadsquared.late = 1.0
     await bench.start(clock.variables)
@@ -75,7 +83,9 @@ async def test_a_clock_that_steps_between_the_starts_of_two(bench: Bench, clock:
 
 
 async def waiting_to_be_tried_again(bench: Bench) -> None:
-    """Type some that LeadSquared cannot be reached for, so that they have a moment at which they are tried again."""
+    """Type some that LeadSquared cannot be reached for, so that they have a moment at which they
+    are tried again.
+    """
     await bench.leadsquared.stop()
     await bench.type_all(WAITING, tickets_of(2))
     await until(lambda: all(row.answered_at for row in bench.database.rows()))

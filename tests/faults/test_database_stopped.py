@@ -29,7 +29,9 @@ def url(server: Server) -> str:
 
 
 @forms("mode, seconds", short=[("fast", 3.0)], long=[("fast", 20.0), ("immediate", 20.0)])
-async def test_a_database_that_is_stopped_for_a_while(bench: Bench, server: Server, mode: str, seconds: float) -> None:
+async def test_a_database_that_is_stopped_for_a_while(
+    bench: Bench, server: Server, mode: str, seconds: float
+) -> None:
     bench.leadsquared.jitter = 1.0
     await bench.start()
     await bench.type_all(12)
@@ -45,9 +47,13 @@ async def test_a_database_that_is_stopped_for_a_while(bench: Bench, server: Serv
     bench.audit()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a server's processes are found as on Linux")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="a server's processes are found as on Linux"
+)
 @forms("seconds", short=[3.0], long=[20.0])
-async def test_a_database_that_stands_still_for_a_while(bench: Bench, server: Server, seconds: float) -> None:
+async def test_a_database_that_stands_still_for_a_while(
+    bench: Bench, server: Server, seconds: float
+) -> None:
     bench.leadsquared.jitter = 1.0
     await bench.start()
     await bench.type_all(12)

@@ -1,4 +1,7 @@
-"""SQLite's disk is full, or read-only: for a while as the bot runs, when it dies meanwhile, and when it starts."""
+"""SQLite's disk is full, or read-only.
+
+For a while as the bot runs, when it dies meanwhile, and when it starts.
+"""
 
 import resource
 import sys
@@ -25,7 +28,10 @@ Spoil = Callable[[Serving, Path], AbstractContextManager[None]]
 
 @contextmanager
 def full(process: Serving, _folder: Path) -> Iterator[None]:
-    """No file may be written any more: what a process then gets of the system is an error at each write."""
+    """No file may be written any more.
+
+    What a process then gets of the system is an error at each write.
+    """
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     try:
         yield
@@ -50,7 +56,9 @@ SPOILT = pytest.mark.parametrize("spoilt", [full, read_only])
 @LINUX
 @SPOILT
 @forms("rounds", short=[1], long=[10])
-async def test_a_disk_that_takes_nothing_for_a_while(bench: Bench, spoilt: Spoil, rounds: int, tmp_path: Path) -> None:
+async def test_a_disk_that_takes_nothing_for_a_while(
+    bench: Bench, spoilt: Spoil, rounds: int, tmp_path: Path
+) -> None:
     bench.leadsquared.late = 0.5
     process = await bench.start({"FAULTS_READ_ONLY": str(tmp_path / "read-only")})
     for _ in range(rounds):
@@ -85,7 +93,9 @@ async def test_a_process_that_dies_while_its_disk_takes_nothing(
 
 
 @LINUX
-async def test_a_start_on_a_read_only_disk_sends_nothing_until_it_can_be_written(bench: Bench, tmp_path: Path) -> None:
+async def test_a_start_on_a_read_only_disk_sends_nothing_until_it_can_be_written(
+    bench: Bench, tmp_path: Path
+) -> None:
     process = await bench.start()
     bench.leadsquared.late = 0.5
     await sent_and_not_settled(bench)
@@ -124,7 +134,10 @@ async def sent_and_not_settled(bench: Bench) -> None:
 
 
 async def told_that_it_was_not_taken(bench: Bench, *, surely: bool) -> None:
-    """Type a few, which are all told in time. A disk that is full fails at the commit, where the bot does not trust it."""
+    """Type a few, which are all told in time.
+
+    A disk that is full fails at the commit, where the bot does not trust it.
+    """
     for typed in await bench.type_all(4):
         assert typed.at_once in ({AtOnce.REFUSED} if surely else {AtOnce.REFUSED, AtOnce.UNSURE})
         assert typed.ended - typed.began < SLACK_WAITS

@@ -64,7 +64,9 @@ async def test_leadsquared_comes_and_goes(bench: Bench, seconds: float) -> None:
             await bench.leadsquared.stop()
             await asyncio.sleep(0.3)
             await bench.leadsquared.start()
-    await bench.rest(within=RESTING + LONGEST_DELAY)  # what met an outage again and again is tried that late
+    await bench.rest(
+        within=RESTING + LONGEST_DELAY
+    )  # what met an outage again and again is tried that late
     ledgers = bench.audit()
     assert of_state(ledgers, State.RECORDED)
     assert not of_state(ledgers, State.REJECTED), "what was never sent is tried again"

@@ -1,4 +1,7 @@
-"""kill -9 at each named point in the life of a command; then the bot starts again and all must end, told once."""
+"""kill -9 at each named point in the life of a command.
+
+Then the bot starts again and all must end, told once.
+"""
 
 import asyncio
 import signal
@@ -25,7 +28,9 @@ AT_THE_DATABASE = (
 
 
 @forms("kind, point", short=[], long=product(KINDS, Point))
-async def test_a_process_that_dies_at_a_point_loses_and_doubles_nothing(bench: Bench, point: Point) -> None:
+async def test_a_process_that_dies_at_a_point_loses_and_doubles_nothing(
+    bench: Bench, point: Point
+) -> None:
     """A database for each point, and the lease is waited out."""
     typed = await die(bench, point, "1000")
     await bench.start()
@@ -33,9 +38,16 @@ async def test_a_process_that_dies_at_a_point_loses_and_doubles_nothing(bench: B
     hold_against(bench.audit(), {point: typed})
 
 
-@pytest.mark.parametrize(("kind", "points"), [("sqlite", tuple(Point)), ("postgresql", AT_THE_DATABASE)])
-async def test_one_process_after_the_other_dies_at_every_point(bench: Bench, points: Sequence[Point]) -> None:
-    """One database for all points: each start takes up what the one before left, and dies at its own."""
+@pytest.mark.parametrize(
+    ("kind", "points"), [("sqlite", tuple(Point)), ("postgresql", AT_THE_DATABASE)]
+)
+async def test_one_process_after_the_other_dies_at_every_point(
+    bench: Bench, points: Sequence[Point]
+) -> None:
+    """One database for all points.
+
+    Each start takes up what the one before left, and dies at its own.
+    """
     typed = {}
     for point, ticket in zip(points, TICKETS_OF_ALL, strict=False):
         typed[point] = await die(bench, point, ticket)
@@ -46,7 +58,9 @@ async def test_one_process_after_the_other_dies_at_every_point(bench: Bench, poi
 
 
 async def die(bench: Bench, point: Point, ticket: str) -> Typed:
-    """Start a bot, type the command that meets the point, and wait until the process is dead of it."""
+    """Start a bot, type the command that meets the point, and wait until the process is dead of
+    it.
+    """
     process = await bench.start({"FAULTS_POINT": point})
     await bench.rest()  # what the one before left
     arm_stand_ins(bench, process, point, ticket)
@@ -102,7 +116,9 @@ def hold_against(ledgers: Ledgers, typed: dict[Point, Typed]) -> None:
         states: list[State | None] = [row.state for row in rows] or [None]
         on_ticket = sum(activity.text == command.text for activity in ledgers.activities)
         references = {row.reference for row in rows}
-        answers = sum(said.reference in references and said.kind is Kind.ANSWER for said in ledgers.said)
+        answers = sum(
+            said.reference in references and said.kind is Kind.ANSWER for said in ledgers.said
+        )
         assert command.at_once is expected.at_once, point
         assert len(states) == 1, point
         assert states[0] in expected.states, point

@@ -1,4 +1,7 @@
-"""kill -9 at random moments under load: one process again and again, or one of two that share a database."""
+"""kill -9 at random moments under load.
+
+One process again and again, or one of two that share a database.
+"""
 
 import asyncio
 import random
@@ -28,7 +31,9 @@ LOOK_EVERY = 10
 
 
 @forms("kind, rounds", short=product(KINDS, [2]), long=product(KINDS, [200]))
-async def test_a_process_that_dies_at_random_moments_loses_and_doubles_nothing(bench: Bench, rounds: int) -> None:
+async def test_a_process_that_dies_at_random_moments_loses_and_doubles_nothing(
+    bench: Bench, rounds: int
+) -> None:
     slow_down(bench)
     for number in range(1, rounds + 1):
         process = bench.begin()
@@ -57,7 +62,9 @@ async def test_one_of_two_processes_dies_and_the_other_goes_on(bench: Bench, rou
 
 
 def slow_down(bench: Bench) -> None:
-    """Have both sides take their time, so that a process dies in the midst of an exchange more often than not."""
+    """Have both sides take their time, so that a process dies in the midst of an exchange more
+    often than not.
+    """
     bench.slack.jitter = bench.leadsquared.jitter = JITTER
 
 
@@ -71,7 +78,8 @@ async def live_for_a_while(bench: Bench, process: Serving) -> None:
 
 
 async def end(bench: Bench, *, long: bool) -> None:
-    """Wait until all has ended, have people send again what is unknown, and hold the ledgers together.
+    """Wait until all has ended, have people send again what is unknown, and hold the ledgers
+    together.
 
     The long form waits the leases of the dead out.
     """
@@ -104,5 +112,9 @@ async def test_a_process_that_dies_in_a_burst_leaves_unknown_only_what_may_have_
     await bench.rest(within=60)
     ledgers = bench.audit()
     arrived = {post.text for post in ledgers.posts}
-    never_left = [row for row in ledgers.rows if row.state is State.UNKNOWN and row.text not in arrived]
-    assert len(never_left) <= BEGINNING_AT_ONCE * rounds, "each kill met a few between their beginning and first byte"
+    never_left = [
+        row for row in ledgers.rows if row.state is State.UNKNOWN and row.text not in arrived
+    ]
+    assert len(never_left) <= BEGINNING_AT_ONCE * rounds, (
+        "each kill met a few between their beginning and first byte"
+    )

@@ -5,7 +5,9 @@ import pytest
 from faults import server
 
 
-@pytest.mark.parametrize(("ci", "ends"), [(True, pytest.fail.Exception), (False, pytest.skip.Exception)])
+@pytest.mark.parametrize(
+    ("ci", "ends"), [(True, pytest.fail.Exception), (False, pytest.skip.Exception)]
+)
 def test_what_is_not_there_fails_in_ci_and_is_skipped_elsewhere(
     ci: bool,  # noqa: FBT001 - a parameter of the table
     ends: type[BaseException],

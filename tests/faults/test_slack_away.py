@@ -1,4 +1,7 @@
-"""Slack is down for a while, one way or the other; what was recorded meanwhile is told when it is back."""
+"""Slack is down for a while, one way or the other.
+
+What was recorded meanwhile is told when it is back.
+"""
 
 import asyncio
 from itertools import product
@@ -29,6 +32,8 @@ async def test_slack_is_down_for_a_while(bench: Bench, away: str, seconds: float
     bench.slack.down = False
     await bench.slack.start()
     bench.database.end_leases()
-    await bench.rest(within=RESTING + seconds)  # the pauses between tries have grown as long as it was away
+    await bench.rest(
+        within=RESTING + seconds
+    )  # the pauses between tries have grown as long as it was away
     ledgers = bench.audit()
     assert len({about.reference for about in ledgers.said}) == len(ledgers.rows)

@@ -1,11 +1,11 @@
 """Runs the bot as `python -m bot` does, with a fault built in: `python -m faults.victim run`.
 
-The product has no hooks for this: its own public methods are wrapped, and the clock and SQLite are changed from outside.
-What to do stands in the environment:
+The product has no hooks for this: its own public methods are wrapped, and the clock and SQLite are
+changed from outside. What to do stands in the environment:
 
-FAULTS_POINT      the Point at which a command that is to meet it kills the process
-FAULTS_CLOCK      a file of eight bytes, the seconds (a double) by which the process's clock is off; read at every look
-FAULTS_READ_ONLY  a file; while it is there, SQLite refuses to write as it does on a read-only disk
+FAULTS_POINT the Point at which a command that is to meet it kills the process FAULTS_CLOCK a file
+of eight bytes, the seconds (a double) by which the process's clock is off; read at every look
+FAULTS_READ_ONLY a file; while it is there, SQLite refuses to write as it does on a read-only disk
 """
 
 import mmap
@@ -70,27 +70,49 @@ def _die_at(point: str) -> None:
         case Point.BEFORE_COMMIT:
             _die_before_commit(words)
         case Point.BEFORE_ACK:
-            _wrap(Acceptance, "accept", after=lambda _result, _self, submission, **_: submission.text == words)
+            _wrap(
+                Acceptance,
+                "accept",
+                after=lambda _result, _self, submission, **_: submission.text == words,
+            )
         case Point.AFTER_CLAIM:
             _wrap(
                 Outbox,
                 "claim",
-                after=lambda claim, *_, **__: any(one.delivery.text == words for one in claim.claimed),
+                after=lambda claim, *_, **__: any(
+                    one.delivery.text == words for one in claim.claimed
+                ),
             )
         case Point.AFTER_BEGINNING:
-            _wrap(Outbox, "begin", after=lambda _result, _self, claimed: claimed.delivery.text == words)
+            _wrap(
+                Outbox,
+                "begin",
+                after=lambda _result, _self, claimed: claimed.delivery.text == words,
+            )
         case Point.BEFORE_SETTLING:
-            _wrap(LeadSquared, "add_portal_activity", after=lambda *arguments: arguments[-2] == words)
+            _wrap(
+                LeadSquared, "add_portal_activity", after=lambda *arguments: arguments[-2] == words
+            )
         case Point.AFTER_SETTLING:
-            _wrap(Outbox, "settle", after=lambda _result, _self, claimed, *_: claimed.delivery.text == words)
+            _wrap(
+                Outbox,
+                "settle",
+                after=lambda _result, _self, claimed, *_: claimed.delivery.text == words,
+            )
         case Point.BEFORE_NOTE:
             _wrap(Tellings, "told", before=is_answer)
 
 
 def _wrap(
-    owner: type, name: str, *, before: Callable[..., bool] | None = None, after: Callable[..., bool] | None = None
+    owner: type,
+    name: str,
+    *,
+    before: Callable[..., bool] | None = None,
+    after: Callable[..., bool] | None = None,
 ) -> None:
-    """Die before or after a method, when its arguments (and, after, its result in front of them) are those that count."""
+    """Die before or after a method, when its arguments (and, after, its result in front of them)
+    are those that count.
+    """
     original: Callable[..., Awaitable[Any]] = getattr(owner, name)
 
     async def wrapped(*arguments: Any, **named: Any) -> Any:
@@ -124,7 +146,12 @@ def _die_before_commit(words: str) -> None:
 
     @sa.event.listens_for(Engine, "commit")
     def commit(connection: Connection) -> None:
-        if accepting and connection.execute(sa.select(deliveries.c.id).where(deliveries.c.id.in_(accepting))).first():
+        if (
+            accepting
+            and connection.execute(
+                sa.select(deliveries.c.id).where(deliveries.c.id.in_(accepting))
+            ).first()
+        ):
             _die()
 
 

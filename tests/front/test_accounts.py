@@ -1,4 +1,7 @@
-"""An account is an API host and an org ID: customers' words stay in theirs, and its rate limit is the account's."""
+"""An account is an API host and an org ID.
+
+Customers' words stay in theirs, and its rate limit is the account's.
+"""
 
 import asyncio
 
@@ -19,7 +22,9 @@ OF_OTHER = {
 
 
 @pytest.fixture
-def on_database(environment: dict[str, str], url: str, leadsquared: LeadSquaredStandIn) -> dict[str, str]:
+def on_database(
+    environment: dict[str, str], url: str, leadsquared: LeadSquaredStandIn
+) -> dict[str, str]:
     leadsquared.accounts[OTHER.org_id] = OTHER
     return environment | {"DATABASE_URL": url}
 
@@ -57,7 +62,9 @@ async def test_what_waits_for_an_account_is_not_sent_to_another_one_after_a_star
         await bot.slack.click(last, "Send again", person="U0ANNA")
         await bot.answered(messages=5)
         await bot.at_rest()
-    assert [call.org_id for call in leadsquared.ledger.calls] == [OTHER.org_id], "after a person's decision only"
+    assert [call.org_id for call in leadsquared.ledger.calls] == [OTHER.org_id], (
+        "after a person's decision only"
+    )
 
 
 async def test_what_waits_while_its_tenant_is_changed_is_not_sent_to_the_new_account(
@@ -85,7 +92,10 @@ async def test_new_keys_for_the_same_account_send_what_waits(
         await bot.type("143 hello")
     renewed = Account(ACCOUNT.org_id, "a-renewed-access-key", "a-renewed-secret-key")
     leadsquared.accounts[ACCOUNT.org_id] = renewed
-    keys = {"LEADSQUARED_ACCESS_KEY": renewed.access_key, "LEADSQUARED_SECRET_KEY": renewed.secret_key}
+    keys = {
+        "LEADSQUARED_ACCESS_KEY": renewed.access_key,
+        "LEADSQUARED_SECRET_KEY": renewed.secret_key,
+    }
     async with start(on_database | keys) as bot:
         assert "Recorded" in (await bot.answered()).text
         await bot.at_rest()
@@ -114,17 +124,24 @@ async def test_two_tenants_of_one_account_share_its_rate_limit(
             await bot.parts.directory.map(name, Scope(team_id=TEAM, channel_id=channel))
         leadsquared.tickets |= {str(2000 + number): Behaviour.FINE for number in range(60)}
         await asyncio.gather(
-            *(bot.type(f"{2000 + number} hello", channel=("C0SUPPORT", "C0OTHER")[number % 2]) for number in range(60))
+            *(
+                bot.type(f"{2000 + number} hello", channel=("C0SUPPORT", "C0OTHER")[number % 2])
+                for number in range(60)
+            )
         )
         await bot.slack.until(lambda: len(leadsquared.ledger.activities) == 60, within=40)
     assert {call.status for call in leadsquared.ledger.calls} == {200}, "none was over the limit"
 
 
-async def own_tenant(bot: Bot, name: str, leadsquared: LeadSquaredStandIn, account: Account) -> Tenant:
+async def own_tenant(
+    bot: Bot, name: str, leadsquared: LeadSquaredStandIn, account: Account
+) -> Tenant:
     tenant = of(Tenant(name, leadsquared.url, "", "", ""), account)
     await bot.parts.directory.add(tenant)
     return tenant
 
 
 def of(tenant: Tenant, account: Account) -> Tenant:
-    return Tenant(tenant.name, tenant.api_url, account.org_id, account.access_key, account.secret_key)
+    return Tenant(
+        tenant.name, tenant.api_url, account.org_id, account.access_key, account.secret_key
+    )

@@ -16,10 +16,17 @@ from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import LeadSquaredStandIn
 from support.running import Bot, Start
 
-SHORT = {"LEASE": "11", "LEADSQUARED_READ_TIMEOUT": "0.5", "LEADSQUARED_CONNECT_TIMEOUT": "0.5", "POLL_INTERVAL": "0.5"}
+SHORT = {
+    "LEASE": "11",
+    "LEADSQUARED_READ_TIMEOUT": "0.5",
+    "LEADSQUARED_CONNECT_TIMEOUT": "0.5",
+    "POLL_INTERVAL": "0.5",
+}
 
 
-async def post(stand_in: LeadSquaredStandIn, begin: Callable[[], Awaitable[bool]], port: int | None = None) -> object:
+async def post(
+    stand_in: LeadSquaredStandIn, begin: Callable[[], Awaitable[bool]], port: int | None = None
+) -> object:
     (account,) = stand_in.accounts.values()
     url = stand_in.url if port is None else f"http://127.0.0.1:{port}"
     tenant = Tenant("acme", url, account.org_id, account.access_key, account.secret_key)
@@ -48,20 +55,26 @@ async def test_a_call_that_may_not_begin_does_not_go_out(leadsquared: LeadSquare
     assert leadsquared.ledger.calls == []
 
 
-async def test_a_call_whose_connection_is_refused_never_begins(leadsquared: LeadSquaredStandIn) -> None:
+async def test_a_call_whose_connection_is_refused_never_begins(
+    leadsquared: LeadSquaredStandIn,
+) -> None:
     begun: list[bool] = []
 
     async def begin() -> bool:
         begun.append(True)
         return True
 
-    async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(
+        lambda _reader, writer: writer.close(), "127.0.0.1", 0
+    ) as server:
         port = server.sockets[0].getsockname()[1]
     assert await post(leadsquared, begin, port) == NotSent("127.0.0.1")
     assert begun == []
 
 
-async def test_a_beginning_that_outlasts_the_call_sends_nothing(leadsquared: LeadSquaredStandIn) -> None:
+async def test_a_beginning_that_outlasts_the_call_sends_nothing(
+    leadsquared: LeadSquaredStandIn,
+) -> None:
     async def begin() -> bool:
         await asyncio.Event().wait()
         return True
@@ -74,10 +87,16 @@ async def test_a_call_that_began_and_broke_is_unknown() -> None:
     async def begin() -> bool:
         return True
 
-    async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0) as server:
-        tenant = Tenant("acme", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "1", "key", "key")
+    async with await asyncio.start_server(
+        lambda _reader, writer: writer.close(), "127.0.0.1", 0
+    ) as server:
+        tenant = Tenant(
+            "acme", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "1", "key", "key"
+        )
         async with LeadSquared((), connect_timeout=1, read_timeout=1, deadline=2) as client:
-            assert await client.add_portal_activity(tenant, "143", "hello", begin) == Unknown(Problem.DROPPED)
+            assert await client.add_portal_activity(tenant, "143", "hello", begin) == Unknown(
+                Problem.DROPPED
+            )
 
 
 @pytest.mark.parametrize("at", ["claim", "begin"])
@@ -113,10 +132,14 @@ async def test_what_a_dead_process_claimed_and_did_not_begin_is_sent_by_the_next
         await bot.at_rest(within=40)
         states = await bot.parts.database.run(
             lambda connection: (
-                connection.execute(sa.select(deliveries.c.state).order_by(deliveries.c.seq)).scalars().all()
+                connection.execute(sa.select(deliveries.c.state).order_by(deliveries.c.seq))
+                .scalars()
+                .all()
             )
         )
-    expected = {"claim": [State.RECORDED] * 5, "begin": [State.UNKNOWN] * 2 + [State.RECORDED] * 3}[at]
+    expected = {"claim": [State.RECORDED] * 5, "begin": [State.UNKNOWN] * 2 + [State.RECORDED] * 3}[
+        at
+    ]
     assert sorted(states) == sorted(expected), "the first of each ticket had begun"
 
 

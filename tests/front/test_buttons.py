@@ -36,7 +36,9 @@ async def test_send_again_sends_the_same_once_more_and_answers_in_the_same_threa
     assert second.thread_ts == answer.thread_ts
     assert "✅ Portal activity recorded" in bot.anchor().text
     assert answer.buttons() == {}, "taken away from the old answer"
-    assert answer.text.startswith(f"❌ This was not recorded on ticket {ticket}. <@U0BEN> sent it again: see the new")
+    assert answer.text.startswith(
+        f"❌ This was not recorded on ticket {ticket}. <@U0BEN> sent it again: see the new"
+    )
     assert "Fix that" not in str(answer.blocks), "what is decided is not asked for"
     old, new = reference_of(answer), reference_of(bot.anchor())
     assert old != new, "the anchor is the new activity's"
@@ -46,7 +48,9 @@ async def test_two_clicks_at_the_same_moment_send_once(bot: Bot) -> None:
     ticket, answer = await failed(bot, Behaviour.FAILED)
     bot.leadsquared.tickets[ticket] = Behaviour.FINE
     clicked = Posted(answer.channel, answer.ts, answer.text, answer.blocks, answer.thread_ts)
-    await asyncio.gather(*(bot.slack.click(clicked, AGAIN, person=person) for person in ("U0ANNA", "U0BEN") * 4))
+    await asyncio.gather(
+        *(bot.slack.click(clicked, AGAIN, person=person) for person in ("U0ANNA", "U0BEN") * 4)
+    )
     await bot.answered(messages=2)
     await bot.at_rest()
     await bot.parts.background.finish(5)
@@ -84,9 +88,13 @@ async def test_only_one_of_two_different_decisions_counts(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("button", [AGAIN, THERE])
-async def test_a_button_pressed_in_another_workspace_does_nothing_but_say_so(bot: Bot, button: str) -> None:
+async def test_a_button_pressed_in_another_workspace_does_nothing_but_say_so(
+    bot: Bot, button: str
+) -> None:
     _, answer = await failed(bot, Behaviour.DROP)
-    await bot.slack.click(answer, button, person="U0MALLORY", team_id="T0OTHER", user_team_id="T0OTHER")
+    await bot.slack.click(
+        answer, button, person="U0MALLORY", team_id="T0OTHER", user_team_id="T0OTHER"
+    )
     told = await bot.told_to("U0MALLORY")
     await bot.at_rest()
 
@@ -139,7 +147,9 @@ async def test_a_button_on_a_delivery_that_is_recorded_does_nothing_but_say_so(b
     await bot.at_rest()
     assert "Recorded" in second.text
     reference = reference_of(bot.anchor())
-    forged = Posted(answer.channel, answer.ts, answer.text, _with_value(old_button, reference), answer.thread_ts)
+    forged = Posted(
+        answer.channel, answer.ts, answer.text, _with_value(old_button, reference), answer.thread_ts
+    )
     await bot.slack.click(forged, AGAIN, person="U0ANNA")
     told = await bot.told_to("U0ANNA")
 
@@ -149,7 +159,13 @@ async def test_a_button_on_a_delivery_that_is_recorded_does_nothing_but_say_so(b
 
 async def test_a_button_with_a_made_up_reference_does_nothing_but_say_so(bot: Bot) -> None:
     _, answer = await failed(bot, Behaviour.FAILED)
-    forged = Posted(answer.channel, answer.ts, answer.text, _with_value(answer.blocks, "' OR 1=1 --"), answer.thread_ts)
+    forged = Posted(
+        answer.channel,
+        answer.ts,
+        answer.text,
+        _with_value(answer.blocks, "' OR 1=1 --"),
+        answer.thread_ts,
+    )
     await bot.slack.click(forged, AGAIN, person="U0ANNA")
 
     assert "no such activity" in (await bot.told_to("U0ANNA")).text
@@ -161,9 +177,15 @@ async def test_edit_and_send_again_opens_what_was_sent_and_sends_what_was_edited
     await bot.slack.click(answer, EDIT, person="U0BEN")
     (modal,) = bot.slack.modals.open
     filled = {block["block_id"]: block["element"]["initial_value"] for block in modal["blocks"]}
-    assert filled == {"ticket": ticket_that(Behaviour.BAD_REQUEST), "text": "a < b & c\nsecond line"}
+    assert filled == {
+        "ticket": ticket_that(Behaviour.BAD_REQUEST),
+        "text": "a < b & c\nsecond line",
+    }
 
-    assert await bot.slack.submit(modal, {"ticket": "#143", "text": "<b> & more"}, person="U0BEN") == {}
+    assert (
+        await bot.slack.submit(modal, {"ticket": "#143", "text": "<b> & more"}, person="U0BEN")
+        == {}
+    )
     second = await bot.answered(messages=2)
     await bot.at_rest()
     await bot.parts.background.finish(5)
@@ -174,10 +196,14 @@ async def test_edit_and_send_again_opens_what_was_sent_and_sends_what_was_edited
     assert "&lt;b&gt; &amp; more" in bot.anchor().text
     assert answer.buttons() == {}
     said = f"❌ This was not recorded on ticket {ticket_that(Behaviour.BAD_REQUEST)}. "
-    assert answer.text.startswith(f"{said}<@U0BEN> sent it again on ticket 143: see the new answer below.")
+    assert answer.text.startswith(
+        f"{said}<@U0BEN> sent it again on ticket 143: see the new answer below."
+    )
 
 
-async def test_an_edit_for_the_same_ticket_points_to_the_new_answer_without_naming_it_again(bot: Bot) -> None:
+async def test_an_edit_for_the_same_ticket_points_to_the_new_answer_without_naming_it_again(
+    bot: Bot,
+) -> None:
     ticket, answer = await failed(bot, Behaviour.DROP)
     bot.leadsquared.tickets[ticket] = Behaviour.FINE
     delivery = await bot.delivery(answer.buttons()[AGAIN]["value"])
@@ -192,7 +218,9 @@ async def test_an_edit_for_the_same_ticket_points_to_the_new_answer_without_nami
     assert answer.text.startswith(said)
 
 
-async def test_an_edited_answer_that_only_one_person_sees_names_the_new_ticket_too(bot: Bot) -> None:
+async def test_an_edited_answer_that_only_one_person_sees_names_the_new_ticket_too(
+    bot: Bot,
+) -> None:
     await bot.type(f"{ticket_that(Behaviour.BAD_REQUEST)} hello", channel="C0PRIVATE")
     told = await bot.told_to("U0ANNA")
     await bot.at_rest()
@@ -205,7 +233,9 @@ async def test_an_edited_answer_that_only_one_person_sees_names_the_new_ticket_t
     assert "<@U0ANNA> sent it again on ticket 143" in told.text
 
 
-async def test_an_edit_that_is_refused_again_shows_its_own_ticket_and_text_in_the_anchor(bot: Bot) -> None:
+async def test_an_edit_that_is_refused_again_shows_its_own_ticket_and_text_in_the_anchor(
+    bot: Bot,
+) -> None:
     _, answer = await failed(bot, Behaviour.BAD_REQUEST, "the first text")
     await bot.slack.click(answer, "Edit and send again", person="U0BEN")
     (modal,) = bot.slack.modals.open
@@ -224,7 +254,10 @@ async def test_an_error_in_the_modal_stands_by_its_field_and_sends_nothing(bot: 
     _, answer = await failed(bot, Behaviour.BAD_REQUEST)
     await bot.slack.click(answer, EDIT, person="U0ANNA")
     (modal,) = bot.slack.modals.open
-    for values, field in (({"ticket": "../x"}, "ticket"), ({"ticket": "143", "text": "   "}, "text")):
+    for values, field in (
+        ({"ticket": "../x"}, "ticket"),
+        ({"ticket": "143", "text": "   "}, "text"),
+    ):
         shown = await bot.slack.submit(modal, values, person="U0ANNA")
         assert list(shown["errors"]) == [field]
     assert len(bot.leadsquared.ledger.calls) == 1
@@ -308,7 +341,9 @@ async def test_a_button_that_stands_in_no_thread_is_answered_in_its_conversation
     assert (await bot.told_to("U0GUEST")).thread_ts is None
 
 
-async def test_what_fails_at_a_click_is_told_in_its_thread(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_fails_at_a_click_is_told_in_its_thread(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, answer = await failed(bot, Behaviour.DROP)
 
     async def break_down(*_: object, **__: object) -> None:
@@ -340,7 +375,9 @@ async def test_the_message_in_the_channel_follows_what_was_sent_again(bot: Bot) 
     await bot.slack.until(lambda: bot.anchor().text.startswith("⏳ Recording"))
     await bot.at_rest()
 
-    assert bot.anchor().text.startswith(f"✅ Portal activity recorded on ticket {ticket} by <@U0BEN>")
+    assert bot.anchor().text.startswith(
+        f"✅ Portal activity recorded on ticket {ticket} by <@U0BEN>"
+    )
 
 
 def reference_of(message: Posted) -> str:
@@ -353,7 +390,9 @@ def _with_value(blocks: list[dict[str, object]], value: str) -> list[dict[str, o
     for block in blocks:
         elements = block.get("elements")
         if block["type"] == "actions" and isinstance(elements, list):
-            changed.append({**block, "elements": [{**element, "value": value} for element in elements]})
+            changed.append(
+                {**block, "elements": [{**element, "value": value} for element in elements]}
+            )
         else:
             changed.append(block)
     return changed

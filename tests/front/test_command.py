@@ -1,4 +1,7 @@
-"""The main job, through the front door: signed requests in, LeadSquared and Slack stand-ins out, SQLite on disk."""
+"""The main job, through the front door.
+
+Signed requests in, LeadSquared and Slack stand-ins out, SQLite on disk.
+"""
 
 import pytest
 
@@ -16,9 +19,9 @@ async def test_recorded_and_answered_in_the_thread(bot: Bot) -> None:
     await bot.at_rest()
 
     assert at_once is None
-    assert [(activity.ticket_id, activity.text) for activity in bot.leadsquared.ledger.activities] == [
-        ("143", "Customer uploaded the signed form")
-    ]
+    assert [
+        (activity.ticket_id, activity.text) for activity in bot.leadsquared.ledger.activities
+    ] == [("143", "Customer uploaded the signed form")]
     assert "Recorded" in answer.text
     assert "activity ID 1" in answer.text
     anchor = bot.anchor()
@@ -32,7 +35,11 @@ async def test_the_call_is_the_documented_one(bot: Bot) -> None:
     await bot.at_rest()
 
     (call,) = bot.leadsquared.ledger.calls
-    assert (call.org_id, call.ticket_id, call.body) == ("22824", "143", {"Text": "hello", "Direction": "INBOUND"})
+    assert (call.org_id, call.ticket_id, call.body) == (
+        "22824",
+        "143",
+        {"Text": "hello", "Direction": "INBOUND"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,10 +84,14 @@ async def test_nobody_is_pinged_by_what_a_customer_wrote(bot: Bot) -> None:
 
 
 async def test_a_mention_by_id_only_becomes_the_persons_name(bot: Bot) -> None:
-    await bot.slack.command("143 talk to <@U0BEN> and <@U0NOBODY>", channel="C0SUPPORT", person="U0ANNA")
+    await bot.slack.command(
+        "143 talk to <@U0BEN> and <@U0NOBODY>", channel="C0SUPPORT", person="U0ANNA"
+    )
     await bot.at_rest()
 
-    assert [activity.text for activity in bot.leadsquared.on("143")] == ["talk to @Ben and @U0NOBODY"]
+    assert [activity.text for activity in bot.leadsquared.on("143")] == [
+        "talk to @Ben and @U0NOBODY"
+    ]
 
 
 async def test_a_name_that_slack_does_not_tell_is_no_reason_to_lose_the_activity(bot: Bot) -> None:
@@ -103,7 +114,9 @@ async def test_a_name_that_slack_does_not_tell_is_no_reason_to_lose_the_activity
         ("HELP", "records what a customer did"),
     ],
 )
-async def test_what_cannot_be_recorded_is_answered_at_once_and_stored_nowhere(bot: Bot, typed: str, says: str) -> None:
+async def test_what_cannot_be_recorded_is_answered_at_once_and_stored_nowhere(
+    bot: Bot, typed: str, says: str
+) -> None:
     answer = await bot.type(typed)
 
     assert answer is not None
@@ -116,7 +129,12 @@ async def test_what_cannot_be_recorded_is_answered_at_once_and_stored_nowhere(bo
 
 @pytest.mark.parametrize(
     "ticket",
-    ["143", "#143", "https://acme.leadsquared.com/tickets/143", "https://acme.leadsquared.com/app#/ticket/143?tab=2"],
+    [
+        "143",
+        "#143",
+        "https://acme.leadsquared.com/tickets/143",
+        "https://acme.leadsquared.com/app#/ticket/143?tab=2",
+    ],
 )
 async def test_the_ticket_may_be_written_in_each_of_its_forms(bot: Bot, ticket: str) -> None:
     assert await bot.type(f"{ticket} hello") is None
@@ -146,7 +164,12 @@ async def test_a_workspace_without_a_tenant_is_told_what_an_admin_does(bot: Bot)
 async def test_the_same_trigger_id_twice_is_one_activity(bot: Bot) -> None:
     trigger = bot.slack.trigger_id()
     for _ in range(2):
-        assert await bot.slack.command("143 hello", channel="C0SUPPORT", person="U0ANNA", trigger_id=trigger) is None
+        assert (
+            await bot.slack.command(
+                "143 hello", channel="C0SUPPORT", person="U0ANNA", trigger_id=trigger
+            )
+            is None
+        )
     await bot.at_rest()
 
     assert len(bot.leadsquared.on("143")) == 1
@@ -176,7 +199,9 @@ async def test_another_workspace_is_answered_without_this_ones_token(bot: Bot) -
     assert [method for method, _ in bot.slack.workspace.calls if method == "chat.postMessage"] == []
 
 
-async def test_activities_on_one_ticket_keep_their_order_and_tickets_do_not_wait_for_each_other(bot: Bot) -> None:
+async def test_activities_on_one_ticket_keep_their_order_and_tickets_do_not_wait_for_each_other(
+    bot: Bot,
+) -> None:
     busy = ticket_that(Behaviour.BUSY_AT_FIRST)
     await bot.type(f"{busy} one")
     await bot.type(f"{busy} two")
@@ -197,7 +222,9 @@ async def test_a_slow_ticket_holds_up_no_other(bot: Bot) -> None:
     await bot.at_rest()
 
 
-async def test_an_accepted_command_survives_a_stop(bot: Bot, start: Start, environment: dict[str, str]) -> None:
+async def test_an_accepted_command_survives_a_stop(
+    bot: Bot, start: Start, environment: dict[str, str]
+) -> None:
     bot.parts.worker.stop()  # as if the process had ended right after the acknowledgement
     await bot.type("143 kept")
     assert bot.leadsquared.ledger.calls == []
@@ -208,7 +235,9 @@ async def test_an_accepted_command_survives_a_stop(bot: Bot, start: Start, envir
     assert [activity.text for activity in bot.leadsquared.on("143")] == ["kept"]
 
 
-async def test_before_slack_has_said_whose_the_token_is_the_person_is_asked_to_try_again(bot: Bot) -> None:
+async def test_before_slack_has_said_whose_the_token_is_the_person_is_asked_to_try_again(
+    bot: Bot,
+) -> None:
     bot.parts.installation.identity = None
     answer = await bot.type("143 hello", team_id="T0STRANGER")
 

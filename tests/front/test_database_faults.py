@@ -1,4 +1,7 @@
-"""A database that is locked, read-only or full: the person is told, and nothing is claimed to be recorded."""
+"""A database that is locked, read-only or full.
+
+The person is told, and nothing is claimed to be recorded.
+"""
 
 import asyncio
 import time
@@ -22,7 +25,9 @@ def pragma(words: str) -> Callable[[Connection], None]:
     return run
 
 
-async def test_a_locked_database_is_told_in_time_and_keeps_nothing(bot: Bot, tmp_path: Path) -> None:
+async def test_a_locked_database_is_told_in_time_and_keeps_nothing(
+    bot: Bot, tmp_path: Path
+) -> None:
     with locked(tmp_path / "bot.db"):
         started = time.monotonic()
         answer = await bot.type("143 hello")
@@ -36,7 +41,9 @@ async def test_a_locked_database_is_told_in_time_and_keeps_nothing(bot: Bot, tmp
     assert len(bot.leadsquared.on("143")) == 1
 
 
-async def test_many_commands_on_a_locked_database_are_all_told_in_time(bot: Bot, tmp_path: Path) -> None:
+async def test_many_commands_on_a_locked_database_are_all_told_in_time(
+    bot: Bot, tmp_path: Path
+) -> None:
     with locked(tmp_path / "bot.db"):
         answers = await asyncio.gather(*(bot.type(f"143 number {number}") for number in range(30)))
     assert all(answer is not None and "couldn't store this" in answer.text for answer in answers)
@@ -57,7 +64,9 @@ async def test_a_read_only_or_full_database_is_told(bot: Bot, words: str) -> Non
     assert bot.leadsquared.ledger.calls == []
 
 
-async def test_an_outcome_is_written_down_when_the_database_comes_back(bot: Bot, tmp_path: Path) -> None:
+async def test_an_outcome_is_written_down_when_the_database_comes_back(
+    bot: Bot, tmp_path: Path
+) -> None:
     bot.leadsquared.latency = 0.3
     await bot.type("143 hello")
     while not bot.leadsquared.ledger.calls and not bot.leadsquared._arrivals:
@@ -83,7 +92,9 @@ async def test_a_button_on_a_locked_database_says_so_and_stays(bot: Bot, tmp_pat
     assert list(answer.buttons()) == ["Edit and send again"]
 
 
-async def test_who_waits_behind_a_locked_database_does_not_wait_as_long_again(tmp_path: Path) -> None:
+async def test_who_waits_behind_a_locked_database_does_not_wait_as_long_again(
+    tmp_path: Path,
+) -> None:
     url = f"sqlite:///{tmp_path / 'any.db'}"
     migrate_database(url)
     database = Database(url)
@@ -91,7 +102,9 @@ async def test_who_waits_behind_a_locked_database_does_not_wait_as_long_again(tm
         await database.run(lambda _: None)
         with locked(tmp_path / "any.db"):
             started = time.monotonic()
-            people = [database.run(lambda _: None, answer_within=20.0) for _ in range(4 * SHARED_BY)]
+            people = [
+                database.run(lambda _: None, answer_within=20.0) for _ in range(4 * SHARED_BY)
+            ]
             told = await asyncio.gather(*people, return_exceptions=True)
             assert time.monotonic() - started < 2 * PATIENCE.busy
         assert {type(one) for one in told} == {DatabaseUnavailableError}

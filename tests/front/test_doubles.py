@@ -25,7 +25,9 @@ AGAIN = "Record again"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def either(request: pytest.FixtureRequest, start: Start, environment: dict[str, str]) -> AsyncIterator[Bot]:
+async def either(
+    request: pytest.FixtureRequest, start: Start, environment: dict[str, str]
+) -> AsyncIterator[Bot]:
     """A bot on either database."""
     if request.param == "sqlite":
         async with start(environment) as bot:
@@ -49,13 +51,17 @@ async def typed(bot: Bot, text: str, **who: str) -> Posted | None:
 
 
 def notice(modal: dict[str, Any]) -> str:
-    return json.dumps([block for block in modal["blocks"] if block["type"] == "section"], ensure_ascii=False)
+    return json.dumps(
+        [block for block in modal["blocks"] if block["type"] == "section"], ensure_ascii=False
+    )
 
 
 # -- by command
 
 
-async def test_the_same_words_on_the_same_ticket_are_asked_about_and_recorded_again_by_a_button(either: Bot) -> None:
+async def test_the_same_words_on_the_same_ticket_are_asked_about_and_recorded_again_by_a_button(
+    either: Bot,
+) -> None:
     bot = either
     assert await typed(bot, "143 the form is signed") is None
     await age(bot, 20)
@@ -63,7 +69,9 @@ async def test_the_same_words_on_the_same_ticket_are_asked_about_and_recorded_ag
 
     assert asked is not None
     assert asked.ephemeral == "U0ANNA"
-    assert re.search(r"already recorded this text on ticket 143 2\d seconds ago \(activity ID 1\)", asked.text)
+    assert re.search(
+        r"already recorded this text on ticket 143 2\d seconds ago \(activity ID 1\)", asked.text
+    )
     assert asked.text.startswith("You already")
     assert list(asked.buttons()) == [AGAIN]
     assert len(bot.leadsquared.on("143")) == 1
@@ -103,7 +111,9 @@ async def test_two_clicks_on_record_again_record_once(bot: Bot) -> None:
         ("143 hello", {"person": "U0BEN"}),
     ],
 )
-async def test_another_ticket_text_or_person_is_no_double(either: Bot, text: str, who: dict[str, str]) -> None:
+async def test_another_ticket_text_or_person_is_no_double(
+    either: Bot, text: str, who: dict[str, str]
+) -> None:
     await typed(either, "143 hello")
     assert await typed(either, text, **who) is None
     assert len(either.leadsquared.ledger.activities) == 2
@@ -137,7 +147,8 @@ async def test_what_is_still_on_its_way_is_a_double_too(bot: Bot) -> None:
     asked = await bot.type("143 hello")
     assert asked is not None
     assert re.search(
-        r"already sent this text to ticket 143 (just now|\d seconds? ago), and it is still being recorded", asked.text
+        r"already sent this text to ticket 143 (just now|\d seconds? ago), and it is still being recorded",
+        asked.text,
     )
 
 
@@ -149,7 +160,9 @@ async def test_what_may_be_on_the_ticket_is_asked_about_with_the_advice_to_look(
     assert "and it may be there" in asked.text
 
 
-async def test_what_stood_in_the_way_and_is_rejected_meanwhile_does_not_stand_in_the_way(bot: Bot) -> None:
+async def test_what_stood_in_the_way_and_is_rejected_meanwhile_does_not_stand_in_the_way(
+    bot: Bot,
+) -> None:
     """Another process may reject the earlier one between the two looks of an acceptance."""
     bot.parts.worker.stop()
     await bot.type("143 hello")
@@ -175,7 +188,9 @@ async def test_a_workspaces_own_send_again_is_not_asked_about(bot: Bot) -> None:
     assert len(bot.leadsquared.on(ticket)) == 1
 
 
-async def test_record_again_can_be_pressed_again_when_the_database_did_not_take_it(bot: Bot, tmp_path: Path) -> None:
+async def test_record_again_can_be_pressed_again_when_the_database_did_not_take_it(
+    bot: Bot, tmp_path: Path
+) -> None:
     await typed(bot, "143 hello")
     asked = await typed(bot, "143 hello")
     assert asked is not None
@@ -197,7 +212,9 @@ async def test_another_message_with_the_same_words_is_not_called_this_message(bo
 
 
 @pytest.mark.parametrize("who", [{"person": "U0BEN"}, {"person": "U0ANNA", "team_id": "T0OTHER"}])
-async def test_record_again_pressed_by_another_does_nothing_but_say_so(bot: Bot, who: dict[str, str]) -> None:
+async def test_record_again_pressed_by_another_does_nothing_but_say_so(
+    bot: Bot, who: dict[str, str]
+) -> None:
     await typed(bot, "143 hello")
     asked = await typed(bot, "143 hello")
     assert asked is not None
@@ -211,7 +228,9 @@ async def test_record_again_pressed_by_another_does_nothing_but_say_so(bot: Bot,
 @pytest.mark.parametrize(
     "value", ["", "x", "{}", '{"delivery": 1, "key": 2}', '{"delivery": "a", "key": "b", "c": "d"}']
 )
-async def test_record_again_with_a_value_of_no_ones_does_nothing_but_say_so(bot: Bot, value: str) -> None:
+async def test_record_again_with_a_value_of_no_ones_does_nothing_but_say_so(
+    bot: Bot, value: str
+) -> None:
     await typed(bot, "143 hello")
     asked = await typed(bot, "143 hello")
     assert asked is not None
@@ -226,7 +245,9 @@ async def test_the_text_is_found_by_a_fingerprint_that_does_not_tell_it(bot: Bot
     await typed(bot, "143 hello")
     await typed(bot, "143 hello", person="U0BEN")
     select = sa.select(deliveries.c.fingerprint)
-    rows = await bot.parts.database.run(lambda connection: connection.execute(select).scalars().all())
+    rows = await bot.parts.database.run(
+        lambda connection: connection.execute(select).scalars().all()
+    )
     assert len(set(rows)) == 2
     assert all(len(row) == 16 for row in rows)
 
@@ -263,7 +284,9 @@ async def test_two_forms_with_the_same_words_are_asked_about(bot: Bot) -> None:
     assert await typed(bot, "143 hello") is not None, "and so is the command after them"
 
 
-async def test_a_message_recorded_before_is_said_when_its_form_opens_whoever_did_it(either: Bot) -> None:
+async def test_a_message_recorded_before_is_said_when_its_form_opens_whoever_did_it(
+    either: Bot,
+) -> None:
     bot = either
     message = await bot.slack.say("about #143", channel="C0SUPPORT", person="U0GUEST")
     await bot.submit(await bot.use(message, person="U0BEN"), "U0BEN")
@@ -279,7 +302,9 @@ async def test_a_message_recorded_before_is_said_when_its_form_opens_whoever_did
     assert len(bot.leadsquared.on("143")) == 2
 
 
-async def test_what_the_form_says_stays_when_the_other_of_message_and_thread_is_chosen(bot: Bot) -> None:
+async def test_what_the_form_says_stays_when_the_other_of_message_and_thread_is_chosen(
+    bot: Bot,
+) -> None:
     first = await bot.slack.say("about #143", channel="C0SUPPORT", person="U0GUEST")
     await bot.slack.say("more", channel="C0SUPPORT", person="U0GUEST", thread_ts=first.ts)
     await bot.submit(await bot.use(first))
@@ -308,7 +333,9 @@ async def test_the_same_person_is_asked_once_and_not_twice(bot: Bot) -> None:
     assert len(bot.leadsquared.on("143")) == 2
 
 
-async def test_a_message_on_another_ticket_already_is_asked_about_when_that_ticket_is_typed(bot: Bot) -> None:
+async def test_a_message_on_another_ticket_already_is_asked_about_when_that_ticket_is_typed(
+    bot: Bot,
+) -> None:
     message = await bot.slack.say("about #143", channel="C0SUPPORT", person="U0GUEST")
     for ticket in ("143", "144"):
         await bot.submit(await bot.use(message), ticket=ticket)
@@ -319,13 +346,18 @@ async def test_a_message_on_another_ticket_already_is_asked_about_when_that_tick
     assert answer["response_action"] == "update"
     (modal,) = bot.slack.modals.open
     assert "(activity ID 1)" in notice(modal)
-    assert (bot.slack.modals.value(modal, "ticket"), bot.slack.modals.value(modal, "text")) == ("143", "in other words")
+    assert (bot.slack.modals.value(modal, "ticket"), bot.slack.modals.value(modal, "text")) == (
+        "143",
+        "in other words",
+    )
     assert await bot.submit(modal, "U0BEN") == {}
     await bot.at_rest()
     assert [activity.id for activity in bot.leadsquared.on("143")] == ["1", "3"]
 
 
-async def test_a_message_that_a_colleague_records_meanwhile_is_asked_about_at_the_submission(bot: Bot) -> None:
+async def test_a_message_that_a_colleague_records_meanwhile_is_asked_about_at_the_submission(
+    bot: Bot,
+) -> None:
     message = await bot.slack.say("about #143", channel="C0SUPPORT", person="U0GUEST")
     mine, colleagues = await bot.use(message), await bot.use(message, person="U0BEN")
     assert await bot.submit(colleagues, "U0BEN") == {}
@@ -338,13 +370,17 @@ async def test_a_message_that_a_colleague_records_meanwhile_is_asked_about_at_th
 
 async def test_a_link_that_was_added_makes_the_same_words_no_others(either: Bot) -> None:
     bot = either
-    one, two = [await bot.slack.say("customer said yes", channel="C0SUPPORT", person="U0GUEST") for _ in range(2)]
+    one, two = [
+        await bot.slack.say("customer said yes", channel="C0SUPPORT", person="U0GUEST")
+        for _ in range(2)
+    ]
     assert await bot.submit(await bot.use(one), ticket="143") == {}
     await bot.at_rest()
     asked = await typed(bot, "143 customer said yes")
     assert asked is not None
     assert re.search(
-        r"already recorded this (text|message) on ticket \d+ (just now|\d seconds? ago) \(activity ID 1\)", asked.text
+        r"already recorded this (text|message) on ticket \d+ (just now|\d seconds? ago) \(activity ID 1\)",
+        asked.text,
     )
     answer = await bot.submit(await bot.use(two), ticket="143")
     assert answer["response_action"] == "update"
@@ -382,17 +418,25 @@ async def test_an_edited_activity_is_asked_about_like_any_other(either: Bot) -> 
     (modal,) = bot.slack.modals.open
     assert "(activity ID 1)" in notice(modal)
     assert len(bot.leadsquared.on("143")) == 1
-    assert list(answer.buttons()) == ["Send again", "Edit and send again"], "nothing was decided yet"
+    assert list(answer.buttons()) == ["Send again", "Edit and send again"], (
+        "nothing was decided yet"
+    )
     assert await bot.submit(modal) == {}
     await bot.at_rest()
     assert len(bot.leadsquared.on("143")) == 2
 
 
-async def test_every_message_of_a_thread_that_was_recorded_whole_is_on_that_ticket(either: Bot) -> None:
+async def test_every_message_of_a_thread_that_was_recorded_whole_is_on_that_ticket(
+    either: Bot,
+) -> None:
     bot = either
     first, second, third = [
         await bot.slack.say(
-            text, channel="C0SUPPORT", person="U0GUEST", thread_ts=thread_ts, ts=f"179000000{number}.000000"
+            text,
+            channel="C0SUPPORT",
+            person="U0GUEST",
+            thread_ts=thread_ts,
+            ts=f"179000000{number}.000000",
         )
         for number, (text, thread_ts) in enumerate(
             [("about #143", None), ("more", "1790000000.000000"), ("and more", "1790000000.000000")]
@@ -404,7 +448,9 @@ async def test_every_message_of_a_thread_that_was_recorded_whole_is_on_that_tick
         "later", channel="C0SUPPORT", person="U0GUEST", thread_ts=first.ts, ts="1790000009.000000"
     )
     for message in (first, second, third):
-        assert "already recorded this message on ticket 143" in notice(await bot.use(message, person="U0BEN"))
+        assert "already recorded this message on ticket 143" in notice(
+            await bot.use(message, person="U0BEN")
+        )
     modal = await bot.use(later)
     assert notice(modal) == "[]", "it came after that"
     assert await bot.submit(modal) == {}
@@ -413,10 +459,16 @@ async def test_every_message_of_a_thread_that_was_recorded_whole_is_on_that_tick
 
 
 async def test_what_a_whole_thread_had_no_room_for_is_not_on_the_ticket(bot: Bot) -> None:
-    first = await bot.slack.say("about #143", channel="C0SUPPORT", person="U0GUEST", ts="1790000000.000000")
+    first = await bot.slack.say(
+        "about #143", channel="C0SUPPORT", person="U0GUEST", ts="1790000000.000000"
+    )
     replies = [
         await bot.slack.say(
-            "x" * 400, channel="C0SUPPORT", person="U0GUEST", thread_ts=first.ts, ts=f"17900000{number}.000000"
+            "x" * 400,
+            channel="C0SUPPORT",
+            person="U0GUEST",
+            thread_ts=first.ts,
+            ts=f"17900000{number}.000000",
         )
         for number in range(10, 30)
     ]

@@ -1,7 +1,8 @@
 """By no payload does one workspace reach another's delivery, tenant, thread or form.
 
-What the people of a workspace did is sent once more by somebody of another one, with the other's ids in each place in
-which Slack puts one. The other workspace has a tenant of its own, on the same bot.
+What the people of a workspace did is sent once more by somebody of another one, with the other's
+ids in each place in which Slack puts one. The other workspace has a tenant of its own, on the same
+bot.
 """
 
 import copy
@@ -50,8 +51,17 @@ class Claim:
     enterprise: str | None = None
 
     def on(self, payload: Payload) -> Payload:
-        user = payload["user"] | {"id": MALLORY, "username": "mallory", "name": "mallory", "team_id": self.user}
-        team = None if self.team is None else {"id": self.team, "domain": "x", "enterprise_id": self.of}
+        user = payload["user"] | {
+            "id": MALLORY,
+            "username": "mallory",
+            "name": "mallory",
+            "team_id": self.user,
+        }
+        team = (
+            None
+            if self.team is None
+            else {"id": self.team, "domain": "x", "enterprise_id": self.of}
+        )
         enterprise = None if self.enterprise is None else {"id": self.enterprise, "name": "x"}
         claimed = payload | {"user": user, "team": team, "enterprise": enterprise}
         if "view" in payload:
@@ -88,7 +98,10 @@ TOKENS = {
 
 
 class Home:
-    """The first workspace's people; each payload of theirs is kept, and `kept_back` instead of sent where asked."""
+    """The first workspace's people.
+
+    Each payload of theirs is kept, and `kept_back` instead of sent where asked.
+    """
 
     def __init__(self, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bot = bot
@@ -112,7 +125,9 @@ class Home:
         bot, slack = self.bot, self.bot.slack
         found: dict[str, Payload] = {}
         first = await slack.say(f"{WORDS} of a customer", channel="C0SUPPORT", person="U0GUEST")
-        await slack.say(f"{WORDS}, continued", channel="C0SUPPORT", person="U0GUEST", thread_ts=first.ts)
+        await slack.say(
+            f"{WORDS}, continued", channel="C0SUPPORT", person="U0GUEST", thread_ts=first.ts
+        )
         form = await bot.use(first)
         found["the shortcut"] = self.sent[-1]
         await slack.choose(form, "what_message", "thread", person="U0ANNA")
@@ -127,7 +142,9 @@ class Home:
         for ticket in (FINE, UNKNOWN, LOST, REJECTED):
             assert await bot.type(f"{ticket} {WORDS} typed") is None
             found["the command"] = self.sent[-1]
-        unknown, lost, rejected = [await self.answer_on(ticket) for ticket in (UNKNOWN, LOST, REJECTED)]
+        unknown, lost, rejected = [
+            await self.answer_on(ticket) for ticket in (UNKNOWN, LOST, REJECTED)
+        ]
         question = await bot.type(f"{FINE} {WORDS} typed")
         assert question is not None
         await slack.click(rejected, "Edit and send again", person="U0ANNA")
@@ -140,7 +157,11 @@ class Home:
         self.keeps_back = True
         await bot.submit(form, ticket=FINE)
         found["the submission, despite what was recorded before"] = self.sent[-1]
-        for label, answer in (("Send again", unknown), ("It's there", lost), ("Edit and send again", rejected)):
+        for label, answer in (
+            ("Send again", unknown),
+            ("It's there", lost),
+            ("Edit and send again", rejected),
+        ):
             await slack.click(answer, label, person="U0ANNA")
             found[f"the button {label}"] = self.sent[-1]
         await slack.click(question, "Record again", person="U0ANNA")
@@ -154,7 +175,11 @@ class Home:
 
     async def answer_on(self, ticket: str) -> Any:
         def found() -> list[Any]:
-            everybodys = [one for one in self.bot.slack.workspace.messages if one.thread_ts and not one.ephemeral]
+            everybodys = [
+                one
+                for one in self.bot.slack.workspace.messages
+                if one.thread_ts and not one.ephemeral
+            ]
             return [one for one in everybodys if ticket in one.text]
 
         await self.bot.slack.until(found)
@@ -191,7 +216,9 @@ async def home(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> Home:
         LOST: Behaviour.DROP,
         REJECTED: Behaviour.BAD_REQUEST,
     }
-    tenant = Tenant("second", bot.leadsquared.url, ACCOUNT.org_id, ACCOUNT.access_key, ACCOUNT.secret_key)
+    tenant = Tenant(
+        "second", bot.leadsquared.url, ACCOUNT.org_id, ACCOUNT.access_key, ACCOUNT.secret_key
+    )
     await bot.parts.directory.add(tenant)
     for scope in (Scope(team_id=OTHER), Scope(enterprise_id=ORGANISATION)):
         await bot.parts.directory.map("second", scope)
@@ -238,11 +265,21 @@ class Sight:
             found.append("a form was changed")
         new = bot.slack.workspace.messages[len(self.messages) :]
         threads = {one.ts for one in bot.slack.workspace.messages[: len(self.messages)]}
-        found += [f"posted in a thread: {one.text}" for one in new if one.thread_ts in threads and not one.ephemeral]
-        found += [f"told to {one.ephemeral}: {one.text}" for one in new if one.ephemeral not in (None, MALLORY)]
+        found += [
+            f"posted in a thread: {one.text}"
+            for one in new
+            if one.thread_ts in threads and not one.ephemeral
+        ]
+        found += [
+            f"told to {one.ephemeral}: {one.text}"
+            for one in new
+            if one.ephemeral not in (None, MALLORY)
+        ]
         opened = bot.slack.modals.open[len(open_before) :]
         called = bot.slack.workspace.calls[self.calls :]
-        seen = json.dumps([*self.answers, *([one.text, one.blocks] for one in new), *opened, *called])
+        seen = json.dumps(
+            [*self.answers, *([one.text, one.blocks] for one in new), *opened, *called]
+        )
         found += [f"{needle} in {seen}" for needle in NEEDLES if needle in seen]
         return found
 
@@ -260,9 +297,17 @@ def _rows_of_home(connection: Connection) -> list[Any]:
 
 
 def as_mallory(payload: Payload, number: int, bot: Bot) -> Payload:
-    """Return a payload with Mallory's own words and addresses in it: what she sees of the first workspace is not her own."""
-    words = {"trigger_id": bot.slack.trigger_id(), "response_url": bot.slack.response_url("C0SUPPORT", MALLORY)}
-    taken = copy.deepcopy(payload) | {name: value for name, value in words.items() if name in payload}
+    """Return a payload with Mallory's own words and addresses in it.
+
+    What she sees of the first workspace is not her own.
+    """
+    words = {
+        "trigger_id": bot.slack.trigger_id(),
+        "response_url": bot.slack.response_url("C0SUPPORT", MALLORY),
+    }
+    taken = copy.deepcopy(payload) | {
+        name: value for name, value in words.items() if name in payload
+    }
     if "message" in taken:
         taken["message"] = _her_own(taken["message"], number)
     if "view" in taken:
@@ -309,7 +354,10 @@ async def test_nothing_of_another_workspace_is_shown_changed_posted_or_told(
 
 
 def claimed(payload: Payload, claim: Claim, number: int, bot: Bot) -> Payload:
-    """Return a payload as Mallory's. A command names one workspace, and perhaps an organisation; its key stays the first one's."""
+    """Return a payload as Mallory's.
+
+    A command names one workspace, and perhaps an organisation; its key stays the first one's.
+    """
     if "command" not in payload:
         return claim.on(as_mallory(payload, number, bot))
     organisation = claim.enterprise or claim.of
@@ -322,7 +370,9 @@ def claimed(payload: Payload, claim: Claim, number: int, bot: Bot) -> Payload:
     }
 
 
-async def test_the_same_key_in_the_same_channel_of_another_workspace_is_an_activity_of_its_own(home: Home) -> None:
+async def test_the_same_key_in_the_same_channel_of_another_workspace_is_an_activity_of_its_own(
+    home: Home,
+) -> None:
     bot = home.bot
     assert await bot.type(f"{FINE} {WORDS}") is None
     command = home.sent[-1]
@@ -335,7 +385,9 @@ async def test_the_same_key_in_the_same_channel_of_another_workspace_is_an_activ
     assert WORDS not in (await bot.told_to(MALLORY)).text
 
 
-async def test_a_form_is_taken_where_an_organisations_payload_names_its_workspace_by_the_view_only(home: Home) -> None:
+async def test_a_form_is_taken_where_an_organisations_payload_names_its_workspace_by_the_view_only(
+    home: Home,
+) -> None:
     bot = home.bot
     await bot.ask_by_command(FINE)
     home.keeps_back = True
@@ -358,18 +410,24 @@ async def test_the_same_payloads_do_something_in_their_own_workspace(home: Home)
             anew["text"] = f"{FINE} {WORDS} anew"
         if payload.get("type") == "view_submission":
             anew["view"] = payload["view"] | {"id": f"V0ANEW{number}"}
-            anew["view"]["state"]["values"]["ticket"]["input"]["value"] = f"{FINE}{number}"  # on which nothing is yet
+            anew["view"]["state"]["values"]["ticket"]["input"]["value"] = (
+                f"{FINE}{number}"  # on which nothing is yet
+            )
         await home.again(anew)
         await bot.parts.background.finish(5)
         await bot.at_rest()
         after = await Sight.of(bot)
         if surface == "choosing the whole thread":  # its form is closed by now
-            assert "conversations.replies" in [method for method, _ in bot.slack.workspace.calls[before.calls :]]
+            assert "conversations.replies" in [
+                method for method, _ in bot.slack.workspace.calls[before.calls :]
+            ]
         else:
             assert (after.rows, after.modals) != (before.rows, before.modals), surface
 
 
-async def test_until_slack_has_said_whose_the_token_is_nobody_is_answered_with_it(home: Home) -> None:
+async def test_until_slack_has_said_whose_the_token_is_nobody_is_answered_with_it(
+    home: Home,
+) -> None:
     bot, slack = home.bot, home.bot.slack
     there = await slack.say(f"{WORDS} of a customer", channel="C0SUPPORT", person="U0GUEST")
     assert await bot.type(f"{REJECTED} {WORDS}") is None
@@ -378,10 +436,17 @@ async def test_until_slack_has_said_whose_the_token_is_nobody_is_answered_with_i
     bot.parts.installation.identity = None
     asked = len(slack.workspace.calls)
 
-    theirs = claimed({"command": "/portal-activity", "trigger_id": "1.1"}, CLAIMS["all the other's"], 1, bot)
+    theirs = claimed(
+        {"command": "/portal-activity", "trigger_id": "1.1"}, CLAIMS["all the other's"], 1, bot
+    )
     assert await home.again(theirs | {"channel_id": "C0SUPPORT"}) == {}
-    assert await home.again(theirs | {"channel_id": "C0SUPPORT", "text": "143", "trigger_id": "1.2"}) != {}
-    await slack.shortcut(there, person=MALLORY, team={"id": OTHER}, user={"id": MALLORY, "team_id": OTHER})
+    assert (
+        await home.again(theirs | {"channel_id": "C0SUPPORT", "text": "143", "trigger_id": "1.2"})
+        != {}
+    )
+    await slack.shortcut(
+        there, person=MALLORY, team={"id": OTHER}, user={"id": MALLORY, "team_id": OTHER}
+    )
     assert "just started" in (await bot.told_to(MALLORY)).text
     assert await bot.type(f"{FINE} {WORDS}") is None
     await slack.click(rejected, "Edit and send again", person="U0ANNA")
@@ -390,11 +455,15 @@ async def test_until_slack_has_said_whose_the_token_is_nobody_is_answered_with_i
     assert {method for method, _ in slack.workspace.calls[asked:]} <= {"response_url"}
 
     bot.parts.installation.identity = TOKENS["the first workspace's"]
-    assert "Recorded" in (await home.answer_on(FINE)).text, "what was to be told meanwhile is told in its thread"
+    assert "Recorded" in (await home.answer_on(FINE)).text, (
+        "what was to be told meanwhile is told in its thread"
+    )
     await bot.at_rest()
     posted = [asked for method, asked in slack.workspace.calls if method == "chat.postMessage"]
     assert "Mallory's words 1" not in json.dumps(posted)
-    assert any("Recorded" in one.text for one in slack.workspace.messages if one.ephemeral == MALLORY)
+    assert any(
+        "Recorded" in one.text for one in slack.workspace.messages if one.ephemeral == MALLORY
+    )
 
 
 async def test_a_token_that_slack_refuses_keeps_no_answer_back(
@@ -404,4 +473,6 @@ async def test_a_token_that_slack_refuses_keeps_no_answer_back(
     async with start(environment, ready=False) as bot:
         await bot.parts.directory.map("environment", Scope(team_id=TEAM))
         assert await bot.type("143 hello") is None
-        assert "Recorded" in (await bot.told_to("U0ANNA")).text, "by the response_url, which needs no token"
+        assert "Recorded" in (await bot.told_to("U0ANNA")).text, (
+            "by the response_url, which needs no token"
+        )

@@ -21,9 +21,14 @@ from support.sqlite import locked
         ("143 \u200b\u200d", "143"),
     ],
 )
-async def test_what_is_left_out_is_asked_for_in_the_form(bot: Bot, text: str, ticket: str | None) -> None:
+async def test_what_is_left_out_is_asked_for_in_the_form(
+    bot: Bot, text: str, ticket: str | None
+) -> None:
     modal = await bot.ask_by_command(text)
-    assert (bot.slack.modals.value(modal, "ticket"), bot.slack.modals.value(modal, "text")) == (ticket, None)
+    assert (bot.slack.modals.value(modal, "ticket"), bot.slack.modals.value(modal, "text")) == (
+        ticket,
+        None,
+    )
     assert [block["block_id"] for block in modal["blocks"]] == ["ticket", "text"], (
         "there is no message to choose or link"
     )
@@ -37,7 +42,9 @@ async def test_what_is_left_out_is_asked_for_in_the_form(bot: Bot, text: str, ti
     assert "The form will suggest ticket 143 for this thread" in answer.text
 
 
-async def test_where_the_bot_may_not_post_the_forms_answer_comes_by_the_commands_response_url(bot: Bot) -> None:
+async def test_where_the_bot_may_not_post_the_forms_answer_comes_by_the_commands_response_url(
+    bot: Bot,
+) -> None:
     modal = await bot.ask_by_command("143", channel="C0PRIVATE")
     await bot.submit(modal, text="hello")
     told = await bot.told_to("U0ANNA")
@@ -53,8 +60,12 @@ async def test_a_workspace_without_a_tenant_gets_the_form_that_says_so(bot: Bot)
     assert "isn't connected to LeadSquared" in str(modal)
 
 
-@pytest.mark.parametrize(("text", "says"), [("", "Enter the ticket"), ("143", "Nothing was recorded on ticket 143")])
-async def test_where_slack_does_not_open_the_form_it_is_said_in_words(bot: Bot, text: str, says: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "says"), [("", "Enter the ticket"), ("143", "Nothing was recorded on ticket 143")]
+)
+async def test_where_slack_does_not_open_the_form_it_is_said_in_words(
+    bot: Bot, text: str, says: str
+) -> None:
     bot.slack.faults["views.open"].append(Fault("expired_trigger_id"))
     answer = await bot.type(text)
     assert answer is not None

@@ -33,7 +33,9 @@ async def test_a_signed_command_is_taken(bot: Bot) -> None:
         ({"X-Slack-Request-Timestamp": "9" * 400}, 401),
     ],
 )
-async def test_what_slack_did_not_sign_is_refused(bot: Bot, changes: dict[str, Any], status: int) -> None:
+async def test_what_slack_did_not_sign_is_refused(
+    bot: Bot, changes: dict[str, Any], status: int
+) -> None:
     found, text = await send(bot, urlencode(command()), **changes)
 
     assert found == status
@@ -161,14 +163,27 @@ async def test_a_body_too_large_is_refused(bot: Bot) -> None:
         "payload=" + '{"a":' * 50_000,
         "payload={",
         urlencode({"payload": json.dumps({"type": "block_actions"})}),
-        urlencode({"payload": json.dumps({"type": "block_actions", "team": "T", "user": 1, "actions": {}})}),
-        urlencode({"payload": json.dumps({"type": "view_submission", "team": {"id": TEAM}, "user": {"id": "U"}})}),
+        urlencode(
+            {
+                "payload": json.dumps(
+                    {"type": "block_actions", "team": "T", "user": 1, "actions": {}}
+                )
+            }
+        ),
+        urlencode(
+            {
+                "payload": json.dumps(
+                    {"type": "view_submission", "team": {"id": TEAM}, "user": {"id": "U"}}
+                )
+            }
+        ),
         urlencode({"payload": json.dumps({"type": ["block_actions"]})}),
         urlencode({"text": "143 hello"}),
         urlencode(command(team_id="")),
         urlencode(command(user_id="U 1")),
         urlencode(command(trigger_id="")),
-        "command=%2Fportal-activity&text=%ff%fe&" + urlencode({k: v for k, v in command().items() if k != "text"}),
+        "command=%2Fportal-activity&text=%ff%fe&"
+        + urlencode({k: v for k, v in command().items() if k != "text"}),
         "&".join(f"a{number}=1" for number in range(5000)),
         "{",
         "{}" * 3,
@@ -184,7 +199,9 @@ async def test_a_malformed_body_is_refused_and_the_bot_goes_on(bot: Bot, body: s
     assert await send(bot, urlencode(command())) == (200, "")
 
 
-@pytest.mark.parametrize("body", ["null", "[]", "1", '"x"', "[" * 100_000, '{"type": null}', '{"type":', "{}"])
+@pytest.mark.parametrize(
+    "body", ["null", "[]", "1", '"x"', "[" * 100_000, '{"type": null}', '{"type":', "{}"]
+)
 async def test_malformed_json_is_refused(bot: Bot, body: str) -> None:
     status, _ = await send(bot, body, content_type="application/json")
     assert status == 400
@@ -207,13 +224,21 @@ async def test_health_and_readiness(bot: Bot) -> None:
 
 
 async def test_an_interaction_that_is_not_the_bots_is_no_error_of_the_server(bot: Bot) -> None:
-    payload = {"type": "shortcut", "callback_id": "unknown", "team": {"id": TEAM}, "user": {"id": "U0ANNA"}}
+    payload = {
+        "type": "shortcut",
+        "callback_id": "unknown",
+        "team": {"id": TEAM},
+        "user": {"id": "U0ANNA"},
+    }
     status, _ = await send(bot, urlencode({"payload": json.dumps(payload)}))
     assert status < 500
 
 
 async def test_many_commands_at_once_are_all_taken_once(bot: Bot) -> None:
-    bodies = [urlencode(command(text=f"143 number {number}", trigger_id=f"many.{number}")) for number in range(64)]
+    bodies = [
+        urlencode(command(text=f"143 number {number}", trigger_id=f"many.{number}"))
+        for number in range(64)
+    ]
     answers = await asyncio.gather(*(send(bot, body) for body in bodies * 2))
 
     assert set(answers) == {(200, "")}

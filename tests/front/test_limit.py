@@ -93,8 +93,12 @@ async def test_a_long_wait_for_its_turn_is_told(bot: Bot) -> None:
     notes = [
         arguments["text"]
         for method, arguments in bot.slack.workspace.calls
-        if method == "chat.postMessage" and "Waiting for LeadSquared's rate limit" in arguments["text"]
+        if method == "chat.postMessage"
+        and "Waiting for LeadSquared's rate limit" in arguments["text"]
     ]
     assert any("5002" in note for note in notes), "the third waits for two windows"
     assert not any("5000" in note for note in notes)
-    assert len([message for message in bot.slack.workspace.messages if "activity ID" in message.text]) == 3
+    assert (
+        len([message for message in bot.slack.workspace.messages if "activity ID" in message.text])
+        == 3
+    )

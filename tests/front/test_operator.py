@@ -52,7 +52,9 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(start: Start, environment: dict[str, str], url: str, tmp_path: Path) -> AsyncIterator[Desk]:
+async def desk(
+    start: Start, environment: dict[str, str], url: str, tmp_path: Path
+) -> AsyncIterator[Desk]:
     variables = environment | {"DATABASE_URL": url, "POLL_INTERVAL": "0.2"}
     async with start(variables) as bot:
         yield Desk(bot, {"DATABASE_URL": url, "ENCRYPTION_KEYS": ENCRYPTION_KEY}, tmp_path)
@@ -100,7 +102,9 @@ async def test_each_id_is_answered_for_itself_and_the_good_ones_are_done(desk: D
     unknown, _ = await desk.failed(Behaviour.DROP)
     rejected, _ = await desk.failed(Behaviour.FAILED)
     recorded, _ = await desk.failed(Behaviour.FINE)
-    ended = await desk.run("activities", "settle", "nosuchnumber", rejected, unknown, unknown, recorded, "--yes")
+    ended = await desk.run(
+        "activities", "settle", "nosuchnumber", rejected, unknown, unknown, recorded, "--yes"
+    )
 
     assert ended.status == 1
     assert ended.out.splitlines() == [f"{unknown}: closed: it is on the ticket"]
@@ -125,13 +129,17 @@ async def test_without_a_terminal_nothing_is_changed_unless_it_is_said_beforehan
     assert (await desk.bot.delivery(reference)).resolution is None
 
 
-@pytest.mark.parametrize(("answer", "status", "resolution"), [("n", 1, None), ("y", 0, Resolution.CONFIRMED)])
+@pytest.mark.parametrize(
+    ("answer", "status", "resolution"), [("n", 1, None), ("y", 0, Resolution.CONFIRMED)]
+)
 async def test_at_a_terminal_it_says_what_it_will_do_and_asks(
     desk: Desk, answer: str, status: int, resolution: Resolution | None
 ) -> None:
     reference, _ = await desk.failed(Behaviour.DROP)
     command = ("activities", "settle", reference)
-    ended, screen = await asyncio.to_thread(at_terminal, command, [("[y/N]", answer)], desk.folder, desk.variables)
+    ended, screen = await asyncio.to_thread(
+        at_terminal, command, [("[y/N]", answer)], desk.folder, desk.variables
+    )
     assert ended == status
     assert f"ticket {ticket_that(Behaviour.DROP)}" in screen
     assert "the connection to LeadSquared broke" in screen
@@ -143,7 +151,9 @@ async def test_two_at_once_are_one(desk: Desk) -> None:
     reference, _ = await desk.failed(Behaviour.FAILED)
     ticket = ticket_that(Behaviour.FAILED)
     desk.bot.leadsquared.tickets[ticket] = Behaviour.FINE
-    both = await asyncio.gather(*(desk.run("activities", "retry", reference, "--yes") for _ in range(2)))
+    both = await asyncio.gather(
+        *(desk.run("activities", "retry", reference, "--yes") for _ in range(2))
+    )
     await desk.bot.answered(messages=2)
     await desk.bot.at_rest()
 
@@ -158,7 +168,13 @@ async def test_the_list_shows_no_text_and_can_be_narrowed(desk: Desk) -> None:
 
     plain = await desk.run("activities")
     assert plain.status == 0
-    for told in ("LeadSquared could not record the activity", "rejected", "unknown", "recorded", TEAM):
+    for told in (
+        "LeadSquared could not record the activity",
+        "rejected",
+        "unknown",
+        "recorded",
+        TEAM,
+    ):
         assert told in plain.out
     assert WORDS not in plain.out + (await desk.run("activities", "--json")).out
     assert [one["state"] for one in await desk.listed()] == ["rejected", "unknown", "recorded"]
@@ -188,11 +204,15 @@ async def test_nothing_of_the_database_controls_the_terminal(
     await bot.answered()
     await bot.at_rest()
     with closing(sqlite3.connect(tmp_path / "bot.db")) as connection, connection:
-        connection.execute("UPDATE deliveries SET tenant_name = ?, channel_id = 'C'", ("\x1b[2J\r\x07evil\u202e",))
+        connection.execute(
+            "UPDATE deliveries SET tenant_name = ?, channel_id = 'C'", ("\x1b[2J\r\x07evil\u202e",)
+        )
     variables = {name: environment[name] for name in ("DATABASE_URL", "ENCRYPTION_KEYS")}
     for arguments in (("activities",), ("activities", "--json"), ("status",), ("status", "--json")):
         ended = await run_beside(*arguments, cwd=tmp_path, variables=variables)
-        assert all(character.isprintable() or character == "\n" for character in ended.said), arguments
+        assert all(character.isprintable() or character == "\n" for character in ended.said), (
+            arguments
+        )
 
 
 async def test_a_settled_delivery_is_refused_for_what_it_is(bot: Bot) -> None:

@@ -14,11 +14,19 @@ UNKNOWN = "so this may or may not be on ticket"
 @pytest.mark.parametrize(
     ("behaviour", "says", "buttons"),
     [
-        (Behaviour.BAD_REQUEST, ['"Text is not valid for this ticket". Fix that, or edit'], [AGAIN, EDIT]),
+        (
+            Behaviour.BAD_REQUEST,
+            ['"Text is not valid for this ticket". Fix that, or edit'],
+            [AGAIN, EDIT],
+        ),
         (Behaviour.GARBLED, ["The text is not valid here"], [AGAIN, EDIT]),
         (Behaviour.REFUSED, ["The ticket is closed"], [AGAIN, EDIT]),
         (Behaviour.NOT_FOUND, ["LeadSquared has no ticket", "LEADSQUARED_ORG_ID"], [EDIT]),
-        (Behaviour.UNAUTHORIZED, ["rejected the access keys", "LEADSQUARED_ACCESS_KEY", "keys rejected"], [AGAIN]),
+        (
+            Behaviour.UNAUTHORIZED,
+            ["rejected the access keys", "LEADSQUARED_ACCESS_KEY", "keys rejected"],
+            [AGAIN],
+        ),
         (Behaviour.FORBIDDEN, ["denied access", "API switch", "IP allowlist"], [AGAIN]),
         (Behaviour.FAILED, ["The activity could not be saved"], [AGAIN, EDIT]),
         (Behaviour.SERVER_ERROR, ["answered with an error", UNKNOWN], [AGAIN, THERE]),
@@ -62,7 +70,9 @@ async def test_the_anchor_shows_each_kind_of_end_in_words(bot: Bot) -> None:
 async def test_an_answer_that_trickles_in_ends_as_unknown_within_the_lease(
     start: Start, environment: dict[str, str]
 ) -> None:
-    async with start(environment | {"LEADSQUARED_READ_TIMEOUT": "0.2", "LEADSQUARED_CONNECT_TIMEOUT": "0.2"}) as bot:
+    async with start(
+        environment | {"LEADSQUARED_READ_TIMEOUT": "0.2", "LEADSQUARED_CONNECT_TIMEOUT": "0.2"}
+    ) as bot:
         await bot.type(f"{ticket_that(Behaviour.TRICKLE)} hello")
         answer = await bot.answered()
         await bot.at_rest()
@@ -70,7 +80,8 @@ async def test_an_answer_that_trickles_in_ends_as_unknown_within_the_lease(
 
 
 @pytest.mark.parametrize(
-    "behaviour", [Behaviour.RATE_LIMITED, Behaviour.RATE_LIMITED_AS_403, Behaviour.RATE_LIMITED_AS_200]
+    "behaviour",
+    [Behaviour.RATE_LIMITED, Behaviour.RATE_LIMITED_AS_403, Behaviour.RATE_LIMITED_AS_200],
 )
 async def test_over_the_limit_waits_says_so_after_5_seconds_and_records_by_itself(
     bot: Bot, behaviour: Behaviour
@@ -102,7 +113,9 @@ async def test_over_the_limit_to_the_end_is_told(start: Start, environment: dict
 async def test_a_host_that_comes_back_gets_the_activity_by_itself(bot: Bot) -> None:
     await bot.leadsquared.stop()
     await bot.type("143 patient")
-    await bot.slack.until(lambda: any("Recording" in message.text for message in bot.slack.workspace.messages))
+    await bot.slack.until(
+        lambda: any("Recording" in message.text for message in bot.slack.workspace.messages)
+    )
     await bot.leadsquared.start()
     answer = await bot.answered()
     await bot.at_rest()
@@ -123,7 +136,9 @@ async def test_an_unreachable_host_is_told_after_10_seconds_and_given_up_at_the_
         await bot.at_rest()
 
     assert "can't be reached" in note.text
-    assert re.search(r"until <!date\^\d+\^\{time\}\|\d\d:\d\d UTC>", note.text), "in the person's own time zone"
+    assert re.search(r"until <!date\^\d+\^\{time\}\|\d\d:\d\d UTC>", note.text), (
+        "in the person's own time zone"
+    )
     assert "couldn't be reached, so nothing was recorded on ticket 143" in answer.text
     assert "no connection to 127.0.0.1" in answer.text
     assert list(answer.buttons()) == [AGAIN]

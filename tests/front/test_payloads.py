@@ -1,4 +1,7 @@
-"""Whatever a payload holds, and by whichever way it comes: it is taken, or refused in words; nothing in the bot breaks."""
+"""Whatever a payload holds, and by whichever way it comes: it is taken, or refused in words.
+
+Nothing in the bot breaks.
+"""
 
 import asyncio
 import json
@@ -46,11 +49,15 @@ WITH_NUL: dict[str, Payload] = {
     "click, It's there": click("confirm_recorded", f"b2z2{NUL}"),
     "click, Edit and send again": click("edit_and_send_again", f"b2z2{NUL}"),
     "click, Record again": click("record_again", json.dumps({"delivery": f"b{NUL}", "key": "k"})),
-    "click, Record again, its key": click("record_again", json.dumps({"delivery": "b", "key": f"k{NUL}"})),
+    "click, Record again, its key": click(
+        "record_again", json.dumps({"delivery": "b", "key": f"k{NUL}"})
+    ),
     "form, shown": submission(private_metadata=kept(shown=f"b2{NUL}")),
     "form, retry_of": submission(private_metadata=kept(retry_of=f"b2{NUL}")),
     "form, thread": submission(private_metadata=kept(thread=f"1790000000.0001{NUL}")),
-    "form, message": submission(private_metadata=kept(message=f"1790000000.0001{NUL}", thread="1790000000.0001")),
+    "form, message": submission(
+        private_metadata=kept(message=f"1790000000.0001{NUL}", thread="1790000000.0001")
+    ),
     "form, through": submission(private_metadata=kept(through=f"1790000000.0001{NUL}")),
     "form, channel": submission(private_metadata=kept(channel=f"C0{NUL}")),
     "form, link": submission(private_metadata=kept(link=f"https://x.slack.com/{NUL}")),
@@ -61,7 +68,8 @@ WITH_NUL: dict[str, Payload] = {
     "shortcut, text": shortcut() | {"message": {"ts": "1790000000.000100", "text": f"he{NUL}llo"}},
     "shortcut, its thread": shortcut()
     | {"message": {"ts": "1790000000.000100", "thread_ts": f"1790000000.0001{NUL}", "text": "x"}},
-    "shortcut, author": shortcut() | {"message": {"ts": "1790000000.000100", "user": f"U{NUL}", "text": f"<@U{NUL}>"}},
+    "shortcut, author": shortcut()
+    | {"message": {"ts": "1790000000.000100", "user": f"U{NUL}", "text": f"<@U{NUL}>"}},
 }
 
 
@@ -81,9 +89,14 @@ async def test_a_nul_character_is_left_out_of_words_and_refused_elsewhere(
     assert [one.text for one in stored.leadsquared.on("144")] == ["afterwards"]
 
 
-async def test_a_nul_character_in_what_a_person_typed_keeps_nothing_from_being_recorded(stored: Bot) -> None:
+async def test_a_nul_character_in_what_a_person_typed_keeps_nothing_from_being_recorded(
+    stored: Bot,
+) -> None:
     assert await send(stored, as_form(command(text=f"143 one{NUL}two"))) == (200, "")
-    typed = {"ticket": {"input": {"value": f"14{NUL}4"}}, "text": {"input": {"value": f"three{NUL}four"}}}
+    typed = {
+        "ticket": {"input": {"value": f"14{NUL}4"}},
+        "text": {"input": {"value": f"three{NUL}four"}},
+    }
     assert await send(stored, as_form(submission(state={"values": typed}))) == (200, "")
     await stored.at_rest()
 
@@ -91,7 +104,8 @@ async def test_a_nul_character_in_what_a_person_typed_keeps_nothing_from_being_r
     assert [one.text for one in stored.leadsquared.on("144")] == ["threefour"]
 
 
-# What Bolt reads of a payload and the bot does not, and what both read, in types that nobody expects.
+# What Bolt reads of a payload and the bot does not, and what both read, in types that nobody
+# expects.
 ODD: tuple[Any, ...] = (
     None,
     5,
@@ -131,7 +145,9 @@ async def test_odd_values_of_an_interaction_break_nothing(
     assert broken_parts(caplog.text) == []
 
 
-async def test_odd_values_of_an_event_break_nothing(bot: Bot, caplog: pytest.LogCaptureFixture) -> None:
+async def test_odd_values_of_an_event_break_nothing(
+    bot: Bot, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in READ_BY_BOLT:
         for odd in ODD:
             for body in (EVENT | {name: odd}, EVENT | {"event": EVENT["event"] | {name: odd}}):
@@ -140,7 +156,9 @@ async def test_odd_values_of_an_event_break_nothing(bot: Bot, caplog: pytest.Log
     assert broken_parts(caplog.text) == []
 
 
-async def test_odd_values_by_websocket_break_nothing_either(socket_bot: Bot, caplog: pytest.LogCaptureFixture) -> None:
+async def test_odd_values_by_websocket_break_nothing_either(
+    socket_bot: Bot, caplog: pytest.LogCaptureFixture
+) -> None:
     sockets = socket_bot.slack.sockets
     odd: list[tuple[str, Any]] = [
         *(("interactive", WHOLE[kind] | {name: 5}) for kind in WHOLE for name in READ_BY_BOLT),
@@ -153,7 +171,10 @@ async def test_odd_values_by_websocket_break_nothing_either(socket_bot: Bot, cap
         ("interactive", "text"),
     ]
     sending = [asyncio.create_task(sockets.send(kind, payload)) for kind, payload in odd]
-    assert await asyncio.wait_for(sockets.send("slash_commands", command(text="144 afterwards")), 20) == {}
+    assert (
+        await asyncio.wait_for(sockets.send("slash_commands", command(text="144 afterwards")), 20)
+        == {}
+    )
     for task in sending:
         task.cancel()
     await asyncio.gather(*sending, return_exceptions=True)

@@ -1,4 +1,7 @@
-"""Where the answer goes when Slack says no: the fall-backs, each for its exact cause, and never a second POST."""
+"""Where the answer goes when Slack says no.
+
+The fall-backs, each for its exact cause, and never a second POST.
+"""
 
 import asyncio
 
@@ -18,7 +21,9 @@ def posts(bot: Bot) -> list[tuple[str, str | None]]:
 
 
 @pytest.mark.parametrize("channel", ["C0PRIVATE", "C0ELSEWHERE", "C0ARCHIVED", "C0ADMINS"])
-async def test_where_the_bot_may_not_post_the_person_is_answered_alone(bot: Bot, channel: str) -> None:
+async def test_where_the_bot_may_not_post_the_person_is_answered_alone(
+    bot: Bot, channel: str
+) -> None:
     await bot.type("143 hello", channel=channel)
     told = await bot.told_to("U0ANNA")
     await bot.at_rest()
@@ -30,7 +35,9 @@ async def test_where_the_bot_may_not_post_the_person_is_answered_alone(bot: Bot,
     assert len(bot.leadsquared.on("143")) == 1
 
 
-async def test_after_the_response_url_the_answer_goes_to_the_person_as_a_direct_message(bot: Bot) -> None:
+async def test_after_the_response_url_the_answer_goes_to_the_person_as_a_direct_message(
+    bot: Bot,
+) -> None:
     bot.slack.faults["response_url"].append(Fault(status=404))
     await bot.type("143 hello", channel="C0PRIVATE")
     await bot.at_rest()
@@ -42,7 +49,9 @@ async def test_after_the_response_url_the_answer_goes_to_the_person_as_a_direct_
     assert len(bot.leadsquared.on("143")) == 1
 
 
-@pytest.mark.parametrize("fault", [Fault(status=302), Fault(status=404), Fault("used_url", status=200)])
+@pytest.mark.parametrize(
+    "fault", [Fault(status=302), Fault(status=404), Fault("used_url", status=200)]
+)
 async def test_a_response_url_that_takes_nothing_is_not_the_end(bot: Bot, fault: Fault) -> None:
     bot.slack.faults["response_url"].append(fault)
     await bot.type("143 hello", channel="C0PRIVATE")
@@ -52,7 +61,9 @@ async def test_a_response_url_that_takes_nothing_is_not_the_end(bot: Bot, fault:
 
 
 async def test_a_retry_after_of_nothing_is_no_reason_to_hammer(bot: Bot) -> None:
-    bot.slack.faults["chat.postMessage"].extend([Fault("ratelimited", status=429, retry_after=0)] * 2)
+    bot.slack.faults["chat.postMessage"].extend(
+        [Fault("ratelimited", status=429, retry_after=0)] * 2
+    )
     await bot.type("143 hello")
     await bot.answered()
     await bot.at_rest()
@@ -65,7 +76,9 @@ async def test_an_answer_to_one_person_alone_stands_in_the_thread_that_the_activ
     bot: Bot, *, whole: bool
 ) -> None:
     first = await bot.slack.say("hello", channel="C0ADMINS", person="U0GUEST")
-    reply = await bot.slack.say("ticket 143, please", channel="C0ADMINS", person="U0GUEST", thread_ts=first.ts)
+    reply = await bot.slack.say(
+        "ticket 143, please", channel="C0ADMINS", person="U0GUEST", thread_ts=first.ts
+    )
     modal = await bot.use(first if whole else reply)
     if whole:
         await bot.slack.choose(modal, "what_message", "thread", person="U0ANNA")
@@ -97,7 +110,9 @@ async def test_buttons_work_in_an_answer_that_only_one_person_sees(bot: Bot) -> 
     await bot.at_rest()
     bot.leadsquared.tickets[ticket] = Behaviour.FINE
     await bot.slack.click(told, "Send again", person="U0ANNA")
-    await bot.slack.until(lambda: any("✅" in message.text for message in bot.slack.workspace.messages))
+    await bot.slack.until(
+        lambda: any("✅" in message.text for message in bot.slack.workspace.messages)
+    )
     await bot.at_rest()
     await bot.parts.background.finish(5)
 
@@ -118,7 +133,13 @@ async def test_slacks_retry_after_is_honoured_and_the_activity_posted_once(bot: 
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault(status=500), Fault(status=503), Fault("internal_error"), Fault("fatal_error"), Fault("ratelimited", 429)],
+    [
+        Fault(status=500),
+        Fault(status=503),
+        Fault("internal_error"),
+        Fault("fatal_error"),
+        Fault("ratelimited", 429),
+    ],
 )
 async def test_an_answer_that_slack_cannot_take_now_is_given_later(bot: Bot, fault: Fault) -> None:
     bot.slack.faults["chat.postMessage"].extend([fault])
@@ -131,7 +152,9 @@ async def test_an_answer_that_slack_cannot_take_now_is_given_later(bot: Bot, fau
     assert len([message for message in bot.slack.workspace.messages if message.thread_ts]) == 1
 
 
-@pytest.mark.parametrize("error", ["invalid_auth", "account_inactive", "token_revoked", "missing_scope"])
+@pytest.mark.parametrize(
+    "error", ["invalid_auth", "account_inactive", "token_revoked", "missing_scope"]
+)
 async def test_a_token_that_slack_refuses_leaves_the_response_url(bot: Bot, error: str) -> None:
     bot.slack.faults["chat.postMessage"].append(Fault(error))
     await bot.type("143 hello")
@@ -196,13 +219,17 @@ async def test_a_message_has_words_beside_its_blocks_and_links_nothing_by_itself
 # -- a calm channel
 
 
-async def test_an_outcome_that_is_known_at_once_stands_in_the_anchor_from_the_start(bot: Bot) -> None:
+async def test_an_outcome_that_is_known_at_once_stands_in_the_anchor_from_the_start(
+    bot: Bot,
+) -> None:
     bot.leadsquared.latency = 0.1
     await bot.type("143 hello")
     await bot.answered()
     await bot.at_rest()
 
-    assert [method for method, _ in bot.slack.workspace.calls if method.startswith("chat.")] == ["chat.postMessage"] * 2
+    assert [method for method, _ in bot.slack.workspace.calls if method.startswith("chat.")] == [
+        "chat.postMessage"
+    ] * 2
     assert bot.anchor().text.startswith("✅ Portal activity recorded on ticket 143 by <@U0ANNA>")
     assert bot.anchor().edits == 0
 
@@ -216,7 +243,9 @@ async def test_an_outcome_that_takes_longer_is_waited_for_in_the_anchor(bot: Bot
     await bot.at_rest()
 
     chats = [method for method, _ in bot.slack.workspace.calls if method.startswith("chat.")]
-    assert chats == ["chat.postMessage", "chat.postMessage", "chat.update"], "the mark after the answer"
+    assert chats == ["chat.postMessage", "chat.postMessage", "chat.update"], (
+        "the mark after the answer"
+    )
     assert bot.anchor().text.startswith("✅ Portal activity recorded")
 
 
@@ -233,7 +262,9 @@ async def test_a_success_takes_the_notes_place(bot: Bot) -> None:
     assert f"✅ Recorded on ticket {ticket}, activity ID 1" in note.text
 
 
-async def test_a_failure_is_a_new_message_that_mentions_the_person_and_the_note_goes(bot: Bot) -> None:
+async def test_a_failure_is_a_new_message_that_mentions_the_person_and_the_note_goes(
+    bot: Bot,
+) -> None:
     ticket = ticket_that(Behaviour.RATE_LIMITED)
     await bot.type(f"{ticket} hello")
     note = await bot.answered()
@@ -242,7 +273,9 @@ async def test_a_failure_is_a_new_message_that_mentions_the_person_and_the_note_
     await bot.at_rest()
 
     (answer,) = bot.slack.workspace.thread(bot.anchor().ts)
-    assert answer.text.startswith(f"❌ <@U0ANNA>: LeadSquared couldn't record this on ticket {ticket}")
+    assert answer.text.startswith(
+        f"❌ <@U0ANNA>: LeadSquared couldn't record this on ticket {ticket}"
+    )
     assert answer.edits == 0
 
 
@@ -274,7 +307,9 @@ async def test_an_answer_after_a_stop_still_takes_the_notes_place(
     assert bot.slack.workspace.thread(bot.anchor().ts) == [note]
 
 
-async def test_a_burst_costs_an_anchor_and_an_answer_each_and_answers_come_before_marks(bot: Bot) -> None:
+async def test_a_burst_costs_an_anchor_and_an_answer_each_and_answers_come_before_marks(
+    bot: Bot,
+) -> None:
     bot.slack.posts_per_second = 5
     bot.leadsquared.latency = 0.5
     tickets = [str(5000 + number) for number in range(20)]
@@ -287,7 +322,9 @@ async def test_a_burst_costs_an_anchor_and_an_answer_each_and_answers_come_befor
     chats = [method for method, _ in bot.slack.workspace.calls if method.startswith("chat.")]
     last_post = max(number for number, method in enumerate(chats) if method == "chat.postMessage")
     assert "chat.update" not in chats[:last_post]
-    assert chats.count("chat.postMessage") <= 40 + 10, "one refusal a second, and not one for each that waits"
+    assert chats.count("chat.postMessage") <= 40 + 10, (
+        "one refusal a second, and not one for each that waits"
+    )
     assert all("recorded" in one.text.lower() for one in messages), "and each shows how it ended"
 
 

@@ -1,4 +1,7 @@
-"""After a restore: what the backup holds without an outcome is not sent again, and people are asked to check."""
+"""After a restore.
+
+What the backup holds without an outcome is not sent again, and people are asked to check.
+"""
 
 import time
 from pathlib import Path
@@ -43,7 +46,9 @@ async def test_what_had_no_outcome_in_the_backup_is_told_as_unknown_and_not_sent
         assert set(answer.buttons()) == {"Send again", "It's there"}
         await bot.slack.click(answer, "Send again", person="U0ANNA")
         assert "Recorded" in (await bot.answered(messages=5)).text
-    assert len(leadsquared.ledger.calls) == 2, "the one before, and the one that a person sent again"
+    assert len(leadsquared.ledger.calls) == 2, (
+        "the one before, and the one that a person sent again"
+    )
 
 
 @pytest.mark.parametrize(("age", "pointed_out"), [(4000.0, True), (1000.0, False)])

@@ -1,4 +1,7 @@
-"""A secret that is another one, or missing: nothing is rejected in bulk, and nothing is encrypted beside old rows."""
+"""A secret that is another one, or missing.
+
+Nothing is rejected in bulk, and nothing is encrypted beside old rows.
+"""
 
 import re
 from pathlib import Path
@@ -34,7 +37,9 @@ async def states(bot: Bot) -> list[str]:
     return list(
         await bot.parts.database.run(
             lambda connection: (
-                connection.execute(sa.select(deliveries.c.state).order_by(deliveries.c.seq)).scalars().all()
+                connection.execute(sa.select(deliveries.c.state).order_by(deliveries.c.seq))
+                .scalars()
+                .all()
             )
         )
     )
@@ -46,10 +51,14 @@ async def test_a_start_with_another_secret_is_refused_and_loses_nothing(
     async with start(on_database) as bot:
         await waiting(bot, 10)
 
-    ended = await run_beside("run", cwd=tmp_path, variables=on_database | {"ENCRYPTION_KEYS": ANOTHER})
+    ended = await run_beside(
+        "run", cwd=tmp_path, variables=on_database | {"ENCRYPTION_KEYS": ANOTHER}
+    )
     assert ended.status == 2
     (line,) = [line for line in ended.problems if "ENCRYPTION_KEYS" in line]
-    assert "none of the 22 stored values can be decrypted" in line  # two keys; a text and a response_url each
+    assert (
+        "none of the 22 stored values can be decrypted" in line
+    )  # two keys; a text and a response_url each
     assert leadsquared.ledger.calls == []
 
     async with start(on_database) as bot:
@@ -98,7 +107,9 @@ async def test_one_unreadable_tenant_of_several_keeps_the_others_going_and_its_o
             )
         )
         await bot.at_rest()
-        assert "another LeadSquared account" in (await bot.answered()).text, "it was decrypted, and moved"
+        assert "another LeadSquared account" in (await bot.answered()).text, (
+            "it was decrypted, and moved"
+        )
 
 
 async def test_what_comes_back_with_its_secret_is_recorded_at_once(
@@ -107,7 +118,9 @@ async def test_what_comes_back_with_its_secret_is_recorded_at_once(
     async with start(on_database) as bot:
         await waiting(bot)
         text = Keyring([ANOTHER]).encrypt("hello from before")
-        await bot.parts.database.run(lambda connection: connection.execute(deliveries.update().values(text=text)))
+        await bot.parts.database.run(
+            lambda connection: connection.execute(deliveries.update().values(text=text))
+        )
     async with start(on_database) as bot:
         note = await bot.answered()
         assert "can't decrypt this activity" in note.text
@@ -117,7 +130,9 @@ async def test_what_comes_back_with_its_secret_is_recorded_at_once(
     assert [activity.text for activity in leadsquared.ledger.activities] == ["hello from before"]
 
 
-async def test_what_stays_unreadable_ends_as_usual(start: Start, on_database: dict[str, str]) -> None:
+async def test_what_stays_unreadable_ends_as_usual(
+    start: Start, on_database: dict[str, str]
+) -> None:
     async with start(on_database) as bot:
         await unreadable_tenant(bot)
     async with start(on_database | {"RETRY_FOR": "2"}) as bot:
@@ -134,16 +149,27 @@ async def test_a_backlog_from_long_ago_is_not_rejected_when_its_tenant_cannot_be
         bot.parts.worker.stop()
         for number in range(5):
             await bot.type(f"144 kept {number}", channel="C0OTHER")
-        old = {"accepted_at": deliveries.c.accepted_at - 86_400, "due_at": deliveries.c.due_at - 86_400}
-        await bot.parts.database.run(lambda connection: connection.execute(deliveries.update().values(**old)))
+        old = {
+            "accepted_at": deliveries.c.accepted_at - 86_400,
+            "due_at": deliveries.c.due_at - 86_400,
+        }
+        await bot.parts.database.run(
+            lambda connection: connection.execute(deliveries.update().values(**old))
+        )
     async with start(on_database) as bot:
         assert "can't decrypt this activity" in (await bot.answered()).text
         assert await states(bot) == ["accepted"] * 5
 
 
 @pytest.mark.parametrize("command", [("run",), ("check",), ("tenants", "list"), ("restored",)])
-def test_a_missing_key_file_is_not_made_anew_beside_old_rows(tmp_path: Path, command: tuple[str, ...]) -> None:
-    variables = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_SIGNING_SECRET": "0" * 32, "SLACK_API_URL": "http://127.0.0.1:9/"}
+def test_a_missing_key_file_is_not_made_anew_beside_old_rows(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    variables = {
+        "SLACK_BOT_TOKEN": "xoxb-1",
+        "SLACK_SIGNING_SECRET": "0" * 32,
+        "SLACK_API_URL": "http://127.0.0.1:9/",
+    }
     added = run(
         "tenants", "add", "acme", "--url", "https://a.leadsquared.com", "--org-id", "1",
         cwd=tmp_path, variables=variables, typed="access\nsecret\n",
@@ -172,7 +198,12 @@ async def test_waiting_for_a_secret_is_not_a_failure_of_leadsquareds(
 def test_a_tenant_is_not_added_with_a_secret_that_decrypts_nothing(tmp_path: Path) -> None:
     def add(name: str, secret: str) -> Ended:
         arguments = ("tenants", "add", name, "--url", "https://a.leadsquared.com", "--org-id", "1")
-        return run(*arguments, cwd=tmp_path, variables={"ENCRYPTION_KEYS": secret}, typed="access\nsecret\n")
+        return run(
+            *arguments,
+            cwd=tmp_path,
+            variables={"ENCRYPTION_KEYS": secret},
+            typed="access\nsecret\n",
+        )
 
     assert add("one", ENCRYPTION_KEY).status == 0
     refused = add("two", ANOTHER)

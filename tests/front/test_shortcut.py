@@ -1,4 +1,7 @@
-"""The message shortcut, through the front door: a message in Slack, the form, the ticket, the thread."""
+"""The message shortcut, through the front door.
+
+A message in Slack, the form, the ticket, the thread.
+"""
 
 import asyncio
 import json
@@ -22,7 +25,10 @@ GUID = "0d9f1b6c-6a54-4b62-8e7e-9c9f5b0c1a2d"
 
 def acting_in(team_id: str) -> dict[str, Any]:
     """What a payload says of a member of another workspace."""
-    return {"team": {"id": team_id, "domain": "other"}, "user": {"id": "U0ANNA", "team_id": team_id}}
+    return {
+        "team": {"id": team_id, "domain": "other"},
+        "user": {"id": "U0ANNA", "team_id": team_id},
+    }
 
 
 async def said(
@@ -34,7 +40,10 @@ async def said(
 async def thread(bot: Bot, *texts: str, channel: str = "C0SUPPORT") -> list[Posted]:
     """Say so many messages in a thread of their own."""
     first = await said(bot, texts[0], channel=channel)
-    return [first, *[await said(bot, text, channel=channel, thread_ts=first.ts) for text in texts[1:]]]
+    return [
+        first,
+        *[await said(bot, text, channel=channel, thread_ts=first.ts) for text in texts[1:]],
+    ]
 
 
 def block_ids(modal: dict[str, Any]) -> list[str]:
@@ -43,11 +52,15 @@ def block_ids(modal: dict[str, Any]) -> list[str]:
 
 def words(modal: dict[str, Any]) -> str:
     """Return what stands in a form besides its fields."""
-    return json.dumps([block for block in modal["blocks"] if block["type"] != "input"], ensure_ascii=False)
+    return json.dumps(
+        [block for block in modal["blocks"] if block["type"] != "input"], ensure_ascii=False
+    )
 
 
 def hint(modal: dict[str, Any], block_id: str = "text") -> str:
-    (found,) = (block["hint"]["text"] for block in modal["blocks"] if block.get("block_id") == block_id)
+    (found,) = (
+        block["hint"]["text"] for block in modal["blocks"] if block.get("block_id") == block_id
+    )
     return str(found)
 
 
@@ -76,12 +89,14 @@ async def test_a_message_is_recorded_with_its_link_and_answered_in_its_thread(bo
     message = await said(bot, "The form on #143 is signed &amp; sent")
     answer = await recorded(bot, message)
 
-    assert [(activity.ticket_id, activity.text) for activity in bot.leadsquared.ledger.activities] == [
-        ("143", f"The form on #143 is signed & sent\n\nSlack message: {permalink(message)}")
-    ]
+    assert [
+        (activity.ticket_id, activity.text) for activity in bot.leadsquared.ledger.activities
+    ] == [("143", f"The form on #143 is signed & sent\n\nSlack message: {permalink(message)}")]
     assert answer.thread_ts == message.ts
     assert "Recorded on ticket 143 by <@U0ANNA>, activity ID 1" in answer.text
-    assert [one for one in bot.slack.workspace.messages if one.is_the_bots] == [answer], "no anchor is posted"
+    assert [one for one in bot.slack.workspace.messages if one.is_the_bots] == [answer], (
+        "no anchor is posted"
+    )
     assert bot.slack.modals.open == [], "the form is closed"
 
 
@@ -148,7 +163,9 @@ async def test_the_form_opens_at_once_while_slack_is_slow_with_everything_else(b
 
 
 @pytest.mark.parametrize("error", ["expired_trigger_id", "internal_error"])
-async def test_a_form_that_slack_does_not_open_is_told_to_the_person_alone(bot: Bot, error: str) -> None:
+async def test_a_form_that_slack_does_not_open_is_told_to_the_person_alone(
+    bot: Bot, error: str
+) -> None:
     bot.slack.faults["views.open"].append(Fault(error))
     assert await bot.slack.shortcut(await said(bot, "hello"), person="U0ANNA") == {}
 
@@ -171,9 +188,12 @@ async def test_a_form_that_slack_refuses_to_fill_in_is_told_to_the_person_alone(
 
 
 @pytest.mark.parametrize(
-    ("mapped", "says"), [(False, "tenants map NAME --team T0SECOND"), (True, "isn't installed in this workspace")]
+    ("mapped", "says"),
+    [(False, "tenants map NAME --team T0SECOND"), (True, "isn't installed in this workspace")],
 )
-async def test_a_workspace_that_the_token_is_not_for_is_told_so(bot: Bot, mapped: bool, says: str) -> None:  # noqa: FBT001 - a parameter
+async def test_a_workspace_that_the_token_is_not_for_is_told_so(
+    bot: Bot, mapped: bool, says: str
+) -> None:  # noqa: FBT001 - a parameter
     if mapped:
         await bot.parts.directory.map("environment", Scope(team_id="T0SECOND"))
     message = await said(bot, "about #143")
@@ -181,7 +201,9 @@ async def test_a_workspace_that_the_token_is_not_for_is_told_so(bot: Bot, mapped
     assert says in (await bot.told_to("U0ANNA")).text
 
 
-async def test_before_slack_has_said_whose_the_token_is_the_form_asks_to_try_again(bot: Bot) -> None:
+async def test_before_slack_has_said_whose_the_token_is_the_form_asks_to_try_again(
+    bot: Bot,
+) -> None:
     bot.parts.installation.identity = None
     message = await said(bot, "about #143")
     assert await bot.slack.shortcut(message, person="U0ANNA", **acting_in("T0STRANGER")) == {}
@@ -199,8 +221,13 @@ async def test_a_form_that_was_closed_before_it_was_filled_in_is_left_alone(bot:
     assert bot.slack.modals.open == []
 
 
-async def test_a_form_that_slack_does_not_fill_in_at_first_is_filled_in_by_another_try(bot: Bot) -> None:
-    bot.slack.faults["views.update"] += [Fault(status=500), Fault("ratelimited", status=429, retry_after=1)]
+async def test_a_form_that_slack_does_not_fill_in_at_first_is_filled_in_by_another_try(
+    bot: Bot,
+) -> None:
+    bot.slack.faults["views.update"] += [
+        Fault(status=500),
+        Fault("ratelimited", status=429, retry_after=1),
+    ]
     modal = await bot.use(await said(bot, "about #143"))
     assert bot.slack.modals.value(modal, "ticket") == "143"
 
@@ -214,7 +241,9 @@ async def test_a_workspace_without_a_tenant_gets_the_form_that_says_so(bot: Bot)
     assert f"python -m bot tenants map NAME --team {TEAM}" in words(modal)
 
 
-async def test_a_tenant_that_goes_while_the_form_is_open_is_told_above_what_was_typed(bot: Bot) -> None:
+async def test_a_tenant_that_goes_while_the_form_is_open_is_told_above_what_was_typed(
+    bot: Bot,
+) -> None:
     modal = await bot.use(await said(bot, "about #143"))
     await bot.parts.directory.remove("environment")
     answer = await bot.submit(modal, text="typed with care")
@@ -248,12 +277,16 @@ async def test_the_ticket_is_found_in_the_threads_first_message(bot: Bot) -> Non
     assert bot.slack.modals.value(await bot.use(reply), "ticket") == "144"
 
 
-async def test_the_message_goes_before_the_first_one_and_what_was_recorded_before_both(bot: Bot) -> None:
+async def test_the_message_goes_before_the_first_one_and_what_was_recorded_before_both(
+    bot: Bot,
+) -> None:
     first, second, third = await thread(bot, "It is about #143", "No, about #144", "Or #143?")
     assert bot.slack.modals.value(await bot.use(second), "ticket") == "144"
     answer = await recorded(bot, third, ticket="145")
     assert "The form will suggest ticket 145 for this thread" in answer.text
-    assert "The form will suggest ticket 145 for this thread" in str(answer.blocks[-1]), "in the small print"
+    assert "The form will suggest ticket 145 for this thread" in str(answer.blocks[-1]), (
+        "in the small print"
+    )
 
     for message in (first, second, third):
         assert bot.slack.modals.value(await bot.use(message), "ticket") == "145"
@@ -268,7 +301,9 @@ async def test_a_thread_that_a_command_began_is_remembered_too(bot: Bot) -> None
     assert bot.slack.modals.value(await bot.use(reply), "ticket") == "145"
 
 
-async def test_the_bots_own_first_message_names_the_ticket_of_what_was_not_recorded(bot: Bot) -> None:
+async def test_the_bots_own_first_message_names_the_ticket_of_what_was_not_recorded(
+    bot: Bot,
+) -> None:
     ticket = ticket_that(Behaviour.BAD_REQUEST)
     await bot.type(f"{ticket} hello")
     await bot.at_rest()
@@ -294,7 +329,9 @@ async def test_a_thread_is_remembered_by_workspace_and_conversation(bot: Bot) ->
     assert bot.slack.modals.value(await bot.use(same_ts), "ticket") is None
 
     await bot.parts.directory.map("environment", Scope(team_id="T0SECOND"))
-    bot.parts.installation.identity = Identity(None, "E0CORP", is_enterprise_install=True)  # this token speaks for both
+    bot.parts.installation.identity = Identity(
+        None, "E0CORP", is_enterprise_install=True
+    )  # this token speaks for both
     there = acting_in("T0SECOND") | {"enterprise": {"id": "E0CORP", "name": "x"}}
     assert bot.slack.modals.value(await bot.use(message, **there), "ticket") is None
 
@@ -316,8 +353,12 @@ async def test_what_somebody_saw_on_the_ticket_is_remembered(bot: Bot) -> None:
     assert "confirmed by <@U0BEN>" in words(modal)
 
 
-async def test_a_pasted_table_and_a_forwarded_message_are_recorded_with_their_words(bot: Bot) -> None:
-    cells = [[{"type": "raw_text", "text": words} for words in row] for row in (("a", "b"), ("c", "d"))]
+async def test_a_pasted_table_and_a_forwarded_message_are_recorded_with_their_words(
+    bot: Bot,
+) -> None:
+    cells = [
+        [{"type": "raw_text", "text": words} for words in row] for row in (("a", "b"), ("c", "d"))
+    ]
     pasted = {"fallback": "[no preview available]", "blocks": [{"type": "table", "rows": cells}]}
     word = {"type": "rich_text_section", "elements": [{"type": "text", "text": "her words"}]}
     blocks = [{"type": "rich_text", "elements": [word]}]
@@ -354,11 +395,19 @@ async def chosen(bot: Bot, modal: dict[str, Any], value: str) -> dict[str, Any]:
     return bot.slack.modals.open[-1]
 
 
-async def test_the_whole_thread_has_authors_and_times_oldest_first_without_the_bots_own(bot: Bot) -> None:
+async def test_the_whole_thread_has_authors_and_times_oldest_first_without_the_bots_own(
+    bot: Bot,
+) -> None:
     at = 1790000000.0
     first = await said(bot, "It is about #143", ts=f"{at:.6f}")
     await said(bot, "I look into it", person="U0BEN", thread_ts=first.ts, ts=f"{at + 60:.6f}")
-    last = await said(bot, "", thread_ts=first.ts, ts=f"{at + 120:.6f}", files=[{"id": "F1", "name": "contract.pdf"}])
+    last = await said(
+        bot,
+        "",
+        thread_ts=first.ts,
+        ts=f"{at + 120:.6f}",
+        files=[{"id": "F1", "name": "contract.pdf"}],
+    )
     await recorded(bot, last, link=[])
     modal = await chosen(bot, await bot.use(last, person="U0BEN"), "thread")
     assert "text" not in block_ids(modal)
@@ -400,13 +449,19 @@ async def test_one_may_change_ones_mind_and_keeps_the_ticket_and_the_link(bot: B
     assert [activity.text for activity in bot.leadsquared.on("145")] == ["Hello @Ben"]
 
 
-async def test_a_thread_that_does_not_fit_is_cut_between_messages_and_says_how_many_are_left_out(bot: Bot) -> None:
-    first, *_ = await thread(bot, "#143", *(f"message {number} {'x' * 80}" for number in range(1, 251)))
+async def test_a_thread_that_does_not_fit_is_cut_between_messages_and_says_how_many_are_left_out(
+    bot: Bot,
+) -> None:
+    first, *_ = await thread(
+        bot, "#143", *(f"message {number} {'x' * 80}" for number in range(1, 251))
+    )
     modal = await chosen(bot, await bot.use(first), "thread")
     text = bot.slack.modals.value(modal, "thread_text")
     taken = text.count("Guest, ")
     assert len(text) <= 3000
-    assert text.endswith(f"message {taken - 1} {'x' * 80}\n\n[{251 - taken} later messages left out]")
+    assert text.endswith(
+        f"message {taken - 1} {'x' * 80}\n\n[{251 - taken} later messages left out]"
+    )
     assert f"this is left out: {251 - taken} later messages" in hint(modal, "thread_text")
     await bot.submit(modal)
     await bot.at_rest()
@@ -417,7 +472,10 @@ async def test_what_slack_does_not_let_the_bot_read_of_a_thread_is_counted(bot: 
     first, *_ = await thread(bot, "#143", *(f"message {number}" for number in range(1, 21)))
     bot.slack.page = 15
     modal = await bot.use(first)
-    bot.slack.faults["conversations.replies"] += [Fault(""), Fault("ratelimited", status=429, retry_after=30)]
+    bot.slack.faults["conversations.replies"] += [
+        Fault(""),
+        Fault("ratelimited", status=429, retry_after=30),
+    ]
     modal = await chosen(bot, modal, "thread")
 
     assert "[6 later messages left out]" in bot.slack.modals.value(modal, "thread_text")
@@ -428,7 +486,9 @@ async def test_where_even_a_message_alone_cannot_be_read_the_reason_is_there(bot
     assert "Only this message can be recorded" in words(modal)
 
 
-async def test_a_mind_that_is_changed_before_the_form_has_followed_leaves_choice_and_text_agreeing(bot: Bot) -> None:
+async def test_a_mind_that_is_changed_before_the_form_has_followed_leaves_choice_and_text_agreeing(
+    bot: Bot,
+) -> None:
     first, _ = await thread(bot, "#143 hello", "more")
     modal = await bot.use(first)
     bot.slack.faults["conversations.replies"].append(Fault("", delay=0.5))
@@ -444,7 +504,9 @@ async def test_a_mind_that_is_changed_before_the_form_has_followed_leaves_choice
     assert ("more" in bot.leadsquared.on("143")[0].text) == whole
 
 
-async def test_a_form_that_has_changed_meanwhile_is_not_overwritten_by_a_late_choice(bot: Bot) -> None:
+async def test_a_form_that_has_changed_meanwhile_is_not_overwritten_by_a_late_choice(
+    bot: Bot,
+) -> None:
     first, _ = await thread(bot, "#143 hello", "more")
     await recorded(bot, first)
     modal = await bot.use(first, person="U0BEN")
@@ -463,13 +525,17 @@ async def test_a_form_that_has_changed_meanwhile_is_not_overwritten_by_a_late_ch
 async def test_the_way_back_to_the_message_stays_open_when_slack_does_not_show_it(bot: Bot) -> None:
     first, _ = await thread(bot, "#143 hello", "more")
     modal = await chosen(bot, await bot.use(first), "thread")
-    bot.slack.faults["conversations.replies"].append(Fault("ratelimited", status=429, retry_after=30))
+    bot.slack.faults["conversations.replies"].append(
+        Fault("ratelimited", status=429, retry_after=30)
+    )
     modal = await chosen(bot, modal, "message")
     assert "try again in a minute" in words(modal)
     assert bot.slack.modals.value(await chosen(bot, modal, "message"), "text") == "#143 hello"
 
 
-async def test_the_form_opens_without_what_the_database_knows_when_that_is_away(bot: Bot, tmp_path: Path) -> None:
+async def test_the_form_opens_without_what_the_database_knows_when_that_is_away(
+    bot: Bot, tmp_path: Path
+) -> None:
     message = await said(bot, "about #143")
     with locked(tmp_path / "bot.db"):
         modal = await bot.use(message)
@@ -506,7 +572,9 @@ async def test_where_the_thread_cannot_be_read_the_choice_is_absent_and_the_reas
     assert not any(block_id.startswith("what") for block_id in block_ids(modal))
     assert "Only this message can be recorded" in words(modal)
     assert why in words(modal)
-    assert bot.slack.modals.value(modal, "ticket") is None, "the first message cannot be read either"
+    assert bot.slack.modals.value(modal, "ticket") is None, (
+        "the first message cannot be read either"
+    )
 
 
 async def test_a_choice_that_cannot_be_followed_leaves_the_text_and_says_why(bot: Bot) -> None:
@@ -522,7 +590,9 @@ async def test_a_choice_that_cannot_be_followed_leaves_the_text_and_says_why(bot
     assert await bot.submit(modal) == {}
 
 
-async def test_a_form_submitted_before_its_text_followed_the_choice_records_what_was_chosen(bot: Bot) -> None:
+async def test_a_form_submitted_before_its_text_followed_the_choice_records_what_was_chosen(
+    bot: Bot,
+) -> None:
     first, _ = await thread(bot, "#143 hello", "more")
     modal = await bot.use(first)
     assert await bot.submit(modal, what_message="thread") == {}
@@ -541,7 +611,9 @@ async def test_a_choice_that_cannot_be_followed_at_the_submission_says_why(bot: 
     assert bot.leadsquared.ledger.calls == []
 
 
-async def test_words_of_the_persons_own_are_not_replaced_by_a_choice_that_was_not_followed(bot: Bot) -> None:
+async def test_words_of_the_persons_own_are_not_replaced_by_a_choice_that_was_not_followed(
+    bot: Bot,
+) -> None:
     first, _ = await thread(bot, "#143 hello", "more")
     modal = await bot.use(first)
     answer = await bot.submit(modal, what_message="thread", text="edited with care")
@@ -580,7 +652,10 @@ RICH = [
     ("shape", "text"),
     [
         ({"text": "plain", "client_msg_id": "x"}, "plain"),
-        ({"text": "was changed", "edited": {"user": "U0GUEST", "ts": "1790000001.000000"}}, "was changed"),
+        (
+            {"text": "was changed", "edited": {"user": "U0GUEST", "ts": "1790000001.000000"}},
+            "was changed",
+        ),
         ({"text": "", "blocks": RICH}, "For @Ben and @helpdesk in #other on ticket 143 🎉"),
         (
             {"text": "Here", "files": [{"name": "contract.pdf"}, {"title": "Photo"}]},
@@ -614,10 +689,16 @@ async def test_a_name_that_slack_does_not_tell_is_left_to_the_id(bot: Bot) -> No
     assert bot.slack.modals.value(modal, "text") == "for @U0BEN"
 
 
-async def test_a_text_longer_than_a_field_goes_on_in_others_with_its_count_by_the_first(bot: Bot) -> None:
+async def test_a_text_longer_than_a_field_goes_on_in_others_with_its_count_by_the_first(
+    bot: Bot,
+) -> None:
     text = "\n".join(f"line {number} of what the customer wrote" for number in range(220))
     modal = await bot.use(await said(bot, text))
-    assert [block_id for block_id in block_ids(modal) if block_id.startswith("text")] == ["text", "text_2", "text_3"]
+    assert [block_id for block_id in block_ids(modal) if block_id.startswith("text")] == [
+        "text",
+        "text_2",
+        "text_3",
+    ]
     assert f"{len(text):,} characters" in hint(modal)
     assert await bot.submit(modal, ticket="143", link=[]) == {}
     await bot.at_rest()
@@ -676,14 +757,18 @@ async def test_the_same_form_submitted_twice_records_once(bot: Bot) -> None:
 
 
 async def test_forms_of_two_messages_are_two_activities(bot: Bot) -> None:
-    forms = [await bot.use(await said(bot, "about #143")), await bot.use(await said(bot, "more about #143"))]
+    forms = [
+        await bot.use(await said(bot, "about #143")),
+        await bot.use(await said(bot, "more about #143")),
+    ]
     assert await asyncio.gather(*(bot.submit(form) for form in forms)) == [{}, {}]
     await bot.at_rest()
     assert len(bot.leadsquared.on("143")) == 2
 
 
 @pytest.mark.parametrize(
-    "metadata", ["", "{", "[]", '{"channel": 1}', '{"channel": "C1", "more": 1}', '{"delivery": "x"}']
+    "metadata",
+    ["", "{", "[]", '{"channel": 1}', '{"channel": "C1", "more": 1}', '{"delivery": "x"}'],
 )
 async def test_a_form_with_metadata_of_no_ones_does_nothing(bot: Bot, metadata: str) -> None:
     modal = await bot.use(await said(bot, "about #143"))
@@ -700,7 +785,9 @@ async def test_another_workspaces_submission_goes_to_no_tenant_of_this_one(bot: 
     assert bot.leadsquared.ledger.calls == []
 
 
-async def test_in_a_shared_channel_the_tenant_is_that_of_the_workspace_the_agent_acts_in(bot: Bot) -> None:
+async def test_in_a_shared_channel_the_tenant_is_that_of_the_workspace_the_agent_acts_in(
+    bot: Bot,
+) -> None:
     message = await said(bot, "about #143", user_team="T0PARTNER", source_team="T0PARTNER")
     assert bot.slack.workspace.message(message)["team"] == "T0PARTNER"
     await recorded(bot, message)
@@ -716,8 +803,12 @@ async def test_a_channels_own_tenant_is_the_forms(bot: Bot) -> None:
 # -- where the answer goes
 
 
-@pytest.mark.parametrize("channel", ["C0ELSEWHERE", "C0PRIVATE", "D0DIRECT", "C0ARCHIVED", "C0ADMINS"])
-async def test_where_the_bot_may_not_post_the_person_alone_is_answered(bot: Bot, channel: str) -> None:
+@pytest.mark.parametrize(
+    "channel", ["C0ELSEWHERE", "C0PRIVATE", "D0DIRECT", "C0ARCHIVED", "C0ADMINS"]
+)
+async def test_where_the_bot_may_not_post_the_person_alone_is_answered(
+    bot: Bot, channel: str
+) -> None:
     message = await said(bot, "about #143", channel=channel)
     assert await bot.submit(await bot.use(message)) == {}
     told = await bot.told_to("U0ANNA")
@@ -728,7 +819,9 @@ async def test_where_the_bot_may_not_post_the_person_alone_is_answered(bot: Bot,
     assert told.channel == channel
 
 
-async def test_when_the_response_url_is_used_up_the_answer_comes_as_a_direct_message(bot: Bot) -> None:
+async def test_when_the_response_url_is_used_up_the_answer_comes_as_a_direct_message(
+    bot: Bot,
+) -> None:
     modal = await bot.use(await said(bot, "about #143", channel="D0DIRECT"))
     bot.slack.faults["response_url"].append(Fault(status=404))
     await bot.submit(modal)
@@ -758,7 +851,9 @@ async def test_when_the_message_is_deleted_meanwhile_the_person_alone_is_answere
     assert len(bot.leadsquared.on("143")) == 1
 
 
-async def test_edit_and_send_again_in_a_customers_thread_stays_there_and_keeps_the_message(bot: Bot) -> None:
+async def test_edit_and_send_again_in_a_customers_thread_stays_there_and_keeps_the_message(
+    bot: Bot,
+) -> None:
     message = await said(bot, "hello")
     answer = await recorded(bot, message, ticket=ticket_that(Behaviour.BAD_REQUEST))
     await bot.slack.click(answer, "Edit and send again", person="U0BEN")
@@ -803,7 +898,9 @@ async def test_no_log_has_a_customers_words(bot: Bot, caplog: pytest.LogCaptureF
         {"team": {"id": "T/../x"}},
     ],
 )
-async def test_a_shortcut_that_slack_never_sends_is_refused(bot: Bot, changes: dict[str, Any]) -> None:
+async def test_a_shortcut_that_slack_never_sends_is_refused(
+    bot: Bot, changes: dict[str, Any]
+) -> None:
     answer = await bot.slack.shortcut(await said(bot, "hello"), person="U0ANNA", **changes)
     assert answer == {"failed": "http_400"}
     assert bot.slack.modals.open == []
@@ -822,6 +919,8 @@ async def test_blocks_in_blocks_open_the_form_at_once(bot: Bot) -> None:
     assert str(bot.slack.modals.value(modal, "text")).startswith("Deep, about ticket 144")
 
 
-async def test_a_message_of_which_slack_shows_only_a_block_is_recorded_with_a_mark(bot: Bot) -> None:
+async def test_a_message_of_which_slack_shows_only_a_block_is_recorded_with_a_mark(
+    bot: Bot,
+) -> None:
     modal = await bot.use(await said(bot, "", blocks=[{"type": "hologram", "data": [1, 2]}]))
     assert bot.slack.modals.value(modal, "text") == "[a block that only Slack can show]"

@@ -10,7 +10,14 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from bot.slack.connections import BODY_WITHIN, HEADERS_WITHIN, LINGER, Connections, connection_of, watched
+from bot.slack.connections import (
+    BODY_WITHIN,
+    HEADERS_WITHIN,
+    LINGER,
+    Connections,
+    connection_of,
+    watched,
+)
 from support.connections import Client
 from support.running import Bot
 

@@ -27,7 +27,9 @@ async def test_a_command_is_recorded_and_answered(socket_bot: Bot) -> None:
     await socket_bot.at_rest()
 
     assert "Recorded" in answer.text
-    assert [activity.text for activity in socket_bot.leadsquared.on("143")] == ["by websocket\nsecond line"]
+    assert [activity.text for activity in socket_bot.leadsquared.on("143")] == [
+        "by websocket\nsecond line"
+    ]
 
 
 async def test_an_immediate_answer_comes_back_through_the_socket(socket_bot: Bot) -> None:
@@ -83,7 +85,10 @@ async def all_open(bot: Bot, *, opened: int) -> None:
     """Wait until both websockets stand, the last of them being the so-many-th that was opened."""
     sockets = bot.slack.sockets
     await until(
-        lambda: sockets.opened >= opened and [connection.alive for connection in sockets.open].count(True) == 2,
+        lambda: (
+            sockets.opened >= opened
+            and [connection.alive for connection in sockets.open].count(True) == 2
+        ),
         within=SECONDS,
     )
 
@@ -102,8 +107,12 @@ async def test_two_websockets_are_open_by_default(socket_bot: Bot) -> None:
     await all_open(socket_bot, opened=2)
 
 
-async def test_the_number_of_websockets_can_be_chosen(start: Start, environment: dict[str, str]) -> None:
-    async with start(environment | {"SLACK_APP_TOKEN": APP_TOKEN, "SLACK_SOCKET_CONNECTIONS": "1"}) as bot:
+async def test_the_number_of_websockets_can_be_chosen(
+    start: Start, environment: dict[str, str]
+) -> None:
+    async with start(
+        environment | {"SLACK_APP_TOKEN": APP_TOKEN, "SLACK_SOCKET_CONNECTIONS": "1"}
+    ) as bot:
         assert await bot.type("143 hello") is None
         await bot.at_rest()
         assert bot.slack.sockets.opened == 1
@@ -168,7 +177,12 @@ async def until_not_ready(bot: Bot) -> bool:
 
 async def test_an_envelope_on_both_websockets_at_once_is_one_activity(socket_bot: Bot) -> None:
     await all_open(socket_bot, opened=2)
-    payload = {"team_id": "T0HOME", "channel_id": "C0SUPPORT", "user_id": "U0ANNA", "command": "/portal-activity"}
+    payload = {
+        "team_id": "T0HOME",
+        "channel_id": "C0SUPPORT",
+        "user_id": "U0ANNA",
+        "command": "/portal-activity",
+    }
     envelope = {
         "type": "slash_commands",
         "envelope_id": secrets.token_hex(16),
@@ -193,13 +207,19 @@ async def test_an_envelope_on_both_websockets_at_once_is_one_activity(socket_bot
 async def test_without_network_the_reason_is_one_line_in_words(
     environment: dict[str, str], tmp_path: Path, address: str, reason: str
 ) -> None:
-    variables = environment | {"SLACK_APP_TOKEN": APP_TOKEN, "SLACK_API_URL": address, "SLACK_SOCKET_CONNECTIONS": "1"}
+    variables = environment | {
+        "SLACK_APP_TOKEN": APP_TOKEN,
+        "SLACK_API_URL": address,
+        "SLACK_SOCKET_CONNECTIONS": "1",
+    }
     with serving("run", cwd=tmp_path, variables=variables) as process:
         await process.logged('"socket_mode_not_connected"')
         process.signal()
         assert await process.ended() == 0
 
-    (first,) = [event for event in process.events() if event["event"] == "socket_mode_not_connected"]
+    (first,) = [
+        event for event in process.events() if event["event"] == "socket_mode_not_connected"
+    ]
     assert reason in first["reason"], "the tries that follow are counted"
     assert "mend" in first
     assert "library_warning" not in process.log

@@ -20,7 +20,10 @@ async def readyz(bot: Bot) -> tuple[int, dict[str, object]]:
 
 
 async def test_a_token_that_slack_rejects_at_the_start_is_named_as_such(
-    start: Start, environment: dict[str, str], slack: SlackStandIn, capfd: pytest.CaptureFixture[str]
+    start: Start,
+    environment: dict[str, str],
+    slack: SlackStandIn,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     slack.faults["auth.test"] += [Fault("invalid_auth")] * 50
     async with start(environment, ready=False) as bot:
@@ -52,7 +55,9 @@ async def test_a_token_revoked_while_running_is_not_ready_until_slack_accepts_it
     slack.faults["chat.postMessage"] += [Fault("token_revoked")]
     slack.faults["auth.test"] += [Fault("token_revoked")]
     assert await bot.type("143 hello") is None
-    assert "Recorded" in (await bot.told_to("U0ANNA")).text, "by the response_url, which needs no token"
+    assert "Recorded" in (await bot.told_to("U0ANNA")).text, (
+        "by the response_url, which needs no token"
+    )
     status, checks = await readyz(bot)
     assert (status, checks["slack_says"]) == (503, "token_revoked")
     await until(lambda: bot.parts.installation.refusal is None)
@@ -70,19 +75,30 @@ async def test_two_processes_with_different_tokens_answer_their_own_workspace_on
     async with (
         SlackStandIn(there) as other_slack,
         running(environment, slack, leadsquared) as here,
-        running(environment | {"SLACK_API_URL": other_slack.api_url}, other_slack, leadsquared) as elsewhere,
+        running(
+            environment | {"SLACK_API_URL": other_slack.api_url}, other_slack, leadsquared
+        ) as elsewhere,
     ):
         await elsewhere.parts.directory.map("environment", Scope(team_id=OTHER))
         await here.parts.directory.map("environment", Scope(team_id=TEAM))
         for number in range(6):
-            assert await (here, elsewhere)[number % 2].type(f"{143 + number % 3} hello {number}") is None
+            assert (
+                await (here, elsewhere)[number % 2].type(f"{143 + number % 3} hello {number}")
+                is None
+            )
         await here.answered(messages=3)
         await elsewhere.answered(messages=3)
         await here.at_rest()
         for bot in (here, elsewhere):
-            anchors = [one for one in bot.slack.workspace.messages if one.is_the_bots and one.thread_ts is None]
+            anchors = [
+                one
+                for one in bot.slack.workspace.messages
+                if one.is_the_bots and one.thread_ts is None
+            ]
             assert len(anchors) == 3
-            assert not [one for one in bot.slack.workspace.messages if one.ephemeral], "nothing by another route"
+            assert not [one for one in bot.slack.workspace.messages if one.ephemeral], (
+                "nothing by another route"
+            )
 
 
 async def test_what_no_process_has_a_token_for_is_answered_by_its_response_url_after_a_while(
@@ -95,7 +111,9 @@ async def test_what_no_process_has_a_token_for_is_answered_by_its_response_url_a
         await until(lambda: bot.leadsquared.ledger.activities)
         assert await bot.type("144 hello") is None
         await bot.answered()
-        assert not [one for one in bot.slack.workspace.messages if one.ephemeral], "left to others at first"
+        assert not [one for one in bot.slack.workspace.messages if one.ephemeral], (
+            "left to others at first"
+        )
         assert "Recorded" in (await bot.told_to("U0ANNA")).text
         await bot.at_rest()
 
@@ -116,11 +134,15 @@ async def test_a_process_whose_token_is_rejected_leaves_the_answers_to_the_other
                 assert await bot.type(f"{143 + number % 3} hello {number}") is None
             await bot.answered(messages=4)
             await bot.at_rest()
-    assert not [one for one in slack.workspace.messages if one.ephemeral], "each stands in its thread"
+    assert not [one for one in slack.workspace.messages if one.ephemeral], (
+        "each stands in its thread"
+    )
     assert not [one for one in broken.workspace.messages if one.is_the_bots]
 
 
-async def elsewhere(environment: dict[str, str], stack: AsyncExitStack) -> tuple[SlackStandIn, dict[str, str]]:
+async def elsewhere(
+    environment: dict[str, str], stack: AsyncExitStack
+) -> tuple[SlackStandIn, dict[str, str]]:
     """Return another workspace's Slack, and the environment of a bot in it."""
     there = workspace()
     there.team_id = OTHER
@@ -152,7 +174,9 @@ async def test_a_bot_of_another_workspace_does_not_change_where_the_first_ones_w
         if refused:
             other_slack.faults["auth.test"] += [Fault("invalid_auth")] * 50
         here = await stack.enter_async_context(running(environment, slack, leadsquared))
-        there = await stack.enter_async_context(running(theirs, other_slack, leadsquared, ready=not refused))
+        there = await stack.enter_async_context(
+            running(theirs, other_slack, leadsquared, ready=not refused)
+        )
         await until(lambda: there.parts.installation.refusal or there.parts.installation.identity)
         for number in range(4):
             assert await here.type(f"{143 + number % 3} hello {number}") is None
@@ -169,7 +193,9 @@ async def test_a_bot_without_the_variables_leaves_another_ones_tenant_alone(
     environment: dict[str, str], url: str, slack: SlackStandIn, leadsquared: LeadSquaredStandIn
 ) -> None:
     environment = environment | {"DATABASE_URL": url, "POLL_INTERVAL": "0.2"}
-    without = {name: value for name, value in environment.items() if not name.startswith("LEADSQUARED_")}
+    without = {
+        name: value for name, value in environment.items() if not name.startswith("LEADSQUARED_")
+    }
     async with AsyncExitStack() as stack:
         other_slack, theirs = await elsewhere(without, stack)
         here = await stack.enter_async_context(running(environment, slack, leadsquared))

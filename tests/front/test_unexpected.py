@@ -1,4 +1,7 @@
-"""What nobody expected: the person reads words, the log gets the place, and neither gets a customer's text."""
+"""What nobody expected.
+
+The person reads words, the log gets the place, and neither gets a customer's text.
+"""
 
 import pytest
 
@@ -43,7 +46,9 @@ async def test_a_click_and_a_form_that_fail_inside_the_bot_are_answered(
     await bot.slack.click(answer, "Edit and send again", person="U0BEN")
     assert "Something went wrong in the bot" in (await bot.told_to("U0BEN")).text
     shown = await bot.slack.submit(modal, {}, person="U0ANNA")
-    assert "Something went wrong in the bot" in shown["errors"]["ticket"], "by a field, and what was typed stays"
+    assert "Something went wrong in the bot" in shown["errors"]["ticket"], (
+        "by a field, and what was typed stays"
+    )
 
 
 async def test_a_form_that_fails_to_be_filled_in_says_so(
@@ -56,7 +61,9 @@ async def test_a_form_that_fails_to_be_filled_in_says_so(
     assert SECRET_WORDS not in caplog.text
 
 
-async def test_a_post_that_fails_inside_the_bot_is_unknown_and_told(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_post_that_fails_inside_the_bot_is_unknown_and_told(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(LeadSquared, "add_portal_activity", boom)
     await bot.type("143 hello")
     answer = await bot.answered()
@@ -66,7 +73,9 @@ async def test_a_post_that_fails_inside_the_bot_is_unknown_and_told(bot: Bot, mo
     assert list(answer.buttons()) == ["Send again", "It's there"]
 
 
-async def test_an_answer_that_fails_inside_the_bot_is_given_later(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_that_fails_inside_the_bot_is_given_later(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(SlackReplies, "tell", boom)
         await bot.type("143 hello")

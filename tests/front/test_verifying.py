@@ -1,4 +1,7 @@
-"""After an unknown outcome, with the setting on: is the text on the ticket? It is said, and never posted by itself."""
+"""After an unknown outcome, with the setting on.
+
+Is the text on the ticket? It is said, and never posted by itself.
+"""
 
 import asyncio
 
@@ -20,7 +23,9 @@ def said(bot: Bot, words: str) -> list[str]:
     return [message.text for message in bot.slack.workspace.messages if words in message.text]
 
 
-async def test_what_is_there_and_what_is_not_found_is_said(start: Start, environment: dict[str, str]) -> None:
+async def test_what_is_there_and_what_is_not_found_is_said(
+    start: Start, environment: dict[str, str]
+) -> None:
     async with start(environment | ON) as bot:
         await bot.type(f"{HANGS} the  very\nwords")
         await bot.type(f"{DROPS} lost on its way")
@@ -38,7 +43,9 @@ async def test_what_is_there_and_what_is_not_found_is_said(start: Start, environ
         asked = {"OrgId": int(ACCOUNT.org_id), "ActivityType": ["PortalInbound"]}
         assert {"TicketId": int(HANGS)} | asked in bot.leadsquared.ledger.lookups
         (anchor,) = [
-            one.text for one in bot.slack.workspace.messages if "✅ Portal activity by <@U0ANNA> found on" in one.text
+            one.text
+            for one in bot.slack.workspace.messages
+            if "✅ Portal activity by <@U0ANNA> found on" in one.text
         ]
         assert HANGS in anchor
 
@@ -57,7 +64,11 @@ async def test_what_was_found_is_sent_again_only_by_who_says_so_twice(
         await bot.slack.until(lambda: said(bot, "already has a portal activity"))
         await bot.at_rest()
         (activity,) = bot.leadsquared.on(HANGS)
-        (question,) = [one for one in bot.slack.workspace.messages if "already has a portal activity" in one.text]
+        (question,) = [
+            one
+            for one in bot.slack.workspace.messages
+            if "already has a portal activity" in one.text
+        ]
         assert f"ID {activity.id})" in question.text
 
         await bot.slack.click(question, "Send again", person="U0ANNA")
@@ -96,7 +107,9 @@ async def test_a_process_that_stood_still_does_not_look_under_an_old_slot(
         assert bot.leadsquared.ledger.lookups == []
 
 
-async def test_the_same_words_recorded_before_are_not_taken_for_it(start: Start, environment: dict[str, str]) -> None:
+async def test_the_same_words_recorded_before_are_not_taken_for_it(
+    start: Start, environment: dict[str, str]
+) -> None:
     async with start(environment | ON) as bot:
         await bot.type("143 called again")
         await bot.answered()
@@ -150,7 +163,11 @@ LISTED = b'{"Total":1,"ConversationList":[{"Id":131,"Text":"hello","Html":null}]
         (200, b'{"Total":0,"ConversationList":[]}', []),
         (200, b'{"Total":1,"ConversationList":[{"Text":"hello"}]}', []),
         (200, b'{"Total":1,"ConversationList":[{"Id":1,"Text":null}]}', []),
-        (200, b'{"Total":2,"ConversationList":[{"Id":1,"Text":"hello"}]}', CannotRead("not all were shown")),
+        (
+            200,
+            b'{"Total":2,"ConversationList":[{"Id":1,"Text":"hello"}]}',
+            CannotRead("not all were shown"),
+        ),
         (200, b"<html>", CannotRead("unreadable answer")),
         (200, b'{"Status":"Error","ExceptionType":"MXException"}', CannotRead("unreadable answer")),
         (200, None, CannotRead("unreadable answer")),

@@ -19,7 +19,9 @@ async def web(url: str, leadsquared: LeadSquaredStandIn) -> AsyncIterator[Web]:
     """The accepting side, with a tenant mapped: what another process would be."""
     accepting = Database(spelt_for_sqlalchemy(url))
     directory = Directory(accepting, KEYRING)
-    await directory.add(Tenant("acme", leadsquared.url, ACCOUNT.org_id, ACCOUNT.access_key, ACCOUNT.secret_key))
+    await directory.add(
+        Tenant("acme", leadsquared.url, ACCOUNT.org_id, ACCOUNT.access_key, ACCOUNT.secret_key)
+    )
     await directory.map("acme", Scope(team_id=TEAM))
     yield Web(Acceptance(accepting, KEYRING), Outbox(accepting, KEYRING, lease=30))
     await accepting.close()
@@ -27,5 +29,9 @@ async def web(url: str, leadsquared: LeadSquaredStandIn) -> AsyncIterator[Web]:
 
 @pytest.fixture
 def variables(environment: dict[str, str], url: str) -> dict[str, str]:
-    own = {name: value for name, value in environment.items() if name.startswith(("SLACK_", "ENCRYPTION", "LOG"))}
+    own = {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(("SLACK_", "ENCRYPTION", "LOG"))
+    }
     return own | {"DATABASE_URL": url, "POLL_INTERVAL": "0.2"}

@@ -75,7 +75,10 @@ async def test_behind_a_proxy_that_pools_transactions_everything_works_but_the_l
             for number in range(10):
                 for bot in (first, second):
                     bot.slack.request_url = f"{bot.url}/slack/events"
-                    assert await bot.type(f"{143 + number % 3} number {number} by {bot.process.port}") is None
+                    assert (
+                        await bot.type(f"{143 + number % 3} number {number} by {bot.process.port}")
+                        is None
+                    )
             await first.at_rest()
             logged = [""]
 
@@ -95,7 +98,9 @@ async def test_a_burst_shares_round_trips_through_a_proxy_that_pools_transaction
     with pooling_proxy(url) as proxy:
         async with start(environment | {"DATABASE_URL": proxy.url, "POLL_INTERVAL": "0.5"}) as bot:
             before = proxy.transactions
-            said = await asyncio.gather(*(bot.type(f"{143 + number % 3} number {number}") for number in range(75)))
+            said = await asyncio.gather(
+                *(bot.type(f"{143 + number % 3} number {number}") for number in range(75))
+            )
             assert said == [None] * 75
             assert proxy.transactions - before < 75, "they shared commits"
             await until(lambda: len(leadsquared.ledger.calls) >= 25)
@@ -107,8 +112,14 @@ async def test_a_claim_whose_commit_was_lost_is_sent_once_when_its_lease_has_end
     start: Start, environment: dict[str, str], url: str, leadsquared: LeadSquaredStandIn
 ) -> None:
     with pooling_proxy(url) as proxy:
-        short = {"LEASE": "11", "LEADSQUARED_READ_TIMEOUT": "0.5", "LEADSQUARED_CONNECT_TIMEOUT": "0.5"}
-        async with start(environment | short | {"DATABASE_URL": proxy.url, "POLL_INTERVAL": "0.5"}) as bot:
+        short = {
+            "LEASE": "11",
+            "LEADSQUARED_READ_TIMEOUT": "0.5",
+            "LEADSQUARED_CONNECT_TIMEOUT": "0.5",
+        }
+        async with start(
+            environment | short | {"DATABASE_URL": proxy.url, "POLL_INTERVAL": "0.5"}
+        ) as bot:
             await bot.at_rest()
             proxy.loses = b"claimed_by="
             assert await bot.type("143 hello") is None

@@ -1,4 +1,7 @@
-"""Secrets at rest: what is stored, byte for byte, after everything was used, and what was logged meanwhile."""
+"""Secrets at rest.
+
+What is stored, byte for byte, after everything was used, and what was logged meanwhile.
+"""
 
 import base64
 import sqlite3
@@ -22,7 +25,8 @@ from support.running import ACCOUNT, ENCRYPTION_KEY, TEAM, ticket_that
 ACME = Account("4711", "access-key-of-acme-at-rest", "secret-key-of-acme-at-rest")
 OPEN_TICKET = "77014377143"
 TYPED, SAID, FILLED_IN, CORRECTED, KEPT, QUOTED = (
-    f"{word} Kundennummer 4711 ÄÖ" for word in ("Getippt", "Gesagt", "Ausgefüllt", "Verbessert", "Behalten", "Zitiert")
+    f"{word} Kundennummer 4711 ÄÖ"
+    for word in ("Getippt", "Gesagt", "Ausgefüllt", "Verbessert", "Behalten", "Zitiert")
 )
 
 
@@ -30,7 +34,10 @@ TYPED, SAID, FILLED_IN, CORRECTED, KEPT, QUOTED = (
 
 
 def forms(secret: str) -> dict[str, bytes]:
-    """Return how a text may stand among bytes: as it is, or encoded, wherever it begins within what was encoded with it."""
+    """Return how a text may stand among bytes.
+
+    As it is, or encoded, wherever it begins within what was encoded with it.
+    """
     raw = secret.encode()
     found = {
         "plain": raw,
@@ -42,7 +49,9 @@ def forms(secret: str) -> dict[str, bytes]:
         "JSON": secret.encode("ascii", "backslashreplace").replace(b"\\x", b"\\u00"),
     }
     for shift, encode in (
-        (shift, encode) for shift in range(3) for encode in (base64.b64encode, base64.urlsafe_b64encode)
+        (shift, encode)
+        for shift in range(3)
+        for encode in (base64.b64encode, base64.urlsafe_b64encode)
     ):
         whole = encode(b"\0" * shift + raw).rstrip(b"=")
         # The first characters hold bits of what stands before, the last one of what follows.
@@ -57,7 +66,10 @@ def holds(stored: bytes, secret: str) -> list[str]:
 
 
 def contents(url: str) -> bytes:
-    """Return all that a database holds: SQLite's files as they are, or each value of each table of PostgreSQL."""
+    """Return all that a database holds:
+
+    SQLite's files as they are, or each value of each table of PostgreSQL.
+    """
     if url.startswith("sqlite"):
         file = Path(url.removeprefix("sqlite:///"))
         return b"\n".join(one.read_bytes() for one in sorted(file.parent.glob(f"{file.name}*")))
@@ -72,7 +84,9 @@ def _values(connection: "psycopg.Connection[Any]") -> Iterator[bytes]:
     ).fetchall()
     assert len(columns) > 50, "all tables"
     for schema, table, column in columns:
-        query = sql.SQL("SELECT {} FROM {}").format(sql.Identifier(column), sql.Identifier(schema, table))
+        query = sql.SQL("SELECT {} FROM {}").format(
+            sql.Identifier(column), sql.Identifier(schema, table)
+        )
         for (value,) in connection.execute(query):
             yield value if isinstance(value, bytes) else str(value).encode()
 
@@ -100,15 +114,29 @@ class Day:
 
     async def live(self) -> None:
         await self.type(f"{OPEN_TICKET} {TYPED}", answered="Recorded on")
-        await self.type(f"{ticket_that(Behaviour.FAILED)} {QUOTED}", answered="couldn't record this")
-        await self.slack.click(await self.told("couldn't record this"), "Send again", person="U0ANNA")
+        await self.type(
+            f"{ticket_that(Behaviour.FAILED)} {QUOTED}", answered="couldn't record this"
+        )
+        await self.slack.click(
+            await self.told("couldn't record this"), "Send again", person="U0ANNA"
+        )
         await self.slack.until(lambda: len(self.slack_answers("couldn't record this")) == 1)
-        await self.type(f"{ticket_that(Behaviour.HTML)} {KEPT}", answered="so this may or may not be on")
-        await self.slack.click(await self.told("so this may or may not be on"), "It's there", person="U0ANNA")
-        await self.type(f"{ticket_that(Behaviour.BAD_REQUEST)} {QUOTED}", answered="Text is not valid")
-        await self.slack.click(await self.told("Text is not valid"), "Edit and send again", person="U0ANNA")
+        await self.type(
+            f"{ticket_that(Behaviour.HTML)} {KEPT}", answered="so this may or may not be on"
+        )
+        await self.slack.click(
+            await self.told("so this may or may not be on"), "It's there", person="U0ANNA"
+        )
+        await self.type(
+            f"{ticket_that(Behaviour.BAD_REQUEST)} {QUOTED}", answered="Text is not valid"
+        )
+        await self.slack.click(
+            await self.told("Text is not valid"), "Edit and send again", person="U0ANNA"
+        )
         await self.submit(ticket="145", text=CORRECTED)
-        await self.type(f"144 {KEPT}", answered="Recorded on ticket 144", channel="C0PRIVATE")  # by its response_url
+        await self.type(
+            f"144 {KEPT}", answered="Recorded on ticket 144", channel="C0PRIVATE"
+        )  # by its response_url
         await self.record(await self.slack.say(SAID, channel="C0SUPPORT", person="U0GUEST"))
         await self.slack.command("", channel="C0SUPPORT", person="U0ANNA")
         await self.submit(ticket="143", text=FILLED_IN)
@@ -137,9 +165,25 @@ class Day:
 
 def secrets(slack: SlackStandIn) -> list[str]:
     """Return everything that must not be found."""
-    keys = [BOT_TOKEN, SIGNING_SECRET, ENCRYPTION_KEY, *(key for one in (ACCOUNT, ACME) for key in _keys(one))]
+    keys = [
+        BOT_TOKEN,
+        SIGNING_SECRET,
+        ENCRYPTION_KEY,
+        *(key for one in (ACCOUNT, ACME) for key in _keys(one)),
+    ]
     assert len(slack._response_urls) >= 8
-    return [*keys, "/response/", *slack._response_urls, TYPED, SAID, FILLED_IN, CORRECTED, KEPT, QUOTED, "Kundennummer"]
+    return [
+        *keys,
+        "/response/",
+        *slack._response_urls,
+        TYPED,
+        SAID,
+        FILLED_IN,
+        CORRECTED,
+        KEPT,
+        QUOTED,
+        "Kundennummer",
+    ]
 
 
 def _keys(account: Account) -> tuple[str, str]:
@@ -147,14 +191,26 @@ def _keys(account: Account) -> tuple[str, str]:
 
 
 async def test_nothing_secret_stands_in_the_database_or_the_log_after_everything_was_used(
-    url: str, environment: dict[str, str], slack: SlackStandIn, leadsquared: LeadSquaredStandIn, tmp_path: Path
+    url: str,
+    environment: dict[str, str],
+    slack: SlackStandIn,
+    leadsquared: LeadSquaredStandIn,
+    tmp_path: Path,
 ) -> None:
     leadsquared.accounts[ACME.org_id] = ACME
     leadsquared.tickets[OPEN_TICKET] = Behaviour.FINE
     variables = environment | {"DATABASE_URL": url}
     add = ("tenants", "add", "acme", "--api-url", leadsquared.url, "--org-id", ACME.org_id)
-    said = [await run_beside(*add, cwd=tmp_path, variables=variables, typed="\n".join(_keys(ACME)) + "\n")]
-    said.append(await run_beside("tenants", "map", "acme", "--team", TEAM, cwd=tmp_path, variables=variables))
+    said = [
+        await run_beside(
+            *add, cwd=tmp_path, variables=variables, typed="\n".join(_keys(ACME)) + "\n"
+        )
+    ]
+    said.append(
+        await run_beside(
+            "tenants", "map", "acme", "--team", TEAM, cwd=tmp_path, variables=variables
+        )
+    )
     with serving("run", cwd=tmp_path, variables=variables) as process:
         slack.request_url = f"{await process.url()}/slack/events"
         await process.logged("slack_identified")
@@ -166,15 +222,25 @@ async def test_nothing_secret_stands_in_the_database_or_the_log_after_everything
     log = "".join([process.log, *(ended.said for ended in said)]).encode()
     stopped = contents(url)
 
-    assert {one.org_id for one in leadsquared.ledger.activities} == {ACME.org_id}, "with the tenant's own keys"
+    assert {one.org_id for one in leadsquared.ledger.activities} == {ACME.org_id}, (
+        "with the tenant's own keys"
+    )
     for stored in (running, stopped):
-        assert [name for name in ("acme", OPEN_TICKET, TEAM, "U0ANNA") if "plain" not in holds(stored, name)] == []
-        assert {secret: found for secret in secrets(slack) if (found := holds(stored, secret))} == {}
+        assert [
+            name
+            for name in ("acme", OPEN_TICKET, TEAM, "U0ANNA")
+            if "plain" not in holds(stored, name)
+        ] == []
+        assert {
+            secret: found for secret in secrets(slack) if (found := holds(stored, secret))
+        } == {}
     assert "plain" in holds(log, TEAM)
     assert {secret: found for secret in secrets(slack) if (found := holds(log, secret))} == {}
 
 
-@pytest.mark.parametrize("secret", [TYPED, ACME.secret_key, "https://hooks.slack.com/commands/T0/1/abc"])
+@pytest.mark.parametrize(
+    "secret", [TYPED, ACME.secret_key, "https://hooks.slack.com/commands/T0/1/abc"]
+)
 def test_a_secret_that_is_stored_openly_would_be_found_in_any_form(url: str, secret: str) -> None:
     with_tenant(url)
     assert holds(contents(url), secret) == []
@@ -202,7 +268,9 @@ def with_tenant(url: str) -> None:
 
 
 def written(secret: str) -> dict[str, str]:
-    """Write a secret down, with something before and after it, as somebody might who stores it without encryption."""
+    """Write a secret down, with something before and after it, as somebody might who stores it
+    without encryption.
+    """
     raw = secret.encode()
     encoders: dict[str, Callable[[bytes], str]] = {
         "as it is": lambda value: value.decode(),

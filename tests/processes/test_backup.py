@@ -1,4 +1,7 @@
-"""`python -m bot backup FILE`: a running bot's database copied whole, or not at all; and its restore."""
+"""`python -m bot backup FILE`: a running bot's database copied whole, or not at all.
+
+And its restore.
+"""
 
 import asyncio
 import os

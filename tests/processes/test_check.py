@@ -33,7 +33,12 @@ def migrated(environment: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def untenanted(migrated: dict[str, str]) -> dict[str, str]:
-    four = ("LEADSQUARED_API_URL", "LEADSQUARED_ORG_ID", "LEADSQUARED_ACCESS_KEY", "LEADSQUARED_SECRET_KEY")
+    four = (
+        "LEADSQUARED_API_URL",
+        "LEADSQUARED_ORG_ID",
+        "LEADSQUARED_ACCESS_KEY",
+        "LEADSQUARED_SECRET_KEY",
+    )
     return {name: value for name, value in migrated.items() if name not in four}
 
 
@@ -47,14 +52,24 @@ async def directory(migrated: dict[str, str]) -> AsyncIterator[Directory]:
 async def check(variables: dict[str, str], cwd: Path, command: Sequence[str] = BOT) -> Ended:
     ended = await run_beside("check", cwd=cwd, variables=variables, command=command)
     assert ended.err == ""
-    for secret in (BOT_TOKEN, SIGNING_SECRET, APP_TOKEN, ENCRYPTION_KEY, ACCOUNT.access_key, ACCOUNT.secret_key):
+    for secret in (
+        BOT_TOKEN,
+        SIGNING_SECRET,
+        APP_TOKEN,
+        ENCRYPTION_KEY,
+        ACCOUNT.access_key,
+        ACCOUNT.secret_key,
+    ):
         assert secret not in ended.out
     assert ended.status == (1 if "✗" in ended.out else 0)
     return ended
 
 
 def broken(ended: Ended) -> dict[str, tuple[str, str]]:
-    """Return what is not well: its name, with what the table says of it and the mend in the line below."""
+    """Return what is not well.
+
+    Its name, with what the table says of it and the mend in the line below.
+    """
     lines = ended.out.splitlines()
     found = {}
     for line, below in zip(lines, [*lines[1:], ""], strict=True):
@@ -71,7 +86,11 @@ def warned(ended: Ended) -> list[str]:
 
 
 def fine(ended: Ended) -> list[str]:
-    return [line.removeprefix("✓ ").partition("  ")[0] for line in ended.out.splitlines() if line.startswith("✓ ")]
+    return [
+        line.removeprefix("✓ ").partition("  ")[0]
+        for line in ended.out.splitlines()
+        if line.startswith("✓ ")
+    ]
 
 
 async def test_a_whole_configuration_is_found_well_and_changes_nothing(
@@ -146,24 +165,34 @@ class Granting(SlackStandIn):
         return answer
 
 
-async def test_scopes_that_the_token_lacks_are_named(migrated: dict[str, str], tmp_path: Path) -> None:
+async def test_scopes_that_the_token_lacks_are_named(
+    migrated: dict[str, str], tmp_path: Path
+) -> None:
     async with Granting(workspace()) as slack:
         found = broken(await check(migrated | {"SLACK_API_URL": slack.api_url}, tmp_path))
 
     assert found.keys() == {"Slack scopes"}
     says, mend = found["Slack scopes"]
-    assert says == f"missing: {', '.join(scope for scope in SCOPES if scope not in Granting.granted.split(','))}"
+    assert (
+        says
+        == f"missing: {', '.join(scope for scope in SCOPES if scope not in Granting.granted.split(','))}"
+    )
     assert "manifest.yml" in mend
     assert "reinstall" in mend
 
 
 async def test_each_tenant_has_a_line_of_its_own_with_what_it_lacks(
-    untenanted: dict[str, str], directory: Directory, leadsquared: LeadSquaredStandIn, tmp_path: Path
+    untenanted: dict[str, str],
+    directory: Directory,
+    leadsquared: LeadSquaredStandIn,
+    tmp_path: Path,
 ) -> None:
     closed = "http://127.0.0.1:9"
     for name, url in (("well", leadsquared.url), ("unmapped", leadsquared.url), ("away", closed)):
         await directory.add(Tenant(name, url, "22824", ACCOUNT.access_key, ACCOUNT.secret_key))
-    await directory.add(Tenant("foreign", "https://crm.example", "1", ACCOUNT.access_key, ACCOUNT.secret_key))
+    await directory.add(
+        Tenant("foreign", "https://crm.example", "1", ACCOUNT.access_key, ACCOUNT.secret_key)
+    )
     for name in ("well", "away", "foreign"):
         await directory.map(name, Scope(team_id=TEAM, channel_id=f"C0{name.upper()}"))
     ended = await check(untenanted, tmp_path)
@@ -171,16 +200,24 @@ async def test_each_tenant_has_a_line_of_its_own_with_what_it_lacks(
 
     assert "Tenant well" in fine(ended)
     assert found.keys() == {"Tenant unmapped", "Tenant away", "Tenant foreign"}
-    assert found["Tenant unmapped"] == ("mapped to no workspace", "python -m bot tenants map unmapped --team T…")
+    assert found["Tenant unmapped"] == (
+        "mapped to no workspace",
+        "python -m bot tenants map unmapped --team T…",
+    )
     assert "127.0.0.1 cannot be reached" in found["Tenant away"][0]
     assert "python -m bot tenants update away --api-url" in found["Tenant away"][1]
     assert "LEADSQUARED_ALLOWED_HOSTS" in found["Tenant foreign"][0]
 
 
 async def test_keys_that_cannot_be_decrypted_name_the_secret_that_is_missing(
-    untenanted: dict[str, str], directory: Directory, leadsquared: LeadSquaredStandIn, tmp_path: Path
+    untenanted: dict[str, str],
+    directory: Directory,
+    leadsquared: LeadSquaredStandIn,
+    tmp_path: Path,
 ) -> None:
-    await directory.add(Tenant("acme", leadsquared.url, "22824", ACCOUNT.access_key, ACCOUNT.secret_key))
+    await directory.add(
+        Tenant("acme", leadsquared.url, "22824", ACCOUNT.access_key, ACCOUNT.secret_key)
+    )
     other = "another-secret-that-is-long-enough-for-it"
     found = broken(await check(untenanted | {"ENCRYPTION_KEYS": other}, tmp_path))
 
@@ -192,7 +229,9 @@ async def test_keys_that_cannot_be_decrypted_name_the_secret_that_is_missing(
 
     both = await check(untenanted | {"ENCRYPTION_KEYS": f"{other},{ENCRYPTION_KEY}"}, tmp_path)
     assert broken(both).keys() == {"Tenant acme"}
-    assert broken(both)["Tenant acme"][0] == "mapped to no workspace", "decrypted with the earlier secret"
+    assert broken(both)["Tenant acme"][0] == "mapped to no workspace", (
+        "decrypted with the earlier secret"
+    )
 
 
 @pytest.fixture
@@ -201,7 +240,9 @@ def postgres() -> Iterator[str]:
         yield url
 
 
-async def test_postgresql_is_looked_at_as_sqlite_is(environment: dict[str, str], postgres: str, tmp_path: Path) -> None:
+async def test_postgresql_is_looked_at_as_sqlite_is(
+    environment: dict[str, str], postgres: str, tmp_path: Path
+) -> None:
     found = broken(await check(environment | {"DATABASE_URL": postgres}, tmp_path))
     assert found.keys() == {"Migrations", "Tenants"}
     assert found["Migrations"][1] == "python -m bot migrate"
@@ -210,7 +251,9 @@ async def test_postgresql_is_looked_at_as_sqlite_is(environment: dict[str, str],
 async def test_a_database_that_is_away_is_told_without_its_password(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    ended = await check(environment | {"DATABASE_URL": "postgres://bot:password-of-it@127.0.0.1:9/bot"}, tmp_path)
+    ended = await check(
+        environment | {"DATABASE_URL": "postgres://bot:password-of-it@127.0.0.1:9/bot"}, tmp_path
+    )
     assert broken(ended).keys() == {"Database", "Tenants"}
     assert broken(ended)["Database"][0] == "cannot be used"
     assert "check the address" in broken(ended)["Database"][1]

@@ -51,7 +51,9 @@ def keys_of(tenant: Tenant) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Kept:
-    """What a tenant's adding, listing and showing said, and every byte of the database's files meanwhile."""
+    """What a tenant's adding, listing and showing said, and every byte of the database's files
+    meanwhile.
+    """
 
     added: Ended
     listed: Ended
@@ -65,7 +67,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     file = folder / "bot.db"
     migrate_database(f"sqlite:///{file}")
     variables = {"DATABASE_URL": f"sqlite:///{file}", "ENCRYPTION_KEYS": ENCRYPTION_KEY}
-    # While this connection is open, what the process wrote stays in the write-ahead log instead of vanishing from it.
+    # While this connection is open, what the process wrote stays in the write-ahead log instead of
+    # vanishing from it.
     with closing(sqlite3.connect(file)) as reader:
         reader.execute("SELECT count(*) FROM tenants").fetchone()
         added = run(*ACME, cwd=folder, variables=variables, typed=KEYS)
@@ -75,7 +78,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     return Kept(added, listed, shown, files)
 
 
-def test_a_tenant_is_added_with_keys_from_standard_input_and_the_next_step_is_named(kept: Kept) -> None:
+def test_a_tenant_is_added_with_keys_from_standard_input_and_the_next_step_is_named(
+    kept: Kept,
+) -> None:
     assert (kept.added.status, kept.added.err) == (0, "")
     assert "Added acme" in kept.added.out
     assert "python -m bot tenants map acme --team" in kept.added.out
@@ -105,11 +110,28 @@ async def test_the_keys_that_were_given_are_the_keys_that_the_bot_reads(
     assert run(*ACME, "--keys-file", "keys", cwd=tmp_path, variables=variables).status == 0
     assert keys_of(await directory.get("acme", keys=True)) == (ACCESS, SECRET)
 
-    newer = run("tenants", "update", "acme", cwd=tmp_path, variables=variables, typed=f"{NEW_ACCESS}\n{NEW_SECRET}")
+    newer = run(
+        "tenants",
+        "update",
+        "acme",
+        cwd=tmp_path,
+        variables=variables,
+        typed=f"{NEW_ACCESS}\n{NEW_SECRET}",
+    )
     assert (newer.status, newer.said) == (0, "Updated acme.\n")
     assert keys_of(await directory.get("acme", keys=True)) == (NEW_ACCESS, NEW_SECRET)
 
-    other = run("tenants", "update", "acme", "--limit", "10", "--org-id", "7", cwd=tmp_path, variables=variables)
+    other = run(
+        "tenants",
+        "update",
+        "acme",
+        "--limit",
+        "10",
+        "--org-id",
+        "7",
+        cwd=tmp_path,
+        variables=variables,
+    )
     assert other.status == 0, "nothing but the keys is asked for at standard input"
     tenant = await directory.get("acme", keys=True)
     assert keys_of(tenant) == (NEW_ACCESS, NEW_SECRET)
@@ -119,7 +141,12 @@ async def test_the_keys_that_were_given_are_the_keys_that_the_bot_reads(
 async def test_at_a_terminal_the_keys_are_asked_for_and_not_shown_while_typed(
     variables: dict[str, str], directory: Directory, tmp_path: Path
 ) -> None:
-    answers = [("API URL", HOST), ("Org ID", "22824"), ("Access key", ACCESS), ("Secret key", SECRET)]
+    answers = [
+        ("API URL", HOST),
+        ("Org ID", "22824"),
+        ("Access key", ACCESS),
+        ("Secret key", SECRET),
+    ]
     status, screen = at_terminal(("tenants", "add", "acme"), answers, tmp_path, variables)
 
     assert status == 0
@@ -148,28 +175,45 @@ def _add(url: str = HOST, org_id: str = "1", name: str = "other", *more: str) ->
 
 
 REFUSALS = {
-    "http on a foreign host": Refusal(_add("http://apigw.service-in.leadsquared.com"), ("--api-url", "must be https")),
+    "http on a foreign host": Refusal(
+        _add("http://apigw.service-in.leadsquared.com"), ("--api-url", "must be https")
+    ),
     "a host that is not allowed": Refusal(
         _add("https://evil.example"), ("--api-url", "evil.example", "LEADSQUARED_ALLOWED_HOSTS")
     ),
     "a host that begins alike": Refusal(
-        _add("https://apigw.leadsquared.com.evil.example"), ("--api-url", "LEADSQUARED_ALLOWED_HOSTS")
+        _add("https://apigw.leadsquared.com.evil.example"),
+        ("--api-url", "LEADSQUARED_ALLOWED_HOSTS"),
     ),
     "a host that looks alike": Refusal(
         _add("https://apigw.le\u0430dsquared.com"), ("--api-url", "LEADSQUARED_ALLOWED_HOSTS")
     ),
-    "an address with a path": Refusal(_add(f"{HOST}/api/tenants/1/ticket"), ("--api-url", "/api/tenants")),
+    "an address with a path": Refusal(
+        _add(f"{HOST}/api/tenants/1/ticket"), ("--api-url", "/api/tenants")
+    ),
     "an org id that climbs the path": Refusal(_add(org_id="../1"), ("--org-id", "22824")),
-    "a name that is taken": Refusal(_add(name="acme"), ("acme already", "python -m bot tenants update acme")),
-    "the name of the environment's tenant": Refusal(_add(name="environment"), ("LEADSQUARED_API_URL",)),
-    "no address and nobody to ask": Refusal(("tenants", "add", "other", "--org-id", "1"), ("--api-url",)),
+    "a name that is taken": Refusal(
+        _add(name="acme"), ("acme already", "python -m bot tenants update acme")
+    ),
+    "the name of the environment's tenant": Refusal(
+        _add(name="environment"), ("LEADSQUARED_API_URL",)
+    ),
+    "no address and nobody to ask": Refusal(
+        ("tenants", "add", "other", "--org-id", "1"), ("--api-url",)
+    ),
     "one key only": Refusal(_add(), ("two lines", "access key", "secret key"), typed=b"only-one\n"),
-    "keys that no key looks like": Refusal(_add(), ("access key", "copy it again"), typed="clé\nx\n".encode()),
+    "keys that no key looks like": Refusal(
+        _add(), ("access key", "copy it again"), typed="clé\nx\n".encode()
+    ),
     "keys that are no text": Refusal(
         _add(HOST, "1", "other", "--keys-file", "binary"), ("keys-file",), file=b"\xff\xfe\nabc\n"
     ),
-    "show of an unknown name": Refusal(("tenants", "show", "nobody"), ("nobody", "python -m bot tenants list")),
-    "update of an unknown name": Refusal(("tenants", "update", "nobody"), ("nobody", "python -m bot tenants list")),
+    "show of an unknown name": Refusal(
+        ("tenants", "show", "nobody"), ("nobody", "python -m bot tenants list")
+    ),
+    "update of an unknown name": Refusal(
+        ("tenants", "update", "nobody"), ("nobody", "python -m bot tenants list")
+    ),
     "map to an unknown name": Refusal(
         ("tenants", "map", "nobody", "--team", TEAM), ("nobody", "python -m bot tenants list")
     ),
@@ -177,18 +221,29 @@ REFUSALS = {
     "map with a channel's id for a workspace's": Refusal(
         ("tenants", "map", "acme", "--team", "C0SUPPORT"), ("--team", "starts with T")
     ),
-    "unmap of what is not mapped": Refusal(("tenants", "unmap", "--team", "T0NOWHERE"), ("T0NOWHERE", "tenants list")),
-    "an access key on the command line": Refusal(_add(HOST, "1", "other", "--access-key", "x"), ("No such option",)),
+    "unmap of what is not mapped": Refusal(
+        ("tenants", "unmap", "--team", "T0NOWHERE"), ("T0NOWHERE", "tenants list")
+    ),
+    "an access key on the command line": Refusal(
+        _add(HOST, "1", "other", "--access-key", "x"), ("No such option",)
+    ),
 }
-USAGE = {"an access key on the command line"}  # typer's own answer, in a box, with the usage above it
+USAGE = {
+    "an access key on the command line"
+}  # typer's own answer, in a box, with the usage above it
 
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
-    """Everything that is to be refused, run beside each other on one database that has the tenant acme."""
+    """Everything that is to be refused, run beside each other on one database that has the tenant
+    acme.
+    """
     folder = tmp_path_factory.mktemp("refused")
     (folder / "binary").write_bytes(b"\xff\xfe\nabc\n")
-    variables = {"DATABASE_URL": f"sqlite:///{folder / 'bot.db'}", "ENCRYPTION_KEYS": ENCRYPTION_KEY}
+    variables = {
+        "DATABASE_URL": f"sqlite:///{folder / 'bot.db'}",
+        "ENCRYPTION_KEYS": ENCRYPTION_KEY,
+    }
     assert run(*ACME, cwd=folder, variables=variables, typed=KEYS).status == 0
     tasks = [Task(refusal.arguments, variables, refusal.typed) for refusal in REFUSALS.values()]
     ended = dict(zip(REFUSALS, run_all(tasks, folder), strict=True))
@@ -197,7 +252,9 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_what_is_wrong_ends_with_status_2_and_the_mend(case: str, refused: dict[str, Ended]) -> None:
+def test_what_is_wrong_ends_with_status_2_and_the_mend(
+    case: str, refused: dict[str, Ended]
+) -> None:
     ended = refused[case]
 
     assert ended.status == 2, ended.said
@@ -242,7 +299,9 @@ async def test_a_channels_mapping_wins_over_its_workspaces_and_that_over_its_ent
 ) -> None:
     slack.workspace.enterprise_id = "E0CORP"
     accounts = dict(zip(SCOPES, (CHANNELS, WORKSPACES, ENTERPRISES), strict=True))
-    variables = {name: value for name, value in environment.items() if name not in OF_THE_ENVIRONMENTS_TENANT}
+    variables = {
+        name: value for name, value in environment.items() if name not in OF_THE_ENVIRONMENTS_TENANT
+    }
 
     async def tenants(*arguments: str) -> None:
         ended = await run_beside("tenants", *arguments, cwd=tmp_path, variables=variables)
@@ -250,12 +309,17 @@ async def test_a_channels_mapping_wins_over_its_workspaces_and_that_over_its_ent
 
     async with LeadSquaredStandIn(list(accounts.values()), {"143": Behaviour.FINE}) as leadsquared:
         for name, account in accounts.items():
-            await directory.add(Tenant(name, leadsquared.url, account.org_id, account.access_key, account.secret_key))
+            await directory.add(
+                Tenant(
+                    name, leadsquared.url, account.org_id, account.access_key, account.secret_key
+                )
+            )
         async with running(variables, slack, leadsquared) as bot:
             refused = await bot.type("143 too early")
             assert refused is not None
             assert "isn't connected to LeadSquared" in refused.text
-            # From the widest to the closest, then back: each is in force at once, without a restart.
+            # From the widest to the closest, then back: each is in force at once, without a
+            # restart.
             for name in reversed(SCOPES):
                 await tenants("map", name, *SCOPES[name])
                 assert await bot.type(f"143 the {name}'s") is None

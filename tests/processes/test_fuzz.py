@@ -1,6 +1,9 @@
-"""The HTTP surface under rubbish: never a 500, nothing unexpected and nothing secret in the log, no growth, and it goes on.
+"""The HTTP surface under rubbish.
 
-A real process is served, and spoken to over real sockets. What is sent is drawn by Hypothesis, the same in every run.
+Never a 500, nothing unexpected and nothing secret in the log, no growth, and it goes on.
+
+A real process is served, and spoken to over real sockets. What is sent is drawn by Hypothesis, the
+same in every run.
 """
 
 import asyncio
@@ -40,10 +43,15 @@ WORDS = "Kundengeheimnis"
 JSON = "application/json"
 LARGEST = 1024 * 1024
 EXAMPLES = 1200
-"""Mutated payloads of each half. The two halves are the same kinds of things, so that memory can be compared."""
+"""Mutated payloads of each half.
+
+The two halves are the same kinds of things, so that memory can be compared.
+"""
 
 GROWTH = 4.0
-"""MiB by which the memory after the second half may exceed that after the first, whose bodies alone are more."""
+"""MiB by which the memory after the second half may exceed that after the first, whose bodies
+alone are more.
+"""
 
 
 LEFT_BY_BODIES = 60.0
@@ -67,9 +75,18 @@ RICH = {
             "style": "ordered",
             "indent": 2,
             "offset": 3,
-            "elements": [{"type": "rich_text_section", "elements": [{"type": "date", "timestamp": 17, "format": "x"}]}],
+            "elements": [
+                {
+                    "type": "rich_text_section",
+                    "elements": [{"type": "date", "timestamp": 17, "format": "x"}],
+                }
+            ],
         },
-        {"type": "rich_text_quote", "elements": [{"type": "emoji", "name": "wave", "skin_tone": 2}], "border": 1},
+        {
+            "type": "rich_text_quote",
+            "elements": [{"type": "emoji", "name": "wave", "skin_tone": 2}],
+            "border": 1,
+        },
     ],
 }
 VALID: dict[str, Payload] = {
@@ -78,25 +95,34 @@ VALID: dict[str, Payload] = {
     "event": EVENT,
     "ssl_check": {"ssl_check": "1", "token": "x"},
     "url_verification": {"type": "url_verification", "challenge": "c", "token": "t"},
-    "a message with blocks": shortcut() | {"message": {"ts": "1790000000.000100", "text": WORDS, "blocks": [RICH]}},
-    "another form": submission(private_metadata=json.dumps({"team": TEAM, "channel": "C0SUPPORT", "joins": ["\n"]})),
+    "a message with blocks": shortcut()
+    | {"message": {"ts": "1790000000.000100", "text": WORDS, "blocks": [RICH]}},
+    "another form": submission(
+        private_metadata=json.dumps({"team": TEAM, "channel": "C0SUPPORT", "joins": ["\n"]})
+    ),
 }
 
 
 @st.composite
 def mutated(draw: st.DrawFn) -> Payload:
-    """A payload of one kind, of which some values, anywhere in it, are another's, of another type, gone or doubled."""
+    """A payload of one kind, of which some values, anywhere in it, are another's, of another type,
+    gone or doubled.
+    """
     payload = copy.deepcopy(VALID[draw(st.sampled_from(sorted(VALID)))])
     for _ in range(draw(st.integers(1, 4))):
         if not (places := _places(payload)):
             break
         holder, at = places[draw(st.integers(0, len(places) - 1))]
-        what = draw(st.sampled_from(["weird", "weird", "weird", "another", "gone", "nested", "wrapped"]))
+        what = draw(
+            st.sampled_from(["weird", "weird", "weird", "another", "gone", "nested", "wrapped"])
+        )
         if what == "gone":
             del holder[at]
         elif what == "another":
             other, there = places[draw(st.integers(0, len(places) - 1))]
-            holder[at] = copy.deepcopy(other[there]) if there in other or isinstance(other, list) else None
+            holder[at] = (
+                copy.deepcopy(other[there]) if there in other or isinstance(other, list) else None
+            )
         elif what == "nested":
             holder[at] = _nested(draw(st.sampled_from([3, 90, 150])), holder[at])
         elif what == "wrapped":
@@ -109,9 +135,16 @@ def mutated(draw: st.DrawFn) -> Payload:
 def _places(value: Any) -> list[tuple[Any, Any]]:
     """Return each place in a value, as what holds it and the key or index."""
     inner = (
-        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+        list(value.items())
+        if isinstance(value, dict)
+        else list(enumerate(value))
+        if isinstance(value, list)
+        else []
     )
-    return [*((value, at) for at, _ in inner), *(place for _, one in inner for place in _places(one))]
+    return [
+        *((value, at) for at, _ in inner),
+        *(place for _, one in inner for place in _places(one)),
+    ]
 
 
 def _nested(depth: int, value: Any) -> Any:
@@ -136,7 +169,9 @@ class Sent:
         timestamp = str(int(time.time()) - self.age)
         text = self.body.decode("utf-8", "replace")
         secret = SIGNING_SECRET if self.signed else "another"
-        signature = SignatureVerifier(secret).generate_signature(timestamp=timestamp, body=text) or ""
+        signature = (
+            SignatureVerifier(secret).generate_signature(timestamp=timestamp, body=text) or ""
+        )
         own = {
             "Content-Type": self.content_type,
             "X-Slack-Request-Timestamp": timestamp,
@@ -148,15 +183,25 @@ class Sent:
 def as_sent(payload: Payload) -> Sent:
     if "type" in payload and payload["type"] in ("event_callback", "url_verification"):
         return Sent(json.dumps(payload).encode(), JSON)
-    fields = payload if "command" in payload or "ssl_check" in payload else {"payload": json.dumps(payload)}
+    fields = (
+        payload
+        if "command" in payload or "ssl_check" in payload
+        else {"payload": json.dumps(payload)}
+    )
     return Sent(
-        urlencode({name: one if isinstance(one, str) else json.dumps(one) for name, one in fields.items()}).encode()
+        urlencode(
+            {name: one if isinstance(one, str) else json.dumps(one) for name, one in fields.items()}
+        ).encode()
     )
 
 
 @st.composite
 def rubbish(draw: st.DrawFn) -> Sent:
-    """Anything: what is not UTF-8, forms and JSON that are broken, in any content type, by any method, anywhere."""
+    """Anything.
+
+    What is not UTF-8, forms and JSON that are broken, in any content type, by any method,
+    anywhere.
+    """
     whole = as_sent(VALID[draw(st.sampled_from(sorted(VALID)))]).body
     at = draw(st.integers(0, len(whole)))
     body = draw(
@@ -185,21 +230,39 @@ def rubbish(draw: st.DrawFn) -> Sent:
         body,
         draw(
             st.sampled_from(
-                [FORM, JSON, "application/json; charset=utf-16", "text/plain", "multipart/form-data", "x", ""]
+                [
+                    FORM,
+                    JSON,
+                    "application/json; charset=utf-16",
+                    "text/plain",
+                    "multipart/form-data",
+                    "x",
+                    "",
+                ]
             )
         ),
         signed=draw(st.sampled_from([True, True, True, False])),
         age=draw(st.sampled_from([0, 0, 0, 400, -400, 10**9])),
         path=draw(
-            st.sampled_from(["/slack/events"] * 6 + ["/", "/slack", "/slack/events/", "/%00", "/healthz", "//..//"])
+            st.sampled_from(
+                ["/slack/events"] * 6
+                + ["/", "/slack", "/slack/events/", "/%00", "/healthz", "//..//"]
+            )
         ),
-        method=draw(st.sampled_from(["POST"] * 8 + ["GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "BREW"])),
+        method=draw(
+            st.sampled_from(
+                ["POST"] * 8 + ["GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "BREW"]
+            )
+        ),
         headers=draw(
             st.sampled_from(
                 [
                     (),
                     (),
-                    (("X-Slack-Bolt-Lazy-Only", "1"), ("X-Slack-Bolt-Lazy-Function-Name", "submit")),
+                    (
+                        ("X-Slack-Bolt-Lazy-Only", "1"),
+                        ("X-Slack-Bolt-Lazy-Function-Name", "submit"),
+                    ),
                     (("X-Slack-Retry-Num", "x"), ("X-Slack-Signature", "v0=\u00fc")),
                     (("X-Slack-Request-Timestamp", "9" * 300),),
                     (("Content-Encoding", "br"),),
@@ -290,7 +353,10 @@ FEW_FILES = ("bash", "-c", 'ulimit -n 1024; exec "$@"', "bash", *BOT)
 
 @pytest.fixture
 def start_by() -> Sequence[str]:
-    """Return how the process that is served is started; a test may have another way as a parameter."""
+    """Return how the process that is served is started.
+
+    A test may have another way as a parameter.
+    """
     return BOT
 
 
@@ -307,7 +373,9 @@ async def target(
     with serving("run", cwd=tmp_path, variables=variables, command=start_by) as process:
         address = await process.url()
         await process.logged("slack_identified")
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=True)
+        ) as session:
             target = Target(process, address, session, leadsquared)
             yield target
             assert_sound(target)
@@ -333,7 +401,9 @@ def assert_sound(target: Target) -> None:
 
 async def recorded_once(target: Target, name: str) -> None:
     """Record an ordinary command, sent twice as Slack does, and find it on the ticket once."""
-    sent = Sent(urlencode(command(text=f"145 {name}", trigger_id=f"{name}.{time.time_ns()}")).encode())
+    sent = Sent(
+        urlencode(command(text=f"145 {name}", trigger_id=f"{name}.{time.time_ns()}")).encode()
+    )
     assert [await target.send(sent), await target.send(sent)] == [200, 200]
 
     def there() -> list[str]:
@@ -347,7 +417,10 @@ async def recorded_once(target: Target, name: str) -> None:
 
 async def test_mutated_payloads_and_rubbish_break_nothing_and_leave_nothing(target: Target) -> None:
     # Simple ones are drawn first: each half gets every second one.
-    requests = [*(as_sent(one) for one in drawn(mutated(), 2 * EXAMPLES)), *drawn(rubbish(), 2 * EXAMPLES)]
+    requests = [
+        *(as_sent(one) for one in drawn(mutated(), 2 * EXAMPLES)),
+        *drawn(rubbish(), 2 * EXAMPLES),
+    ]
     await target.all(requests[::2])
     await recorded_once(target, "first half")
     first = target.memory()
@@ -372,7 +445,9 @@ async def large(target: Target) -> None:
     assert await target.send(Sent(zipped, headers=gzipped)) in (0, 400, 401, 413)
     assert await target.send(Sent(b"\x1f\x8b rubbish", headers=gzipped)) in (0, 400, 401)
     assert await target.send(Sent(fields)) in (400, 413)
-    assert await target.send(Sent(json.dumps({"type": "x", "a": [0] * 300_000}).encode(), JSON)) in (400, 404)
+    assert await target.send(
+        Sent(json.dumps({"type": "x", "a": [0] * 300_000}).encode(), JSON)
+    ) in (400, 404)
     assert await chunked(target, [b"text=" + b"x" * 65536] * 64) in (0, 413)
 
 
@@ -385,7 +460,9 @@ async def chunked(target: Target, chunks: list[bytes]) -> int:
 
     headers = Sent(b"").all_headers()
     try:
-        async with target.session.post(f"{target.url}/slack/events", data=parts(), headers=headers) as response:
+        async with target.session.post(
+            f"{target.url}/slack/events", data=parts(), headers=headers
+        ) as response:
             return response.status
     except (aiohttp.ClientError, ConnectionError):
         return 0
@@ -417,7 +494,9 @@ async def half_closed(target: Target) -> None:
 
 async def slow(target: Target) -> None:
     """Send an ordinary command a byte at a time; it is taken all the same."""
-    sent = Sent(urlencode(command(text=f"144 {WORDS}", trigger_id=f"slow.{time.time_ns()}")).encode())
+    sent = Sent(
+        urlencode(command(text=f"144 {WORDS}", trigger_id=f"slow.{time.time_ns()}")).encode()
+    )
     headers = "".join(f"{name}: {value}\r\n" for name, value in sent.all_headers().items())
     head = f"POST {sent.path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(sent.body)}\r\n\r\n".encode()
     reader, writer = await asyncio.open_connection(*target.address)
@@ -432,7 +511,9 @@ async def slow(target: Target) -> None:
 ROUNDS: tuple[Callable[[Target], Awaitable[None]], ...] = (large, half_closed, slow)
 
 
-async def test_bodies_that_are_large_slow_or_never_end_break_nothing_and_leave_nothing(target: Target) -> None:
+async def test_bodies_that_are_large_slow_or_never_end_break_nothing_and_leave_nothing(
+    target: Target,
+) -> None:
     sizes = []
     for number in range(8):
         for one in ROUNDS:

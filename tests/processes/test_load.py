@@ -12,7 +12,9 @@ from benchmarks.window import in_full_windows, most_in_a_window, share_of_window
 from support.databases import database
 from support.running import Bot
 
-SIZE = Size(tenants=6, tickets=4, commands=90, calls_per_window=5, answer_within=1.0, rest_within=60.0)
+SIZE = Size(
+    tenants=6, tickets=4, commands=90, calls_per_window=5, answer_within=1.0, rest_within=60.0
+)
 """Three windows for each tenant."""
 
 
@@ -23,7 +25,9 @@ def stack() -> Iterator[ExitStack]:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_burst_is_taken_sent_and_told_whole(processes: int, stack: ExitStack, tmp_path: Path) -> None:
+def test_a_burst_is_taken_sent_and_told_whole(
+    processes: int, stack: ExitStack, tmp_path: Path
+) -> None:
     url = f"sqlite:///{tmp_path / 'bot.db'}"
     if processes > 1:
         url = stack.enter_context(database()).replace("postgresql://", "postgresql+psycopg://")
@@ -34,9 +38,20 @@ def test_a_burst_is_taken_sent_and_told_whole(processes: int, stack: ExitStack, 
     assert [len(times) for times in seen.arrivals().values()] == [15] * 5
 
 
-def test_a_hundred_tenants_that_hang_keep_no_other_waiting(stack: ExitStack, tmp_path: Path) -> None:
-    # 606 commands, of which 600 are to hang for 3 s each: more than a process's 500 calls in flight.
-    size = Size(tenants=101, tickets=6, commands=606, there=0.05, back=0.05, answer_within=3.0, rest_within=60.0)
+def test_a_hundred_tenants_that_hang_keep_no_other_waiting(
+    stack: ExitStack, tmp_path: Path
+) -> None:
+    # 606 commands, of which 600 are to hang for 3 s each: more than a process's 500 calls in
+    # flight.
+    size = Size(
+        tenants=101,
+        tickets=6,
+        commands=606,
+        there=0.05,
+        back=0.05,
+        answer_within=3.0,
+        rest_within=60.0,
+    )
     flood = Flood(stack, tmp_path, f"sqlite:///{tmp_path / 'bot.db'}", size)
     seen = flood.burst(hanging=range(100))
     assert len(seen.answers.acknowledged) == 606

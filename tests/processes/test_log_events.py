@@ -60,7 +60,10 @@ async def test_a_leadsquared_that_is_away_is_a_counted_warning_and_what_waits_is
         await ready(process, slack)
         tickets = [str(200 + number) for number in range(20)]
         for ticket in tickets:
-            assert await slack.command(f"{ticket} {WORDS}", channel="C0SUPPORT", person="U0ANNA") is None
+            assert (
+                await slack.command(f"{ticket} {WORDS}", channel="C0SUPPORT", person="U0ANNA")
+                is None
+            )
         await process.logged("call_failed")
         process.signal()
         assert await process.ended() == 0
@@ -69,7 +72,9 @@ async def test_a_leadsquared_that_is_away_is_a_counted_warning_and_what_waits_is
     (failed,) = events(process, "call_failed")
     assert (failed["level"], failed["reason"], failed["host"]) == ("warning", "refused", host)
     assert failed["ticket"] in tickets
-    counted = sum(event["left_out"] for event in events(process, "repeated") if event["what"] == "call_failed")
+    counted = sum(
+        event["left_out"] for event in events(process, "repeated") if event["what"] == "call_failed"
+    )
     assert counted >= 1, "nothing is lost at the end"
     assert events(process, "attempt_ended") == []
     (left,) = events(process, "left_for_the_next_start")
@@ -86,8 +91,12 @@ async def test_refused_keys_are_a_warning_and_a_wrong_ticket_is_its_agents_matte
     with serving("run", cwd=tmp_path, variables=environment) as process:
         await ready(process, slack)
         for behaviour in (Behaviour.UNAUTHORIZED, Behaviour.NOT_FOUND, Behaviour.HANG):
-            await slack.command(f"{ticket_that(behaviour)} {WORDS}", channel="C0SUPPORT", person="U0ANNA")
-        await slack.until(lambda: sum(bool(message.thread_ts) for message in slack.workspace.messages) == 3)
+            await slack.command(
+                f"{ticket_that(behaviour)} {WORDS}", channel="C0SUPPORT", person="U0ANNA"
+            )
+        await slack.until(
+            lambda: sum(bool(message.thread_ts) for message in slack.workspace.messages) == 3
+        )
         process.signal()
         assert await process.ended() == 0
 
@@ -96,7 +105,10 @@ async def test_refused_keys_are_a_warning_and_a_wrong_ticket_is_its_agents_matte
         ("status 401", ticket_that(Behaviour.UNAUTHORIZED)),
         ("read timeout", ticket_that(Behaviour.HANG)),
     }
-    ended = {event["ticket"]: (event["level"], event["reason"]) for event in events(process, "attempt_ended")}
+    ended = {
+        event["ticket"]: (event["level"], event["reason"])
+        for event in events(process, "attempt_ended")
+    }
     assert ended[ticket_that(Behaviour.NOT_FOUND)] == ("info", "status 404")
     assert ACCOUNT.access_key not in process.log
 
@@ -115,7 +127,9 @@ async def test_what_was_never_sent_has_an_event_of_its_own(
         await process.logged("call_failed")
         process.signal()
         assert await process.ended() == 0
-    without = {name: value for name, value in environment.items() if not name.startswith("LEADSQUARED_")}
+    without = {
+        name: value for name, value in environment.items() if not name.startswith("LEADSQUARED_")
+    }
     with serving("run", cwd=tmp_path, variables=without) as process:
         await process.logged("ended_unsent")
         process.signal()

@@ -1,4 +1,7 @@
-"""What a real process writes to its log, at its most talkative: everything that helps, nothing that is secret."""
+"""What a real process writes to its log, at its most talkative.
+
+Everything that helps, nothing that is secret.
+"""
 
 import asyncio
 import re
@@ -25,7 +28,9 @@ SLOW = {Behaviour.TRICKLE, Behaviour.BUSY_AT_FIRST}
 class Journey:
     """What people and servers do to one bot until it is told to stop."""
 
-    def __init__(self, process: Serving, slack: SlackStandIn, leadsquared: LeadSquaredStandIn, file: Path) -> None:
+    def __init__(
+        self, process: Serving, slack: SlackStandIn, leadsquared: LeadSquaredStandIn, file: Path
+    ) -> None:
         self.process = process
         self.slack = slack
         self.leadsquared = leadsquared
@@ -61,7 +66,9 @@ class Journey:
 
     async def buttons(self) -> None:
         failed = await self.answer_on(ticket_that(Behaviour.FAILED))
-        twice = [self.slack.click(failed, "Send again", person=person) for person in ("U0ANNA", "U0BEN")]
+        twice = [
+            self.slack.click(failed, "Send again", person=person) for person in ("U0ANNA", "U0BEN")
+        ]
         await asyncio.gather(*twice)  # one of them is told that it is too late
         unknown = await self.answer_on(ticket_that(Behaviour.HTML))
         await self.slack.click(unknown, "It's there", person="U0GUEST")
@@ -71,12 +78,19 @@ class Journey:
         for _ in range(2):  # the first finds Slack unwilling
             await self.slack.click(wrong, "Edit and send again", person="U0ANNA")
         (modal,) = self.slack.modals.open
-        assert "errors" in await self.slack.submit(modal, {"ticket": f"no ticket, {WORDS}"}, person="U0ANNA")
-        await self.slack.submit(modal, {"ticket": "145", "text": f"{WORDS}, corrected"}, person="U0ANNA")
+        assert "errors" in await self.slack.submit(
+            modal, {"ticket": f"no ticket, {WORDS}"}, person="U0ANNA"
+        )
+        await self.slack.submit(
+            modal, {"ticket": "145", "text": f"{WORDS}, corrected"}, person="U0ANNA"
+        )
         await self.answer_on("145")
 
     async def slack_failures(self) -> None:
-        self.slack.faults["chat.postMessage"] += [Fault("ratelimited", 429, 1), Fault("internal_error", 500)]
+        self.slack.faults["chat.postMessage"] += [
+            Fault("ratelimited", 429, 1),
+            Fault("internal_error", 500),
+        ]
         self.slack.faults["chat.update"].append(Fault("message_not_found"))
         self.slack.faults["users.info"].append(Fault("fatal_error", 500))
         self.slack.faults["response_url"].append(Fault(status=500))
@@ -103,12 +117,22 @@ class Journey:
                 (b"payload=null", {}),
             ):
                 async with session.post(url, data=body, headers=headers) as response:
-                    assert response.status in (400, 401, 404, 405), "refused, or in Socket Mode not there at all"
+                    assert response.status in (400, 401, 404, 405), (
+                        "refused, or in Socket Mode not there at all"
+                    )
 
     async def broken_payloads(self) -> None:
-        forms = [{"user_id": ""}, {"team_id": ""}, {"channel_id": "", "trigger_id": ""}, {"command": "/unknown"}]
+        forms = [
+            {"user_id": ""},
+            {"team_id": ""},
+            {"channel_id": "", "trigger_id": ""},
+            {"command": "/unknown"},
+        ]
         typed = [
-            self.slack.command(f"143 {WORDS}", **{"channel": "C0SUPPORT", "person": "U0ANNA"} | form) for form in forms
+            self.slack.command(
+                f"143 {WORDS}", **{"channel": "C0SUPPORT", "person": "U0ANNA"} | form
+            )
+            for form in forms
         ]
         await asyncio.gather(*typed)
 
@@ -149,8 +173,22 @@ async def test_a_log_of_everything_that_can_happen_holds_no_secret_and_no_custom
         assert await process.ended() == 0
         log = process.log
 
-    expected = {"started", "slack_identified", "attempt_ended", "told", "told_elsewhere", "telling_failed", "stopped"}
-    expected |= {"database_unavailable", "request_refused", "accepted", "call_failed", "not_carried_out"}
+    expected = {
+        "started",
+        "slack_identified",
+        "attempt_ended",
+        "told",
+        "told_elsewhere",
+        "telling_failed",
+        "stopped",
+    }
+    expected |= {
+        "database_unavailable",
+        "request_refused",
+        "accepted",
+        "call_failed",
+        "not_carried_out",
+    }
     assert {event for event in expected if event in log} == expected
     assert not [needle for needle in needles(slack) if needle in log]
     assert not re.search(r"v0=[0-9a-f]{10}", log), "a signature"
@@ -163,7 +201,14 @@ async def test_a_log_of_everything_that_can_happen_holds_no_secret_and_no_custom
 
 def needles(slack: SlackStandIn) -> list[str]:
     """Return everything that must not be found."""
-    secrets = [BOT_TOKEN, APP_TOKEN, SIGNING_SECRET, ACCOUNT.access_key, ACCOUNT.secret_key, ENCRYPTION_KEY]
+    secrets = [
+        BOT_TOKEN,
+        APP_TOKEN,
+        SIGNING_SECRET,
+        ACCOUNT.access_key,
+        ACCOUNT.secret_key,
+        ENCRYPTION_KEY,
+    ]
     response_urls = ["/response/", *slack._response_urls]
     return [*secrets, *response_urls, WRONG_SIGNATURE, WORDS, "Kundennummer", "/socket/"]
 
@@ -174,7 +219,9 @@ async def test_what_went_wrong_can_be_found_by_the_reference_that_the_person_see
     with serving("run", cwd=tmp_path, variables=environment) as process:
         slack.request_url = f"{await process.url()}/slack/events"
         await process.logged("slack_identified")
-        await slack.command(f"{ticket_that(Behaviour.FAILED)} {WORDS}", channel="C0SUPPORT", person="U0ANNA")
+        await slack.command(
+            f"{ticket_that(Behaviour.FAILED)} {WORDS}", channel="C0SUPPORT", person="U0ANNA"
+        )
         await slack.until(lambda: any(message.thread_ts for message in slack.workspace.messages))
         process.signal()
         assert await process.ended() == 0
@@ -183,9 +230,15 @@ async def test_what_went_wrong_can_be_found_by_the_reference_that_the_person_see
     assert "Reference" not in answer.text, "the message above it has it"
     reference = re.search(r"Reference ([a-z2-7]{12})", slack.workspace.messages[0].text)
     assert reference is not None
-    about: list[dict[str, Any]] = [event for event in process.events() if event.get("delivery") == reference[1]]
+    about: list[dict[str, Any]] = [
+        event for event in process.events() if event.get("delivery") == reference[1]
+    ]
     (attempt,) = [event for event in about if event["event"] == "attempt_ended"]
-    assert (attempt["outcome"], attempt["problem"], attempt["tenant"]) == ("rejected", "failed", "environment")
+    assert (attempt["outcome"], attempt["problem"], attempt["tenant"]) == (
+        "rejected",
+        "failed",
+        "environment",
+    )
     assert "told" in [event["event"] for event in about]
     assert TEAM in process.log, "whose bot it is"
 
@@ -198,12 +251,16 @@ async def test_a_database_that_stays_away_is_logged_once_by_each_loop_and_not_at
         await process.logged("slack_identified")
         with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            for _ in range(7):  # each waits for the lock about as long as a loop does between two tries
+            for _ in range(
+                7
+            ):  # each waits for the lock about as long as a loop does between two tries
                 refused = await slack.command(f"143 {WORDS}", channel="C0SUPPORT", person="U0ANNA")
                 assert refused is not None
             await process.logged("database_unavailable")
         process.signal()
         assert await process.ended() == 0
 
-    said = [event["reason"] for event in process.events() if event["event"] == "database_unavailable"]
+    said = [
+        event["reason"] for event in process.events() if event["event"] == "database_unavailable"
+    ]
     assert 1 <= len(said) <= 2 * len(set(said)), "the worker and the teller, once for each reason"

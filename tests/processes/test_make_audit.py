@@ -1,4 +1,6 @@
-"""The audit of the dependencies (`make audit`), against a stand-in for the advisory service that speaks OSV's protocol."""
+"""The audit of the dependencies (`make audit`), against a stand-in for the advisory service that
+speaks OSV's protocol.
+"""
 
 import asyncio
 import re
@@ -68,7 +70,9 @@ async def audit(folder: Path, url: str, *, pinned: str = PINNED, within: int = 6
     (folder / "requirements.txt").write_text(pinned)
     asked = ("-r", str(folder / "requirements.txt"), "--osv-url", url)
     variables = {"HOME": str(folder), "AUDIT_WITHIN": str(within)}
-    return await run_beside(*asked, cwd=folder, variables=variables, command=(str(ROOT / ".ci" / "audit"),))
+    return await run_beside(
+        *asked, cwd=folder, variables=variables, command=(str(ROOT / ".ci" / "audit"),)
+    )
 
 
 async def test_where_nothing_is_known_it_says_so(service: Service, tmp_path: Path) -> None:
@@ -78,7 +82,9 @@ async def test_where_nothing_is_known_it_says_so(service: Service, tmp_path: Pat
     assert set(service.asked) == {"leftpad", "rightpad"}
 
 
-async def test_a_known_vulnerability_fails_with_the_version_that_fixes_it(service: Service, tmp_path: Path) -> None:
+async def test_a_known_vulnerability_fails_with_the_version_that_fixes_it(
+    service: Service, tmp_path: Path
+) -> None:
     service.known["leftpad"] = [ADVISORY]
     ended = await audit(tmp_path, service.url)
 
@@ -87,7 +93,9 @@ async def test_a_known_vulnerability_fails_with_the_version_that_fixes_it(servic
     assert "make lock" in ended.said
 
 
-@pytest.mark.parametrize("says", [web.Response(status=503, text="away"), web.Response(text="<html>welcome</html>")])
+@pytest.mark.parametrize(
+    "says", [web.Response(status=503, text="away"), web.Response(text="<html>welcome</html>")]
+)
 async def test_an_answer_that_cannot_be_relied_on_is_no_audit_and_no_failure(
     service: Service, tmp_path: Path, says: web.Response
 ) -> None:

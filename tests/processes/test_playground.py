@@ -14,28 +14,71 @@ from bot.playground.terminal import TICKETS
 from support.programs import BOT, Ended, Task, run_all, surroundings, until
 
 HELLO = ["/portal-activity 143 hello"]
-# Every row of the table that is not recorded at once, by the ticket (or the switch) that leads to it.
+# Every row of the table that is not recorded at once, by the ticket (or the switch) that leads to
+# it.
 ROWS = {
     "/portal-activity 143 fine": ["✅ Recorded on ticket 143, activity ID 1"],
-    "/portal-activity 400 body": ["couldn't record this on ticket 400", "[1: Send again] [2: Edit and send again]"],
-    "/portal-activity 200 status": ['on ticket 200: "The ticket is closed"', ": Send again", ": Edit and send again"],
+    "/portal-activity 400 body": [
+        "couldn't record this on ticket 400",
+        "[1: Send again] [2: Edit and send again]",
+    ],
+    "/portal-activity 200 status": [
+        'on ticket 200: "The ticket is closed"',
+        ": Send again",
+        ": Edit and send again",
+    ],
     "/portal-activity 401 keys": ["rejected the access keys", "on ticket 401", ": Send again"],
-    "/portal-activity 403 switch": ["denied access", "on ticket 403", "IP allowlist", ": Send again"],
+    "/portal-activity 403 switch": [
+        "denied access",
+        "on ticket 403",
+        "IP allowlist",
+        ": Send again",
+    ],
     "/portal-activity 404 typo": ["LeadSquared has no ticket 404", ": Edit and send again"],
     "/portal-activity 9999 typo": ["LeadSquared has no ticket 9999", ": Edit and send again"],
-    "/portal-activity 500 inside": ["The activity could not be saved", ": Send again", ": Edit and send again"],
-    "/portal-activity 202 no id": ["may or may not be on ticket 202", ": Send again", ": It's there"],
-    "/portal-activity 307 moved": ["may or may not be on ticket 307", "redirect", ": Send again", ": It's there"],
-    "/portal-activity 502 page": ["may or may not be on ticket 502", ": Send again", ": It's there"],
-    "/portal-activity 503 broken": ["may or may not be on ticket 503", "connection", ": Send again", ": It's there"],
-    "/portal-activity 504 silent": ["didn't answer in time", "may or may not be on ticket 504", ": It's there"],
+    "/portal-activity 500 inside": [
+        "The activity could not be saved",
+        ": Send again",
+        ": Edit and send again",
+    ],
+    "/portal-activity 202 no id": [
+        "may or may not be on ticket 202",
+        ": Send again",
+        ": It's there",
+    ],
+    "/portal-activity 307 moved": [
+        "may or may not be on ticket 307",
+        "redirect",
+        ": Send again",
+        ": It's there",
+    ],
+    "/portal-activity 502 page": [
+        "may or may not be on ticket 502",
+        ": Send again",
+        ": It's there",
+    ],
+    "/portal-activity 503 broken": [
+        "may or may not be on ticket 503",
+        "connection",
+        ": Send again",
+        ": It's there",
+    ],
+    "/portal-activity 504 silent": [
+        "didn't answer in time",
+        "may or may not be on ticket 504",
+        ": It's there",
+    ],
     ":channel private": ["#private"],
     "/portal-activity 144 alone": ["#private", "only you see this", "Recorded on ticket 144"],
     ":channel archive": ["#archive"],
     "/portal-activity 145 alone": ["#archive", "only you see this", "Recorded on ticket 145"],
 }
 BUSY = {
-    "/portal-activity 429 busy": ["Waiting for LeadSquared's rate limit", "automatically", "✅ Recorded on ticket 429"],
+    "/portal-activity 429 busy": [
+        "Waiting for LeadSquared's rate limit",
+        "automatically",
+        "✅ Recorded on ticket 429",
+    ],
 }
 AWAY = {
     "/portal-activity 504 silent": ["may or may not be on ticket 504"],
@@ -52,7 +95,10 @@ AWAY = {
 PRESSES: dict[str, list[str]] = {
     "/portal-activity 502 first": ["[1: Send again] [2: It's there]"],
     ":press 1": ["@You sent it again: see the new answer", "[3: Send again] [4: It's there]"],
-    ":press 4 as Ben": ["is on ticket 502, confirmed by @Ben", "@Ben confirmed that this is on ticket 502"],
+    ":press 4 as Ben": [
+        "is on ticket 502, confirmed by @Ben",
+        "@Ben confirmed that this is on ticket 502",
+    ],
     "/portal-activity 400 wrong": ["[5: Send again] [6: Edit and send again]"],
     ":press 6": ["┌ Edit and send again", "Ticket: 400", "Text: wrong"],
     ":fill Ticket abc": ["Ticket: abc"],
@@ -104,7 +150,11 @@ SHORTCUTS: dict[str, list[str]] = {
         "thread · Portal Activity: ✅ Recorded on ticket 143 by @You, activity ID 1",
         "The form will suggest ticket 143 for this thread",
     ],
-    ":shortcut 2": ["Ticket: 143", "? Ticket [143]: :quit Type an answer", "Closed; nothing was recorded."],
+    ":shortcut 2": [
+        "Ticket: 143",
+        "? Ticket [143]: :quit Type an answer",
+        "Closed; nothing was recorded.",
+    ],
     ":shortcut 3 ": [
         "You already recorded this message on ticket 143",
         "[Record again]",
@@ -125,14 +175,25 @@ SHORTCUTS: dict[str, list[str]] = {
         "Recorded on ticket 145",
     ],
     ":shortcut 7": ["? Ticket [145]: ", "Recorded on ticket 145"],
-    ":shortcut 9": ["Text, part 1 of 2:", "it continues in the fields below", "Recorded on ticket 143"],
+    ":shortcut 9": [
+        "Text, part 1 of 2:",
+        "it continues in the fields below",
+        "Recorded on ticket 143",
+    ],
     ":shortcut 10": [
         "What to record (message or thread) [message]: thread",
         "later messages",
         "Recorded on ticket 145",
     ],
-    ":shortcut 18": ["Time number 8", "You already recorded this message on ticket", "Closed"],  # it was in that thread
-    ":shortcut 72": ["Text: Then please look at #145.", "thread · Portal Activity: ✅ Recorded on ticket 145"],
+    ":shortcut 18": [
+        "Time number 8",
+        "You already recorded this message on ticket",
+        "Closed",
+    ],  # it was in that thread
+    ":shortcut 72": [
+        "Text: Then please look at #145.",
+        "thread · Portal Activity: ✅ Recorded on ticket 145",
+    ],
     ":channel private": ["#private"],
     ":messages  ": ["1. Carla: Is there any news of ticket 144?"],
     ":shortcut 2 ": [
@@ -143,7 +204,10 @@ SHORTCUTS: dict[str, list[str]] = {
     "/portal-activity": ["[Record] change a field with :fill"],
     ":fill Nothing x": ["The form has: Ticket, Text"],
     ":cancel": ["Closed; nothing was recorded."],
-    ":shortcut 1 ": ["? Ticket [144]: ", "Closed; nothing was recorded."],  # nobody is there to answer any more
+    ":shortcut 1 ": [
+        "? Ticket [144]: ",
+        "Closed; nothing was recorded.",
+    ],  # nobody is there to answer any more
 }
 ANSWERS: dict[str, list[str]] = {
     ":shortcut 3": ["nonsense", "both", "thread", "", "maybe", "no", "143", "", "", ""],
@@ -191,7 +255,11 @@ SCRIPTS: dict[str, list[str]] = {
 def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     """Every script, each in a playground of its own, beside each other."""
     folder = tmp_path_factory.mktemp("playground")
-    variables = {"SLACK_BOT_TOKEN": "xoxb-of-the-developer", "DATABASE_URL": "nonsense", "PORT": "nonsense"}
+    variables = {
+        "SLACK_BOT_TOKEN": "xoxb-of-the-developer",
+        "DATABASE_URL": "nonsense",
+        "PORT": "nonsense",
+    }
     tasks = [
         Task(("playground",), variables, "".join(f"{line}\n" for line in script).encode())
         for script in SCRIPTS.values()
@@ -204,10 +272,15 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
 def parts(ended: Ended) -> list[tuple[str, str]]:
     """Return each line of the script with what was shown after it, in one line."""
     pieces = re.split(r"^#[a-z]+> (.*)$", ended.out, flags=re.MULTILINE)
-    return [(line, " ".join(shown.split())) for line, shown in zip(pieces[1::2], pieces[2::2], strict=True)]
+    return [
+        (line, " ".join(shown.split()))
+        for line, shown in zip(pieces[1::2], pieces[2::2], strict=True)
+    ]
 
 
-def shown_after(script: str, played: Mapping[str, Ended], expected: Mapping[str, list[str]]) -> None:
+def shown_after(
+    script: str, played: Mapping[str, Ended], expected: Mapping[str, list[str]]
+) -> None:
     found = parts(played[script])
     assert [line for line, _ in found][: len(expected)] == list(expected)
     for (line, shown), words in zip(found, expected.values(), strict=False):
@@ -220,21 +293,30 @@ def test_a_script_is_run_to_its_end_and_ends_well(script: str, played: dict[str,
     assert (played[script].status, played[script].err) == (0, "")
 
 
-def test_a_piped_command_shows_the_channel_the_thread_and_the_tickets_activity(played: dict[str, Ended]) -> None:
+def test_a_piped_command_shows_the_channel_the_thread_and_the_tickets_activity(
+    played: dict[str, Ended],
+) -> None:
     lines = played["hello"].out.splitlines()
-    *_, anchor = [line for line in lines if line.startswith("  #support")]  # ⏳ first, when it takes a moment
+    *_, anchor = [
+        line for line in lines if line.startswith("  #support")
+    ]  # ⏳ first, when it takes a moment
     (answer,) = [line for line in lines if line.startswith("    └ #support thread")]
     assert "✅ Portal activity recorded" in anchor
     assert "> hello" in played["hello"].out
     assert "Recorded on ticket 143, activity ID 1" in answer
-    assert lines[-2:] == ["Ticket 143 in LeadSquared: 1 portal activity", "    Activity ID 1: hello"]
+    assert lines[-2:] == [
+        "Ticket 143 in LeadSquared: 1 portal activity",
+        "    Activity ID 1: hello",
+    ]
 
 
 def test_the_help_lists_every_ticket_and_ends_at_quit(played: dict[str, Ended]) -> None:
     for number, (_, says) in TICKETS.items():
-        assert re.search(rf"^  {number}  \S" if says else rf"\b{number}\b", played["help"].out, flags=re.MULTILINE), (
-            number
-        )
+        assert re.search(
+            rf"^  {number}  \S" if says else rf"\b{number}\b",
+            played["help"].out,
+            flags=re.MULTILINE,
+        ), number
     assert "not any more" not in played["help"].out
 
 
@@ -255,7 +337,9 @@ def test_the_shortcut_is_used_on_messages_of_each_shape_and_its_fields_are_asked
     shown_after("shortcuts", played, SHORTCUTS)
 
 
-def test_what_the_playground_does_not_know_is_told_and_ends_nothing(played: dict[str, Ended]) -> None:
+def test_what_the_playground_does_not_know_is_told_and_ends_nothing(
+    played: dict[str, Ended],
+) -> None:
     found = dict(parts(played["help"])[1:])
     for line, words in NONSENSE.items():
         for word in words:

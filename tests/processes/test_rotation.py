@@ -1,4 +1,7 @@
-"""`python -m bot keys rotate`: all that is stored goes over to the newest secret, under load, and nothing gets lost."""
+"""`python -m bot keys rotate`.
+
+All that is stored goes over to the newest secret, under load, and nothing gets lost.
+"""
 
 import asyncio
 import signal
@@ -42,19 +45,36 @@ class Stored:
     def all(self) -> list[bytes]:
         """Return every value that is encrypted: whatever is binary, but the fingerprints."""
         with self.engine.begin() as connection:
-            columns = [column for table in metadata.sorted_tables for column in table.c if is_encrypted(column)]
-            rows = [value for column in columns for value in connection.execute(sa.select(column)).scalars()]
+            columns = [
+                column
+                for table in metadata.sorted_tables
+                for column in table.c
+                if is_encrypted(column)
+            ]
+            rows = [
+                value
+                for column in columns
+                for value in connection.execute(sa.select(column)).scalars()
+            ]
         return [value for value in rows if value is not None]
 
     def text(self, seq: int) -> bytes:
         with self.engine.begin() as connection:
-            return bytes(connection.execute(sa.select(deliveries.c.text).where(deliveries.c.seq == seq)).scalar_one())
+            return bytes(
+                connection.execute(
+                    sa.select(deliveries.c.text).where(deliveries.c.seq == seq)
+                ).scalar_one()
+            )
 
     def put(self, rows: Sequence[dict[str, Any]]) -> None:
         with self.engine.begin() as connection:
             connection.execute(deliveries.insert(), rows)
-            if connection.dialect.name == "postgresql":  # SQLite goes on from the last number by itself
-                connection.execute(sa.text("SELECT setval('deliveries_seq_seq', max(seq)) FROM deliveries"))
+            if (
+                connection.dialect.name == "postgresql"
+            ):  # SQLite goes on from the last number by itself
+                connection.execute(
+                    sa.text("SELECT setval('deliveries_seq_seq', max(seq)) FROM deliveries")
+                )
 
     def change(self, seq: int, **values: bytes) -> None:
         with self.engine.begin() as connection:
@@ -123,7 +143,9 @@ class Support:
     async def type(self, ticket: str, *, channel: str = "C0SUPPORT") -> None:
         text = f"number {len(self.texts)}"
         self.texts.append(text)
-        assert await self.slack.command(f"{ticket} {text}", channel=channel, person="U0ANNA") is None
+        assert (
+            await self.slack.command(f"{ticket} {text}", channel=channel, person="U0ANNA") is None
+        )
 
     @asynccontextmanager
     async def busy(self) -> AsyncIterator[None]:
@@ -145,7 +167,11 @@ class Support:
     @property
     def answers(self) -> list[Posted]:
         """The final ones; not the notes that something waits."""
-        told = [message for message in self.slack.workspace.messages if message.thread_ts and message.is_the_bots]
+        told = [
+            message
+            for message in self.slack.workspace.messages
+            if message.thread_ts and message.is_the_bots
+        ]
         return [message for message in told if not message.text.startswith("⏳")]
 
     async def answered(self) -> None:
@@ -213,11 +239,15 @@ async def test_secrets_are_changed_under_load_and_the_rotation_is_killed_twice(
         await stopped(web)
     assert Keyring([NEW]).decrypt(stored.text(HISTORY // 2)) == f"words of {HISTORY // 2}"
     activities = leadsquared.ledger.activities
-    assert sorted(one.text for one in activities) == sorted(set(support.texts) - {"number 2"}), "2 is the unknown one"
+    assert sorted(one.text for one in activities) == sorted(set(support.texts) - {"number 2"}), (
+        "2 is the unknown one"
+    )
     assert [one.text for one in activities if one.org_id == ACME.org_id] == support.texts[-1:]
 
 
-async def add_acme(leadsquared: LeadSquaredStandIn, *, cwd: Path, variables: dict[str, str]) -> None:
+async def add_acme(
+    leadsquared: LeadSquaredStandIn, *, cwd: Path, variables: dict[str, str]
+) -> None:
     """Add a second tenant, for one channel, as an administrator does."""
     leadsquared.accounts[ACME.org_id] = ACME
     add = ("add", "acme", "--api-url", leadsquared.url, "--org-id", ACME.org_id)
@@ -243,10 +273,17 @@ async def test_a_process_that_still_writes_with_the_old_secret_is_noticed(
     stored.put([settled(1_000_000 + number, Keyring([OLD])) for number in range(HISTORY)])
     variables = environment | {"DATABASE_URL": url}
     with ExitStack() as stack:
-        late = stack.enter_context(serving("run", cwd=tmp_path, variables=variables | {"ENCRYPTION_KEYS": OLD}))
+        late = stack.enter_context(
+            serving("run", cwd=tmp_path, variables=variables | {"ENCRYPTION_KEYS": OLD})
+        )
         await serve(late, slack)
         rotation = stack.enter_context(
-            serving("keys", "rotate", cwd=tmp_path, variables=variables | {"ENCRYPTION_KEYS": f"{NEW},{OLD}"})
+            serving(
+                "keys",
+                "rotate",
+                cwd=tmp_path,
+                variables=variables | {"ENCRYPTION_KEYS": f"{NEW},{OLD}"},
+            )
         )
         await until(lambda: reads(NEW, stored.text(1_000_000)))
         assert await slack.command("143 late", channel="C0SUPPORT", person="U0ANNA") is None
@@ -254,14 +291,18 @@ async def test_a_process_that_still_writes_with_the_old_secret_is_noticed(
 
     assert "with a secret that is not the first" in rotation.log
     assert "Remove the others" not in rotation.log
-    assert [value for value in stored.all() if not reads(NEW, value)] == [], "encrypted anew all the same"
+    assert [value for value in stored.all() if not reads(NEW, value)] == [], (
+        "encrypted anew all the same"
+    )
 
 
 # -- what somebody changes meanwhile, and what cannot be read
 
 
 class Meanwhile(Keyring):
-    """A keyring under whose owner somebody else changes a row, after it was read and before it is written."""
+    """A keyring under whose owner somebody else changes a row, after it was read and before it is
+    written.
+    """
 
     def __init__(self, secrets: list[str], stored: Stored, change: bytes) -> None:
         super().__init__(secrets)
@@ -275,7 +316,9 @@ class Meanwhile(Keyring):
         return super().renew(token)
 
 
-async def test_a_value_that_changes_meanwhile_is_never_overwritten_with_the_older_one(url: str, stored: Stored) -> None:
+async def test_a_value_that_changes_meanwhile_is_never_overwritten_with_the_older_one(
+    url: str, stored: Stored
+) -> None:
     stored.put([settled(number, Keyring([OLD])) for number in (1, 2)])
     newer = Keyring([NEW]).encrypt("newer words")
     running = Database(spelt_for_sqlalchemy(url))
@@ -303,8 +346,15 @@ def test_what_cannot_be_read_stays_as_it_is_until_its_secret_is_added_back(
     with stored.engine.begin() as connection:
         keys = {"access_key": lost.encrypt("access"), "secret_key": lost.encrypt("secret")}
         connection.execute(accounts.insert().values(id=1, api_host="x.leadsquared.com", org_id="1"))
-        rest = {"api_url": "https://x.leadsquared.com", "org_id": "1", "calls_per_window": 25, "account_id": 1}
-        connection.execute(tenants.insert().values(name="acme", created_at=1.0, updated_at=1.0, **rest, **keys))
+        rest = {
+            "api_url": "https://x.leadsquared.com",
+            "org_id": "1",
+            "calls_per_window": 25,
+            "account_id": 1,
+        }
+        connection.execute(
+            tenants.insert().values(name="acme", created_at=1.0, updated_at=1.0, **rest, **keys)
+        )
     before = stored.all()
 
     ended = rotated(url, NEW, OLD, cwd=tmp_path)
@@ -347,7 +397,9 @@ def test_before_the_secrets_change_places_nobody_is_told_that_one_may_go(
     assert stored.all() == before
 
 
-def test_where_nothing_is_stored_no_secret_is_said_to_be_needless(url: str, stored: Stored, tmp_path: Path) -> None:
+def test_where_nothing_is_stored_no_secret_is_said_to_be_needless(
+    url: str, stored: Stored, tmp_path: Path
+) -> None:
     assert stored.all() == []
     ended = rotated(url, NEW, OLD, cwd=tmp_path)
     assert (ended.status, ended.err) == (0, "")
@@ -403,4 +455,6 @@ def test_the_generated_secret_is_left_by_hand_and_the_refusal_says_how(tmp_path:
 
 def test_every_column_that_is_encrypted_is_rotated() -> None:
     rotated_columns = {column for encrypted in ENCRYPTED for column in encrypted.columns}
-    assert rotated_columns == {column for table in metadata.sorted_tables for column in table.c if is_encrypted(column)}
+    assert rotated_columns == {
+        column for table in metadata.sorted_tables for column in table.c if is_encrypted(column)
+    }

@@ -46,7 +46,9 @@ SECRETS = (BOT_TOKEN, SIGNING_SECRET, ENCRYPTION_KEY, PASSWORD, *list(TENANT.val
 
 @dataclass(frozen=True)
 class Wrong:
-    """An environment that keeps a process from starting, and per problem how its line begins and what it holds."""
+    """An environment that keeps a process from starting, and per problem how its line begins and
+    what it holds.
+    """
 
     variables: dict[str, str]
     problems: list[tuple[str, str]]
@@ -73,7 +75,9 @@ EVERY_VARIABLE_WRONG = {
 }
 
 WRONG = {
-    "nothing is set": Wrong({}, [("SLACK_BOT_TOKEN: missing", "xoxb-"), ("SLACK_SIGNING_SECRET: missing", "Basic")]),
+    "nothing is set": Wrong(
+        {}, [("SLACK_BOT_TOKEN: missing", "xoxb-"), ("SLACK_SIGNING_SECRET: missing", "Basic")]
+    ),
     "nothing is set for a worker": Wrong({}, [("SLACK_BOT_TOKEN: missing", "xoxb-")], ("worker",)),
     "every variable is wrong": Wrong(
         {name: value for name, (value, _) in EVERY_VARIABLE_WRONG.items()},
@@ -81,7 +85,10 @@ WRONG = {
     ),
     "a tenant without its secret key and org id": Wrong(
         SLACK | {name: TENANT[name] for name in ("LEADSQUARED_API_URL", "LEADSQUARED_ACCESS_KEY")},
-        [("LEADSQUARED_ORG_ID: missing", "all four"), ("LEADSQUARED_SECRET_KEY: missing", "all four")],
+        [
+            ("LEADSQUARED_ORG_ID: missing", "all four"),
+            ("LEADSQUARED_SECRET_KEY: missing", "all four"),
+        ],
     ),
     "a tenant on a foreign host": Wrong(
         SLACK | TENANT | {"LEADSQUARED_API_URL": "https://evil.example"},
@@ -95,10 +102,12 @@ WRONG = {
         SLACK | TENANT | {"LEADSQUARED_ORG_ID": "../1"}, [("LEADSQUARED_ORG_ID: ", "22824")]
     ),
     "a key that no key looks like": Wrong(
-        SLACK | TENANT | {"LEADSQUARED_ACCESS_KEY": "clé secrète"}, [("LEADSQUARED_ACCESS_KEY: ", "")]
+        SLACK | TENANT | {"LEADSQUARED_ACCESS_KEY": "clé secrète"},
+        [("LEADSQUARED_ACCESS_KEY: ", "")],
     ),
     "a lease shorter than a call": Wrong(
-        SLACK | {"LEASE": "10"}, [("LEASE: ", "LEADSQUARED_CONNECT_TIMEOUT + LEADSQUARED_READ_TIMEOUT")]
+        SLACK | {"LEASE": "10"},
+        [("LEASE: ", "LEADSQUARED_CONNECT_TIMEOUT + LEADSQUARED_READ_TIMEOUT")],
     ),
     "SQLite on Heroku": Wrong(
         SLACK | {"DYNO": "web.1"}, [("DATABASE_URL: ", "heroku addons:create heroku-postgresql")]
@@ -109,7 +118,8 @@ WRONG = {
         ("migrate",),
     ),
     "PostgreSQL without a secret": Wrong(
-        SLACK | {"DATABASE_URL": f"postgres://bot:{PASSWORD}@db/bot"}, [("ENCRYPTION_KEYS: missing", "32 characters")]
+        SLACK | {"DATABASE_URL": f"postgres://bot:{PASSWORD}@db/bot"},
+        [("ENCRYPTION_KEYS: missing", "32 characters")],
     ),
     "PostgreSQL that is not there": Wrong(
         SLACK | KEYS | {"DATABASE_URL": f"postgres://bot:{PASSWORD}@127.0.0.1:1/bot"},
@@ -120,13 +130,17 @@ WRONG = {
         [("DATABASE_URL: ", "postgres://")],
     ),
     "an address without slashes": Wrong(
-        SLACK | KEYS | {"DATABASE_URL": f"postgres:bot:{PASSWORD}@127.0.0.1/bot"}, [("DATABASE_URL: ", "postgres://")]
+        SLACK | KEYS | {"DATABASE_URL": f"postgres:bot:{PASSWORD}@127.0.0.1/bot"},
+        [("DATABASE_URL: ", "postgres://")],
     ),
     "a .env that is no text": Wrong(SLACK, [(".env: ", "UTF-8")], files={".env": b"\xff\xfe=1\n"}),
     "a wrong setting in .env": Wrong({}, [("PORT: ", "65535")], files={".env": b"PORT=70000\n"}),
-    "a data folder that is a file": Wrong(SLACK | {"DATA_DIR": "file"}, [("DATA_DIR: ", "file")], files={"file": b""}),
+    "a data folder that is a file": Wrong(
+        SLACK | {"DATA_DIR": "file"}, [("DATA_DIR: ", "file")], files={"file": b""}
+    ),
     "a database that is a folder": Wrong(
-        SLACK | {"DATABASE_URL": "sqlite:///."}, [("DATABASE_URL: ", "unable to open database file")]
+        SLACK | {"DATABASE_URL": "sqlite:///."},
+        [("DATABASE_URL: ", "unable to open database file")],
     ),
     "a database that is none": Wrong(
         SLACK | {"DATABASE_URL": "sqlite:///bad.db"},
@@ -136,7 +150,9 @@ WRONG = {
     "a host that is not this machine's": Wrong(
         SLACK | {"HOST": "192.0.2.1"}, [("HOST: ", "192.0.2.1 (this machine has no such address)")]
     ),
-    "a host that has no address": Wrong(SLACK | {"HOST": "no.such.host.invalid"}, [("HOST: ", "the name is unknown")]),
+    "a host that has no address": Wrong(
+        SLACK | {"HOST": "no.such.host.invalid"}, [("HOST: ", "the name is unknown")]
+    ),
 }
 
 
@@ -154,7 +170,9 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_setting_ends_the_start_with_a_line_that_names_it(case: str, wrong: dict[str, Ended]) -> None:
+def test_a_wrong_setting_ends_the_start_with_a_line_that_names_it(
+    case: str, wrong: dict[str, Ended]
+) -> None:
     ended = wrong[case]
 
     assert ended.status == 2, ended.said
@@ -206,9 +224,13 @@ def postgres() -> Iterator[str]:
         yield url
 
 
-def test_postgresql_without_migrations_is_refused_with_the_command_that_mends_it(postgres: str, tmp_path: Path) -> None:
+def test_postgresql_without_migrations_is_refused_with_the_command_that_mends_it(
+    postgres: str, tmp_path: Path
+) -> None:
     variables = SLACK | KEYS | {"DATABASE_URL": postgres}
-    for ended in run_all([Task(("run",), variables, folder=tmp_path), Task(("worker",), variables, folder=tmp_path)]):
+    for ended in run_all(
+        [Task(("run",), variables, folder=tmp_path), Task(("worker",), variables, folder=tmp_path)]
+    ):
         assert ended.status == 2
         assert ended.out == ""
         (line,) = ended.problems
@@ -257,7 +279,9 @@ def test_a_postgresql_database_that_is_not_there_is_told_as_it_was_written_and_w
     assert line.endswith(f"make the database: createdb -h 127.0.0.1 -U ADMIN -O postgres {name}")
 
 
-def test_a_postgresql_user_that_is_not_let_in_or_may_make_no_tables_is_told_so(postgres: str, tmp_path: Path) -> None:
+def test_a_postgresql_user_that_is_not_let_in_or_may_make_no_tables_is_told_so(
+    postgres: str, tmp_path: Path
+) -> None:
     with psycopg.connect(postgres, autocommit=True) as administrator:
         who = f"somebody_{secrets.token_hex(4)}"
         administrator.execute(sql.SQL("CREATE USER {}").format(sql.Identifier(who)))
@@ -281,7 +305,9 @@ def test_a_postgresql_user_that_is_not_let_in_or_may_make_no_tables_is_told_so(p
 
 @ON_LINUX
 @pytest.mark.parametrize(("mode", "says"), [(0o444, "readonly"), (0o000, "unable to open")])
-def test_a_database_that_may_not_be_written_or_read_is_told_in_one_line(mode: int, says: str, tmp_path: Path) -> None:
+def test_a_database_that_may_not_be_written_or_read_is_told_in_one_line(
+    mode: int, says: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "kept"
     folder.mkdir()
     migrate_database(f"sqlite:///{folder / 'bot.db'}")
@@ -289,7 +315,9 @@ def test_a_database_that_may_not_be_written_or_read_is_told_in_one_line(mode: in
     folder.chmod(0o555)
     try:
         variables = SLACK | KEYS | {"DATABASE_URL": "sqlite:///kept/bot.db", "LOG_LEVEL": "ERROR"}
-        ended = run("run", cwd=tmp_path, variables=variables, command=(*AS_A_PERSON, *BOT), within=30)
+        ended = run(
+            "run", cwd=tmp_path, variables=variables, command=(*AS_A_PERSON, *BOT), within=30
+        )
     finally:
         folder.chmod(0o755)
 
@@ -348,12 +376,20 @@ def test_the_secret_beside_sqlite_is_for_its_owner_only_and_is_used_again(tmp_pa
 
 
 async def test_a_start_on_sqlite_loads_only_what_it_uses(tmp_path: Path) -> None:
-    variables = SLACK | KEYS | {"PORT": "0", "DATABASE_URL": "sqlite:///bot.db", "PYTHONPROFILEIMPORTTIME": "1"}
+    variables = (
+        SLACK
+        | KEYS
+        | {"PORT": "0", "DATABASE_URL": "sqlite:///bot.db", "PYTHONPROFILEIMPORTTIME": "1"}
+    )
     with serving("run", cwd=tmp_path, variables=variables) as bot:
         await bot.url()
         bot.signal()
         await bot.ended()
-        loaded = {line.rpartition("|")[2].strip() for line in bot.log.splitlines() if line.startswith("import time:")}
+        loaded = {
+            line.rpartition("|")[2].strip()
+            for line in bot.log.splitlines()
+            if line.startswith("import time:")
+        }
     assert "sqlalchemy" in loaded
     assert not {"psycopg", "alembic", "rich.console", "bot.playground"} & loaded
 
@@ -371,7 +407,10 @@ async def test_the_data_folder_and_the_database_are_for_their_owner_only(tmp_pat
         await until((tmp_path / "kept" / "here" / "bot.db-shm").exists)
         await bot.url()
         found = modes(tmp_path / "kept" / "here")
-    assert found == {".": "700", **dict.fromkeys(("bot.db", "bot.db-wal", "bot.db-shm", "encryption.key"), "600")}
+    assert found == {
+        ".": "700",
+        **dict.fromkeys(("bot.db", "bot.db-wal", "bot.db-shm", "encryption.key"), "600"),
+    }
 
 
 def test_a_folder_and_a_database_of_the_users_own_are_left_as_they_are(tmp_path: Path) -> None:
@@ -379,7 +418,9 @@ def test_a_folder_and_a_database_of_the_users_own_are_left_as_they_are(tmp_path:
     migrate_database(f"sqlite:///{tmp_path / 'mine' / 'bot.db'}")
     (tmp_path / "mine").chmod(0o755)
     (tmp_path / "mine" / "bot.db").chmod(0o640)
-    ended = run("tenants", "list", cwd=tmp_path, variables=KEYS | {"DATABASE_URL": "sqlite:///mine/bot.db"})
+    ended = run(
+        "tenants", "list", cwd=tmp_path, variables=KEYS | {"DATABASE_URL": "sqlite:///mine/bot.db"}
+    )
 
     assert ended.status == 0, ended.said
     assert (modes(tmp_path / "mine")["."], modes(tmp_path / "mine")["bot.db"]) == ("755", "640")
@@ -387,10 +428,16 @@ def test_a_folder_and_a_database_of_the_users_own_are_left_as_they_are(tmp_path:
 
 def test_two_processes_that_start_at_once_agree_on_one_secret(tmp_path: Path) -> None:
     add = ("--api-url", TENANT["LEADSQUARED_API_URL"], "--org-id", "1")
-    tasks = [Task(("tenants", "add", name, *add), {}, b"access\nsecret\n", folder=tmp_path) for name in ("one", "two")]
+    tasks = [
+        Task(("tenants", "add", name, *add), {}, b"access\nsecret\n", folder=tmp_path)
+        for name in ("one", "two")
+    ]
     assert [ended.status for ended in run_all(tasks)] == [0, 0]
 
-    tasks = [Task(("tenants", "update", name, "--limit", "5"), {}, folder=tmp_path) for name in ("one", "two")]
+    tasks = [
+        Task(("tenants", "update", name, "--limit", "5"), {}, folder=tmp_path)
+        for name in ("one", "two")
+    ]
     assert [(ended.status, ended.err) for ended in run_all(tasks)] == [(0, ""), (0, "")]
 
 
@@ -439,11 +486,17 @@ async def test_run_is_alive_at_once_and_ready_when_slack_has_answered(
     with serving("run", cwd=tmp_path, variables=environment) as process:
         url = await process.url()
         assert await page(f"{url}/healthz") == (200, {"status": "alive"})
-        assert await page(f"{url}/readyz") == (503, {"status": "not ready", "database": True, "slack": False})
+        assert await page(f"{url}/readyz") == (
+            503,
+            {"status": "not ready", "database": True, "slack": False},
+        )
 
         slack.down = False
         await process.logged("slack_identified")
-        assert await page(f"{url}/readyz") == (200, {"status": "ready", "database": True, "slack": True})
+        assert await page(f"{url}/readyz") == (
+            200,
+            {"status": "ready", "database": True, "slack": True},
+        )
         process.signal()
         assert await process.ended() == 0
     assert [event["event"] for event in process.events()][-2:] == ["stopping", "stopped"]
@@ -453,7 +506,9 @@ async def test_sigterm_lets_a_post_in_flight_end_and_its_answer_be_told(
     environment: dict[str, str], slack: SlackStandIn, leadsquared: Held, tmp_path: Path
 ) -> None:
     with serving(
-        "run", cwd=tmp_path, variables=environment | {"LEADSQUARED_READ_TIMEOUT": "20", "LEASE": "60"}
+        "run",
+        cwd=tmp_path,
+        variables=environment | {"LEADSQUARED_READ_TIMEOUT": "20", "LEASE": "60"},
     ) as process:
         await ready(process, slack)
         assert await slack.command("143 in flight", channel="C0SUPPORT", person="U0ANNA") is None
@@ -470,7 +525,9 @@ async def test_sigterm_lets_a_post_in_flight_end_and_its_answer_be_told(
     (answer,) = [message for message in slack.workspace.messages if message.thread_ts]
     assert activity.text == "in flight"
     assert "Recorded" in answer.text
-    assert "✅ Portal activity recorded" in slack.workspace.messages[0].text, "the anchor is marked as well"
+    assert "✅ Portal activity recorded" in slack.workspace.messages[0].text, (
+        "the anchor is marked as well"
+    )
     assert "Traceback" not in process.log
 
 
@@ -484,7 +541,11 @@ async def until_refused(url: str) -> None:
 async def test_a_leadsquared_that_hangs_does_not_keep_a_process_beyond_its_grace(
     environment: dict[str, str], slack: SlackStandIn, leadsquared: Held, tmp_path: Path
 ) -> None:
-    variables = environment | {"LEADSQUARED_READ_TIMEOUT": "60", "LEASE": "90", "SHUTDOWN_GRACE": "3"}
+    variables = environment | {
+        "LEADSQUARED_READ_TIMEOUT": "60",
+        "LEASE": "90",
+        "SHUTDOWN_GRACE": "3",
+    }
     with serving("run", cwd=tmp_path, variables=variables) as process:
         await ready(process, slack)
         assert await slack.command("143 kept", channel="C0SUPPORT", person="U0ANNA") is None
@@ -493,9 +554,13 @@ async def test_a_leadsquared_that_hangs_does_not_keep_a_process_beyond_its_grace
         assert await process.ended(within=3 + 3) == 0
 
         assert "Traceback" not in process.log
-        (left,) = [event for event in process.events() if event["event"] == "left_for_the_next_start"]
+        (left,) = [
+            event for event in process.events() if event["event"] == "left_for_the_next_start"
+        ]
         assert left["unsent"] == 1
-        assert not [message for message in slack.workspace.messages if message.thread_ts], "nothing is known yet"
+        assert not [message for message in slack.workspace.messages if message.thread_ts], (
+            "nothing is known yet"
+        )
     end_all_leases(tmp_path / "bot.db")
     with serving("run", cwd=tmp_path, variables=variables) as process:
         await slack.until(lambda: any(message.thread_ts for message in slack.workspace.messages))
@@ -508,10 +573,14 @@ async def test_a_leadsquared_that_hangs_does_not_keep_a_process_beyond_its_grace
 def end_all_leases(file: Path) -> None:
     """As if the time had passed after which a process that holds a delivery is taken for dead."""
     with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("UPDATE deliveries SET lease_until = 0 WHERE state IN ('claimed', 'sending')")
+        connection.execute(
+            "UPDATE deliveries SET lease_until = 0 WHERE state IN ('claimed', 'sending')"
+        )
 
 
-async def test_a_port_that_is_taken_is_told_in_one_line(environment: dict[str, str], tmp_path: Path) -> None:
+async def test_a_port_that_is_taken_is_told_in_one_line(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = str(taken.getsockname()[1])
         variables = environment | {"PORT": port, "LOG_LEVEL": "ERROR"}
@@ -525,7 +594,8 @@ async def test_a_port_that_is_taken_is_told_in_one_line(environment: dict[str, s
 
 
 async def test_a_start_does_not_need_slack_or_leadsquared_to_be_there(tmp_path: Path) -> None:
-    # Slack and LeadSquared come and go; a process that would not start without them would be gone with them.
+    # Slack and LeadSquared come and go; a process that would not start without them would be gone
+    # with them.
     stand_in = SlackStandIn(workspace())
     await stand_in.start()
     address = stand_in.api_url

@@ -54,7 +54,9 @@ async def test_it_counts_what_became_of_everything_while_the_bot_runs(
         assert (first.status, wanted(status_of(first))) == (0, [])
         (group,) = status_of(first)["workspaces"]
         assert (group["workspace"], group["tenant"], group["slots"]) == (TEAM, "environment", 25)
-        for number, behaviour in enumerate((Behaviour.FINE, Behaviour.UNAUTHORIZED, Behaviour.DROP), 1):
+        for number, behaviour in enumerate(
+            (Behaviour.FINE, Behaviour.UNAUTHORIZED, Behaviour.DROP), 1
+        ):
             await bot.type(f"{ticket_that(behaviour)} hello")
             await bot.answered(messages=number)
         await bot.at_rest()
@@ -62,12 +64,17 @@ async def test_it_counts_what_became_of_everything_while_the_bot_runs(
         plain = await run_beside("status", cwd=tmp_path, variables=variables)
         change(url, "UPDATE deliveries SET finding = 'present' WHERE state = 'unknown'")
         found = await run_beside("status", "--json", cwd=tmp_path, variables=variables)
-    assert wanted(status_of(found)) == ["keys_refused"], "what the bot found on the ticket needs nobody"
+    assert wanted(status_of(found)) == ["keys_refused"], (
+        "what the bot found on the ticket needs nobody"
+    )
 
     status = status_of(second)
     assert (second.status, wanted(status)) == (1, ["undecided", "keys_refused"])
     (group,) = status["workspaces"]
-    counted = {name: group[name] for name in ("waiting", "sending", "undecided", "recorded_24h", "not_recorded_24h")}
+    counted = {
+        name: group[name]
+        for name in ("waiting", "sending", "undecided", "recorded_24h", "not_recorded_24h")
+    }
     nothing = {"waiting": 0, "sending": 0}
     assert counted == {
         **nothing,
@@ -90,7 +97,9 @@ async def test_it_counts_what_became_of_everything_while_the_bot_runs(
 
 
 def test_without_anything_it_says_how_to_begin(url: str, tmp_path: Path) -> None:
-    ended = run("status", cwd=tmp_path, variables={"DATABASE_URL": url, "ENCRYPTION_KEYS": ENCRYPTION_KEY})
+    ended = run(
+        "status", cwd=tmp_path, variables={"DATABASE_URL": url, "ENCRYPTION_KEYS": ENCRYPTION_KEY}
+    )
     assert (ended.status, ended.err) == (0, "")
     assert "tenants add" in ended.out
 
@@ -100,9 +109,13 @@ async def accepted(url: str, leadsquared: LeadSquaredStandIn) -> None:
     database = Database(spelt_for_sqlalchemy(url))
     try:
         directory = Directory(database, KEYRING)
-        await directory.add(Tenant("acme", leadsquared.url, ACCOUNT.org_id, ACCOUNT.access_key, ACCOUNT.secret_key))
+        await directory.add(
+            Tenant("acme", leadsquared.url, ACCOUNT.org_id, ACCOUNT.access_key, ACCOUNT.secret_key)
+        )
         await directory.map("acme", Scope(team_id=TEAM))
-        submission = Submission(None, TEAM, "C0SUPPORT", "U0ANNA", key="1", ticket_id="143", text="Kundennummer 4711")
+        submission = Submission(
+            None, TEAM, "C0SUPPORT", "U0ANNA", key="1", ticket_id="143", text="Kundennummer 4711"
+        )
         assert isinstance(await Acceptance(database, KEYRING).accept(submission), Accepted)
     finally:
         await database.close()
@@ -115,7 +128,9 @@ def change(url: str, statement: str, **values: Any) -> None:
     engine.dispose()
 
 
-async def test_what_waits_for_long_needs_a_person(url: str, leadsquared: LeadSquaredStandIn, tmp_path: Path) -> None:
+async def test_what_waits_for_long_needs_a_person(
+    url: str, leadsquared: LeadSquaredStandIn, tmp_path: Path
+) -> None:
     variables = {"DATABASE_URL": url, "ENCRYPTION_KEYS": ENCRYPTION_KEY}
     await accepted(url, leadsquared)
     first = await run_beside("status", "--json", cwd=tmp_path, variables=variables)
@@ -161,7 +176,9 @@ async def test_what_waits_is_shown_with_its_reason(
     assert group["waiting_for"] in ({"unreachable": 1}, {}), "empty while it is being tried"
 
 
-async def test_watching_goes_on_until_ctrl_c(url: str, leadsquared: LeadSquaredStandIn, tmp_path: Path) -> None:
+async def test_watching_goes_on_until_ctrl_c(
+    url: str, leadsquared: LeadSquaredStandIn, tmp_path: Path
+) -> None:
     variables = {"DATABASE_URL": url, "ENCRYPTION_KEYS": ENCRYPTION_KEY}
     await accepted(url, leadsquared)
     with serving("status", "--watch", "--json", cwd=tmp_path, variables=variables) as process:
@@ -236,11 +253,20 @@ def through(connection: Connection, asked: list[tuple[str, Any]]) -> list[str]:
     found = []
     for statement, parameters in asked:
         driver: Any = connection.connection.driver_connection
-        plan = driver.execute(f"{EXPLAIN[connection.dialect.name]} {statement}", parameters).fetchall()
+        plan = driver.execute(
+            f"{EXPLAIN[connection.dialect.name]} {statement}", parameters
+        ).fetchall()
         if connection.dialect.name == "sqlite":
-            found += [f"{table}: {statement}" for table in used_on_sqlite(connection, [row[3] for row in plan])[1]]
+            found += [
+                f"{table}: {statement}"
+                for table in used_on_sqlite(connection, [row[3] for row in plan])[1]
+            ]
         else:
-            nodes = [node for node in plan_nodes(plan[0][0][0]["Plan"]) if node["Node Type"] == "Seq Scan"]
+            nodes = [
+                node
+                for node in plan_nodes(plan[0][0][0]["Plan"])
+                if node["Node Type"] == "Seq Scan"
+            ]
             found += [f"{node['Relation Name']}: {statement}" for node in nodes]
     return [one for one in found if one.startswith(("deliveries", "attempts"))]
 

@@ -52,11 +52,16 @@ async def test_two_workers_share_the_work_and_do_none_of_it_twice(
 ) -> None:
     leadsquared.latency = 0.05
     with ExitStack() as stack:
-        workers = [stack.enter_context(serving("worker", cwd=tmp_path, variables=variables)) for _ in range(2)]
+        workers = [
+            stack.enter_context(serving("worker", cwd=tmp_path, variables=variables))
+            for _ in range(2)
+        ]
         for worker in workers:
             await worker.logged("started")
         texts = [f"number {number}" for number in range(20)]
-        await asyncio.gather(*(accept(web, str(143 + number % 3), text) for number, text in enumerate(texts)))
+        await asyncio.gather(
+            *(accept(web, str(143 + number % 3), text) for number, text in enumerate(texts))
+        )
         await rest(web.outbox)
         for worker in workers:
             worker.signal()
@@ -86,7 +91,10 @@ async def rest(outbox: Outbox) -> None:
 
 
 async def test_a_process_that_stood_still_after_its_claim_does_not_send_under_an_old_lease(
-    start: Start, environment: dict[str, str], leadsquared: LeadSquaredStandIn, monkeypatch: pytest.MonkeyPatch
+    start: Start,
+    environment: dict[str, str],
+    leadsquared: LeadSquaredStandIn,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     short = {"LEASE": "11", "LEADSQUARED_READ_TIMEOUT": "0.5", "LEADSQUARED_CONNECT_TIMEOUT": "0.5"}
     claim = Outbox.claim

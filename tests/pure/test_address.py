@@ -23,7 +23,11 @@ PATIENT = settings(deadline=None)
         ("HTTPS://A.LeadSquared.COM", "https://a.leadsquared.com", "a.leadsquared.com"),
         ("https://a.b.leadsquared.com//", "https://a.b.leadsquared.com", "a.b.leadsquared.com"),
         ("https://a.leadsquared.com/api", "https://a.leadsquared.com", "a.leadsquared.com"),
-        ("https://a.leadsquared.com/api/tenants/", "https://a.leadsquared.com", "a.leadsquared.com"),
+        (
+            "https://a.leadsquared.com/api/tenants/",
+            "https://a.leadsquared.com",
+            "a.leadsquared.com",
+        ),
         ("https://a.leadsquared.com:443", "https://a.leadsquared.com", "a.leadsquared.com"),
         ("https://a.leadsquared.com:8443/", "https://a.leadsquared.com:8443", "a.leadsquared.com"),
         ("https://crm.example.com", "https://crm.example.com", "crm.example.com"),
@@ -131,11 +135,14 @@ def test_a_refused_address_does_not_repeat_the_password_in_it() -> None:
     assert "hunter2" not in str(refused.value)
 
 
-@pytest.mark.parametrize("ending", ["", "/", "?", "/?", "#", "/#", "/?#", "/api/#", "/api/tenants?"])
+@pytest.mark.parametrize(
+    "ending", ["", "/", "?", "/?", "#", "/#", "/?#", "/api/#", "/api/tenants?"]
+)
 def test_an_empty_query_or_fragment_leads_no_call_astray(ending: str) -> None:
     address = parse_address(f"https://a.leadsquared.com{ending}", HOSTS)
     assert (
-        httpx.URL(address.portal_activity("22824", "143")).raw_path == b"/api/tenants/22824/ticket/143/portal/activity"
+        httpx.URL(address.portal_activity("22824", "143")).raw_path
+        == b"/api/tenants/22824/ticket/143/portal/activity"
     )
 
 
@@ -162,8 +169,13 @@ def test_the_call_is_the_documented_address() -> None:
 def test_each_part_of_the_path_is_percent_encoded(part: str, encoded: str) -> None:
     address = Address("https://a.leadsquared.com", "a.leadsquared.com")
     beginning = "https://a.leadsquared.com/api/tenants"
-    assert address.portal_activity(part, "143") == f"{beginning}/{encoded}/ticket/143/portal/activity"
-    assert address.portal_activity("22824", part) == f"{beginning}/22824/ticket/{encoded}/portal/activity"
+    assert (
+        address.portal_activity(part, "143") == f"{beginning}/{encoded}/ticket/143/portal/activity"
+    )
+    assert (
+        address.portal_activity("22824", part)
+        == f"{beginning}/22824/ticket/{encoded}/portal/activity"
+    )
 
 
 def _path_as_sent(org_id: str, ticket_id: str) -> list[str]:
@@ -185,7 +197,13 @@ PART = st.text(st.characters(exclude_categories=["Cs"])) | st.text("./%2eE\\?#;@
 def test_no_part_reaches_beyond_its_own_segment(org_id: str, ticket_id: str) -> None:
     assume(not {org_id, ticket_id} & {".", ".."})  # they have a test of their own
     _, api, tenants, org, ticket, number, *rest = _path_as_sent(org_id, ticket_id)
-    assert (api, tenants, unquote(org), ticket, unquote(number)) == ("api", "tenants", org_id, "ticket", ticket_id)
+    assert (api, tenants, unquote(org), ticket, unquote(number)) == (
+        "api",
+        "tenants",
+        org_id,
+        "ticket",
+        ticket_id,
+    )
     assert rest == ["portal", "activity"]
 
 
@@ -202,8 +220,13 @@ LOOK_ALIKE = st.builds(
 
 
 @settings(deadline=None, max_examples=500)
-@given(st.sampled_from(["", "https://", "https://a.leadsquared.com", "http://127.0.0.1"]), LOOK_ALIKE | st.text())
-def test_what_is_accepted_is_called_at_the_allowed_host_and_nowhere_else(beginning: str, rest: str) -> None:
+@given(
+    st.sampled_from(["", "https://", "https://a.leadsquared.com", "http://127.0.0.1"]),
+    LOOK_ALIKE | st.text(),
+)
+def test_what_is_accepted_is_called_at_the_allowed_host_and_nowhere_else(
+    beginning: str, rest: str
+) -> None:
     try:
         address = parse_address(beginning + rest, HOSTS)
     except InvalidAddressError:
@@ -212,7 +235,9 @@ def test_what_is_accepted_is_called_at_the_allowed_host_and_nowhere_else(beginni
     assert called.path == "/api/tenants/22824/ticket/143/portal/activity"
     assert not called.userinfo
     host = called.host.rstrip(".")
-    assert host.endswith(".leadsquared.com") or re.fullmatch(r"crm\.example\.com|localhost|127(\.[0-9]+){3}|::1", host)
+    assert host.endswith(".leadsquared.com") or re.fullmatch(
+        r"crm\.example\.com|localhost|127(\.[0-9]+){3}|::1", host
+    )
     assert called.scheme == "https" or not host.endswith(".com")
 
 
@@ -234,7 +259,9 @@ def test_what_is_accepted_is_called_at_the_allowed_host_and_nowhere_else(beginni
         ("", False),
     ],
 )
-def test_a_pattern_covers_what_is_below_its_domain_and_nothing_else(host: str, allowed: bool) -> None:  # noqa: FBT001
+def test_a_pattern_covers_what_is_below_its_domain_and_nothing_else(
+    host: str, allowed: bool
+) -> None:  # noqa: FBT001
     assert host_allowed(host, HOSTS) is allowed
 
 

@@ -1,4 +1,7 @@
-"""Encryption at rest: what is stored says nothing without its secret, and a secret can be changed without losing a row."""
+"""Encryption at rest.
+
+What is stored says nothing without its secret, and a secret can be changed without losing a row.
+"""
 
 import base64
 import threading
@@ -37,7 +40,13 @@ def test_what_is_stored_does_not_show_what_it_holds_and_is_never_the_same_twice(
 
 
 @pytest.mark.parametrize(
-    "secret", ["short", "with spaces, commas and = signs " * 3, "geheime Schlüssel 🔑 sind auch erlaubt", "x" * 10_000]
+    "secret",
+    [
+        "short",
+        "with spaces, commas and = signs " * 3,
+        "geheime Schlüssel 🔑 sind auch erlaubt",
+        "x" * 10_000,
+    ],
 )
 def test_a_secret_may_have_any_form(secret: str) -> None:
     assert Keyring([secret]).decrypt(Keyring([secret]).encrypt(WORDS)) == WORDS
@@ -54,7 +63,9 @@ def test_what_is_written_after_the_change_no_longer_needs_the_old_secret() -> No
         Keyring([OLD]).decrypt(stored)
 
 
-def test_without_its_secret_a_row_is_undecipherable_and_the_error_says_which_setting_lacks_it() -> None:
+def test_without_its_secret_a_row_is_undecipherable_and_the_error_says_which_setting_lacks_it() -> (
+    None
+):
     with pytest.raises(UndecipherableError, match="ENCRYPTION_KEYS") as failed:
         Keyring([NEW]).decrypt(Keyring([OLD]).encrypt(WORDS))
     assert NEW not in str(failed.value)
@@ -66,7 +77,9 @@ def test_a_damaged_row_is_undecipherable_and_not_garbage(damage: str) -> None:
     middle = len(stored) // 2
     damaged = {
         "cut": stored[:-4],
-        "changed": stored[:middle] + (b"A" if stored[middle : middle + 1] != b"A" else b"B") + stored[middle + 1 :],
+        "changed": stored[:middle]
+        + (b"A" if stored[middle : middle + 1] != b"A" else b"B")
+        + stored[middle + 1 :],
         "lengthened": stored[:-4] + b"AAAA" + stored[-4:],
     }[damage]
     with pytest.raises(UndecipherableError):
@@ -84,7 +97,9 @@ def test_a_keyring_shows_no_secret() -> None:
     assert NEW not in str(vars(Keyring([NEW])))
 
 
-def test_the_first_start_makes_a_secret_beside_the_database_for_the_owner_only(tmp_path: Path) -> None:
+def test_the_first_start_makes_a_secret_beside_the_database_for_the_owner_only(
+    tmp_path: Path,
+) -> None:
     database = tmp_path / "new" / "folder" / "bot.db"
     secret = secret_beside(database)
     key_file = database.parent / KEY_FILE
@@ -104,7 +119,9 @@ def test_every_folder_has_a_secret_of_its_own(tmp_path: Path) -> None:
     assert secret_beside(tmp_path / "a" / "bot.db") != secret_beside(tmp_path / "b" / "bot.db")
 
 
-def test_processes_that_start_together_agree_on_one_secret_and_leave_no_draft_behind(tmp_path: Path) -> None:
+def test_processes_that_start_together_agree_on_one_secret_and_leave_no_draft_behind(
+    tmp_path: Path,
+) -> None:
     together = threading.Barrier(16)
     found: list[str] = []
 
@@ -124,7 +141,8 @@ def test_processes_that_start_together_agree_on_one_secret_and_leave_no_draft_be
 
 @pytest.mark.parametrize("content", ["", "\n", "short"])
 def test_a_key_file_without_a_secret_in_it_is_not_used_as_one(tmp_path: Path, content: str) -> None:
-    # A file that a full disk or an editor emptied must not turn into a key that everybody can guess.
+    # A file that a full disk or an editor emptied must not turn into a key that everybody can
+    # guess.
     (tmp_path / KEY_FILE).write_text(content)
     with pytest.raises(Exception, match=KEY_FILE):
         secret_beside(tmp_path / "bot.db")
@@ -138,7 +156,14 @@ def test_a_value_says_when_it_was_encrypted_without_its_secret() -> None:
 
 
 @pytest.mark.parametrize(
-    "stored", [b"", b"plain words", b"\xff\x00", b"gAAAAA==", base64.urlsafe_b64encode(b"\x80" + b"\xff" * 60)]
+    "stored",
+    [
+        b"",
+        b"plain words",
+        b"\xff\x00",
+        b"gAAAAA==",
+        base64.urlsafe_b64encode(b"\x80" + b"\xff" * 60),
+    ],
 )
 def test_what_was_never_encrypted_says_nothing(stored: bytes) -> None:
     assert encrypted_at(stored) is None

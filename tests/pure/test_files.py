@@ -46,7 +46,12 @@ def manifest(variant: str) -> dict[str, Any]:
 
 def of(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
     """An object that holds these and nothing else."""
-    return {"type": "object", "additionalProperties": False, "required": list(required), "properties": properties}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(required),
+        "properties": properties,
+    }
 
 
 def words(least: int, most: int, **more: Any) -> dict[str, Any]:
@@ -69,7 +74,9 @@ SLACK_TAKES = of(
         background_color=words(4, 7, pattern="^#([0-9a-fA-F]{3}){1,2}$"),
     ),
     features=of(
-        app_home=of(home_tab_enabled=FLAG, messages_tab_enabled=FLAG, messages_tab_read_only_enabled=FLAG),
+        app_home=of(
+            home_tab_enabled=FLAG, messages_tab_enabled=FLAG, messages_tab_read_only_enabled=FLAG
+        ),
         bot_user=of(("display_name",), display_name=words(1, 80), always_online=FLAG),
         shortcuts=several(
             of(
@@ -137,7 +144,9 @@ def test_the_manifest_asks_for_the_scopes_that_check_looks_for_and_no_more() -> 
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_manifest_has_the_command_as_it_is_registered_with_its_text_escaped(variant: str) -> None:
+def test_the_manifest_has_the_command_as_it_is_registered_with_its_text_escaped(
+    variant: str,
+) -> None:
     (command,) = manifest(variant)["features"]["slash_commands"]
     assert command["command"] == COMMAND
     assert command["should_escape"] is True
@@ -145,7 +154,9 @@ def test_the_manifest_has_the_command_as_it_is_registered_with_its_text_escaped(
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_manifest_has_the_shortcut_as_it_is_registered_with_a_name_that_slack_takes(variant: str) -> None:
+def test_the_manifest_has_the_shortcut_as_it_is_registered_with_a_name_that_slack_takes(
+    variant: str,
+) -> None:
     (shortcut,) = manifest(variant)["features"]["shortcuts"]
     assert (shortcut["name"], shortcut["type"]) == ("Record in LeadSquared", "message")
     assert shortcut["callback_id"] == CALLBACK == "record_portal_activity"
@@ -208,7 +219,9 @@ def test_the_values_of_the_example_are_the_defaults() -> None:
             assert value == shown[name.upper()], name
             assert field.default is None, name
         elif value:
-            assert getattr(load_settings(env_file=None, **{name: value}), name) == field.default, name
+            assert getattr(load_settings(env_file=None, **{name: value}), name) == field.default, (
+                name
+            )
         else:
             assert not field.default, name
 

@@ -66,7 +66,12 @@ def test_it_is_found_as_people_write_it(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [f"ticket {GUID}", f"Ticket: {{{GUID.upper()}}}", f"https://acme.leadsquared.com/tickets/{GUID}"]
+    "text",
+    [
+        f"ticket {GUID}",
+        f"Ticket: {{{GUID.upper()}}}",
+        f"https://acme.leadsquared.com/tickets/{GUID}",
+    ],
 )
 def test_a_guid_is_found_where_it_is_called_a_ticket(text: str) -> None:
     assert find_ticket(text) == GUID
@@ -110,7 +115,11 @@ def test_what_is_none_is_not_taken_for_one(text: str) -> None:
 
 
 @given(
-    st.text(st.sampled_from("ticket #143:/.no-httpsx<>()\n ") | st.characters(exclude_categories=["Cs"]), max_size=80)
+    st.text(
+        st.sampled_from("ticket #143:/.no-httpsx<>()\n ")
+        | st.characters(exclude_categories=["Cs"]),
+        max_size=80,
+    )
 )
 def test_whatever_is_found_is_a_ticket(text: str) -> None:
     found = find_ticket(text)

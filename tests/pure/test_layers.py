@@ -21,10 +21,18 @@ def test_imports_run_one_way() -> None:
         if file == BOT / "__init__.py":
             continue
         part = file.relative_to(BOT).parts[0].removesuffix(".py")
-        modules = [node.module for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
-        others = {module.split(".")[1] for module in modules if module and module.startswith("bot.")}
+        modules = [
+            node.module
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.ImportFrom)
+        ]
+        others = {
+            module.split(".")[1] for module in modules if module and module.startswith("bot.")
+        }
         allowed = LAYERS[LAYERS.index(part) :]
-        upwards += [f"{file.relative_to(BOT)} imports {other}" for other in others if other not in allowed]
+        upwards += [
+            f"{file.relative_to(BOT)} imports {other}" for other in others if other not in allowed
+        ]
     assert upwards == []
 
 

@@ -66,7 +66,9 @@ def test_every_event_of_the_code_is_in_the_table_with_its_level_and_no_other() -
 
 def caused(error: httpx.RequestError, *causes: BaseException) -> httpx.RequestError:
     """Raise an error from others, as httpx does."""
-    error.__cause__ = causes[0] if len(causes) == 1 else ExceptionGroup("several addresses", list(causes))  # type: ignore[type-var]
+    error.__cause__ = (
+        causes[0] if len(causes) == 1 else ExceptionGroup("several addresses", list(causes))
+    )  # type: ignore[type-var]
     return error
 
 
@@ -131,7 +133,9 @@ def test_why_an_answer_is_no_success(status: int, body: str, reason: str) -> Non
 
 def warned(*seen: tuple[float, int, float]) -> list[float]:
     backlog = Backlog()
-    return [at for at, number, oldest in seen if backlog.is_worth_a_warning(Queued(number, oldest), at)]
+    return [
+        at for at, number, oldest in seen if backlog.is_worth_a_warning(Queued(number, oldest), at)
+    ]
 
 
 @pytest.mark.parametrize(

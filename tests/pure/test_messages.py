@@ -33,7 +33,12 @@ def section(*words: dict[str, Any]) -> dict[str, Any]:
 
 
 def listing(style: str, *items: str, **more: Any) -> dict[str, Any]:
-    return {"type": "rich_text_list", "style": style, "elements": [section(text(item)) for item in items], **more}
+    return {
+        "type": "rich_text_list",
+        "style": style,
+        "elements": [section(text(item)) for item in items],
+        **more,
+    }
 
 
 def quote(words: str) -> dict[str, Any]:
@@ -61,11 +66,22 @@ def blocks(*found: dict[str, Any], **more: Any) -> dict[str, Any]:
         (rich(section(text("blank line\n\n")), listing("bullet", "one")), "blank line\n\n• one"),
         (rich(section(text("bold", bold=True), text(" "), text("old", strike=True))), "bold ~old~"),
         (rich(section(text("x = 1", code=True))), "x = 1"),
-        (rich(section({"type": "user", "user_id": "U1"}, text(" "), {"type": "user", "user_id": "U9"})), "@Anna @U9"),
+        (
+            rich(
+                section(
+                    {"type": "user", "user_id": "U1"}, text(" "), {"type": "user", "user_id": "U9"}
+                )
+            ),
+            "@Anna @U9",
+        ),
         (rich(section({"type": "usergroup", "usergroup_id": "S1"})), "@helpdesk"),
         (rich(section({"type": "usergroup", "usergroup_id": "S2"})), "@oncall"),
         (
-            rich(section({"type": "channel", "channel_id": "C1"}, {"type": "channel", "channel_id": "C9"})),
+            rich(
+                section(
+                    {"type": "channel", "channel_id": "C1"}, {"type": "channel", "channel_id": "C9"}
+                )
+            ),
             "#general#C9",
         ),
         (rich(section({"type": "broadcast", "range": "here"})), "@here"),
@@ -76,16 +92,40 @@ def blocks(*found: dict[str, Any], **more: Any) -> dict[str, Any]:
             "the form (https://example.com/a)",
         ),
         (rich(section({"type": "link", "url": "https://example.com/a"})), "https://example.com/a"),
-        (rich(section({"type": "link", "url": "http://example.com", "text": "example.com"})), "example.com"),
-        (rich(section({"type": "link", "url": "mailto:a@b.example", "text": "a@b.example"})), "a@b.example"),
-        (rich(section({"type": "date", "timestamp": 0, "format": "{date}", "fallback": "today"})), "today"),
-        (rich(section({"type": "date", "timestamp": 60, "format": "{date}"})), "1970-01-01 00:01 UTC"),
-        (rich(section({"type": "date", "timestamp": 10**15, "format": "{date}"}, text("x"))), "[date]x"),
+        (
+            rich(section({"type": "link", "url": "http://example.com", "text": "example.com"})),
+            "example.com",
+        ),
+        (
+            rich(section({"type": "link", "url": "mailto:a@b.example", "text": "a@b.example"})),
+            "a@b.example",
+        ),
+        (
+            rich(
+                section({"type": "date", "timestamp": 0, "format": "{date}", "fallback": "today"})
+            ),
+            "today",
+        ),
+        (
+            rich(section({"type": "date", "timestamp": 60, "format": "{date}"})),
+            "1970-01-01 00:01 UTC",
+        ),
+        (
+            rich(section({"type": "date", "timestamp": 10**15, "format": "{date}"}, text("x"))),
+            "[date]x",
+        ),
         (rich(section({"type": "color", "value": "#aabbcc"})), "#aabbcc"),
         (rich(section({"type": "something_new", "text": "words"})), "words"),
-        (rich(listing("bullet", "one", "two"), listing("bullet", "sub", indent=1)), "• one\n• two\n    ◦ sub"),
         (
-            rich(listing("ordered", "one"), listing("ordered", "sub", indent=1), listing("ordered", "two", offset=1)),
+            rich(listing("bullet", "one", "two"), listing("bullet", "sub", indent=1)),
+            "• one\n• two\n    ◦ sub",
+        ),
+        (
+            rich(
+                listing("ordered", "one"),
+                listing("ordered", "sub", indent=1),
+                listing("ordered", "two", offset=1),
+            ),
             "1. one\n    a. sub\n2. two",
         ),
         (rich(listing("ordered", "deep", indent=2, offset=3)), "        iv. deep"),
@@ -104,33 +144,60 @@ def test_rich_text_is_read_as_it_is_shown(message: dict[str, Any], expected: str
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
-        (blocks({"type": "header", "text": {"type": "plain_text", "text": "Q &amp; A :tada:"}}), "Q & A :tada:"),
+        (
+            blocks({"type": "header", "text": {"type": "plain_text", "text": "Q &amp; A :tada:"}}),
+            "Q & A :tada:",
+        ),
         (
             blocks({"type": "section", "text": mrkdwn("*Order* <https://a.example|12> by <@U1>")}),
             "Order 12 (https://a.example) by @Anna",
         ),
-        (blocks({"type": "section", "text": {"type": "plain_text", "text": "*as it is*"}}), "*as it is*"),
         (
-            blocks({"type": "section", "fields": [mrkdwn("*From*\nCarla"), mrkdwn("*Wants*\na call")]}),
+            blocks({"type": "section", "text": {"type": "plain_text", "text": "*as it is*"}}),
+            "*as it is*",
+        ),
+        (
+            blocks(
+                {"type": "section", "fields": [mrkdwn("*From*\nCarla"), mrkdwn("*Wants*\na call")]}
+            ),
             "From\nCarla\nWants\na call",
         ),
         (
-            blocks({"type": "context", "elements": [mrkdwn("by"), {"type": "image", "alt_text": "logo"}]}),
+            blocks(
+                {
+                    "type": "context",
+                    "elements": [mrkdwn("by"), {"type": "image", "alt_text": "logo"}],
+                }
+            ),
             "by [image: logo]",
         ),
         (
-            blocks({"type": "image", "alt_text": "a chart", "title": {"type": "plain_text", "text": "Sales"}}),
+            blocks(
+                {
+                    "type": "image",
+                    "alt_text": "a chart",
+                    "title": {"type": "plain_text", "text": "Sales"},
+                }
+            ),
             "Sales\n[image: a chart]",
         ),
         (blocks({"type": "divider"}, {"type": "section", "text": mrkdwn("after")}), "after"),
         (
-            blocks({"type": "section", "text": mrkdwn("Go?")}, {"type": "actions", "elements": [{"type": "button"}]}),
+            blocks(
+                {"type": "section", "text": mrkdwn("Go?")},
+                {"type": "actions", "elements": [{"type": "button"}]},
+            ),
             "Go?",
         ),
         (blocks({"type": "markdown", "text": "**bold**"}), "**bold**"),
         (
             blocks(
-                {"type": "table", "rows": [[{"type": "raw_text", "text": "a"}, rich(section(text("b")))["blocks"][0]]]}
+                {
+                    "type": "table",
+                    "rows": [
+                        [{"type": "raw_text", "text": "a"}, rich(section(text("b")))["blocks"][0]]
+                    ],
+                }
             ),
             "a | b",
         ),
@@ -139,7 +206,10 @@ def test_rich_text_is_read_as_it_is_shown(message: dict[str, Any], expected: str
         ({"text": "*bold* _it_ ~old~ `code` &lt;3 :tada:"}, "bold it ~old~ code <3 :tada:"),
         ({"text": "```\nx = *1*\n```"}, "x = *1*"),
         ({"text": "2*3*4 snake_case_name"}, "2*3*4 snake_case_name"),
-        ({"text": "<!here> <!subteam^S1> <#C1> <#C1|> <@U1|anna>"}, "@here @helpdesk #general #general @anna"),
+        (
+            {"text": "<!here> <!subteam^S1> <#C1> <#C1|> <@U1|anna>"},
+            "@here @helpdesk #general #general @anna",
+        ),
         ({"text": "<!date^0^{date}|today>"}, "today"),
     ],
 )
@@ -157,7 +227,12 @@ ATTACHMENT = {
     "footer": "Shop bot",
     "fallback": "not this",
 }
-SHARED = {"is_share": True, "author_name": "Ben", "text": "What he said\ntwice", "footer": "#general"}
+SHARED = {
+    "is_share": True,
+    "author_name": "Ben",
+    "text": "What he said\ntwice",
+    "footer": "#general",
+}
 UNFURLED = {"from_url": "https://a.example", "title": "A page", "text": "a preview"}
 
 
@@ -168,13 +243,22 @@ UNFURLED = {"from_url": "https://a.example", "title": "A page", "text": "a previ
             {"bot_id": "B1", "text": "", "attachments": [ATTACHMENT]},
             "New order\nShop\nOrder 12 (https://shop.example/12)\nfor @Anna\nTotal: 120\npaid\nShop bot",
         ),
-        ({"bot_id": "B1", "text": "Hello", "attachments": [{"fallback": "only this"}]}, "Hello\n\nonly this"),
         (
-            {"subtype": "bot_message", "attachments": [{"blocks": [{"type": "section", "text": mrkdwn("in blocks")}]}]},
+            {"bot_id": "B1", "text": "Hello", "attachments": [{"fallback": "only this"}]},
+            "Hello\n\nonly this",
+        ),
+        (
+            {
+                "subtype": "bot_message",
+                "attachments": [{"blocks": [{"type": "section", "text": mrkdwn("in blocks")}]}],
+            },
             "in blocks",
         ),
         ({"text": "see https://a.example", "attachments": [UNFURLED]}, "see https://a.example"),
-        ({"text": "look", "attachments": [SHARED]}, "look\n\n> Ben\n> What he said\n> twice\n> #general"),
+        (
+            {"text": "look", "attachments": [SHARED]},
+            "look\n\n> Ben\n> What he said\n> twice\n> #general",
+        ),
         ({"text": "", "attachments": [UNFURLED]}, "A page\na preview"),
         ({"text": "Here", "files": [{"name": "contract.pdf"}]}, "Here\n\n[file: contract.pdf]"),
         (
@@ -185,7 +269,14 @@ UNFURLED = {"from_url": "https://a.example", "title": "A page", "text": "a previ
         ({"text": 5, "blocks": "x", "attachments": {}, "files": [None, 1]}, ""),
         (
             blocks(
-                {"type": "rich_text", "elements": [None, {"elements": 1}, {"type": "rich_text_list", "elements": None}]}
+                {
+                    "type": "rich_text",
+                    "elements": [
+                        None,
+                        {"elements": 1},
+                        {"type": "rich_text_list", "elements": None},
+                    ],
+                }
             ),
             "not this",
         ),
@@ -210,7 +301,12 @@ JSON = st.recursive(
 
 
 @given(
-    st.dictionaries(st.sampled_from(["text", "blocks", "attachments", "files", "user", "bot_id", "user_profile"]), JSON)
+    st.dictionaries(
+        st.sampled_from(
+            ["text", "blocks", "attachments", "files", "user", "bot_id", "user_profile"]
+        ),
+        JSON,
+    )
 )
 def test_whatever_stands_in_a_message_it_is_read_without_an_error(message: dict[str, Any]) -> None:
     words = plain(message, NAMES)
@@ -227,7 +323,9 @@ def test_what_a_person_typed_without_marks_or_entities_is_read_as_it_is(typed: s
 
 
 def test_everybody_and_everything_that_is_named_is_looked_up_once() -> None:
-    message = rich(section({"type": "user", "user_id": "U1"}, {"type": "usergroup", "usergroup_id": "S1"})) | {
+    message = rich(
+        section({"type": "user", "user_id": "U1"}, {"type": "usergroup", "usergroup_id": "S1"})
+    ) | {
         "user": "U7",
         "text": "<@U1> <@U2|known> <#C1|> <#C2|known> <!subteam^S1> <!subteam^S2|@known>",
         "attachments": [{"text": "<@W3>"}],
@@ -242,14 +340,20 @@ def test_everybody_and_everything_that_is_named_is_looked_up_once() -> None:
         ({"user": "U1"}, "Anna", "U1"),
         ({"user": "U9"}, "U9", "U9"),
         ({"user": "U9", "user_profile": {"display_name": "Guest"}}, "Guest", None),
-        ({"user": "U9", "user_profile": {"display_name": "", "real_name": "A Guest"}}, "A Guest", None),
+        (
+            {"user": "U9", "user_profile": {"display_name": "", "real_name": "A Guest"}},
+            "A Guest",
+            None,
+        ),
         ({"bot_id": "B1", "username": "Shop"}, "Shop", None),
         ({"bot_id": "B1", "user": "U5", "bot_profile": {"name": "Shop App"}}, "Shop App", None),
         ({"user": "USLACKBOT", "subtype": "tombstone"}, "Slackbot", "USLACKBOT"),
         ({}, "Somebody", None),
     ],
 )
-def test_the_author_is_the_name_that_slack_shows(message: dict[str, Any], name: str, asked: str | None) -> None:
+def test_the_author_is_the_name_that_slack_shows(
+    message: dict[str, Any], name: str, asked: str | None
+) -> None:
     assert author(message, NAMES) == name
     assert author_id(message) == asked
 
@@ -258,8 +362,13 @@ def test_the_author_is_the_name_that_slack_shows(message: dict[str, Any], name: 
 
 
 def written(*texts: str, total: int | None = None, at_most: int = 3000, zone: tzinfo = UTC) -> str:
-    messages = [{"ts": f"{60 * number}.000100", "user": "U1", "text": words} for number, words in enumerate(texts)]
-    return whole_thread(list(reversed(messages)), total or len(texts), NAMES, zone, at_most=at_most, length=units).text
+    messages = [
+        {"ts": f"{60 * number}.000100", "user": "U1", "text": words}
+        for number, words in enumerate(texts)
+    ]
+    return whole_thread(
+        list(reversed(messages)), total or len(texts), NAMES, zone, at_most=at_most, length=units
+    ).text
 
 
 def test_a_thread_is_written_oldest_first() -> None:
@@ -282,7 +391,20 @@ def test_the_times_name_their_zone(zone: tzinfo, shown: str) -> None:
 
 HEAD = "Agent Smith, 2026-11-25 10:00 UTC:"
 ENTRY = re.compile(r"^.+, \d{4}-\d\d-\d\d \d\d:\d\d UTC.*:$")
-BREAKS = ["\n", "\n\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
+BREAKS = [
+    "\n",
+    "\n\n",
+    "\r",
+    "\r\n",
+    "\v",
+    "\f",
+    "\x1c",
+    "\x1d",
+    "\x1e",
+    "\x85",
+    "\u2028",
+    "\u2029",
+]
 
 
 def entries(thread: str) -> list[str]:
@@ -345,9 +467,18 @@ def test_a_first_message_that_does_not_fit_is_cut_and_says_so() -> None:
     assert text_.endswith("x … [cut here]\n\n[1 later message left out]")
 
 
-@given(st.lists(st.text(max_size=40), min_size=1, max_size=30), st.integers(0, 50), st.integers(120, 700))
-def test_a_thread_fits_and_what_it_leaves_out_is_counted(texts: list[str], unread: int, at_most: int) -> None:
-    messages = [{"ts": f"{number}.000100", "username": "A", "text": words} for number, words in enumerate(texts)]
+@given(
+    st.lists(st.text(max_size=40), min_size=1, max_size=30),
+    st.integers(0, 50),
+    st.integers(120, 700),
+)
+def test_a_thread_fits_and_what_it_leaves_out_is_counted(
+    texts: list[str], unread: int, at_most: int
+) -> None:
+    messages = [
+        {"ts": f"{number}.000100", "username": "A", "text": words}
+        for number, words in enumerate(texts)
+    ]
     found = whole_thread(messages, len(texts) + unread, NAMES, UTC, at_most=at_most, length=units)
     assert units(found.text) <= at_most
     assert ("left out]" in found.text) == (found.left_out > 0)

@@ -1,4 +1,7 @@
-"""The form: Slack's limits hold whatever stands in it, and what a person left there is what is read."""
+"""The form:
+
+Slack's limits hold whatever stands in it, and what a person left there is what is read.
+"""
 
 import json
 from dataclasses import replace
@@ -21,14 +24,18 @@ from support.deliveries import RECORDED, ended
 PATIENT = settings(deadline=None, max_examples=60)
 LONG = st.builds(
     lambda words, times: (words * times)[:50_000],
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60)
+    st.text(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60
+    )
     | st.sampled_from(["😀", "x", "a b\n", " ", "\n", "é"]),
     st.integers(1, 20_000),
 )
 
 
 def inputs(view: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {block["block_id"]: block["element"] for block in view["blocks"] if block["type"] == "input"}
+    return {
+        block["block_id"]: block["element"] for block in view["blocks"] if block["type"] == "input"
+    }
 
 
 def submitted(view: dict[str, Any], **typed: str) -> View:
@@ -90,7 +97,9 @@ def test_the_bounds_of_a_field_are_slacks(length: int, character: str) -> None:
     st.booleans(),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=50),
 )
-def test_every_form_is_one_that_slack_shows(metadata: Metadata, text: str, choice: bool, ticket: str) -> None:  # noqa: FBT001 - Hypothesis's
+def test_every_form_is_one_that_slack_shows(
+    metadata: Metadata, text: str, choice: bool, ticket: str
+) -> None:  # noqa: FBT001 - Hypothesis's
     fitting = metadata.fitting()
     form = Form(
         fitting,
@@ -102,7 +111,9 @@ def test_every_form_is_one_that_slack_shows(metadata: Metadata, text: str, choic
     )
     view = modal(form)
     assert problems_of_view(view) == []
-    assert ("link" in inputs(view)) == (fitting.link is not None), "no box for a link that there was no room for"
+    assert ("link" in inputs(view)) == (fitting.link is not None), (
+        "no box for a link that there was no room for"
+    )
 
 
 def test_what_has_no_room_in_the_metadata_is_left_out_in_the_order_of_its_worth() -> None:
@@ -111,14 +122,28 @@ def test_what_has_no_room_in_the_metadata_is_left_out_in_the_order_of_its_worth(
     assert small.model_copy(update={"response_url": "r" * 3000}).fitting() == Metadata(
         team="T1", channel="C1", link="l"
     )
-    assert small.model_copy(update={"link": "l" * 3000}).fitting() == Metadata(team="T1", channel="C1")
+    assert small.model_copy(update={"link": "l" * 3000}).fitting() == Metadata(
+        team="T1", channel="C1"
+    )
 
 
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("add_link", [False, True])
 def test_what_was_chosen_is_read(whole: bool, add_link: bool) -> None:  # noqa: FBT001 - parameters
-    text = FormText.of_thread(WholeThread("the thread", 0, cut=False)) if whole else FormText.of("the message")
-    view = modal(Form(Metadata(team="T1", channel="C1", link="https://l"), "143", text, choice=True, add_link=add_link))
+    text = (
+        FormText.of_thread(WholeThread("the thread", 0, cut=False))
+        if whole
+        else FormText.of("the message")
+    )
+    view = modal(
+        Form(
+            Metadata(team="T1", channel="C1", link="https://l"),
+            "143",
+            text,
+            choice=True,
+            add_link=add_link,
+        )
+    )
     typed = modals.typed(submitted(view), Metadata(team="T1", channel="C1"))
     assert (typed.wants_whole, typed.text.whole, typed.add_link) == (whole, whole, add_link)
     assert typed.ticket == "143"
@@ -127,15 +152,25 @@ def test_what_was_chosen_is_read(whole: bool, add_link: bool) -> None:  # noqa: 
 
 def test_the_texts_of_message_and_thread_have_blocks_of_their_own() -> None:
     # Slack keeps what stands in a block whose id stays.
-    of_message = set(inputs(modal(Form(Metadata(team="T1", channel="C1"), text=FormText.of("x " * 3000)))))
+    of_message = set(
+        inputs(modal(Form(Metadata(team="T1", channel="C1"), text=FormText.of("x " * 3000))))
+    )
     of_thread = set(
-        inputs(modal(Form(Metadata(team="T1", channel="C1"), text=FormText.of_thread(WholeThread("x", 0, cut=False)))))
+        inputs(
+            modal(
+                Form(
+                    Metadata(team="T1", channel="C1"),
+                    text=FormText.of_thread(WholeThread("x", 0, cut=False)),
+                )
+            )
+        )
     )
     assert of_message & of_thread == {"ticket"}
 
 
 @pytest.mark.parametrize(
-    ("left_out", "cut", "says"), [(1, False, "1 later message."), (12, True, "the first message and 12 later")]
+    ("left_out", "cut", "says"),
+    [(1, False, "1 later message."), (12, True, "the first message and 12 later")],
 )
 def test_a_thread_that_was_cut_says_so_by_its_field(left_out: int, cut: bool, says: str) -> None:  # noqa: FBT001 - parameters
     assert says in str(FormText.of_thread(WholeThread("x", left_out, cut=cut)).hint)
@@ -182,6 +217,17 @@ def test_a_text_that_cannot_be_decrypted_leaves_its_field_empty() -> None:
 
 
 def test_every_input_has_a_label_and_no_meaning_is_carried_by_an_emoji_alone() -> None:
-    view = modal(Form(Metadata(team="T1", channel="C1", link="l"), text=FormText.of("x " * 4000), choice=True))
+    view = modal(
+        Form(
+            Metadata(team="T1", channel="C1", link="l"), text=FormText.of("x " * 4000), choice=True
+        )
+    )
     labels = [block["label"]["text"] for block in view["blocks"] if block["type"] == "input"]
-    assert labels == ["Ticket", "What to record", "Text, part 1 of 3", "Text, part 2 of 3", "Text, part 3 of 3", "Link"]
+    assert labels == [
+        "Ticket",
+        "What to record",
+        "Text, part 1 of 3",
+        "Text, part 2 of 3",
+        "Text, part 3 of 3",
+        "Link",
+    ]

@@ -33,7 +33,15 @@ def test_a_persons_zone_is_read_or_done_without(user: dict[str, Any], zone: tzin
         ({"user": {"profile": {"display_name": "", "real_name": "Anna A"}}}, "Anna A"),
         ({"user": {"name": "anna"}}, "anna"),
         ({"channel": {"name": "general"}}, "general"),
-        ({"user": {"profile": {"display_name": "\u200b", "real_name": "\u3164"}, "name": "anna"}}, "anna"),
+        (
+            {
+                "user": {
+                    "profile": {"display_name": "\u200b", "real_name": "\u3164"},
+                    "name": "anna",
+                }
+            },
+            "anna",
+        ),
         ({"user": {"profile": "none", "real_name": ["x"], "name": "anna"}}, "anna"),
     ],
 )

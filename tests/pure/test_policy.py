@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from bot.activities.delivery import State, Waiting
 from bot.activities.policy import Decision, Repeat, Settle, decide, give_up_at, may_begin
-from bot.leadsquared.outcome import NotSent, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
+from bot.leadsquared.outcome import (
+    NotSent,
+    Outcome,
+    Problem,
+    RateLimited,
+    Recorded,
+    Rejected,
+    Unknown,
+)
 
 NOW = 1_000_000.0
 GIVE_UP = NOW + 600
@@ -18,7 +26,12 @@ RANDOM = st.floats(0, ALMOST_ONE)
 
 
 def decided(
-    outcome: Outcome, *, attempts: int = 1, give_up: float = GIVE_UP, now: float = NOW, random: float = 0.0
+    outcome: Outcome,
+    *,
+    attempts: int = 1,
+    give_up: float = GIVE_UP,
+    now: float = NOW,
+    random: float = 0.0,
 ) -> Decision:
     return decide(outcome, attempts=attempts, give_up=give_up, now=now, random=lambda: random)
 
@@ -29,12 +42,24 @@ def decided(
     ("outcome", "decision"),
     [
         (Recorded("1"), Settle(State.RECORDED, activity_id="1")),
-        (Rejected(Problem.BAD_REQUEST, "No"), Settle(State.REJECTED, problem=Problem.BAD_REQUEST, detail="No")),
+        (
+            Rejected(Problem.BAD_REQUEST, "No"),
+            Settle(State.REJECTED, problem=Problem.BAD_REQUEST, detail="No"),
+        ),
         (Rejected(Problem.UNAUTHORIZED), Settle(State.REJECTED, problem=Problem.UNAUTHORIZED)),
-        (Rejected(Problem.FAILED, "No"), Settle(State.REJECTED, problem=Problem.FAILED, detail="No")),
-        (Rejected(Problem.TLS, "expired"), Settle(State.REJECTED, problem=Problem.TLS, detail="expired")),
+        (
+            Rejected(Problem.FAILED, "No"),
+            Settle(State.REJECTED, problem=Problem.FAILED, detail="No"),
+        ),
+        (
+            Rejected(Problem.TLS, "expired"),
+            Settle(State.REJECTED, problem=Problem.TLS, detail="expired"),
+        ),
         (Unknown(Problem.NO_ANSWER), Settle(State.UNKNOWN, problem=Problem.NO_ANSWER)),
-        (Unknown(Problem.SERVER_ERROR, "Oh"), Settle(State.UNKNOWN, problem=Problem.SERVER_ERROR, detail="Oh")),
+        (
+            Unknown(Problem.SERVER_ERROR, "Oh"),
+            Settle(State.UNKNOWN, problem=Problem.SERVER_ERROR, detail="Oh"),
+        ),
     ],
 )
 def test_what_is_known_or_stays_unknown_is_settled_and_never_repeated(
@@ -64,20 +89,26 @@ def test_a_rate_limit_holds_the_whole_tenant_for_its_window_or_as_long_as_it_ask
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "give_up"), [(None, NOW + 4.9), (None, NOW), (None, NOW - 100), (600.1, GIVE_UP), (3600.0, GIVE_UP)]
+    ("retry_after", "give_up"),
+    [(None, NOW + 4.9), (None, NOW), (None, NOW - 100), (600.1, GIVE_UP), (3600.0, GIVE_UP)],
 )
 def test_a_rate_limit_that_outlasts_the_time_for_repeating_is_not_recorded(
     retry_after: float | None, give_up: float
 ) -> None:
     decision = decided(RateLimited(retry_after), give_up=give_up)
     until = NOW + max(5.0, retry_after or 0.0)
-    assert decision == Settle(State.REJECTED, problem=Problem.RATE_LIMITED, hold_account_until=until)
+    assert decision == Settle(
+        State.REJECTED, problem=Problem.RATE_LIMITED, hold_account_until=until
+    )
 
 
 @pytest.mark.parametrize(
-    ("attempts", "at_most"), [(1, 2), (2, 4), (3, 8), (4, 16), (5, 30), (6, 30), (100, 30), (10**6, 30)]
+    ("attempts", "at_most"),
+    [(1, 2), (2, 4), (3, 8), (4, 16), (5, 30), (6, 30), (100, 30), (10**6, 30)],
 )
-def test_tries_to_reach_a_host_come_ever_later_up_to_half_a_minute(attempts: int, at_most: float) -> None:
+def test_tries_to_reach_a_host_come_ever_later_up_to_half_a_minute(
+    attempts: int, at_most: float
+) -> None:
     longest = decided(NotSent("a.leadsquared.com"), attempts=attempts, random=ALMOST_ONE)
     half = decided(NotSent("a.leadsquared.com"), attempts=attempts, random=0.5)
     assert isinstance(longest, Repeat)
@@ -97,9 +128,13 @@ def test_the_last_try_to_reach_a_host_is_made_at_the_very_end() -> None:
 
 
 @pytest.mark.parametrize("late", [0.0, 0.1, 900.0])
-def test_when_time_is_up_what_never_reached_the_host_is_not_recorded_and_the_host_is_named(late: float) -> None:
+def test_when_time_is_up_what_never_reached_the_host_is_not_recorded_and_the_host_is_named(
+    late: float,
+) -> None:
     decision = decided(NotSent("a.leadsquared.com"), now=GIVE_UP + late)
-    assert decision == Settle(State.REJECTED, problem=Problem.UNREACHABLE, detail="a.leadsquared.com")
+    assert decision == Settle(
+        State.REJECTED, problem=Problem.UNREACHABLE, detail="a.leadsquared.com"
+    )
 
 
 @PATIENT
@@ -117,15 +152,22 @@ def test_a_repetition_lies_ahead_and_within_the_time_for_repeating(
         assert NOW <= decision.at <= NOW + left
     else:
         assert decision.state is State.REJECTED
-    assert (decision.hold_account_until is not None) is isinstance(outcome, RateLimited), "also when it is given up"
+    assert (decision.hold_account_until is not None) is isinstance(outcome, RateLimited), (
+        "also when it is given up"
+    )
 
 
 @PATIENT
 @given(st.integers().map(Random), st.floats(0.01, 10))
-def test_repeating_comes_to_an_end_whatever_the_dice_say(dice: Random, seconds_per_try: float) -> None:
+def test_repeating_comes_to_an_end_whatever_the_dice_say(
+    dice: Random, seconds_per_try: float
+) -> None:
     now, attempts = NOW, 1
     while isinstance(
-        decision := decide(NotSent("host"), attempts=attempts, give_up=GIVE_UP, now=now, random=dice.random), Repeat
+        decision := decide(
+            NotSent("host"), attempts=attempts, give_up=GIVE_UP, now=now, random=dice.random
+        ),
+        Repeat,
     ):
         now, attempts = decision.at + seconds_per_try, attempts + 1
     assert decision.problem is Problem.UNREACHABLE

@@ -1,4 +1,7 @@
-"""How an answer of LeadSquared's is read: everything that leadsquared.md lists, and everything that it does not."""
+"""How an answer of LeadSquared's is read.
+
+Everything that leadsquared.md lists, and everything that it does not.
+"""
 
 import json
 from datetime import UTC, datetime
@@ -8,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.leadsquared.outcome import Conversation, Outcome, Problem, RateLimited, Recorded, Rejected, Unknown
+from bot.leadsquared.outcome import (
+    Conversation,
+    Outcome,
+    Problem,
+    RateLimited,
+    Recorded,
+    Rejected,
+    Unknown,
+)
 from bot.leadsquared.pages import server_page
 from bot.leadsquared.reading import read_answer, read_conversations
 
@@ -23,7 +34,9 @@ def body(**fields: Any) -> bytes:
 
 
 def read(status: int, content: bytes = b"", **headers: str) -> Outcome:
-    return read_answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content, NOW)
+    return read_answer(
+        status, {name.replace("_", "-"): value for name, value in headers.items()}, content, NOW
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,16 +143,24 @@ def test_a_200_of_any_other_shape_is_unknown(content: bytes) -> None:
     ],
 )
 @pytest.mark.parametrize("content", [b"", HTML, b'{"Status": "Err', b"[" * 100_000, b"[]", b"{}"])
-def test_without_words_of_leadsquareds_the_status_decides(status: int, outcome: Outcome, content: bytes) -> None:
+def test_without_words_of_leadsquareds_the_status_decides(
+    status: int, outcome: Outcome, content: bytes
+) -> None:
     assert read(status, content) == outcome
 
 
-@pytest.mark.parametrize("status", [199, 301, 302, 307, 400, 401, 403, 404, 408, 422, 429, 500, 502, 503, 599])
+@pytest.mark.parametrize(
+    "status", [199, 301, 302, 307, 400, 401, 403, 404, 408, 422, 429, 500, 502, 503, 599]
+)
 def test_a_body_of_success_counts_for_nothing_with_another_status(status: int) -> None:
     assert not isinstance(read(status, SUCCESS), Recorded)
 
 
-MX = {"Status": "Error", "ExceptionType": "MXInvalidDataException", "ExceptionMessage": "The ticket is closed"}
+MX = {
+    "Status": "Error",
+    "ExceptionType": "MXInvalidDataException",
+    "ExceptionMessage": "The ticket is closed",
+}
 
 
 @pytest.mark.parametrize(
@@ -153,13 +174,21 @@ MX = {"Status": "Error", "ExceptionType": "MXInvalidDataException", "ExceptionMe
         (403, body(**MX), Rejected(Problem.FORBIDDEN, "The ticket is closed")),
         (404, body(**MX), Rejected(Problem.NOT_FOUND, "The ticket is closed")),
         (500, body(ExceptionType="MXSomeException"), Rejected(Problem.FAILED)),
-        (200, body(ExceptionType="MXSomeException", Id="1", Status="Success"), Rejected(Problem.FAILED)),
+        (
+            200,
+            body(ExceptionType="MXSomeException", Id="1", Status="Success"),
+            Rejected(Problem.FAILED),
+        ),
         (200, body(Status="Error"), Rejected(Problem.REFUSED)),
         (200, body(Status="Failed", Message="No"), Rejected(Problem.REFUSED, "No")),
         (200, body(Status="ERROR", Message="No"), Rejected(Problem.REFUSED, "No")),
         (200, body(Status="failed", Id="1"), Rejected(Problem.REFUSED)),
         (500, body(Status="Error", Message="No"), Rejected(Problem.FAILED, "No")),
-        (400, body(Status="Error", Message="  Text is missing \n"), Rejected(Problem.BAD_REQUEST, "Text is missing")),
+        (
+            400,
+            body(Status="Error", Message="  Text is missing \n"),
+            Rejected(Problem.BAD_REQUEST, "Text is missing"),
+        ),
         (400, body(Message="Text is missing"), Rejected(Problem.BAD_REQUEST, "Text is missing")),
         (422, body(Message="Too old"), Rejected(Problem.REFUSED, "Too old")),
         (404, body(Message=""), Rejected(Problem.NOT_FOUND)),
@@ -169,7 +198,11 @@ MX = {"Status": "Error", "ExceptionType": "MXInvalidDataException", "ExceptionMe
             body(Status="Error", ExceptionMessage="Use https://api-us.example", Message="x"),
             Rejected(Problem.UNAUTHORIZED, "Use https://api-us.example"),
         ),
-        (500, body(Message="Object reference not set"), Unknown(Problem.SERVER_ERROR, "Object reference not set")),
+        (
+            500,
+            body(Message="Object reference not set"),
+            Unknown(Problem.SERVER_ERROR, "Object reference not set"),
+        ),
         (503, body(ExceptionType="TimeoutException"), Unknown(Problem.SERVER_ERROR)),
         (500, body(Status="Success", Id="1"), Unknown(Problem.SERVER_ERROR)),
         (302, body(Message="Moved"), Unknown(Problem.REDIRECTED)),
@@ -196,11 +229,25 @@ LIMIT = "API calls exceeded the limit of 25 in 5 second(s)"
         (429, b""),
         (429, HTML),
         (429, body(Status="Error", ExceptionType="MXInvalidDataException", ExceptionMessage="x")),
-        (403, body(Status="Error", ExceptionType="MXAPIRateLimitExceededException", ExceptionMessage=LIMIT)),
+        (
+            403,
+            body(
+                Status="Error",
+                ExceptionType="MXAPIRateLimitExceededException",
+                ExceptionMessage=LIMIT,
+            ),
+        ),
         (403, body(Status="Error", Message=LIMIT)),
         (403, body(Message="Rate limit exceeded")),
         (403, body(Message="Too many requests")),
-        (200, body(Status="Error", ExceptionType="MXAPIRateLimitExceededException", ExceptionMessage=LIMIT)),
+        (
+            200,
+            body(
+                Status="Error",
+                ExceptionType="MXAPIRateLimitExceededException",
+                ExceptionMessage=LIMIT,
+            ),
+        ),
         (500, body(Status="Error", ExceptionType="MXAPIRateLimitExceededException")),
     ],
 )
@@ -209,7 +256,13 @@ def test_each_shape_of_the_rate_limit_is_known(status: int, content: bytes) -> N
 
 
 @pytest.mark.parametrize(
-    "words", ["Access denied", "Your corporate limits forbid it", "This key may not call the API", "Limited account"]
+    "words",
+    [
+        "Access denied",
+        "Your corporate limits forbid it",
+        "This key may not call the API",
+        "Limited account",
+    ],
 )
 def test_a_403_about_anything_else_is_no_rate_limit(words: str) -> None:
     assert read(403, body(Status="Error", Message=words)) == Rejected(Problem.FORBIDDEN, words)
@@ -265,15 +318,21 @@ def test_a_date_of_absurd_figures_in_retry_after_is_nonsense_and_no_crash(value:
 
 
 JUNK = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-VALUES = JUNK | st.sampled_from(["Success", "success", "Error", "Failed", "1", "", " ", "MXError", "MXRateLimit"])
+VALUES = JUNK | st.sampled_from(
+    ["Success", "success", "Error", "Failed", "1", "", " ", "MXError", "MXRateLimit"]
+)
 NAMES = ["Id", "Status", "Message", "ExceptionType", "ExceptionMessage"]
 OBJECTS = st.dictionaries(
     st.sampled_from([*NAMES, *(name.lower() for name in NAMES), "exception_type"]),
     VALUES | st.lists(JUNK, max_size=2) | st.dictionaries(st.text(max_size=3), JUNK, max_size=2),
 )
 ALMOST = st.fixed_dictionaries({"Id": VALUES, "Status": st.just("Success")})
-JSON = (OBJECTS | ALMOST | st.lists(OBJECTS, max_size=2) | VALUES).map(lambda value: json.dumps(value).encode())
-CUT = st.builds(lambda content, keep: content[: max(len(content) - keep, 0)], JSON, st.integers(1, 20))
+JSON = (OBJECTS | ALMOST | st.lists(OBJECTS, max_size=2) | VALUES).map(
+    lambda value: json.dumps(value).encode()
+)
+CUT = st.builds(
+    lambda content, keep: content[: max(len(content) - keep, 0)], JSON, st.integers(1, 20)
+)
 STATUSES = st.sampled_from([200, 201, 204]) | st.integers(100, 599)
 
 
@@ -294,7 +353,11 @@ def _as_documented(status: int, content: bytes) -> bool:
 def test_no_answer_is_taken_for_success_but_the_documented_one(
     status: int, content: bytes, retry_after: str | None
 ) -> None:
-    outcome = read(status, content) if retry_after is None else read(status, content, retry_after=retry_after)
+    outcome = (
+        read(status, content)
+        if retry_after is None
+        else read(status, content, retry_after=retry_after)
+    )
     if isinstance(outcome, Recorded):
         assert _as_documented(status, content)
         assert outcome.activity_id.strip()
@@ -302,7 +365,8 @@ def test_no_answer_is_taken_for_success_but_the_documented_one(
 
 @PATIENT
 @given(
-    STATUSES.filter(lambda status: status < 400 or status >= 500), st.binary() | CUT.filter(lambda cut: b"}" not in cut)
+    STATUSES.filter(lambda status: status < 400 or status >= 500),
+    st.binary() | CUT.filter(lambda cut: b"}" not in cut),
 )
 def test_what_is_not_json_leaves_open_whether_it_was_recorded_unless_the_status_refuses(
     status: int, content: bytes
@@ -342,9 +406,17 @@ def test_such_a_character_in_one_conversation_does_not_hide_the_others() -> None
 @pytest.mark.parametrize(
     ("status", "content", "says"),
     [
-        (400, body(Message=["Text is missing", "Text is too short"]), "Text is missing; Text is too short"),
+        (
+            400,
+            body(Message=["Text is missing", "Text is too short"]),
+            "Text is missing; Text is too short",
+        ),
         (400, body(Message=[]), None),
-        (400, body(ModelState={"Text": ["Text is missing"]}, Message="The request is invalid."), "Text is missing"),
+        (
+            400,
+            body(ModelState={"Text": ["Text is missing"]}, Message="The request is invalid."),
+            "Text is missing",
+        ),
         (400, body(ModelState={"a": ["One", "Two"], "b": "Three", "c": [4]}), "One; Two; Three"),
         (400, body(ModelState={}, Message="Text is missing"), "Text is missing"),
         (400, b"[" + body(Message="One") + b"," + body(Message="Two") + b"]", "One; Two"),
@@ -364,7 +436,9 @@ def test_such_a_character_in_one_conversation_does_not_hide_the_others() -> None
         (400, b"3", None),
     ],
 )
-def test_what_leadsquared_says_is_read_in_each_of_its_shapes(status: int, content: bytes, says: str | None) -> None:
+def test_what_leadsquared_says_is_read_in_each_of_its_shapes(
+    status: int, content: bytes, says: str | None
+) -> None:
     outcome = read(status, content)
     assert isinstance(outcome, Rejected | Unknown)
     assert outcome.message == (says or ("Unprocessable Content" if status == 422 else None))
@@ -373,7 +447,10 @@ def test_what_leadsquared_says_is_read_in_each_of_its_shapes(status: int, conten
 @pytest.mark.parametrize(
     ("words", "page"),
     [
-        ("No HTTP resource was found that matches the request URI 'https://a/api'.", "no_http_resource"),
+        (
+            "No HTTP resource was found that matches the request URI 'https://a/api'.",
+            "no_http_resource",
+        ),
         ("<!DOCTYPE html><title>404</title>", "html_page"),
         ("An error has occurred.", "generic_error"),
         ("Object reference not set to an instance of an object.", "null_reference"),

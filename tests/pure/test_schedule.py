@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.activities.outbox import VISITED_AT_ONCE, Claim
-from bot.activities.policy import CROWDED, FEW, MAX_CALLS_IN_FLIGHT, RETRY_DATABASE, WINDOW, may_begin
+from bot.activities.policy import (
+    CROWDED,
+    FEW,
+    MAX_CALLS_IN_FLIGHT,
+    RETRY_DATABASE,
+    WINDOW,
+    may_begin,
+)
 from bot.activities.schedule import (
     BURST,
     BURST_FIRST,
@@ -35,7 +42,11 @@ def schedule(poll: float = POLL) -> Schedule:
 
 
 def claim(
-    next_in: dict[int, float] | None = None, *, at: float = 0.0, full: Iterable[int] = (), held: Iterable[int] = ()
+    next_in: dict[int, float] | None = None,
+    *,
+    at: float = 0.0,
+    full: Iterable[int] = (),
+    held: Iterable[int] = (),
 ) -> Claim:
     """What a claim says of the tenants that it visited."""
     planned = {} if next_in is None else next_in
@@ -97,7 +108,9 @@ def test_a_notification_does_not_delay_this_processs_own_acceptance() -> None:
     assert visited(one, 1.0) == [7]
 
 
-def test_a_tenant_whose_window_is_full_is_visited_when_a_slot_is_free_and_not_on_acceptance() -> None:
+def test_a_tenant_whose_window_is_full_is_visited_when_a_slot_is_free_and_not_on_acceptance() -> (
+    None
+):
     one = schedule(poll=60.0)
     make_full(one, 7, free_in=3.0)
     assert not one.accepted(7, 1.0)
@@ -226,7 +239,9 @@ def test_no_claim_and_no_poll_while_as_many_calls_are_in_flight_as_may_be() -> N
     assert 7 in visited(one, POLL)
 
 
-def test_a_tenant_that_is_held_back_is_visited_when_its_own_call_has_ended_or_enough_others() -> None:
+def test_a_tenant_that_is_held_back_is_visited_when_its_own_call_has_ended_or_enough_others() -> (
+    None
+):
     one = schedule(poll=60.0)
     make_held_back(one, 7)
     assert not one.accepted(7, 1.0)
@@ -267,7 +282,9 @@ def test_a_poll_plans_everything_anew() -> None:
     assert one.accepted(1, POLL + 0.1), "who is full is found out anew"
     one.polled({3: 0.0, 4: 2.0}, POLL + 0.2)
     assert not one.is_poll_due(POLL + 0.2)
-    assert set(visited(one, POLL + 0.2)) == {1, 3}, "what was accepted while the poll ran, and what it found"
+    assert set(visited(one, POLL + 0.2)) == {1, 3}, (
+        "what was accepted while the poll ran, and what it found"
+    )
     assert visited(one, POLL + 2.3) == [4]
     assert one.wait(POLL + 2.3) == pytest.approx(POLL - 2.3)
 
@@ -343,9 +360,13 @@ class Model:
     now: float = 0.0
     waiting: Counter[int] = field(default_factory=Counter)
     calls: Counter[int] = field(default_factory=Counter)
-    taken: dict[int, list[float]] = field(default_factory=dict)  # until when, by tenant, after a call
+    taken: dict[int, list[float]] = field(
+        default_factory=dict
+    )  # until when, by tenant, after a call
 
-    def claim(self, tenant_ids: list[int], at_most: int, in_flight: dict[int, int]) -> tuple[Claim, list[int]]:
+    def claim(
+        self, tenant_ids: list[int], at_most: int, in_flight: dict[int, int]
+    ) -> tuple[Claim, list[int]]:
         """Do what Outbox.claim does; return with it the tenant of each claimed delivery."""
         begun: list[int] = []
         next_in: dict[int, float] = {}

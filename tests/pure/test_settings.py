@@ -1,4 +1,7 @@
-"""The environment, checked: what is wrong is said by the variable's name and with its mend, and never with a secret."""
+"""The environment, checked.
+
+What is wrong is said by the variable's name and with its mend, and never with a secret.
+"""
 
 import traceback
 from pathlib import Path
@@ -44,10 +47,22 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "mend"),
     [
-        ("SLACK_BOT_TOKEN", "xoxp-a-persons-token", "must start with xoxb-; copy the Bot User OAuth Token"),
-        ("SLACK_APP_TOKEN", "xoxb-the-other-token", "must start with xapp-; make an app-level token"),
+        (
+            "SLACK_BOT_TOKEN",
+            "xoxp-a-persons-token",
+            "must start with xoxb-; copy the Bot User OAuth Token",
+        ),
+        (
+            "SLACK_APP_TOKEN",
+            "xoxb-the-other-token",
+            "must start with xapp-; make an app-level token",
+        ),
         ("SLACK_API_URL", "slack.com", "https://slack.com/api/"),
-        ("DATABASE_URL", "mysql://bot@db.example/bot", "use postgres://user:password@host/name, or sqlite:///"),
+        (
+            "DATABASE_URL",
+            "mysql://bot@db.example/bot",
+            "use postgres://user:password@host/name, or sqlite:///",
+        ),
         ("DATABASE_URL", "bot.db", "use postgres://user:password@host/name, or sqlite:///"),
         ("ENCRYPTION_KEYS", "short", "at least 32 characters"),
         ("ENCRYPTION_KEYS", "x" * 31, "at least 32 characters"),
@@ -65,7 +80,11 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
         ("LEADSQUARED_READ_TIMEOUT", "inf", "up to 86400"),
         ("LEADSQUARED_LOOK_AFTER_UNKNOWN", "perhaps", "must be true or false"),
         ("SLACK_SOCKET_CONNECTIONS", "2.5", "must be a whole number from 1 to 10"),
-        ("SLACK_SOCKET_CONNECTIONS", "11", "from 1 to 10; Slack allows an app about ten websockets, over all"),
+        (
+            "SLACK_SOCKET_CONNECTIONS",
+            "11",
+            "from 1 to 10; Slack allows an app about ten websockets, over all",
+        ),
         ("LEADSQUARED_CONNECT_TIMEOUT", "soon", "must be a number above 0, up to 86400"),
         ("LEASE", "4", "must be a number from 5 to 3600"),
         ("DATABASE_URL", "sqlite:///:memory:", "sqlite:///path/to/file.db"),
@@ -75,7 +94,9 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
         ("POLL_INTERVAL", "0", "must be a number from 0.1 to 300"),
     ],
 )
-def test_each_wrong_setting_is_a_line_with_the_variables_name_and_the_mend(name: str, value: str, mend: str) -> None:
+def test_each_wrong_setting_is_a_line_with_the_variables_name_and_the_mend(
+    name: str, value: str, mend: str
+) -> None:
     (line,) = problems_of(**{name: value})
     assert line.startswith(f"{name}: ")
     assert mend in line
@@ -83,7 +104,12 @@ def test_each_wrong_setting_is_a_line_with_the_variables_name_and_the_mend(name:
 
 def test_all_wrong_settings_are_told_together() -> None:
     lines = problems_of(PORT="abc", LOG_LEVEL="loud", SLACK_BOT_TOKEN="nope", RETRY_FOR="0")
-    assert {line.partition(":")[0] for line in lines} == {"PORT", "LOG_LEVEL", "SLACK_BOT_TOKEN", "RETRY_FOR"}
+    assert {line.partition(":")[0] for line in lines} == {
+        "PORT",
+        "LOG_LEVEL",
+        "SLACK_BOT_TOKEN",
+        "RETRY_FOR",
+    }
 
 
 def test_the_error_reads_as_its_lines() -> None:
@@ -104,10 +130,16 @@ def test_the_four_variables_of_a_tenant_together_make_one() -> None:
     assert settings.leadsquared_access_key.get_secret_value() == "an-access-key"
 
 
-@pytest.mark.parametrize("given", [(name,) for name in TENANT] + [tuple(list(TENANT)[:3]), tuple(list(TENANT)[1:])])
-def test_some_of_a_tenants_four_variables_are_not_enough_and_each_missing_one_is_named(given: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "given", [(name,) for name in TENANT] + [tuple(list(TENANT)[:3]), tuple(list(TENANT)[1:])]
+)
+def test_some_of_a_tenants_four_variables_are_not_enough_and_each_missing_one_is_named(
+    given: tuple[str, ...],
+) -> None:
     lines = problems_of(**{name: TENANT[name] for name in given})
-    assert [line.partition(":")[0] for line in lines] == [name for name in TENANT if name not in given]
+    assert [line.partition(":")[0] for line in lines] == [
+        name for name in TENANT if name not in given
+    ]
     assert all("set all four LEADSQUARED_*" in line for line in lines)
 
 
@@ -125,7 +157,9 @@ def test_the_tenants_address_is_checked_at_start(url: str, says: str) -> None:
     assert says in line
 
 
-@pytest.mark.parametrize("org_id", ["..", "../../x", "22824/ticket/1", "228 24", "\uff12\uff12\uff18\uff12\uff14"])
+@pytest.mark.parametrize(
+    "org_id", ["..", "../../x", "22824/ticket/1", "228 24", "\uff12\uff12\uff18\uff12\uff14"]
+)
 def test_an_org_id_that_is_none_is_refused_at_start_as_tenants_add_does(org_id: str) -> None:
     (line,) = problems_of(**TENANT | {"LEADSQUARED_ORG_ID": org_id})
     assert line.startswith("LEADSQUARED_ORG_ID: ")
@@ -133,7 +167,9 @@ def test_an_org_id_that_is_none_is_refused_at_start_as_tenants_add_does(org_id: 
 
 @pytest.mark.parametrize("name", ["LEADSQUARED_ACCESS_KEY", "LEADSQUARED_SECRET_KEY"])
 @pytest.mark.parametrize("key", ["two words", "line\nbreak", "ключ-to-the-door"])
-def test_a_key_that_cannot_stand_in_a_header_is_refused_at_start_and_not_repeated(name: str, key: str) -> None:
+def test_a_key_that_cannot_stand_in_a_header_is_refused_at_start_and_not_repeated(
+    name: str, key: str
+) -> None:
     (line,) = problems_of(**TENANT | {name: key})
     assert line.startswith(f"{name}: ")
     assert key not in line
@@ -164,41 +200,65 @@ def test_a_host_of_ones_own_makes_its_address_acceptable() -> None:
 @pytest.mark.parametrize(
     ("url", "as_sqlalchemy_spells_it"),
     [
-        ("postgres://bot:hunter2@db.example:5432/bot", "postgresql+psycopg://bot:hunter2@db.example:5432/bot"),
-        ("postgresql://bot@db.example/bot?sslmode=require", "postgresql+psycopg://bot@db.example/bot?sslmode=require"),
+        (
+            "postgres://bot:hunter2@db.example:5432/bot",
+            "postgresql+psycopg://bot:hunter2@db.example:5432/bot",
+        ),
+        (
+            "postgresql://bot@db.example/bot?sslmode=require",
+            "postgresql+psycopg://bot@db.example/bot?sslmode=require",
+        ),
         ("postgresql+psycopg://db.example/bot", "postgresql+psycopg://db.example/bot"),
         ("postgres://bot:a://b@db.example/bot", "postgresql+psycopg://bot:a://b@db.example/bot"),
         ("sqlite:///path/to/bot.db", "sqlite:///path/to/bot.db"),
     ],
 )
-def test_the_database_is_spelt_as_sqlalchemy_wants_it(url: str, as_sqlalchemy_spells_it: str) -> None:
+def test_the_database_is_spelt_as_sqlalchemy_wants_it(
+    url: str, as_sqlalchemy_spells_it: str
+) -> None:
     settings = settings_from({"DATABASE_URL": url, "ENCRYPTION_KEYS": KEY})
     assert settings.sqlalchemy_url == as_sqlalchemy_spells_it
     assert settings.on_sqlite is url.startswith("sqlite")
 
 
 @pytest.mark.parametrize("url", ["postgres:bot", "postgresql:/db.example/bot", "sqlite:bot.db"])
-def test_a_database_without_slashes_is_refused_here_and_not_with_a_traceback_later(url: str) -> None:
+def test_a_database_without_slashes_is_refused_here_and_not_with_a_traceback_later(
+    url: str,
+) -> None:
     lines = problems_of(DATABASE_URL=url, ENCRYPTION_KEYS=KEY)
     assert lines[0].startswith("DATABASE_URL: ")
 
 
 @pytest.mark.parametrize(
-    "url", ["postgres://", "postgres:///", "postgresql://db.example", "postgres://bot:hunter2@db.example:5432/"]
+    "url",
+    [
+        "postgres://",
+        "postgres:///",
+        "postgresql://db.example",
+        "postgres://bot:hunter2@db.example:5432/",
+    ],
 )
 def test_an_address_that_names_no_database_is_refused_and_not_left_to_the_driver(url: str) -> None:
     (line,) = problems_of(DATABASE_URL=url, ENCRYPTION_KEYS=KEY)
-    assert line == "DATABASE_URL: has no database name; write it at the end: postgres://user:password@host/name"
+    assert (
+        line
+        == "DATABASE_URL: has no database name; write it at the end: postgres://user:password@host/name"
+    )
 
 
 def test_no_setting_is_refused_in_the_librarys_words() -> None:
     lines = problems_of(**{name.upper(): "\x01" for name in Settings.model_fields})
     assert len(lines) > 10
-    assert [line for line in lines if "nput should" in line or not line.partition(":")[0].isupper()] == []
+    assert [
+        line for line in lines if "nput should" in line or not line.partition(":")[0].isupper()
+    ] == []
 
 
 def test_the_sqlite_file_lies_in_the_data_folder() -> None:
-    assert settings_from({"DATA_DIR": "/srv/bot"}).sqlalchemy_url == "sqlite:////srv/bot/portal-activity.db"
+    assert (
+        settings_from({"DATA_DIR": "/srv/bot"}).sqlalchemy_url
+        == "sqlite:////srv/bot/portal-activity.db"
+    )
 
 
 @pytest.mark.parametrize("database", [{}, {"DATABASE_URL": "sqlite:///bot.db"}])
@@ -226,7 +286,10 @@ def test_with_postgresql_the_encryption_secret_is_not_left_to_chance() -> None:
 
 def test_encryption_keys_are_a_list_with_commas_newest_first() -> None:
     settings = settings_from({"ENCRYPTION_KEYS": f" {KEY}-new , {KEY}-old ,"})
-    assert [key.get_secret_value() for key in settings.encryption_keys] == [f"{KEY}-new", f"{KEY}-old"]
+    assert [key.get_secret_value() for key in settings.encryption_keys] == [
+        f"{KEY}-new",
+        f"{KEY}-old",
+    ]
 
 
 # -- what the bot needs for Slack
@@ -243,14 +306,20 @@ def test_encryption_keys_are_a_list_with_commas_newest_first() -> None:
         ({"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1"}, []),
     ],
 )
-def test_what_slack_still_lacks_is_named_with_where_to_find_it(environment: dict[str, str], missing: list[str]) -> None:
+def test_what_slack_still_lacks_is_named_with_where_to_find_it(
+    environment: dict[str, str], missing: list[str]
+) -> None:
     lines = missing_for_slack(settings_from(environment), surface=True)
     assert [line.partition(":")[0] for line in lines] == missing
     assert all("from your Slack app's page" in line for line in lines)
 
 
-@pytest.mark.parametrize(("environment", "missing"), [({}, ["SLACK_BOT_TOKEN"]), ({"SLACK_BOT_TOKEN": "xoxb-1"}, [])])
-def test_without_a_surface_of_its_own_only_the_token_is_needed(environment: dict[str, str], missing: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("environment", "missing"), [({}, ["SLACK_BOT_TOKEN"]), ({"SLACK_BOT_TOKEN": "xoxb-1"}, [])]
+)
+def test_without_a_surface_of_its_own_only_the_token_is_needed(
+    environment: dict[str, str], missing: list[str]
+) -> None:
     lines = missing_for_slack(settings_from(environment), surface=False)
     assert [line.partition(":")[0] for line in lines] == missing
 
@@ -263,7 +332,9 @@ def test_slacks_address_ends_in_a_slash(url: str) -> None:
 # -- where settings come from
 
 
-def test_the_environment_goes_before_the_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_goes_before_the_env_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / ".env"
     file.write_text("# a comment\nPORT=1111\nLOG_LEVEL=debug\nSOMETHING_ELSE=1\n")
     monkeypatch.setenv("PORT", "2222")
@@ -278,7 +349,9 @@ def test_an_env_file_in_another_encoding_is_a_problem_in_words(tmp_path: Path) -
         load_settings(env_file=file)
 
 
-@pytest.mark.parametrize(("text", "level"), [("debug", "DEBUG"), ("Warning", "WARNING"), ("ERROR", "ERROR")])
+@pytest.mark.parametrize(
+    ("text", "level"), [("debug", "DEBUG"), ("Warning", "WARNING"), ("ERROR", "ERROR")]
+)
 def test_the_log_level_may_be_written_in_any_case(text: str, level: str) -> None:
     assert settings_from({"LOG_LEVEL": text, "LOG_FORMAT": "JSON"}).log_level == level
 
@@ -311,7 +384,12 @@ SECRETS = {
 
 def test_settings_show_no_secret() -> None:
     settings: Settings = settings_from(TENANT | SECRETS)
-    shown: list[Any] = [repr(settings), str(settings), settings.model_dump_json(), f"{settings.encryption_keys}"]
+    shown: list[Any] = [
+        repr(settings),
+        str(settings),
+        settings.model_dump_json(),
+        f"{settings.encryption_keys}",
+    ]
     assert [text for text in shown if "hush" in text] == []
     assert settings.slack_bot_token is not None
     assert settings.slack_bot_token.get_secret_value() == SECRETS["SLACK_BOT_TOKEN"]

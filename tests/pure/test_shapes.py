@@ -174,7 +174,9 @@ BLOCKS: dict[str, tuple[Json, str]] = {
         {
             "type": "plan",
             "title": "Thinking",
-            "tasks": [{"type": "task_card", "task_id": "t1", "title": "Look", "status": "complete"}],
+            "tasks": [
+                {"type": "task_card", "task_id": "t1", "title": "Look", "status": "complete"}
+            ],
         },
         "Thinking\nLook",
     ),
@@ -247,16 +249,25 @@ BLOCKS: dict[str, tuple[Json, str]] = {
     "an invented one of rich text": (
         {
             "type": "hologram",
-            "elements": [section(words("a "), {"type": "user", "user_id": "U1"}), section(words("b"))],
+            "elements": [
+                section(words("a "), {"type": "user", "user_id": "U1"}),
+                section(words("b")),
+            ],
         },
         "a @Anna\nb",
     ),
     "an invented one of words": (
-        {"type": "hologram", "words": [words("a "), {"type": "emoji", "name": "+1", "unicode": "1f44d"}]},
+        {
+            "type": "hologram",
+            "words": [words("a "), {"type": "emoji", "name": "+1", "unicode": "1f44d"}],
+        },
         "a 👍",
     ),
     "table with a cell that is unknown": (
-        {"type": "table", "rows": [[raw("a"), {"type": "hologram", "say": "b"}], {"cells": [True, 7]}, "c"]},
+        {
+            "type": "table",
+            "rows": [[raw("a"), {"type": "hologram", "say": "b"}], {"cells": [True, 7]}, "c"],
+        },
         "a | b\n | 7\nc",
     ),
     "an invented one in a container": (
@@ -317,7 +328,10 @@ WORDS: dict[str, tuple[Json, str]] = {
         "[message]",
     ),
     "channel": ({"type": "channel", "channel_id": "C1"}, "#general"),
-    "citation": ({"type": "citation", "text": "page 2", "url": "https://b.example"}, "page 2 (https://b.example)"),
+    "citation": (
+        {"type": "citation", "text": "page 2", "url": "https://b.example"},
+        "page 2 (https://b.example)",
+    ),
     "color": ({"type": "color", "value": "#aabbcc"}, "#aabbcc"),
     "date": ({"type": "date", "timestamp": 1790000000, "format": "{date}"}, "2026-09-21 14:13 UTC"),
     "date as a text": (
@@ -422,7 +436,9 @@ def test_an_element_of_rich_text_gives_what_a_person_sees(kind: str) -> None:
             )
         ),
         (
-            message({"type": "rich_text", "elements": [{"type": "rich_text_hologram", "elements": []}]}),
+            message(
+                {"type": "rich_text", "elements": [{"type": "rich_text_hologram", "elements": []}]}
+            ),
             "the fall-back",
         ),
         (
@@ -450,7 +466,9 @@ def test_an_element_of_rich_text_gives_what_a_person_sees(kind: str) -> None:
             f"{MARK}\nwords",
         ),
         (
-            message({"type": "section", "text": mrkdwn("my words")}, {"type": "hologram"}, text="words"),
+            message(
+                {"type": "section", "text": mrkdwn("my words")}, {"type": "hologram"}, text="words"
+            ),
             f"my words\n{MARK}",
         ),
         (message(rich(words("a "), {"type": "hologram"}, words(" b")), text=""), f"a {MARK} b"),
@@ -474,30 +492,67 @@ def test_what_cannot_be_written_is_not_lost_in_silence(shown: Json, expected: st
 
 RICH_TEXT: list[tuple[list[Json], str]] = [
     (
-        [{"type": "rich_text_hologram", "title": "Head", "elements": [section(words("a")), section(words("b"))]}],
+        [
+            {
+                "type": "rich_text_hologram",
+                "title": "Head",
+                "elements": [section(words("a")), section(words("b"))],
+            }
+        ],
         "Head\na\nb",
     ),
     (
-        [{"type": "rich_text_hologram", "elements": [words("a "), {"type": "user", "user_id": "U1"}]}],
+        [
+            {
+                "type": "rich_text_hologram",
+                "elements": [words("a "), {"type": "user", "user_id": "U1"}],
+            }
+        ],
         "a @Anna",
     ),
-    ([{"type": "rich_text_quote", "elements": [section(words("a")), section(words("b"))]}], "> a\n> b"),
+    (
+        [{"type": "rich_text_quote", "elements": [section(words("a")), section(words("b"))]}],
+        "> a\n> b",
+    ),
     (
         [
             {
                 "type": "rich_text_quote",
                 "elements": [
                     words("a"),
-                    {"type": "rich_text_list", "style": "bullet", "elements": [section(words("b"))]},
+                    {
+                        "type": "rich_text_list",
+                        "style": "bullet",
+                        "elements": [section(words("b"))],
+                    },
                 ],
             },
         ],
         "> a\n> • b",
     ),
-    ([{"type": "rich_text_list", "style": "bullet", "elements": [words("a"), section(words("b"))]}], "• a\n• b"),
-    ([{"type": "rich_text_list", "indent": 10**10, "elements": [section(words("a"))]}], f"{' ' * 32}▪ a"),
     (
-        [{"type": "rich_text_list", "style": "ordered", "offset": 10**4000, "elements": [section(words("a"))]}],
+        [
+            {
+                "type": "rich_text_list",
+                "style": "bullet",
+                "elements": [words("a"), section(words("b"))],
+            }
+        ],
+        "• a\n• b",
+    ),
+    (
+        [{"type": "rich_text_list", "indent": 10**10, "elements": [section(words("a"))]}],
+        f"{' ' * 32}▪ a",
+    ),
+    (
+        [
+            {
+                "type": "rich_text_list",
+                "style": "ordered",
+                "offset": 10**4000,
+                "elements": [section(words("a"))],
+            }
+        ],
         "1000000001. a",
     ),
 ]
@@ -578,7 +633,8 @@ PREVIEW = {
         (
             said(
                 "",
-                FORWARD | {"text": "", "attachments": [FORWARD | {"text": "hers", "author_name": "Carla"}]},
+                FORWARD
+                | {"text": "", "attachments": [FORWARD | {"text": "hers", "author_name": "Carla"}]},
             ),
             "> Ben\n> > Carla\n> > hers\n> > Direct Message\n> Direct Message",
         ),
@@ -594,7 +650,11 @@ PREVIEW = {
                     "text": "",
                     "files": [{"id": "F1", "title": "Offer"}],
                     "message_blocks": [
-                        {"message": {"blocks": [rich(words("see "), {"type": "file", "file_id": "F1"})]}},
+                        {
+                            "message": {
+                                "blocks": [rich(words("see "), {"type": "file", "file_id": "F1"})]
+                            }
+                        },
                     ],
                 },
             ),
@@ -675,7 +735,10 @@ CLIP = {"subtype": "slack_audio", "name": "audio_message.m4a", "title": "audio_m
         ({"name": "a\nb.pdf"}, "[file: a b.pdf]"),
         (MAIL, "[file: Your order]\nIt came."),
         (MAIL | {"preview": "<b>It</b>"}, "[file: Your order]\nIt came."),
-        (MAIL | {"plain_text": "", "preview": "<b>It</b> &lt;came&gt;"}, "[file: Your order]\nIt <came>"),
+        (
+            MAIL | {"plain_text": "", "preview": "<b>It</b> &lt;came&gt;"},
+            "[file: Your order]\nIt <came>",
+        ),
         (MAIL | {"plain_text": " \n"}, "[file: Your order]"),
         ({"name": "scan0001.pdf", "title": "\u200b"}, "[file: scan0001.pdf]"),
         (
@@ -759,8 +822,16 @@ KEYS = """
 """
 KINDS = [*BLOCKS, *WORDS, "rich_text_list", "rich_text_section", "raw_number", "mrkdwn", ""]
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(KINDS),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS.split()), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(KINDS),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS.split()), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -786,7 +857,13 @@ MESSAGES: list[Json] = [
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield the way to each field of some JSON."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, below in inner:
         yield (*path, key)
         yield from places(below, (*path, key))
@@ -794,7 +871,24 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @pytest.mark.parametrize(
     "instead",
-    [None, True, 0, -1, 10**30, 1.5, float("inf"), "", "\0\ud83d", [], [[]], [None], ["x"], {}, {"": {}}, {"type": {}}],
+    [
+        None,
+        True,
+        0,
+        -1,
+        10**30,
+        1.5,
+        float("inf"),
+        "",
+        "\0\ud83d",
+        [],
+        [[]],
+        [None],
+        ["x"],
+        {},
+        {"": {}},
+        {"type": {}},
+    ],
 )
 def test_each_field_may_be_of_any_type(instead: Any) -> None:
     for whole in MESSAGES:
@@ -817,7 +911,11 @@ UNKNOWN = st.recursive(
     LABEL | st.none() | st.booleans(),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["label", "body", "parts", "title", "elements", "rows"]), inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["label", "body", "parts", "title", "elements", "rows"]),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=10,
 )
@@ -835,7 +933,10 @@ def labels(value: Any) -> list[str]:
 def test_each_text_of_what_is_unknown_is_written_in_order(inside: Any, kind: str) -> None:
     unknown = {"type": kind, "inside": inside}
     expected = labels(inside)
-    for shown in (message(unknown, text=""), message({"type": "rich_text", "elements": [unknown]}, text="")):
+    for shown in (
+        message(unknown, text=""),
+        message({"type": "rich_text", "elements": [unknown]}, text=""),
+    ):
         found = plain(shown, NAMES)
         assert re.findall("«[a-h]+»", found) == expected
         assert expected or found == MARK

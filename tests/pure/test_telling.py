@@ -1,4 +1,7 @@
-"""What a delivery's person is told, and when: an anchor, a note while it waits, the answer, the anchor's mark."""
+"""What a delivery's person is told, and when.
+
+An anchor, a note while it waits, the answer, the anchor's mark.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -91,7 +94,9 @@ def test_what_is_settled_gets_its_anchor_at_once(settled: Delivery) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("first_attempt_after", [0.0, 1.9, 600.0])
-def test_what_has_begun_waits_a_moment_for_its_outcome(started: dict[str, Any], first_attempt_after: float) -> None:
+def test_what_has_begun_waits_a_moment_for_its_outcome(
+    started: dict[str, Any], first_attempt_after: float
+) -> None:
     first = T + first_attempt_after
     begun = delivery(attempts=1, first_attempt_at=first, **started)
     assert next_telling(begun, first + 0.399) == Wait(first + 0.4)
@@ -109,7 +114,9 @@ def test_what_has_begun_waits_a_moment_for_its_outcome(started: dict[str, Any], 
     ],
     ids=str,
 )
-def test_the_answer_follows_at_once_where_it_has_a_place(state: State, where: dict[str, Any]) -> None:
+def test_the_answer_follows_at_once_where_it_has_a_place(
+    state: State, where: dict[str, Any]
+) -> None:
     assert next_telling(delivery(state=state, attempts=1, **where), T) == Tell(Step.ANSWER)
 
 
@@ -155,7 +162,12 @@ def test_each_reason_is_noted_once_and_none_after_a_graver_one(
 
 
 def test_a_direct_message_is_not_sent_for_a_note() -> None:
-    assert next_telling(delivery(route=Route.DIRECT_MESSAGE, waiting=Waiting.UNREACHABLE, attempts=3), T + 600) is None
+    assert (
+        next_telling(
+            delivery(route=Route.DIRECT_MESSAGE, waiting=Waiting.UNREACHABLE, attempts=3), T + 600
+        )
+        is None
+    )
 
 
 @pytest.mark.parametrize("route", list(Route))
@@ -180,12 +192,20 @@ def test_after_the_answer_a_note_that_it_did_not_replace_goes(state: State) -> N
 @pytest.mark.parametrize("resolution", list(Resolution))
 def test_an_answer_that_was_decided_changes_its_words_once(resolution: Resolution) -> None:
     decided = anchored(
-        state=State.UNKNOWN, replied_at=T, answer_ts="3.0", resolution=resolution, anchor_mark=State.UNKNOWN
+        state=State.UNKNOWN,
+        replied_at=T,
+        answer_ts="3.0",
+        resolution=resolution,
+        anchor_mark=State.UNKNOWN,
     )
     assert next_telling(decided, T + 1) == Tell(Step.DECISION)
     told = replace(decided, resolution_told=resolution)
-    assert next_telling(told, T + 1) == (Tell(Step.MARK) if resolution is Resolution.CONFIRMED else None)
-    assert next_telling(replace(decided, answer_ts=None, anchor_ts=None), T + 1) is None, "only one person sees it"
+    assert next_telling(told, T + 1) == (
+        Tell(Step.MARK) if resolution is Resolution.CONFIRMED else None
+    )
+    assert next_telling(replace(decided, answer_ts=None, anchor_ts=None), T + 1) is None, (
+        "only one person sees it"
+    )
 
 
 def test_the_anchor_of_what_was_sent_again_follows_its_successor() -> None:
@@ -203,7 +223,11 @@ def test_where_no_anchor_stands_nothing_is_marked(state: State) -> None:
 
 def test_an_activity_that_somebody_found_on_the_ticket_changes_the_mark_again() -> None:
     found = anchored(
-        state=State.UNKNOWN, anchor_mark=State.UNKNOWN, replied_at=T, resolution=Resolution.CONFIRMED, resolved_by="U2"
+        state=State.UNKNOWN,
+        anchor_mark=State.UNKNOWN,
+        replied_at=T,
+        resolution=Resolution.CONFIRMED,
+        resolved_by="U2",
     )
     assert next_telling(found, T + 60) == Tell(Step.MARK)
     assert next_telling(replace(found, anchor_mark=mark(found)), T + 60) is None
@@ -228,7 +252,9 @@ def test_what_was_sent_again_leaves_the_anchor_to_its_successor() -> None:
     ],
     ids=str,
 )
-def test_the_mark_is_the_state_or_what_a_person_made_of_it(changes: dict[str, Any], expected: str) -> None:
+def test_the_mark_is_the_state_or_what_a_person_made_of_it(
+    changes: dict[str, Any], expected: str
+) -> None:
     assert mark(delivery(**changes)) == expected
 
 
@@ -270,7 +296,9 @@ def test_telling_one_thing_after_another_comes_to_an_end_with_the_answer_told_on
             case Step.DELETION:
                 told = replace(told, note_ts=None)
             case Step.ANSWER:
-                told = replace(told, replied_at=now, answer_ts="3.0", resolution_told=told.resolution)
+                told = replace(
+                    told, replied_at=now, answer_ts="3.0", resolution_told=told.resolution
+                )
             case Step.MARK:
                 told = replace(told, anchor_mark=mark(told))
     assert len(set(steps)) == len(steps)

@@ -1,4 +1,7 @@
-"""Slack's text to plain text and back: nothing is lost on the way in, and nothing does anything on the way out."""
+"""Slack's text to plain text and back.
+
+Nothing is lost on the way in, and nothing does anything on the way out.
+"""
 
 import html
 import re
@@ -46,11 +49,17 @@ ENTITY = re.compile(r"&(?:amp|lt|gt);")
         ("<http://example.com|example.com>", "example.com"),
         ("<https://example.com/|example.com>", "example.com"),
         ("<https://example.com|our page>", "our page (https://example.com)"),
-        ("<https://evil.example|https://example.com>", "https://example.com (https://evil.example)"),
+        (
+            "<https://evil.example|https://example.com>",
+            "https://example.com (https://evil.example)",
+        ),
         ("<mailto:anna@example.com|anna@example.com>", "anna@example.com"),
         ("<mailto:anna@example.com|Anna>", "Anna (anna@example.com)"),
         ("<tel:+4930123|+4930123>", "+4930123"),
-        ("ask <@U1|anna> in <#C1|support>, see <https://x.example>!", "ask @anna in #support, see https://x.example!"),
+        (
+            "ask <@U1|anna> in <#C1|support>, see <https://x.example>!",
+            "ask @anna in #support, see https://x.example!",
+        ),
         ("<>", "<>"),
         ("a < b", "a < b"),
     ],
@@ -76,15 +85,25 @@ def test_a_mention_by_id_becomes_the_name_that_is_known_and_a_label_goes_first()
         ("<@u1> <@> <@U1 >", []),
     ],
 )
-def test_who_and_what_is_named_by_id_only_is_listed_in_order_each_once(encoded: str, ids: list[str]) -> None:
+def test_who_and_what_is_named_by_id_only_is_listed_in_order_each_once(
+    encoded: str, ids: list[str]
+) -> None:
     assert bare_mentions(encoded) == ids
 
 
 @pytest.mark.parametrize(
     ("text", "whole"),
-    [("a\ud83db", "a?b"), ("\udc00", "?"), ("\U0001f600", "\U0001f600"), ("e\u0301", "e\u0301"), ("a\0b\0", "ab")],
+    [
+        ("a\ud83db", "a?b"),
+        ("\udc00", "?"),
+        ("\U0001f600", "\U0001f600"),
+        ("e\u0301", "e\u0301"),
+        ("a\0b\0", "ab"),
+    ],
 )
-def test_half_a_character_is_replaced_a_nul_left_out_and_a_whole_one_kept(text: str, whole: str) -> None:
+def test_half_a_character_is_replaced_a_nul_left_out_and_a_whole_one_kept(
+    text: str, whole: str
+) -> None:
     assert sound(text) == whole
     assert to_plain(text) == whole
 

@@ -1,4 +1,6 @@
-"""How a ticket may be written in a command, what is refused, and that the words after it arrive untouched."""
+"""How a ticket may be written in a command, what is refused, and that the words after it arrive
+untouched.
+"""
 
 import html
 import re
@@ -41,7 +43,17 @@ def ticket_named_by(command: str) -> str:
         (f"{{{GUID.upper()}}}", GUID),
         *(
             (word, "143")
-            for word in ("“143”", "143:", "143,", "(143)", "*143*", "`143`", "\uff03143", "«#143»", "143…")
+            for word in (
+                "“143”",
+                "143:",
+                "143,",
+                "(143)",
+                "*143*",
+                "`143`",
+                "\uff03143",
+                "«#143»",
+                "143…",
+            )
         ),
         *(
             (word, "143")
@@ -57,7 +69,15 @@ def ticket_named_by(command: str) -> str:
         ),
         *((word, "143") for word in ("\u3164143\u2800", "143\ufe0f", "\u061c143")),
         (GUID.replace("0", "\uff10"), GUID),
-        *((word, "143") for word in ("\u200b143\ufeff", "1\u00ad4\u20603", "\u202a143\u202c", "\u2066#143\u2069.")),
+        *(
+            (word, "143")
+            for word in (
+                "\u200b143\ufeff",
+                "1\u00ad4\u20603",
+                "\u202a143\u202c",
+                "\u2066#143\u2069.",
+            )
+        ),
         (f"({GUID})", GUID),
     ],
 )
@@ -70,7 +90,10 @@ def test_a_ticket_is_a_number_its_key_or_its_guid(word: str, ticket: str) -> Non
     [
         (f"{HOST}/tickets/143", "143"),
         (f"{HOST}/tickets/143/", "143"),
-        *((f"{HOST}/tickets/143{mark}", "143") for mark in ("]", ")", "…", "。", "”", ",", ":", ".", "\u200b", "*")),
+        *(
+            (f"{HOST}/tickets/143{mark}", "143")
+            for mark in ("]", ")", "…", "。", "”", ",", ":", ".", "\u200b", "*")
+        ),
         (f"({HOST}/tickets/143)", "143"),
         (f"{HOST}/tickets/14\u200b3", "143"),
         (f"{HOST}/tickets/143%E2%80%8B", "143"),
@@ -115,7 +138,9 @@ def test_a_ticket_may_be_a_link_to_its_page(link: str, ticket: str) -> None:
         f"{HOST}/app?id=77#/details?ticketId=143",
     ],
 )
-def test_a_number_of_something_else_does_not_take_the_place_of_the_ticket_that_a_link_names(link: str) -> None:
+def test_a_number_of_something_else_does_not_take_the_place_of_the_ticket_that_a_link_names(
+    link: str,
+) -> None:
     assert parse_ticket(link) == "143"
 
 
@@ -147,7 +172,10 @@ def test_the_refusal_of_a_link_without_a_ticket_says_so() -> None:
         (f"{HOST}/tickets/143 hello", "143", "hello"),
         ("143 <@U1|anna> &amp; <#C1|143>", "143", "<@U1|anna> &amp; <#C1|143>"),
         ("143", "143", ""),
-        *((f"{word} hello", "143", "hello") for word in ("“143”", "143:", "143,", "(143)", "*143*", "`143`")),
+        *(
+            (f"{word} hello", "143", "hello")
+            for word in ("“143”", "143:", "143,", "(143)", "*143*", "`143`")
+        ),
         ("\u200b 143\u200b hello", "143", "hello"),
         ("\u3164143\u2800 hello", "143", "hello"),
         ("\uff03\uff11\uff14\uff13\uff1a hello", "143", "hello"),
@@ -237,7 +265,9 @@ def test_what_is_no_ticket_is_refused(word: str) -> None:
         parse_ticket(word)
 
 
-@pytest.mark.parametrize("word", ["0", "#0", "00143", "-1", "+1", "1.0", "1" * 20, "(0)", "1,430", "\u0661\u0664"])
+@pytest.mark.parametrize(
+    "word", ["0", "#0", "00143", "-1", "+1", "1.0", "1" * 20, "(0)", "1,430", "\u0661\u0664"]
+)
 def test_a_number_that_no_ticket_has_is_refused_as_a_number(word: str) -> None:
     with pytest.raises(MalformedTicketError) as refused:
         parse_ticket(word)
@@ -326,7 +356,9 @@ def test_what_slack_encodes_and_is_no_ticket_is_refused(command: str) -> None:
         "file:///tickets/143",
     ],
 )
-def test_a_link_to_another_host_is_refused_however_much_it_looks_like_leadsquareds(link: str) -> None:
+def test_a_link_to_another_host_is_refused_however_much_it_looks_like_leadsquareds(
+    link: str,
+) -> None:
     with pytest.raises(MalformedTicketError, match="does not lead to LeadSquared"):
         parse_ticket(link)
 
@@ -384,7 +416,9 @@ def test_a_link_that_climbs_out_of_the_ticket_it_names_is_refused(link: str) -> 
         parse_ticket(link)
 
 
-@pytest.mark.parametrize("link", ["https://[::1/tickets/143", f"{HOST}/app#//[", f"{HOST}/app#//[x]/ticket/143"])
+@pytest.mark.parametrize(
+    "link", ["https://[::1/tickets/143", f"{HOST}/app#//[", f"{HOST}/app#//[x]/ticket/143"]
+)
 def test_a_link_that_cannot_be_read_is_refused_in_words(link: str) -> None:
     with pytest.raises(MalformedTicketError):
         parse_ticket(link)
@@ -397,9 +431,9 @@ SEGMENT = st.sampled_from(
     ]
 )  # fmt: skip
 ROUTE = st.lists(SEGMENT, max_size=5).map("/".join)
-QUERY = st.lists(st.tuples(st.sampled_from(["ticketId", "ticket", "id", "x"]), SEGMENT), max_size=3).map(
-    lambda pairs: "&".join(f"{name}={value}" for name, value in pairs)
-)
+QUERY = st.lists(
+    st.tuples(st.sampled_from(["ticketId", "ticket", "id", "x"]), SEGMENT), max_size=3
+).map(lambda pairs: "&".join(f"{name}={value}" for name, value in pairs))
 LINK = st.builds(
     lambda host, path, query, mark, route, inner: f"{host}/{path}?{query}#{mark}{route}?{inner}",
     st.sampled_from([HOST, "http://localhost:1", "https://[::1]"]),
@@ -422,7 +456,10 @@ def test_whatever_is_taken_for_a_ticket_is_a_plain_number_or_a_guid(word: str) -
 
 
 @PATIENT
-@given(st.integers(min_value=1, max_value=10**19 - 1), st.sampled_from(["{}", "#{}", HOST + "/tickets/{}"]))
+@given(
+    st.integers(min_value=1, max_value=10**19 - 1),
+    st.sampled_from(["{}", "#{}", HOST + "/tickets/{}"]),
+)
 def test_every_number_of_up_to_19_digits_is_its_own_ticket(number: int, form: str) -> None:
     assert parse_ticket(form.format(number)) == str(number)
 
@@ -441,7 +478,9 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 @PATIENT
 @given(
-    st.sampled_from(["143", "#143", f"<{HOST}/tickets/143>", f"<{HOST}/tickets/143|a ticket>", "<#C1|143>"]),
+    st.sampled_from(
+        ["143", "#143", f"<{HOST}/tickets/143>", f"<{HOST}/tickets/143|a ticket>", "<#C1|143>"]
+    ),
     st.sampled_from([" ", "\n", "  \n\n "]),
     TEXT.map(str.strip).filter(bool),
 )

@@ -1,4 +1,7 @@
-"""What people are shown: the right words and buttons for every end, within Slack's limits, whatever stands in a text."""
+"""What people are shown.
+
+The right words and buttons for every end, within Slack's limits, whatever stands in a text.
+"""
 
 import re
 from collections.abc import Iterator
@@ -34,7 +37,10 @@ def buttons(message: Message) -> list[str]:
 
 def small_print(message: Message) -> str:
     return "\n".join(
-        element["text"] for block in message.blocks if block["type"] == "context" for element in block["elements"]
+        element["text"]
+        for block in message.blocks
+        if block["type"] == "context"
+        for element in block["elements"]
     )
 
 
@@ -68,21 +74,28 @@ def test_each_end_offers_the_buttons_that_help(problem: Problem, labels: list[st
     message = answers.answer(ended(problem))
     assert buttons(message) == labels
     values = [
-        element["value"] for block in message.blocks if block["type"] == "actions" for element in block["elements"]
+        element["value"]
+        for block in message.blocks
+        if block["type"] == "actions"
+        for element in block["elements"]
     ]
     assert values == [RECORDED.id] * len(labels)
 
 
 @pytest.mark.parametrize("problem", list(Problem))
 @pytest.mark.parametrize("detail", [None, "The ticket is closed {ticket} {0}"])
-def test_each_end_says_what_happened_on_which_ticket_and_what_to_do(problem: Problem, detail: str | None) -> None:
+def test_each_end_says_what_happened_on_which_ticket_and_what_to_do(
+    problem: Problem, detail: str | None
+) -> None:
     message = answers.answer(ended(problem, detail=detail))
     first, _, second = message.words.partition(". ")
     assert "ticket 143" in first or detail is not None
     assert ("so this may or may not be on ticket 143" in first) is (problem in UNDECIDED)
     assert second, "what to do"
     assert "<@U0ANNA>" in message.words
-    assert not re.search(r"[{}]", message.text.replace("{ticket} {0}", "")), "every blank is filled in"
+    assert not re.search(r"[{}]", message.text.replace("{ticket} {0}", "")), (
+        "every blank is filled in"
+    )
     assert not re.search(r"\b[2-5]\d\d\b|Exception|Traceback", message.text), "words, not codes"
 
 
@@ -105,7 +118,9 @@ def test_an_agent_reads_two_sentences_and_an_admin_one_line(
 
 
 @pytest.mark.parametrize("problem", [Problem.BAD_REQUEST, Problem.REFUSED, Problem.FAILED])
-def test_a_reason_of_leadsquareds_is_quoted_and_none_is_spoken_of_where_there_is_none(problem: Problem) -> None:
+def test_a_reason_of_leadsquareds_is_quoted_and_none_is_spoken_of_where_there_is_none(
+    problem: Problem,
+) -> None:
     quoting = 'LeadSquared couldn\'t record this on ticket 143: "Ticket is closed". Fix that, or edit and send again.'
     assert explain(ended(problem, detail="Ticket is closed.")) == quoting
     silent = explain(ended(problem))
@@ -135,10 +150,18 @@ def test_a_servers_own_page_is_no_reason(useless: str) -> None:
     ("problem", "detail", "admin"),
     [
         (Problem.UNAUTHORIZED, None, "`python -m bot tenants update acme`"),
-        (Problem.UNAUTHORIZED, "Use https://api-us11.leadsquared.com", "LeadSquared names api-us11.leadsquared.com"),
+        (
+            Problem.UNAUTHORIZED,
+            "Use https://api-us11.leadsquared.com",
+            "LeadSquared names api-us11.leadsquared.com",
+        ),
         (Problem.FORBIDDEN, None, "the API switch and the IP allowlist"),
         (Problem.NOT_FOUND, None, "`python -m bot tenants update acme`"),
-        (Problem.TLS, "its certificate is not valid: self-signed", "its certificate is not valid: self-signed"),
+        (
+            Problem.TLS,
+            "its certificate is not valid: self-signed",
+            "its certificate is not valid: self-signed",
+        ),
         (Problem.ADDRESS_REFUSED, "The API address is not https", "`LEADSQUARED_ALLOWED_HOSTS`"),
         (Problem.UNREACHABLE, "a.leadsquared.com", "no connection to a.leadsquared.com"),
         (Problem.RATE_LIMITED, None, "other integrations"),
@@ -146,7 +169,9 @@ def test_a_servers_own_page_is_no_reason(useless: str) -> None:
         (Problem.UNDECIPHERABLE, None, "`ENCRYPTION_KEYS`"),
     ],
 )
-def test_what_only_an_admin_can_use_stands_in_the_small_print(problem: Problem, detail: str | None, admin: str) -> None:
+def test_what_only_an_admin_can_use_stands_in_the_small_print(
+    problem: Problem, detail: str | None, admin: str
+) -> None:
     message = answers.answer(ended(problem, detail=detail))
     assert admin in small_print(message)
     assert admin not in message.words
@@ -177,13 +202,17 @@ def test_the_reference_stands_once() -> None:
     assert reference not in answers.note(RECORDED, Waiting.TURN, give_up_at=GIVE_UP).text
     without_anchor = replace(RECORDED, anchor_ts=None, thread_ts="5.0")
     assert reference in answers.answer(without_anchor).text
-    assert reference in answers.note(without_anchor, Waiting.TURN, give_up_at=GIVE_UP).text, "the answer replaces it"
+    assert reference in answers.note(without_anchor, Waiting.TURN, give_up_at=GIVE_UP).text, (
+        "the answer replaces it"
+    )
     alone = replace(RECORDED, anchor_ts=None, route=Route.RESPONSE_URL)
     assert reference in answers.answer(alone).text
-    assert reference not in answers.note(alone, Waiting.TURN, give_up_at=GIVE_UP).text, "a note that stays"
-    assert reference in answers.answer(ended(Problem.FAILED, resolution=Resolution.SENT_AGAIN)).text, (
-        "the anchor is the new activity's by now"
+    assert reference not in answers.note(alone, Waiting.TURN, give_up_at=GIVE_UP).text, (
+        "a note that stays"
     )
+    assert (
+        reference in answers.answer(ended(Problem.FAILED, resolution=Resolution.SENT_AGAIN)).text
+    ), "the anchor is the new activity's by now"
 
 
 def test_what_is_recorded_is_told_with_its_id_and_asks_for_nothing() -> None:
@@ -196,11 +225,16 @@ def test_what_is_recorded_is_told_with_its_id_and_asks_for_nothing() -> None:
 @pytest.mark.parametrize(
     ("resolution", "says"),
     [
-        (Resolution.SENT_AGAIN, "⚠️ This may or may not be on ticket 143. <@U0BEN> sent it again: see the new answer"),
+        (
+            Resolution.SENT_AGAIN,
+            "⚠️ This may or may not be on ticket 143. <@U0BEN> sent it again: see the new answer",
+        ),
         (Resolution.CONFIRMED, "✅ <@U0BEN> confirmed that this is on ticket 143."),
     ],
 )
-def test_once_somebody_decided_the_buttons_are_gone_and_it_says_who(resolution: Resolution, says: str) -> None:
+def test_once_somebody_decided_the_buttons_are_gone_and_it_says_who(
+    resolution: Resolution, says: str
+) -> None:
     message = answers.answer(ended(Problem.NO_ANSWER, resolution=resolution, resolved_by="U0BEN"))
     assert buttons(message) == []
     assert message.words.startswith(says)
@@ -219,10 +253,15 @@ def test_once_somebody_decided_the_buttons_are_gone_and_it_says_who(resolution: 
             ended(Problem.NO_ANSWER, resolution=Resolution.CONFIRMED, resolved_by="U0BEN"),
             "on ticket 143, confirmed by <@U0BEN>",
         ),
-        (ended(Problem.FAILED, resolution=Resolution.SENT_AGAIN, resolved_by="U0BEN"), "❌ Portal activity"),
+        (
+            ended(Problem.FAILED, resolution=Resolution.SENT_AGAIN, resolved_by="U0BEN"),
+            "❌ Portal activity",
+        ),
     ],
 )
-def test_the_anchor_says_who_which_ticket_what_and_how_it_stands(delivery: Delivery, says: str) -> None:
+def test_the_anchor_says_who_which_ticket_what_and_how_it_stands(
+    delivery: Delivery, says: str
+) -> None:
     message = answers.anchor(delivery)
     for words in (says, "ticket 143", "by <@U0ANNA>", "> Customer uploaded the signed form"):
         assert words in message.text
@@ -241,7 +280,10 @@ def test_a_note_says_that_it_goes_on_automatically(reason: Waiting) -> None:
 def test_the_end_of_trying_is_told_in_the_readers_own_time_zone() -> None:
     moment = 1_795_617_000.0  # 2026-11-25 14:30 UTC
     assert answers.clock_time(moment) == "<!date^1795617000^{time}|14:30 UTC>"
-    assert answers.clock_time(moment) in answers.note(RECORDED, Waiting.UNREACHABLE, give_up_at=moment).text
+    assert (
+        answers.clock_time(moment)
+        in answers.note(RECORDED, Waiting.UNREACHABLE, give_up_at=moment).text
+    )
 
 
 def test_an_answer_without_an_anchor_above_it_repeats_what_was_sent() -> None:
@@ -293,7 +335,9 @@ def test_an_admin_is_named_as_one_wherever_a_command_decided(resolution: Resolut
         ),
     ],
 )
-def test_a_button_past_its_time_says_why_nothing_was_done(delivery: Delivery | None, says: str) -> None:
+def test_a_button_past_its_time_says_why_nothing_was_done(
+    delivery: Delivery | None, says: str
+) -> None:
     assert says in answers.already(delivery).text
 
 
@@ -303,8 +347,16 @@ def test_a_button_past_its_time_says_why_nothing_was_done(delivery: Delivery | N
 @pytest.mark.parametrize(
     ("delivery", "seconds_ago", "says"),
     [
-        (RECORDED, 20.4, "You already recorded this text on ticket 143 20 seconds ago (activity ID 17)."),
-        (RECORDED, 1.2, "You already recorded this text on ticket 143 1 second ago (activity ID 17)."),
+        (
+            RECORDED,
+            20.4,
+            "You already recorded this text on ticket 143 20 seconds ago (activity ID 17).",
+        ),
+        (
+            RECORDED,
+            1.2,
+            "You already recorded this text on ticket 143 1 second ago (activity ID 17).",
+        ),
         (RECORDED, -0.2, "You already recorded this text on ticket 143 just now (activity ID 17)."),
         (
             RECORDED,
@@ -328,7 +380,9 @@ def test_a_button_past_its_time_says_why_nothing_was_done(delivery: Delivery | N
         ),
     ],
 )
-def test_a_double_says_by_whom_when_and_with_which_id(delivery: Delivery, seconds_ago: float, says: str) -> None:
+def test_a_double_says_by_whom_when_and_with_which_id(
+    delivery: Delivery, seconds_ago: float, says: str
+) -> None:
     assert answers.double(Double(delivery, seconds_ago), "U0ANNA") == says
 
 
@@ -339,9 +393,15 @@ def test_a_double_says_by_whom_when_and_with_which_id(delivery: Delivery, second
     ("message", "says"),
     [
         (answers.usage(), ["/portal-activity", "143", "GUID", "link"]),
-        (answers.no_ticket(), ["Nothing was recorded", "Enter the ticket", "`/portal-activity 143 "]),
+        (
+            answers.no_ticket(),
+            ["Nothing was recorded", "Enter the ticket", "`/portal-activity 143 "],
+        ),
         (answers.no_text("143"), ["Nothing was recorded on ticket 143", "`/portal-activity 143 "]),
-        (answers.malformed_ticket("abc", "why"), ["Nothing was recorded", "“abc” is not a ticket: why"]),
+        (
+            answers.malformed_ticket("abc", "why"),
+            ["Nothing was recorded", "“abc” is not a ticket: why"],
+        ),
         (answers.unmapped("T0HOME"), ["nothing was recorded", "tenants map NAME --team T0HOME"]),
         (answers.not_accepted(), ["nothing was recorded", "Try again", "python -m bot check"]),
         (answers.maybe_accepted(), ["may or may not", "send it again", "python -m bot check"]),
@@ -352,7 +412,9 @@ def test_a_double_says_by_whom_when_and_with_which_id(delivery: Delivery, second
         (answers.modal_failed(), ["nothing was recorded"]),
     ],
 )
-def test_what_is_answered_at_once_says_what_was_not_done_and_what_to_do(message: Message, says: list[str]) -> None:
+def test_what_is_answered_at_once_says_what_was_not_done_and_what_to_do(
+    message: Message, says: list[str]
+) -> None:
     assert [words for words in says if words not in message.text] == []
 
 
@@ -363,7 +425,15 @@ def test_the_placeholders_in_the_usage_are_not_taken_for_slacks_markup() -> None
 
 # -- hostile texts
 
-PINGS = ["<!channel>", "<!here>", "<!everyone>", "<@U1>", "<#C1>", "<!subteam^S1>", "<https://evil.example|click>"]
+PINGS = [
+    "<!channel>",
+    "<!here>",
+    "<!everyone>",
+    "<@U1>",
+    "<#C1>",
+    "<!subteam^S1>",
+    "<https://evil.example|click>",
+]
 PIECES = st.sampled_from(
     [
         *PINGS,
@@ -386,7 +456,9 @@ PIECES = st.sampled_from(
     ]
 )
 HOSTILE = st.builds(
-    lambda pieces, times: "".join(pieces) * times, st.lists(PIECES, min_size=1, max_size=8), st.integers(1, 1500)
+    lambda pieces, times: "".join(pieces) * times,
+    st.lists(PIECES, min_size=1, max_size=8),
+    st.integers(1, 1500),
 ) | st.text(st.characters(exclude_categories=["Cs"]))
 SHORT = HOSTILE.map(lambda text: text[:64])
 DELIVERIES = st.builds(
@@ -400,7 +472,11 @@ DELIVERIES = st.builds(
     resolution=st.none() | st.sampled_from(Resolution),
     resolved_by=st.just("U0BEN"),
     route=st.sampled_from(Route),
-) | st.builds(lambda text, id_: replace(RECORDED, text=text, activity_id=id_), HOSTILE, st.just("17") | HOSTILE)
+) | st.builds(
+    lambda text, id_: replace(RECORDED, text=text, activity_id=id_),
+    HOSTILE,
+    st.just("17") | HOSTILE,
+)
 
 
 def messages_about(delivery: Delivery) -> Iterator[Message]:
@@ -423,7 +499,9 @@ def texts_in(blocks: Any) -> Iterator[str]:
             yield from texts_in(part)
 
 
-def check_blocks(blocks: list[dict[str, Any]] | tuple[dict[str, Any], ...], *, at_most: int) -> None:
+def check_blocks(
+    blocks: list[dict[str, Any]] | tuple[dict[str, Any], ...], *, at_most: int
+) -> None:
     assert 0 < len(blocks) <= at_most
     for block in blocks:
         match block["type"]:
@@ -467,7 +545,10 @@ OWN_MARKUP = re.compile(
 
 
 def check_harmless(text: str) -> None:
-    """Nothing but the bot's own mentions and times is markup of Slack's; `A > B` is a path in LeadSquared's settings."""
+    """Nothing but the bot's own mentions and times is markup of Slack's;
+
+    `A > B` is a path in LeadSquared's settings.
+    """
     rest = OWN_MARKUP.sub("", text)
     assert "<" not in rest
     assert ">" not in rest
@@ -491,8 +572,13 @@ def test_nothing_that_anybody_wrote_does_anything_when_it_is_shown(delivery: Del
 
 @PATIENT
 @given(DELIVERIES)
-def test_every_modal_stays_within_slacks_limits_and_shows_no_ones_markup(delivery: Delivery) -> None:
-    for modal in (modals.modal(modals.edit_form(delivery)), modals.notice_modal(answers.already(delivery))):
+def test_every_modal_stays_within_slacks_limits_and_shows_no_ones_markup(
+    delivery: Delivery,
+) -> None:
+    for modal in (
+        modals.modal(modals.edit_form(delivery)),
+        modals.notice_modal(answers.already(delivery)),
+    ):
         check_modal(modal)
         for text in texts_in(modal):
             check_harmless(text)
@@ -534,12 +620,17 @@ def test_nobody_is_pinged_by_a_text_a_message_of_leadsquareds_or_an_id(ping: str
         answers.anchor(replace(RECORDED, text=ping)).text,
         answers.answer(replace(RECORDED, activity_id=ping)).text,
         answers.already(replace(RECORDED, activity_id=ping)).text,
-        *(answers.answer(ended(problem, detail=ping, tenant_name=ping), with_text=True).text for problem in Problem),
+        *(
+            answers.answer(ended(problem, detail=ping, tenant_name=ping), with_text=True).text
+            for problem in Problem
+        ),
     ]
     assert [text for text in shown if ping in text] == []
 
 
-@pytest.mark.parametrize("problem", [Problem.UNREACHABLE, Problem.TLS, Problem.ADDRESS_REFUSED, *sorted(UNDECIDED)])
+@pytest.mark.parametrize(
+    "problem", [Problem.UNREACHABLE, Problem.TLS, Problem.ADDRESS_REFUSED, *sorted(UNDECIDED)]
+)
 def test_a_detail_of_any_length_leaves_room_for_the_rest_of_the_answer(problem: Problem) -> None:
     message = answers.answer(ended(problem, detail="<" * 20_000, text="&\n" * 2000), with_text=True)
     check_message(message)

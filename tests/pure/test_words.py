@@ -33,7 +33,9 @@ DETAIL = {
     Problem.ADDRESS_REFUSED: "The API address is not https",
     Problem.UNREACHABLE: "apigw.service-in.leadsquared.com",
 }
-BASE = replace(RECORDED, user_id=MAYA, activity_id="12", tenant_name=ENVIRONMENT, team_id="T012ABCDEF")
+BASE = replace(
+    RECORDED, user_id=MAYA, activity_id="12", tenant_name=ENVIRONMENT, team_id="T012ABCDEF"
+)
 IN_THREAD = replace(BASE, anchor_ts=None, thread_ts="5.0")
 UNKNOWN = replace(BASE, state=State.UNKNOWN, activity_id=None, problem=Problem.NO_ANSWER)
 NO_TICKETS = (
@@ -53,7 +55,12 @@ NO_TICKETS = (
 
 
 def _ended(problem: Problem, **changes: Any) -> Delivery:
-    same = {"user_id": MAYA, "tenant_name": ENVIRONMENT, "team_id": "T012ABCDEF", "detail": DETAIL.get(problem)}
+    same = {
+        "user_id": MAYA,
+        "tenant_name": ENVIRONMENT,
+        "team_id": "T012ABCDEF",
+        "detail": DETAIL.get(problem),
+    }
     return ended(problem, **(same | changes))
 
 
@@ -67,7 +74,10 @@ CONFIRMED, SENT_AGAIN, SENT_UNKNOWN = (
 )
 SENT_ELSEWHERE = replace(SENT_AGAIN, sent_again_on="144")
 SENDING = replace(BASE, state=State.SENDING)
-PRESENT, ABSENT = replace(UNKNOWN, finding=Finding.PRESENT, activity_id="12"), replace(UNKNOWN, finding=Finding.ABSENT)
+PRESENT, ABSENT = (
+    replace(UNKNOWN, finding=Finding.PRESENT, activity_id="12"),
+    replace(UNKNOWN, finding=Finding.ABSENT),
+)
 DOUBLE = Message("…")
 DOUBLES = [Double(one, 20) for one in (BASE, SENDING, _ended(Problem.NO_ANSWER), CONFIRMED)]
 
@@ -82,9 +92,15 @@ def not_a_ticket() -> Iterator[tuple[str, MalformedTicketError]]:
 def shown() -> dict[str, list[Message | str]]:
     """Return by the name of the function (or constant) what it can say."""
     return {
-        "anchor": [answers.anchor(one) for one in (SENDING, BASE, _ended(Problem.FAILED), UNKNOWN, PRESENT, CONFIRMED)],
+        "anchor": [
+            answers.anchor(one)
+            for one in (SENDING, BASE, _ended(Problem.FAILED), UNKNOWN, PRESENT, CONFIRMED)
+        ],
         "answer": [
-            *(answers.answer(one) for one in (BASE, IN_THREAD, CONFIRMED, SENT_AGAIN, SENT_UNKNOWN, SENT_ELSEWHERE)),
+            *(
+                answers.answer(one)
+                for one in (BASE, IN_THREAD, CONFIRMED, SENT_AGAIN, SENT_UNKNOWN, SENT_ELSEWHERE)
+            ),
             *(answers.answer(_ended(problem)) for problem in Problem),
             *(
                 answers.answer(_ended(problem, detail="Ticket is closed"))
@@ -94,23 +110,30 @@ def shown() -> dict[str, list[Message | str]]:
         ],
         "finding": [answers.finding(PRESENT), answers.finding(ABSENT)],
         "found_there": [answers.found_there(PRESENT)],
-        "note": [answers.note(replace(BASE, noted=None), reason, give_up_at=0) for reason in Waiting],
+        "note": [
+            answers.note(replace(BASE, noted=None), reason, give_up_at=0) for reason in Waiting
+        ],
         "usage": [answers.usage()],
         "no_ticket": [answers.no_ticket()],
         "no_text": [answers.no_text("143")],
         "malformed_ticket": [
-            answers.malformed_ticket(word, str(why), number=why.number) for word, why in not_a_ticket()
+            answers.malformed_ticket(word, str(why), number=why.number)
+            for word, why in not_a_ticket()
         ],
         "why_no_ticket": [answers.why_no_ticket(word, why) for word, why in not_a_ticket()],
         "unmapped": [answers.unmapped("T012ABCDEF")],
         "starting": [answers.starting()],
         "token_refused": [answers.token_refused("invalid_auth")],
-        "unavailable": [answers.unavailable(DatabaseUnavailableError("")), answers.unavailable(CommitUnknownError(""))],
+        "unavailable": [
+            answers.unavailable(DatabaseUnavailableError("")),
+            answers.unavailable(CommitUnknownError("")),
+        ],
         "not_accepted": [answers.not_accepted()],
         "maybe_accepted": [answers.maybe_accepted()],
         "broken": [answers.broken()],
         "already": [
-            answers.already(one) for one in (None, SENT_AGAIN, CONFIRMED, BASE, _ended(Problem.FAILED), SENDING)
+            answers.already(one)
+            for one in (None, SENT_AGAIN, CONFIRMED, BASE, _ended(Problem.FAILED), SENDING)
         ],
         "foreign_member": [answers.foreign_member()],
         "elsewhere": [answers.elsewhere()],
@@ -124,7 +147,9 @@ def shown() -> dict[str, list[Message | str]]:
         "taken_before": [answers.taken_before(BASE)],
         "no_token": [answers.no_token("T012ABCDEF")],
         "recorded_again": [answers.recorded_again(BASE)],
-        "quoted": [answers.quoted(replace(BASE, text=text)).split("\n")[-1] for text in (None, "x" * 1234)],
+        "quoted": [
+            answers.quoted(replace(BASE, text=text)).split("\n")[-1] for text in (None, "x" * 1234)
+        ],
         "TICKET": [hints.TICKET],
         "TEXT": [hints.TEXT],
         "CHOICE": [hints.CHOICE],
@@ -161,10 +186,29 @@ def labels() -> Iterator[str]:
     """Return what stands on the buttons, and in the forms beside the hints."""
     metadata = Metadata(team="T012ABCDEF", channel="C1", link="https://example.com")
     doubled = metadata.model_copy(update={"shown": "d1"})
-    yield from (one["submit"]["text"] for one in (modal(Form(doubled, notice=DOUBLE)), modal(edit_form(BASE))))
-    forms = (Form(metadata, choice=True), Form(metadata, text=FormText(("a", "b"))), edit_form(BASE))
-    views_ = [*map(modal, forms), modal(Form(doubled, notice=DOUBLE)), modals.notice_modal(answers.broken())]
-    shown_ = [*views_, *(block for ways in shown().values() for one in ways for block in getattr(one, "blocks", ()))]
+    yield from (
+        one["submit"]["text"]
+        for one in (modal(Form(doubled, notice=DOUBLE)), modal(edit_form(BASE)))
+    )
+    forms = (
+        Form(metadata, choice=True),
+        Form(metadata, text=FormText(("a", "b"))),
+        edit_form(BASE),
+    )
+    views_ = [
+        *map(modal, forms),
+        modal(Form(doubled, notice=DOUBLE)),
+        modals.notice_modal(answers.broken()),
+    ]
+    shown_ = [
+        *views_,
+        *(
+            block
+            for ways in shown().values()
+            for one in ways
+            for block in getattr(one, "blocks", ())
+        ),
+    ]
     for thing in shown_:
         yield from _plain(thing)
 
@@ -200,12 +244,21 @@ def entry(said: Message | str) -> str:
 
 def documented() -> set[str]:
     """Return the texts in the tables' first columns, up to the part about the log."""
-    rows = re.findall(r"^\| (.+?) \|", DOCS.read_text().partition("## In the log")[0], flags=re.MULTILINE)
-    return {row for row in rows if row not in ("text", "details", "label") and not re.fullmatch(r"\*[^*]+\*", row)}
+    rows = re.findall(
+        r"^\| (.+?) \|", DOCS.read_text().partition("## In the log")[0], flags=re.MULTILINE
+    )
+    return {
+        row
+        for row in rows
+        if row not in ("text", "details", "label") and not re.fullmatch(r"\*[^*]+\*", row)
+    }
 
 
 def test_each_text_has_its_entry_and_each_entrys_text_exists() -> None:
-    texts = {entry(said) for ways in shown().values() for said in ways} | {*labels(), *small_print()}
+    texts = {entry(said) for ways in shown().values() for said in ways} | {
+        *labels(),
+        *small_print(),
+    }
     assert sorted(texts - documented()) == []
     assert sorted(documented() - texts) == []
 
@@ -258,7 +311,9 @@ def test_each_problem_and_its_details_are_named_in_the_table() -> None:
     assert details == named
 
 
-@pytest.mark.parametrize("said", [one for ways in shown().values() for one in ways if isinstance(one, Message)])
+@pytest.mark.parametrize(
+    "said", [one for ways in shown().values() for one in ways if isinstance(one, Message)]
+)
 def test_what_is_said_is_short_and_names_nothing_of_the_server(said: Message) -> None:
     main = said.words.split("\n")[0]
     assert len(main.split()) <= 45
@@ -274,15 +329,23 @@ BANNED = re.compile(
 
 
 def test_the_words_are_plain() -> None:
-    for said in {entry(said) for ways in shown().values() for said in ways} | {*labels(), *small_print()}:
+    for said in {entry(said) for ways in shown().values() for said in ways} | {
+        *labels(),
+        *small_print(),
+    }:
         assert not BANNED.search(said.replace("Activity ID", "").replace("activity ID", "")), said
 
 
-OPERATED = [replace(one, resolved_by="operator:root") for one in (CONFIRMED, SENT_AGAIN, SENT_UNKNOWN, SENT_ELSEWHERE)]
+OPERATED = [
+    replace(one, resolved_by="operator:root")
+    for one in (CONFIRMED, SENT_AGAIN, SENT_UNKNOWN, SENT_ELSEWHERE)
+]
 
 
 def test_each_sentence_begins_with_a_capital_letter() -> None:
-    decided = [say(one) for one in OPERATED for say in (answers.answer, answers.already, answers.anchor)]
+    decided = [
+        say(one) for one in OPERATED for say in (answers.answer, answers.already, answers.anchor)
+    ]
     for said in [*decided, *(one for ways in shown().values() for one in ways)]:
         words = entry(said).replace("….", "…")
         first = re.sub(r"^(?:[✅❌⚠️⏳🔎] *|@\w+: )+", "", words)
@@ -290,12 +353,16 @@ def test_each_sentence_begins_with_a_capital_letter() -> None:
         assert not re.search(r"[.?!] [a-z]", words), words
 
 
-@pytest.mark.parametrize("said", [one for ways in shown().values() for one in ways if isinstance(one, Message)])
+@pytest.mark.parametrize(
+    "said", [one for ways in shown().values() for one in ways if isinstance(one, Message)]
+)
 def test_what_is_said_has_two_sentences_at_most(said: Message) -> None:
     words = re.sub(r'"[^"]*"|“[^”]*”', "…", entry(said))
     assert len(re.findall(r"[.?!](?= |$)", words)) <= 2 + ("such as" in words), words
 
 
 def test_the_unknown_states_are_all_there() -> None:
-    assert {problem for problem in Problem if answers.answer(_ended(problem)).words.startswith("⚠️")} == UNDECIDED
+    assert {
+        problem for problem in Problem if answers.answer(_ended(problem)).words.startswith("⚠️")
+    } == UNDECIDED
     assert answers.stands_alone(replace(BASE, route=Route.RESPONSE_URL))

@@ -22,10 +22,16 @@ class Web:
 
 
 async def accept(web: Web, ticket: str, text: str) -> None:
-    submission = Submission(None, TEAM, "C0SUPPORT", "U0ANNA", key=text, ticket_id=ticket, text=text)
+    submission = Submission(
+        None, TEAM, "C0SUPPORT", "U0ANNA", key=text, ticket_id=ticket, text=text
+    )
     assert isinstance(await web.acceptance.accept(submission), Accepted)
 
 
 def answers(slack: SlackStandIn) -> list[Posted]:
     """Return the outcomes that were told; a note about waiting is none."""
-    return [message for message in slack.workspace.messages if "activity ID" in message.text and message.thread_ts]
+    return [
+        message
+        for message in slack.workspace.messages
+        if "activity ID" in message.text and message.thread_ts
+    ]

@@ -22,7 +22,10 @@ def missing(reason: str) -> NoReturn:
 
 @contextmanager
 def database() -> Iterator[str]:
-    """Create an empty database and drop it afterwards. Without a server the test is skipped; in CI it fails."""
+    """Create an empty database and drop it afterwards.
+
+    Without a server the test is skipped; in CI it fails.
+    """
     name = f"portal_activity_{secrets.token_hex(6)}"
     try:
         administrator = psycopg.connect(f"{SERVER}/test", autocommit=True, connect_timeout=3)
@@ -33,4 +36,6 @@ def database() -> Iterator[str]:
         try:
             yield f"{SERVER}/{name}"
         finally:
-            administrator.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            administrator.execute(
+                sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+            )

@@ -30,7 +30,10 @@ ALSO = (
 
 
 def serve(control: socket.socket) -> None:
-    """Fork for each request, until the test process is gone. Only a fork that runs a command raises."""
+    """Fork for each request, until the test process is gone.
+
+    Only a fork that runs a command raises.
+    """
     modules = [one.name for one in pkgutil.walk_packages(bot.__path__, "bot.")]
     for name in (*modules, *ALSO):
         if not name.endswith("__main__") and ".migrations" not in name:

@@ -22,7 +22,9 @@ def interaction(**fields: Any) -> Payload:
 
 def click(action_id: str, value: str = "b2z2ynxhpjbx", **fields: Any) -> Payload:
     action = {"type": "button", "action_id": action_id, "block_id": "b", "value": value}
-    return interaction(type="block_actions", actions=[action], channel={"id": "C0SUPPORT"}, **fields)
+    return interaction(
+        type="block_actions", actions=[action], channel={"id": "C0SUPPORT"}, **fields
+    )
 
 
 def view(**fields: Any) -> Payload:
@@ -73,7 +75,9 @@ WHOLE: dict[str, Payload] = {
     "view_closed": interaction(type="view_closed", view=view(), is_cleared=False),
     "message_action": shortcut(),
     "shortcut": interaction(type="shortcut", callback_id="x"),
-    "interactive_message": interaction(type="interactive_message", callback_id="x", actions=[{"name": "x"}]),
+    "interactive_message": interaction(
+        type="interactive_message", callback_id="x", actions=[{"name": "x"}]
+    ),
     "workflow_step_edit": interaction(type="workflow_step_edit", callback_id="x"),
     "block_suggestion": interaction(type="block_suggestion", action_id="x"),
 }
@@ -82,7 +86,15 @@ EVENT: Payload = {
     "type": "event_callback",
     "team_id": TEAM,
     "api_app_id": "A0",
-    "event": {"type": "message", "channel": "C0SUPPORT", "user": "U0ANNA", "text": "hello", "ts": "1.2"},
-    "authorizations": [{"enterprise_id": None, "team_id": TEAM, "user_id": "U0BOT", "is_bot": True}],
+    "event": {
+        "type": "message",
+        "channel": "C0SUPPORT",
+        "user": "U0ANNA",
+        "text": "hello",
+        "ts": "1.2",
+    },
+    "authorizations": [
+        {"enterprise_id": None, "team_id": TEAM, "user_id": "U0BOT", "is_bot": True}
+    ],
     "is_ext_shared_channel": True,
 }

@@ -35,7 +35,8 @@ def plan_nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 UNDER_WAY_ONLY = {
-    f"ix_deliveries_{what}" for what in ("open", "waiting", "due", "leased", "untold", "verify", "undecided")
+    f"ix_deliveries_{what}"
+    for what in ("open", "waiting", "due", "leased", "untold", "verify", "undecided")
 }
 """Partial indexes without the history: they may be gone through."""
 
@@ -46,7 +47,10 @@ def used_on_sqlite(connection: Connection, lines: list[str]) -> tuple[set[str], 
     by, through = set(), []
     named = _named_indexes(connection)
     for line in lines:
-        found = re.match(r"(SCAN|SEARCH) (\w+)(?:.* USING (?:COVERING )?(INTEGER PRIMARY KEY|INDEX (\w+)))?", line)
+        found = re.match(
+            r"(SCAN|SEARCH) (\w+)(?:.* USING (?:COVERING )?(INTEGER PRIMARY KEY|INDEX (\w+)))?",
+            line,
+        )
         if found is None or found[2] not in ALIASES:
             continue
         if found[3] is not None:
@@ -62,16 +66,24 @@ def _named_indexes(connection: Connection) -> dict[str, str]:
     """Return our name for each index that SQLite has named itself, for a constraint."""
     names = {}
     for table in metadata.tables.values():
-        for _, index, _, origin, *_ in connection.exec_driver_sql(f"PRAGMA index_list({table.name})"):
+        for _, index, _, origin, *_ in connection.exec_driver_sql(
+            f"PRAGMA index_list({table.name})"
+        ):
             if origin in ("u", "pk"):
-                columns = [row[2] for row in connection.exec_driver_sql(f"PRAGMA index_info({index})")]
-                names[index] = f"pk_{table.name}" if origin == "pk" else f"uq_{table.name}_{'_'.join(columns)}"
+                columns = [
+                    row[2] for row in connection.exec_driver_sql(f"PRAGMA index_info({index})")
+                ]
+                names[index] = (
+                    f"pk_{table.name}" if origin == "pk" else f"uq_{table.name}_{'_'.join(columns)}"
+                )
     return names
 
 
 @contextmanager
 def filled(url: str, *, quiet: bool = False) -> Iterator[Connection]:
-    """Lend a connection to a database with a history and (unless quiet) a backlog, whose statistics are gathered."""
+    """Lend a connection to a database with a history and (unless quiet) a backlog, whose
+    statistics are gathered.
+    """
     engine = engine_for(spelt_for_sqlalchemy(url), PATIENCE)
     try:
         with engine.begin() as connection:

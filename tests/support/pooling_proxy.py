@@ -1,7 +1,9 @@
-"""A stand-in for a proxy that pools transactions: a session of the server's is lent for one transaction only.
+"""A stand-in for a proxy that pools transactions.
 
-Like PgBouncer in that mode it refuses start-up parameters that it does not know; notifications reach whoever has the
-session just then.
+A session of the server's is lent for one transaction only.
+
+Like PgBouncer in that mode it refuses start-up parameters that it does not know; notifications
+reach whoever has the session just then.
 """
 
 import asyncio
@@ -15,7 +17,15 @@ from urllib.parse import urlsplit
 
 T = TypeVar("T")
 
-KNOWN = {"user", "database", "application_name", "client_encoding", "extra_float_digits", "DateStyle", "TimeZone"}
+KNOWN = {
+    "user",
+    "database",
+    "application_name",
+    "client_encoding",
+    "extra_float_digits",
+    "DateStyle",
+    "TimeZone",
+}
 SSL_REQUEST, GSS_REQUEST = 80877103, 80877104
 SESSIONS = 2
 
@@ -48,7 +58,9 @@ class PoolingProxy:
 
     async def open_sessions(self) -> None:
         for _ in range(SESSIONS):
-            session = Session(*await asyncio.open_connection(self._server.hostname, self._server.port))
+            session = Session(
+                *await asyncio.open_connection(self._server.hostname, self._server.port)
+            )
             names = {"user": self._server.username, "database": self._server.path[1:]}
             words = b"".join(f"{name}\0{value}\0".encode() for name, value in names.items()) + b"\0"
             session.writer.write(struct.pack("!ii", len(words) + 8, 196608) + words)

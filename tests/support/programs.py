@@ -48,7 +48,9 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A command line of the product, what is in its environment, and what stands at its standard input."""
+    """A command line of the product, what is in its environment, and what stands at its standard
+    input.
+    """
 
     arguments: Sequence[str]
     variables: Mapping[str, str]
@@ -58,7 +60,11 @@ class Task:
 
 def surroundings(variables: Mapping[str, str]) -> dict[str, str]:
     """Return a clean environment, with this repository to import from."""
-    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name == "PATH" or name.startswith("COVERAGE_")
+    }
     return {**kept, "PYTHONPATH": str(ROOT), **variables}
 
 
@@ -71,7 +77,10 @@ def run(
     umask: int = -1,
     within: float = 30,
 ) -> Ended:
-    """Run `python -m bot …` to its end. One that does not end in time is killed, and its status says so: -9."""
+    """Run `python -m bot …` to its end.
+
+    One that does not end in time is killed, and its status says so: -9.
+    """
     given = typed.encode() if isinstance(typed, str) else typed
     environment = surroundings(variables or {})
     if command == BOT and not any(name.startswith("COVERAGE_") for name in environment):
@@ -124,7 +133,9 @@ def stop_forking() -> None:
         _forking.cache_clear()
 
 
-def _run_forked(arguments: Sequence[str], typed: bytes, within: float, **surrounded: object) -> Ended:
+def _run_forked(
+    arguments: Sequence[str], typed: bytes, within: float, **surrounded: object
+) -> Ended:
     ours, its = socket.socketpair()
     with ours, TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
         given.write(typed)
@@ -148,24 +159,39 @@ def _run_forked(arguments: Sequence[str], typed: bytes, within: float, **surroun
 
 
 def run_all(
-    tasks: Iterable[Task], folder: Path | None = None, *, at_once: int | None = None, within: float = 20
+    tasks: Iterable[Task],
+    folder: Path | None = None,
+    *,
+    at_once: int | None = None,
+    within: float = 20,
 ) -> list[Ended]:
-    """Run processes beside each other, as many `at_once` as there are processors; `folder` is for those without one."""
+    """Run processes beside each other, as many `at_once` as there are processors;
+
+    `folder` is for those without one.
+    """
 
     def run_one(task: Task) -> Ended:
         cwd = task.folder or folder
         assert cwd is not None
-        return run(*task.arguments, cwd=cwd, variables=task.variables, typed=task.typed, within=within)
+        return run(
+            *task.arguments, cwd=cwd, variables=task.variables, typed=task.typed, within=within
+        )
 
     with ThreadPoolExecutor(at_once or max(os.cpu_count() or 1, 2)) as pool:
         return list(pool.map(run_one, tasks))
 
 
 async def run_beside(
-    *arguments: str, cwd: Path, variables: Mapping[str, str], typed: str = "", command: Sequence[str] = BOT
+    *arguments: str,
+    cwd: Path,
+    variables: Mapping[str, str],
+    typed: str = "",
+    command: Sequence[str] = BOT,
 ) -> Ended:
     """Run a process to its end while this event loop goes on serving the stand-ins."""
-    return await asyncio.to_thread(run, *arguments, cwd=cwd, variables=variables, typed=typed, command=command)
+    return await asyncio.to_thread(
+        run, *arguments, cwd=cwd, variables=variables, typed=typed, command=command
+    )
 
 
 # -- processes that serve

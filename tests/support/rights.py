@@ -8,7 +8,8 @@ ON_LINUX = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="root's rights are taken away as Linux does it"
 )
 
-# Root may write where the mode forbids it; without these two of its rights (bits 1 and 2) it is a person like any other.
+# Root may write where the mode forbids it; without these two of its rights (bits 1 and 2) it is a
+# person like any other.
 AS_A_PERSON = (
     sys.executable,
     "-c",

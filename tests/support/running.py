@@ -29,7 +29,9 @@ def workspace() -> Workspace:
         Channel("C0SUPPORT", "support"),
         Channel("C0OTHER", "other"),
         Channel("C0PRIVATE", "private", refuses="channel_not_found", hides="channel_not_found"),
-        Channel("D0DIRECT", "directmessage", refuses="channel_not_found", hides="channel_not_found"),
+        Channel(
+            "D0DIRECT", "directmessage", refuses="channel_not_found", hides="channel_not_found"
+        ),
         Channel("C0ELSEWHERE", "elsewhere", refuses="not_in_channel", hides="not_in_channel"),
         Channel("C0ARCHIVED", "archived", refuses="is_archived"),
         Channel("C0ADMINS", "admins", refuses="restricted_action"),
@@ -54,7 +56,9 @@ TICKETS = {"143": Behaviour.FINE, "144": Behaviour.FINE, "145": Behaviour.FINE} 
 
 def spelt_for_sqlalchemy(url: str) -> str:
     """Spell a DATABASE_URL as the product does for SQLAlchemy."""
-    return load_settings(env_file=None, database_url=url, encryption_keys=ENCRYPTION_KEY).sqlalchemy_url
+    return load_settings(
+        env_file=None, database_url=url, encryption_keys=ENCRYPTION_KEY
+    ).sqlalchemy_url
 
 
 def ticket_that(behaviour: Behaviour) -> str:
@@ -78,9 +82,13 @@ class Bot:
         self, text: str, *, channel: str = "C0SUPPORT", person: str = "U0ANNA", **form: str
     ) -> Posted | None:
         """Type the command as a person would; Slack's encoding is the stand-in's."""
-        return await self.slack.command(self.slack.encode(text), channel=channel, person=person, **form)
+        return await self.slack.command(
+            self.slack.encode(text), channel=channel, person=person, **form
+        )
 
-    async def use(self, message: Posted, /, *, person: str = "U0ANNA", **changes: Any) -> dict[str, Any]:
+    async def use(
+        self, message: Posted, /, *, person: str = "U0ANNA", **changes: Any
+    ) -> dict[str, Any]:
         """Use the message shortcut, and return its form when it is filled in (or says why not)."""
         open_before = [modal["id"] for modal in self.slack.modals.open]
         assert await self.slack.shortcut(message, person=person, **changes) == {}
@@ -97,18 +105,26 @@ class Bot:
         assert await self.type(text, **form) is None
         return self.slack.modals.open[-1]
 
-    async def submit(self, modal: dict[str, Any], person: str = "U0ANNA", **values: Any) -> dict[str, Any]:
+    async def submit(
+        self, modal: dict[str, Any], person: str = "U0ANNA", **values: Any
+    ) -> dict[str, Any]:
         return await self.slack.submit(modal, values, person=person)
 
     def anchor(self, number: int = -1) -> Posted:
-        posted = [one for one in self.slack.workspace.messages if one.is_the_bots and not one.ephemeral]
+        posted = [
+            one for one in self.slack.workspace.messages if one.is_the_bots and not one.ephemeral
+        ]
         return [message for message in posted if message.thread_ts is None][number]
 
     async def answered(self, *, messages: int = 1, within: float = 20.0) -> Posted:
         """Wait until so many answers stand in threads; return the last."""
 
         def answers() -> list[Posted]:
-            posted = [one for one in self.slack.workspace.messages if one.is_the_bots and not one.ephemeral]
+            posted = [
+                one
+                for one in self.slack.workspace.messages
+                if one.is_the_bots and not one.ephemeral
+            ]
             return [message for message in posted if message.thread_ts]
 
         await self.slack.until(lambda: len(answers()) >= messages, within=within)
@@ -118,7 +134,9 @@ class Bot:
         """Wait for ephemeral messages to a person; return the last."""
 
         def shown() -> list[Posted]:
-            return [message for message in self.slack.workspace.messages if message.ephemeral == person]
+            return [
+                message for message in self.slack.workspace.messages if message.ephemeral == person
+            ]
 
         await self.slack.until(lambda: len(shown()) >= messages, within=within)
         return shown()[-1]
@@ -147,7 +165,10 @@ async def running(
     surface: bool = True,
     ready: bool = True,
 ) -> AsyncIterator[Bot]:
-    """Run a bot in this process until the block ends, as `python -m bot run` does; without `ready` nobody waits for Slack."""
+    """Run a bot in this process until the block ends, as `python -m bot run` does.
+
+    Without `ready` nobody waits for Slack.
+    """
     settings = settings_from(environment)
     configure_logging(settings.log_level, "json")
     migrate_database(settings.sqlalchemy_url)

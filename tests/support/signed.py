@@ -40,10 +40,16 @@ async def send(
     timestamp = str(int(time.time()) - age)
     signed = raw.decode("utf-8", "replace")
     signature = SignatureVerifier(secret).generate_signature(timestamp=timestamp, body=signed) or ""
-    sent = {"Content-Type": content_type, "X-Slack-Request-Timestamp": timestamp, "X-Slack-Signature": signature}
+    sent = {
+        "Content-Type": content_type,
+        "X-Slack-Request-Timestamp": timestamp,
+        "X-Slack-Signature": signature,
+    }
     async with (
         aiohttp.ClientSession() as session,
-        session.post(f"{bot.url}/slack/events", data=io.BytesIO(raw), headers=sent | headers) as response,
+        session.post(
+            f"{bot.url}/slack/events", data=io.BytesIO(raw), headers=sent | headers
+        ) as response,
     ):
         return response.status, await response.text()
 

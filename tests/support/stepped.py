@@ -29,17 +29,23 @@ from support.running import ENCRYPTION_KEY
 T = TypeVar("T")
 
 TICKS = 64
-"""Clock ticks in a second: a tick is exact both in binary fractions and in PostgreSQL's microseconds."""
+"""Clock ticks in a second: a tick is exact both in binary fractions and in PostgreSQL's
+microseconds.
+"""
 
 EPOCH = 1_700_000_000
 PATIENCE = 60.0
 
 REPEATABLE = settings(derandomize=True, database=None, deadline=None)
-"""The same examples in each run, none kept in a file, and no bound on how slow the machine may be."""
+"""The same examples in each run, none kept in a file, and no bound on how slow the machine may be.
+"""
 
 
 class Clock:
-    """The database's clock, and each process's own. `show` is told each new moment, where the database cannot ask for it."""
+    """The database's clock, and each process's own.
+
+    `show` is told each new moment, where the database cannot ask for it.
+    """
 
     def __init__(self, show: Callable[[float], object] = lambda _moment: None) -> None:
         self._show = show
@@ -55,7 +61,10 @@ class Clock:
 
 
 class Heard(Database):
-    """A database whose answer to a commit may be lost on its way: to the caller, or so that it is all done once more."""
+    """A database whose answer to a commit may be lost on its way.
+
+    To the caller, or so that it is all done once more.
+    """
 
     deaf = False
     meanwhile: Callable[[], Awaitable[None]] | None = None
@@ -71,7 +80,10 @@ class Heard(Database):
 
 
 class Store:
-    """One database with two processes' ends of it. What a process knows by itself, such as its calls, is the test's."""
+    """One database with two processes' ends of it.
+
+    What a process knows by itself, such as its calls, is the test's.
+    """
 
     def __init__(self, url: str, clock: Clock, *, lease: float) -> None:
         self.clock = clock
@@ -80,10 +92,16 @@ class Store:
         self._loop = asyncio.new_event_loop()
         self.databases = [_database(url, clock) for _ in range(2)]
         self.acceptances = [Acceptance(database, self._keyring) for database in self.databases]
-        self.outboxes = [Outbox(database, self._keyring, lease=lease) for database in self.databases]
-        self.tellings = [Tellings(database, self._keyring, lease=lease) for database in self.databases]
+        self.outboxes = [
+            Outbox(database, self._keyring, lease=lease) for database in self.databases
+        ]
+        self.tellings = [
+            Tellings(database, self._keyring, lease=lease) for database in self.databases
+        ]
         self.is_sqlite = url.startswith("sqlite")
-        shown = self.run(self.databases[0].run(lambda connection: connection.execute(sa.select(now())).scalar()))
+        shown = self.run(
+            self.databases[0].run(lambda connection: connection.execute(sa.select(now())).scalar())
+        )
         assert shown == clock.now(), "the database tells another time than the test's"
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -119,7 +137,11 @@ class Store:
         """Add a tenant named after its one workspace, with an account of its own; return its id."""
         directory = Directory(self.databases[0], self._keyring)
         key = f"key-of-{team_id}"
-        self.run(directory.add(Tenant(team_id, "https://a.leadsquared.com", team_id, key, key, calls_per_window)))
+        self.run(
+            directory.add(
+                Tenant(team_id, "https://a.leadsquared.com", team_id, key, key, calls_per_window)
+            )
+        )
         self.run(directory.map(team_id, Scope(team_id=team_id)))
         tenant_id = self.run(directory.get(team_id, keys=False)).id
         assert tenant_id is not None
@@ -128,7 +150,11 @@ class Store:
     def rows(self) -> Sequence[sa.RowMapping]:
         """Return every delivery as it is stored, in the order of acceptance."""
         everything = sa.select(deliveries).order_by(deliveries.c.seq)
-        return self.run(self.databases[0].run(lambda connection: connection.execute(everything).mappings().all()))
+        return self.run(
+            self.databases[0].run(
+                lambda connection: connection.execute(everything).mappings().all()
+            )
+        )
 
     def empty(self) -> None:
         """Begin anew, with the tenants alone."""
@@ -136,7 +162,9 @@ class Store:
         def write(connection: sa.Connection) -> None:
             for table in (attempts, deliveries):
                 # PostgreSQL would go on reading past the rows that were deleted.
-                connection.execute(sa.delete(table) if self.is_sqlite else sa.text(f"TRUNCATE {table.name}"))
+                connection.execute(
+                    sa.delete(table) if self.is_sqlite else sa.text(f"TRUNCATE {table.name}")
+                )
             connection.execute(sa.update(accounts).values(resume_at=None))
 
         self.run(self.databases[0].run(write))
@@ -162,7 +190,8 @@ def stepped_store(engine: str, folder: Path, *, lease: float) -> Iterator[Store]
             migrate_database(url)
             clock = Clock(stack.enter_context(_postgresql_clock(plain_url)))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        # How long a person waits for the database is another test's question; here a slow machine changes nothing.
+        # How long a person waits for the database is another test's question; here a slow machine
+        # changes nothing.
         patch.setattr(acceptance, "ANSWER_WITHIN", PATIENCE)
         patch.setattr(outbox, "time", SimpleNamespace(monotonic=clock.now))
         patch.setattr(outbox, "steady", clock.now)

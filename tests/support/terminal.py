@@ -13,9 +13,12 @@ from support.programs import BOT, surroundings
 def at_terminal(
     arguments: tuple[str, ...], answers: list[tuple[str, str]], cwd: Path, variables: dict[str, str]
 ) -> tuple[int, str]:
-    """Run a command at a terminal, give each answer at its prompt; return the exit status and what the screen showed.
+    """Run a command at a terminal, give each answer at its prompt.
 
-    A prompt ends with a colon and a blank: only then the terminal has stopped showing what is typed.
+    Return the exit status and what the screen showed.
+
+    A prompt ends with a colon and a blank: only then the terminal has stopped showing what is
+    typed.
     """
     ours, its = pty.openpty()
     process = subprocess.Popen(
