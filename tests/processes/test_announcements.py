@@ -121,7 +121,7 @@ async def test_a_claim_whose_commit_was_lost_is_sent_once_when_its_lease_has_end
             environment | short | {"DATABASE_URL": proxy.url, "POLL_INTERVAL": "0.5"}
         ) as bot:
             await bot.at_rest()
-            proxy.loses = b"claimed_by="
+            proxy.loses = b"claimed_by = "
             assert await bot.type("143 hello") is None
             answer = await bot.answered()
             await bot.at_rest()

@@ -212,7 +212,7 @@ def test_a_env_that_is_a_folder_is_refused_in_a_line(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     ended = run("migrate", cwd=tmp_path)
     assert ended.status == 2
-    assert ended.problems == [".env: it is a folder; put a file there, or nothing"]
+    assert ended.problems == [".env: this is a folder; replace it with a file, or remove it"]
 
 
 # -- databases

@@ -66,9 +66,7 @@ def test_every_event_of_the_code_is_in_the_table_with_its_level_and_no_other() -
 
 def caused(error: httpx.RequestError, *causes: BaseException) -> httpx.RequestError:
     """Raise an error from others, as httpx does."""
-    error.__cause__ = (
-        causes[0] if len(causes) == 1 else ExceptionGroup("several addresses", list(causes))
-    )  # type: ignore[type-var]
+    error.__cause__ = causes[0] if len(causes) == 1 else BaseExceptionGroup("several", list(causes))
     return error
 
 
