@@ -67,8 +67,8 @@ def test_every_event_of_the_code_is_in_the_table_with_its_level_and_no_other() -
 def caused(error: httpx.RequestError, *causes: BaseException) -> httpx.RequestError:
     """Raise an error from others, as httpx does."""
     error.__cause__ = (
-        causes[0] if len(causes) == 1 else ExceptionGroup("several addresses", list(causes))
-    )  # type: ignore[type-var]
+        causes[0] if len(causes) == 1 else ExceptionGroup("several addresses", list(causes))  # type: ignore[type-var]
+    )
     return error
 
 
