@@ -1,6 +1,6 @@
-"""A burst of commands, a process of its own:
+"""A burst of commands, as a process of its own.
 
-`python -m benchmarks.burst '<burst as JSON>'` prints what came of it as JSON.
+`python -m benchmarks.burst '<burst as JSON>'` prints the outcome as JSON.
 
 Every command has a connection of its own, opened before, so that all are written at the same
 moment and none waits for another's answer here.

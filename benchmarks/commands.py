@@ -1,4 +1,4 @@
-"""What Slack sends for a typed command: a signed form over HTTP/1.1, as bytes ready to be written."""
+"""What Slack sends for a typed command: a signed form over HTTP/1.1, as bytes to write."""
 
 import hashlib
 import hmac
@@ -26,7 +26,8 @@ def body(number: int, ticket: int, channel: str) -> bytes:
         "user_id": "U0ANNA",
         "user_name": "anna",
         "command": COMMAND,
-        "text": f"{ticket} The customer called: the invoice of June is still not in the portal ({number})",
+        "text": f"{ticket} The customer called: "
+        f"the invoice of June is still not in the portal ({number})",
         "api_app_id": "A0BENCH",
         "is_enterprise_install": "false",
         "response_url": f"http://127.0.0.1:9/response/{number}",
@@ -42,7 +43,8 @@ def request(form: bytes) -> bytes:
         SIGNING_SECRET.encode(), b"v0:" + timestamp + b":" + form, hashlib.sha256
     ).hex()
     head = (
-        f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n"
         f"Content-Length: {len(form)}\r\nX-Slack-Request-Timestamp: {timestamp.decode()}\r\n"
         f"X-Slack-Signature: v0={signature}\r\n\r\n"
     )

@@ -58,9 +58,7 @@ def team(tenant: int) -> str:
 
 
 def fill(connection: Connection, keyring: Keyring, history: History) -> None:
-    """Write a history into an empty database whose tables are there, and gather PostgreSQL's
-    statistics of it.
-    """
+    """Write a history into the tables of an empty database, and gather PostgreSQL's statistics."""
     on_sqlite = connection.dialect.name == "sqlite"
     words = _SQLITE if on_sqlite else _POSTGRESQL
     values = {
@@ -110,7 +108,10 @@ def _workspace() -> dict[str, str]:
 
 def _accepted_at(history: History) -> str:
     # The last one an hour ago.
-    return f"CAST(:now AS DOUBLE PRECISION) - 3600 - {YEAR} * ({history.deliveries} - n) / {history.deliveries}"
+    return (
+        "CAST(:now AS DOUBLE PRECISION) - 3600 - "
+        f"{YEAR} * ({history.deliveries} - n) / {history.deliveries}"
+    )
 
 
 def _delivery(words: _Words, history: History) -> dict[str, str]:
@@ -132,7 +133,8 @@ def _delivery(words: _Words, history: History) -> dict[str, str]:
         "thread_ts": thread_ts,
         "message_ts": "CASE WHEN n % 3 = 0 THEN '17' || (10000000 + n) || '.000100' END",
         "fingerprint": words.fingerprint,
-        "state": "CASE WHEN n % 50 = 0 THEN 'rejected' WHEN n % 51 = 0 THEN 'unknown' ELSE 'recorded' END",
+        "state": "CASE WHEN n % 50 = 0 THEN 'rejected' WHEN n % 51 = 0 THEN 'unknown' "
+        "ELSE 'recorded' END",
         "accepted_at": accepted_at,
         "due_at": accepted_at,
         "attempts": "1",

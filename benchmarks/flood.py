@@ -1,16 +1,18 @@
-"""Many commands at once over many tenants, through to the answers in Slack: `python -m benchmarks.flood`.
+"""Many commands at once over many tenants, up to the answers in Slack.
 
-2,000 commands are written at the same moment, over 20 tenants and 200 tickets, to the real bot: one process on SQLite,
-one on PostgreSQL, and two on PostgreSQL. LeadSquared counts calls as they arrive, refuses the 26th in any 5 s, and is 0 to
-0.3 s away, there and back. Each bot takes two bursts: in the second, one of the tenants never answers, so that the others
-can be compared with themselves. Slack takes all that it is told, so that the run ends. The bot, the stand-ins and the
-load generator are processes of their own.
+`python -m benchmarks.flood` writes 2,000 commands at the same moment, over 20 tenants and 200
+tickets, to the real bot: one process on SQLite, one on PostgreSQL, and two on PostgreSQL.
+LeadSquared counts calls as they arrive, refuses the 26th in any 5 s, and is 0 to 0.3 s away, there
+and back. Each bot takes two bursts: in the second, one of the tenants never answers, so that the
+others can be compared with themselves. Slack accepts every message, so that the run ends. The bot,
+the stand-ins and the load generator are processes of their own.
 
-How much of a tenant's 25 calls per 5 s is used is told in two ways. By whole windows: the calls in each 5 s from the
-tenant's first call on, for as long as it had work. As it goes on: from the middle of its first 25 calls to the middle of
-its last, which also sees that each windowful comes later than 5 s after the one before. How near to 100 % the latter can
-come while surely no call is one too many depends on how far away LeadSquared is: see `possible_share` in `window.py`.
-So the last bot is measured with a way there only.
+The benchmark prints in two ways how much of a tenant's 25 calls per 5 s is used. By whole windows:
+the calls in each 5 s from the tenant's first call on, for as long as it had work. As it goes on:
+from the middle of its first 25 calls to the middle of its last, which also counts that each
+windowful comes later than 5 s after the one before. How far away LeadSquared is decides how near to
+100 % the latter can come while surely no call is one too many: see `possible_share` in `window.py`.
+So for the last bot only the way there takes time.
 """
 
 import asyncio
@@ -138,7 +140,10 @@ class Seen:
     def problems(self) -> Iterator[str]:
         """Say what was promised and not kept."""
         if self.answers.refused:
-            yield f"{len(self.answers.refused)} commands not accepted: {dict(Counter(self.answers.refused.values()))}"
+            yield (
+                f"{len(self.answers.refused)} commands not accepted: "
+                f"{dict(Counter(self.answers.refused.values()))}"
+            )
         if (slowest := max(self.answers.answered.values(), default=0.0)) >= PROMISED_ACK:
             yield f"an answer took {slowest:.2f} s"
         yield from self._lost_or_doubled()
@@ -180,7 +185,7 @@ class Seen:
 
 @dataclass
 class Memory:
-    """MB of each bot process: after its start, the most during each burst, and at rest after each."""
+    """MB of each bot process: after its start, the most in each burst, and at rest after each."""
 
     before: list[float] = field(default_factory=list)
     peak: list[list[float]] = field(default_factory=list)
@@ -343,26 +348,32 @@ def show(seen: Seen) -> None:
     acks = list(seen.answers.acknowledged.values())
     shares, sustained, done = seen.shares(), seen.sustained(), seen.done_after()
     print(
-        f"  acknowledged               {len(acks)} of {seen.burst.commands}, p50 {median(acks):.2f} s, max {max(acks):.2f} s"
+        f"  acknowledged               {len(acks)} of {seen.burst.commands}, "
+        f"p50 {median(acks):.2f} s, max {max(acks):.2f} s"
     )
     print(
-        f"  reached LeadSquared        {len(seen.calls)} calls, {seen.refused_by_limit()} of them over the limit"
+        f"  reached LeadSquared        {len(seen.calls)} calls, "
+        f"{seen.refused_by_limit()} of them over the limit"
     )
     print(
-        f"  fullest window             {seen.fullest_window()} of {seen.size.calls_per_window} calls in any 5 s"
+        f"  fullest window             {seen.fullest_window()} of "
+        f"{seen.size.calls_per_window} calls in any 5 s"
     )
     print(
-        f"  share, whole windows       least {min(shares):.1%}, mean {mean(shares):.1%} over the tenants"
+        f"  share, whole windows       least {min(shares):.1%}, "
+        f"mean {mean(shares):.1%} over the tenants"
     )
     print(f"  share, as it goes on       least {min(sustained):.1%}, mean {mean(sustained):.1%}")
     print(
-        f"  the most that can be sure  {seen.possible():.1%}, so {seen.used_of_possible():.1%} of it was used"
+        f"  the most that can be sure  {seen.possible():.1%}, "
+        f"so {seen.used_of_possible():.1%} of it was used"
     )
     print(
         f"  last call of a tenant      after {min(done.values()):.1f} to {max(done.values()):.1f} s"
     )
     print(
-        f"  rows, and told once        {len(seen.rows)}, {sum(len(seen.told[row.id]) == 1 for row in seen.rows)}"
+        f"  rows, and told once        {len(seen.rows)}, "
+        f"{sum(len(seen.told[row.id]) == 1 for row in seen.rows)}"
     )
 
 
@@ -381,7 +392,8 @@ def measure(name: str, url: str, size: Size, directory: Path, processes: int) ->
         before, after = alone.done_after(), beside.done_after()
         ratios = [after[tenant] / before[tenant] for tenant in after]
         print(
-            f"  last call, in that without {min(ratios):.2f} to {max(ratios):.2f} (tenant by tenant)"
+            f"  last call, in that without {min(ratios):.2f} to {max(ratios):.2f} "
+            "(tenant by tenant)"
         )
         memory = flood.memory
         for number, started in enumerate(memory.before):

@@ -1,6 +1,6 @@
-"""LeadSquared at a distance, a process of its own:
+"""LeadSquared at a distance, as a process of its own.
 
-`python -m benchmarks.leadsquared '<plan as JSON>'`.
+Start it with `python -m benchmarks.leadsquared '<plan as JSON>'`.
 
 The playground's stand-in, which counts a call when it arrives and refuses the 26th in any 5
 seconds, with a way to it and a way back that take differently long for every call. `/_ledger`
@@ -20,9 +20,7 @@ from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 
 @dataclass(frozen=True)
 class Distance:
-    """Where to listen, who may call and how often, which tickets there are, and how far away it is
-    (seconds at most).
-    """
+    """Where to listen, who may call how often, the tickets, and the distance in seconds at most."""
 
     port: int
     org_ids: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The load generator, a process of its own:
+"""The load generator, as a process of its own.
 
 `python -m benchmarks.load '<plan as JSON>'` prints a result as JSON.
 

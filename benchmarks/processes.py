@@ -50,9 +50,7 @@ class Server:
         return self._status("VmRSS") / 1024
 
     def peak_memory(self) -> float:
-        """Return the most that was resident in memory since the start, or since `forget_peak`, in
-        MB.
-        """
+        """Return the peak of resident memory in MB since the start, or since `forget_peak`."""
         return self._status("VmHWM") / 1024
 
     def forget_peak(self) -> None:
@@ -113,9 +111,7 @@ def start(command: list[str], directory: Path, port: int, **settings: str) -> Se
 
 @contextmanager
 def serving(arguments: list[str], directory: Path, port: int, **settings: str) -> Iterator[Server]:
-    """Run `python -m <arguments>` as a server in `directory` until the block ends, however it
-    ends.
-    """
+    """Run `python -m <arguments>` as a server in `directory` until the block ends in any way."""
     server = start([sys.executable, "-m", *arguments], directory, port, **settings)
     try:
         yield server

@@ -1,6 +1,6 @@
-"""How accepting and claiming slow down as the history, or what waits, grows:
+"""How accepting and claiming slow down as the history or the backlog grows.
 
-`python -m benchmarks.scale [--rows N]`.
+Start it with `python -m benchmarks.scale [--rows N]`.
 
 A database with a million settled deliveries of 10,000 tenants is held against an empty one of the
 same kind: the same work is done on both in turn, so that whatever else the machine does meets both
@@ -49,10 +49,11 @@ ENCRYPTION_KEY = "an-encryption-secret-of-the-benchmark"
 STEP = 37
 """From one round's tenant to the next one's: neighbours in the table are no neighbours in time."""
 
-WAITS_FOR_LATER = """
-    UPDATE deliveries SET state = 'accepted', waiting = 'unreachable', settled_at = NULL, activity_id = NULL,
-    ticket_id = '143', due_at = due_at + 1000000000
-"""
+WAITS_FOR_LATER = (
+    "\n    UPDATE deliveries SET state = 'accepted', waiting = 'unreachable', settled_at = NULL, "
+    "activity_id = NULL,"
+    "\n    ticket_id = '143', due_at = due_at + 1000000000\n"
+)
 
 T = TypeVar("T")
 
@@ -133,7 +134,8 @@ def _filled(url: str, history: History, *, waiting: bool = False) -> str:
     engine.dispose()
     if history.deliveries:
         print(
-            f"  filled with {history.deliveries:,} deliveries of {history.tenants:,} tenants in {time.monotonic() - started:.0f} s"
+            f"  filled with {history.deliveries:,} deliveries of {history.tenants:,} tenants "
+            f"in {time.monotonic() - started:.0f} s"
         )
     return url
 
@@ -168,7 +170,8 @@ def compare(
     asyncio.run(_alternate(full, empty, rounds))
     problems = []
     print(
-        f"  {'':18} {'empty p50':>10} {'full p50':>10} {'ratio':>6} {'empty p95':>11} {'full p95':>10} {'ratio':>6}"
+        f"  {'':18} {'empty p50':>10} {'full p50':>10} {'ratio':>6} "
+        f"{'empty p95':>11} {'full p95':>10} {'ratio':>6}"
     )
     for what, of_full in full.work.times.items():
         of_empty = empty.work.times[what]

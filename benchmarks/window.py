@@ -18,9 +18,7 @@ def most_in_a_window(arrivals: Sequence[float]) -> int:
 
 
 def in_full_windows(arrivals: Sequence[float]) -> list[int]:
-    """Count the calls in each window from the first call on, up to the last that ended before the
-    tenant's work did.
-    """
+    """Count the calls in each whole window between the first call and the end of the work."""
     begin = arrivals[0]
     windows = int((arrivals[-1] - begin) // WINDOW)
     edges = [begin + WINDOW * number for number in range(windows + 1)]
@@ -45,10 +43,9 @@ def sustained_share(arrivals: Sequence[float], calls: int) -> float:
 
 
 def possible_share(on_the_way: float) -> float:
-    """Return the share that calls which are `on_the_way` for so many seconds in the mean can reach
-    with certainty.
+    """Return the share that is certain when calls are `on_the_way` for a mean number of seconds.
 
-    When a call arrived is known to its sender only as: between its start and its answer. A slot
+    A sender knows only that a call arrived between the call's start and its answer. A slot
     that is given away again earlier than a window after the answer may be one too many. So a slot
     goes round in a window and a call's whole way.
     """

@@ -120,7 +120,7 @@ class Worker:
             try:
                 if self._schedule.is_poll_due(time.monotonic()):
                     await self._poll()
-                if visits := self._schedule.visits(time.monotonic()):
+                if not self._stopping and (visits := self._schedule.visits(time.monotonic())):
                     self._start(await self._claim(visits))
             except DatabaseUnavailableError as error:
                 _log.warning("database_unavailable", reason=str(error))

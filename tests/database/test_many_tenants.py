@@ -1,4 +1,4 @@
-"""Many tenants at once: none waits for all the others, and a claim keeps nobody in Slack waiting."""
+"""Many tenants at once: none waits for all the others, and a claim delays nobody in Slack."""
 
 import asyncio
 from collections import Counter
@@ -28,10 +28,12 @@ KEYRING = Keyring([ENCRYPTION_KEY])
 TENANTS = 300
 FREED_AT_ONCE = 20
 
-WAITING = """
-    UPDATE deliveries SET state = 'accepted', settled_at = NULL, activity_id = NULL, problem = NULL, response_url = NULL,
-    attempts = 0, first_attempt_at = NULL, ticket_id = '' || seq, text = :text, due_at = due_at + :later
-"""
+WAITING = (
+    "\n    UPDATE deliveries SET state = 'accepted', settled_at = NULL, activity_id = NULL, "
+    "problem = NULL, response_url = NULL,"
+    "\n    attempts = 0, first_attempt_at = NULL, ticket_id = '' || seq, text = :text, "
+    "due_at = due_at + :later\n"
+)
 
 
 class Portal:
@@ -73,9 +75,7 @@ class Nobody:
 
 @pytest.fixture
 def transactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Counter[str]]]:
-    """Count the statements of each transaction, and the tenants that it asks for by their number,
-    from now on.
-    """
+    """Count from now on each transaction's statements, and the tenants it asks for by number."""
     counted: list[Counter[str]] = []
     execute = Statement.execute
 
@@ -96,8 +96,9 @@ def transactions(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Counter[str]]
 
 
 async def fill_up(database: Database, *, each: int, later: float = 0.0) -> None:
-    """Have so many deliveries of each tenant wait, each on a ticket of its own, that were or will
-    be due after `later`.
+    """Make `each` deliveries of each tenant wait, all on different tickets.
+
+    Their due times move by `later` seconds.
     """
 
     def write(connection: Connection) -> None:

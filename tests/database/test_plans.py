@@ -22,23 +22,24 @@ DEAR = 200
 
 NOW = time.time()
 VALUES: dict[str, Any] = {
-    "account_id": 21, "activity_id": "1", "after": 5.0, "ago": 0.1, "anchor_ts": "1710000007.000200", "at_most": 20,
-    "attempts": 1, "channel_id": "C01", "claimed_by": "a claim", "despite": 0, "detail": None, "due_at": NOW,
-    "enterprise_id": "E0FILLED10", "finding": None, "fingerprint": b"0123456789abcdef", "id": "abcdefghijkl",
-    "key": "6.6.trigger", "lease": 30.0, "lease_until": NOW, "leave": 6.0, "mark": "recorded", "message_ts":
-    "1710000009.000100", "moment": NOW, "noted": "turn", "number": 1, "occupied_for": 5.0, "outcome": "recorded",
-    "problem": None, "process": "a process", "resolution": None, "resolved_by": "U01", "response_url": b"url",
-    "retry_of": None, "room": 25, "route": "thread", "seconds": 1.0, "seq": 7777, "settled_only": False,
-    "state": "accepted", "team_id": "T0FILLED7", "tell_at": NOW, "tenant_id": 21, "text": b"text",
-    "thread_ts": "1710000001.000100", "through_ts": None, "ticket_id": "100003", "ts": "1710000007.000200",
-    "until": NOW, "user_id": "U01", "waiting": None, "within": 5.0,
+    "account_id": 21, "activity_id": "1", "after": 5.0, "ago": 0.1,
+    "anchor_ts": "1710000007.000200", "at_most": 20, "attempts": 1, "channel_id": "C01",
+    "claimed_by": "a claim", "despite": 0, "detail": None, "due_at": NOW,
+    "enterprise_id": "E0FILLED10", "finding": None, "fingerprint": b"0123456789abcdef",
+    "id": "abcdefghijkl", "key": "6.6.trigger", "lease": 30.0, "lease_until": NOW, "leave": 6.0,
+    "mark": "recorded", "message_ts": "1710000009.000100", "moment": NOW, "noted": "turn",
+    "number": 1, "occupied_for": 5.0, "outcome": "recorded", "problem": None,
+    "process": "a process", "resolution": None, "resolved_by": "U01", "response_url": b"url",
+    "retry_of": None, "room": 25, "route": "thread", "seconds": 1.0, "seq": 7777,
+    "settled_only": False, "state": "accepted", "team_id": "T0FILLED7", "tell_at": NOW,
+    "tenant_id": 21, "text": b"text", "thread_ts": "1710000001.000100", "through_ts": None,
+    "ticket_id": "100003", "ts": "1710000007.000200", "until": NOW, "user_id": "U01",
+    "waiting": None, "within": 5.0,
 }  # fmt: skip
 
 
 def statements() -> dict[str, Statement]:
-    """Return every statement of the product, by the names of its module and its own, such as
-    outbox.take.
-    """
+    """Return every statement of the product by its module's name and its own: `outbox.take`."""
     found = {}
     for info in pkgutil.walk_packages(bot.__path__, "bot."):
         if info.name.startswith(("bot.database.migrations", "bot.__main__")):
@@ -60,9 +61,7 @@ STATEMENTS = statements()
 
 
 def used(connection: Connection, statement: Statement) -> tuple[set[str], list[str]]:
-    """Return the indexes that a statement is carried out by, and the tables that it goes through
-    from end to end.
-    """
+    """Return the indexes that a statement uses, and the tables that it reads from end to end."""
     plan = explained(connection, statement)
     if connection.dialect.name == "sqlite":
         return used_on_sqlite(connection, [row["detail"] for row in plan])

@@ -1,6 +1,4 @@
-"""The tables in bot/database/tables.py, the migrations, and the revision that the code expects are
-one and the same.
-"""
+"""The tables in bot/database/tables.py, the migrations and the expected revision agree."""
 
 import asyncio
 import re
@@ -104,7 +102,8 @@ def indexes(url: str) -> set[str]:
     statement = (
         "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
         if url.startswith("sqlite")
-        else "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        else "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' "
+        "AND tablename <> 'alembic_version'"
     )
     with engine_of(url) as engine, engine.connect() as connection:
         return {

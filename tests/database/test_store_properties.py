@@ -1,6 +1,4 @@
-"""The promise, held against whatever people, processes, LeadSquared, Slack and time do to the
-store.
-"""
+"""The promise holds whatever people, processes, LeadSquared, Slack and time do to the store."""
 
 import itertools
 import math
@@ -271,9 +269,7 @@ class Promise(RuleBasedStateMachine):
         return self.known[-1]
 
     def _double_of(self, submission: Submission, despite: Known | None = None) -> Known | None:
-        """Return the newest of the same person's same words on the ticket, after the one that the
-        person was shown.
-        """
+        """Return the person's newest delivery of this text on the ticket, after `despite`."""
 
         def asks(submission: Submission) -> tuple[str, str, str, str]:
             return submission.team_id, submission.user_id, submission.ticket_id, submission.text
@@ -302,9 +298,7 @@ class Promise(RuleBasedStateMachine):
     def click_twice(
         self, data: st.DataObject, clicks: list[tuple[int, str, str]], ticket: str, text: str
     ) -> None:
-        """Two people press a button under the same answer, and a third one does who has no part in
-        it.
-        """
+        """Two people press a button under the same answer, and so does an outsider."""
         old = _one_of(data, [known for known in self.known if known.resendable] or self.known)
         self._click_from_another_workspace(self.processes[clicks[0][0]].acceptance, old)
         for process, user, button in clicks:
@@ -491,9 +485,7 @@ class Promise(RuleBasedStateMachine):
     @precondition(lambda self: any(process.calls for process in self.processes))
     @rule(data=st.data(), said=answers)
     def settle_late(self, data: st.DataObject, said: list[Answer]) -> None:
-        """A process waits for longer than its lease, another declares its calls dead, then it goes
-        on.
-        """
+        """A process outlives its lease, another declares its calls dead, and the first goes on."""
         slow = _one_of(data, [process for process in self.processes if process.calls])
         self.clock.go_on(int(LEASE * TICKS) + 1)
         self._expire(slow)
@@ -658,9 +650,7 @@ class Promise(RuleBasedStateMachine):
     @precondition(lambda self: any(process.dues for process in self.processes))
     @rule(data=st.data(), said=steps)
     def tell_late(self, data: st.DataObject, said: list[tuple[str, int]]) -> None:
-        """A process waits for Slack for longer than its lease, another tells the same, then it
-        goes on.
-        """
+        """A process waits for Slack past its lease, another tells the same, then it goes on."""
         slow = _one_of(data, [process for process in self.processes if process.dues])
         self.clock.go_on(int(LEASE * TICKS) + 1)
         self._claim_tellings(slow, 5)

@@ -76,9 +76,7 @@ def called(at: int, way: Way) -> Call:
 
 
 def send_all(store: Store, tenant_id: int, ways: Sequence[Way]) -> list[Call]:
-    """Send a delivery for each way, by two processes that look when the outbox says so or when a
-    call was answered.
-    """
+    """Send a delivery per way, by two processes that look on notice or after an answered call."""
     clock = store.clock
     for number, _ in enumerate(ways):
         asked = Submission(

@@ -68,9 +68,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A delivery as the database has it, with the moments of its last attempt by the database's
-    clock.
-    """
+    """A delivery in the database, with the moments of its last attempt by the database's clock."""
 
     seq: int
     reference: str
@@ -249,7 +247,10 @@ def _nothing_doubled(books: _Books) -> Iterator[str]:
         if sent > len(rows):
             yield f"sent {sent} times for {len(rows)} in the database: {text}"
         if there > surely + maybe:
-            yield f"{there} on the ticket, where at most {surely + maybe} may be (told {', '.join(states)}): {text}"
+            yield (
+                f"{there} on the ticket, where at most {surely + maybe} may be "
+                f"(told {', '.join(states)}): {text}"
+            )
         if there < surely:
             yield f"{there} on the ticket, where {surely} are recorded: {text}"
 
@@ -263,7 +264,10 @@ def _ids_are_true(books: _Books) -> Iterator[str]:
             yield f"Id {row.activity_id} is not this activity's: {row.text}"
     for id_, rows in _by(recorded, lambda row: row.activity_id).items():
         if len(rows) > 1:
-            yield f"Id {id_} is given to {len(rows)} deliveries: {', '.join(row.text for row in rows)}"
+            yield (
+                f"Id {id_} is given to {len(rows)} deliveries: "
+                f"{', '.join(row.text for row in rows)}"
+            )
 
 
 def _unknown_with_a_reason(books: _Books) -> Iterator[str]:
@@ -301,7 +305,10 @@ def _told(books: _Books) -> Iterator[str]:
         answers = [message for message in said if message.kind is Kind.ANSWER]
         deaths = sum(row.reference in crash.telling for crash in books.ledgers.crashes)
         if len(answers) > 1 + deaths:
-            yield f"answered {len(answers)} times, while {deaths} processes died telling it: {row.text}"
+            yield (
+                f"answered {len(answers)} times, while {deaths} processes died telling it: "
+                f"{row.text}"
+            )
         for answer in answers:
             if (answer.state, answer.activity_id) != (row.state, row.activity_id):
                 yield f"told {_outcome(answer)}, and is {_outcome(row)}: {row.text}"

@@ -121,7 +121,8 @@ class Bench:
         """Return the environment that processes are started with."""
         given = {
             "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
-            "COVERAGE_PROCESS_CONFIG": "",  # what is killed has nothing to say about coverage, and is slow with it
+            # Coverage would slow a process down, and a killed process reports none.
+            "COVERAGE_PROCESS_CONFIG": "",
             "COVERAGE_PROCESS_START": "",
             "DATABASE_URL": self.database.url,
             "ENCRYPTION_KEYS": ENCRYPTION_KEY,
@@ -137,9 +138,9 @@ class Bench:
         return given | {"SLACK_APP_TOKEN": APP_TOKEN} if self.by_websocket else given
 
     def begin(self, faults: Mapping[str, str] | None = None, *, by: Sequence[str] = ()) -> Serving:
-        """Start a process, and do not wait for it;
+        """Start a process, and do not wait for it.
 
-        `faults` are the variables that `victim.py` reads, `by` a launcher.
+        `faults` are the variables that `victim.py` reads, `by` is a launcher.
         """
         variables = {**self.variables(), **(faults or {})}
         return self._stack.enter_context(
@@ -162,9 +163,7 @@ class Bench:
         await self.died(process)
 
     async def died(self, process: Serving) -> None:
-        """Wait until a process is dead of SIGKILL, and write down what it, or another that lives,
-        had in hand.
-        """
+        """Wait until SIGKILL ends a process, and write down what all processes had in hand."""
         assert await process.ended(within=20) == -signal.SIGKILL, process.log
         self._surfaces.pop(process, None)
         self._crashes.append(self.database.in_hand())
@@ -196,9 +195,9 @@ class Bench:
         return self._typed[text]
 
     def _anywhere(self) -> str | None:
-        """Return where a request goes: to any process that serves, or to nobody;
+        """Return where a request goes: to any process that serves, or to nobody.
 
-        None: by websocket.
+        None means by websocket.
         """
         if self.by_websocket:
             return None
@@ -236,9 +235,7 @@ class Bench:
             await asyncio.gather(*typing)
 
     async def send_again(self) -> None:
-        """Press "Send again" under every answer that has it, as people do who have looked at the
-        ticket.
-        """
+        """Press "Send again" under every answer that has it, as if after a look at the ticket."""
         for message in list(self.slack.workspace.messages):
             about = said(message, {})
             if about is None or "Send again" not in message.buttons():

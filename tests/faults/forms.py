@@ -1,6 +1,4 @@
-"""Every scenario has a short form, which `make test` runs, and a long one, which `make faults`
-runs.
-"""
+"""Every scenario has a short form, for `make test`, and a long one, for `make faults`."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any

@@ -14,13 +14,18 @@ from bot.leadsquared.outcome import Problem
 from bot.playground.workspace import Posted
 from faults.audit import AtOnce, Crash, Kind, Row, Said
 
-_DELIVERIES = """
-    SELECT d.seq, d.id, d.ticket_id, d.text, d.state, d.activity_id, d.problem, d.retry_of, d.tell_at IS NOT NULL,
-           a.started_at, a.answered_at
-    FROM deliveries d LEFT JOIN attempts a ON a.delivery_seq = d.seq AND a.number = d.attempts
-    ORDER BY d.seq
-"""
-_UNFINISHED = "SELECT count(*) FROM deliveries WHERE state IN ('accepted', 'claimed', 'sending') OR tell_at IS NOT NULL"
+_DELIVERIES = (
+    "\n    SELECT d.seq, d.id, d.ticket_id, d.text, d.state, d.activity_id, d.problem, d.retry_of, "
+    "d.tell_at IS NOT NULL,"
+    "\n           a.started_at, a.answered_at"
+    "\n    FROM deliveries d LEFT JOIN attempts a"
+    " ON a.delivery_seq = d.seq AND a.number = d.attempts"
+    "\n    ORDER BY d.seq\n"
+)
+_UNFINISHED = (
+    "SELECT count(*) FROM deliveries "
+    "WHERE state IN ('accepted', 'claimed', 'sending') OR tell_at IS NOT NULL"
+)
 _IN_HAND = (
     "SELECT id, state = 'sending', tell_lease_until IS NOT NULL FROM deliveries "
     "WHERE state = 'sending' OR tell_lease_until IS NOT NULL"
@@ -87,7 +92,7 @@ class DatabaseLedger:
         )
 
     def end_leases(self) -> None:
-        """As if the time had passed after which a process that holds a delivery is taken for dead."""
+        """End all leases, so that each process that holds a delivery counts as dead."""
         with self._connected("rw") as connection:
             for statement in _END_LEASES:
                 connection.execute(statement)

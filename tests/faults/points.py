@@ -1,6 +1,4 @@
-"""The named points at which a process is killed, and what must have become of the command that met
-one.
-"""
+"""The named points at which a process is killed, and how a command that met one must end."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

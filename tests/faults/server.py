@@ -85,7 +85,8 @@ def own_server() -> Iterator[Server]:
     programs = _programs()
     if programs is None:
         missing(
-            "no PostgreSQL to start: neither initdb in PATH, nor pg_config, nor /usr/lib/postgresql/*/bin"
+            "no PostgreSQL to start: neither initdb in PATH, nor pg_config, "
+            "nor /usr/lib/postgresql/*/bin"
         )
     # Not in the tests' own folder, where nobody else may look.
     folder = Path(tempfile.mkdtemp(prefix="portal-activity-"))

@@ -83,9 +83,7 @@ async def test_a_clock_that_steps_between_the_starts_of_two(
 
 
 async def waiting_to_be_tried_again(bench: Bench) -> None:
-    """Type some that LeadSquared cannot be reached for, so that they have a moment at which they
-    are tried again.
-    """
+    """Type some commands that cannot reach LeadSquared, so that each waits for a retry."""
     await bench.leadsquared.stop()
     await bench.type_all(WAITING, tickets_of(2))
     await until(lambda: all(row.answered_at for row in bench.database.rows()))

@@ -58,9 +58,7 @@ async def test_one_process_after_the_other_dies_at_every_point(
 
 
 async def die(bench: Bench, point: Point, ticket: str) -> Typed:
-    """Start a bot, type the command that meets the point, and wait until the process is dead of
-    it.
-    """
+    """Start a bot, type the command that meets the point, and wait until the process dies."""
     process = await bench.start({"FAULTS_POINT": point})
     await bench.rest()  # what the one before left
     arm_stand_ins(bench, process, point, ticket)

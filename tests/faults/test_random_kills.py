@@ -62,9 +62,7 @@ async def test_one_of_two_processes_dies_and_the_other_goes_on(bench: Bench, rou
 
 
 def slow_down(bench: Bench) -> None:
-    """Have both sides take their time, so that a process dies in the midst of an exchange more
-    often than not.
-    """
+    """Slow down both sides, so that a process usually dies in the middle of an exchange."""
     bench.slack.jitter = bench.leadsquared.jitter = JITTER
 
 
@@ -78,8 +76,7 @@ async def live_for_a_while(bench: Bench, process: Serving) -> None:
 
 
 async def end(bench: Bench, *, long: bool) -> None:
-    """Wait until all has ended, have people send again what is unknown, and hold the ledgers
-    together.
+    """Wait until all work has ended, send unknown deliveries again, and compare the ledgers.
 
     The long form waits the leases of the dead out.
     """

@@ -110,8 +110,9 @@ def _wrap(
     before: Callable[..., bool] | None = None,
     after: Callable[..., bool] | None = None,
 ) -> None:
-    """Die before or after a method, when its arguments (and, after, its result in front of them)
-    are those that count.
+    """Die before or after a method, when its arguments are those that count.
+
+    `after` gets the method's result in front of the arguments.
     """
     original: Callable[..., Awaitable[Any]] = getattr(owner, name)
 

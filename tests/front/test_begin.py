@@ -1,10 +1,12 @@
 """Unknown is only what may have gone out: a call begins, committed, right before its first byte."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from bot.activities.delivery import State
 from bot.activities.outbox import Claimed, Outbox
@@ -14,6 +16,7 @@ from bot.leadsquared.client import LeadSquared
 from bot.leadsquared.outcome import NotBegun, NotSent, Problem, Recorded, Unknown
 from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import LeadSquaredStandIn
+from support.programs import until
 from support.running import Bot, Start
 
 SHORT = {
@@ -159,3 +162,25 @@ async def test_a_beginning_that_cannot_be_committed_is_tried_again(
     await bot.type("143 hello")
     assert "Recorded" in (await bot.answered()).text
     assert len(leadsquared.ledger.calls) == 1
+
+
+async def test_a_worker_that_stops_during_a_poll_claims_nothing_more(bot: Bot) -> None:
+    database = bot.parts.database
+    held, release = threading.Event(), threading.Event()
+
+    def hold(_: Connection) -> None:
+        held.set()
+        release.wait(10)
+
+    holding = asyncio.create_task(database.run(hold))
+    await until(held.is_set)
+    bot.parts.worker.poll_now()
+    await until(lambda: database._others)
+    typing = asyncio.create_task(bot.type("143 hello"))
+    await until(lambda: database._people)
+    bot.parts.worker.stop()
+    release.set()
+    await asyncio.gather(holding, typing)
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "worker"))
+    assert bot.leadsquared.ledger.calls == []
+    assert await bot.parts.outbox.unfinished() == 1

@@ -214,7 +214,10 @@ async def test_an_edit_for_the_same_ticket_points_to_the_new_answer_without_nami
     await bot.answered(messages=2)
     await bot.at_rest()
 
-    said = f"⚠️ This may or may not be on ticket {ticket}. An admin sent it again: see the new answer below."
+    said = (
+        f"⚠️ This may or may not be on ticket {ticket}. "
+        "An admin sent it again: see the new answer below."
+    )
     assert answer.text.startswith(said)
 
 

@@ -147,7 +147,8 @@ async def test_what_is_still_on_its_way_is_a_double_too(bot: Bot) -> None:
     asked = await bot.type("143 hello")
     assert asked is not None
     assert re.search(
-        r"already sent this text to ticket 143 (just now|\d seconds? ago), and it is still being recorded",
+        r"already sent this text to ticket 143 (just now|\d seconds? ago), "
+        r"and it is still being recorded",
         asked.text,
     )
 
@@ -263,7 +264,8 @@ async def test_the_form_asks_with_what_was_typed_still_in_it(either: Bot) -> Non
     assert answer["response_action"] == "update"
     (modal,) = bot.slack.modals.open
     assert re.search(
-        r"already recorded this (text|message) on ticket \d+ (just now|\d seconds? ago) \(activity ID 1\)",
+        r"already recorded this (text|message) on ticket \d+ "
+        r"(just now|\d seconds? ago) \(activity ID 1\)",
         notice(modal),
     )
     assert modal["submit"]["text"] == AGAIN
@@ -325,7 +327,8 @@ async def test_the_same_person_is_asked_once_and_not_twice(bot: Bot) -> None:
     await bot.at_rest()
     modal = await bot.use(message)
     assert re.search(
-        r"already recorded this (text|message) on ticket \d+ (just now|\d seconds? ago) \(activity ID 1\)",
+        r"already recorded this (text|message) on ticket \d+ "
+        r"(just now|\d seconds? ago) \(activity ID 1\)",
         notice(modal),
     )
     assert await bot.submit(modal) == {}
@@ -379,7 +382,8 @@ async def test_a_link_that_was_added_makes_the_same_words_no_others(either: Bot)
     asked = await typed(bot, "143 customer said yes")
     assert asked is not None
     assert re.search(
-        r"already recorded this (text|message) on ticket \d+ (just now|\d seconds? ago) \(activity ID 1\)",
+        r"already recorded this (text|message) on ticket \d+ "
+        r"(just now|\d seconds? ago) \(activity ID 1\)",
         asked.text,
     )
     answer = await bot.submit(await bot.use(two), ticket="143")

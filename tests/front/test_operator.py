@@ -228,4 +228,6 @@ async def test_a_settled_delivery_is_refused_for_what_it_is(bot: Bot) -> None:
     past = await acceptance.find(TEAM, shown.id)
     assert past is not None
     assert past.state is State.UNKNOWN
-    assert "already, by U0BEN" in (why_not(Action.RETRY, past, asked=True) or "")
+    assert "already closed as recorded on the ticket, by U0BEN" in str(
+        why_not(Action.RETRY, past, asked=True)
+    )

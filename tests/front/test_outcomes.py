@@ -1,4 +1,4 @@
-"""Each way LeadSquared can answer, and what the thread then says: every row of the design's table."""
+"""Each way LeadSquared can answer, and the thread's answer: every row of the design's table."""
 
 import re
 

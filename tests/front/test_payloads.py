@@ -124,10 +124,11 @@ ODD: tuple[Any, ...] = (
     [{"id": 7, "team_id": []}],
 )
 READ_BY_BOLT = (
-    "actions", "actor_team", "api_app_id", "app_installed_team_id", "assistant_thread", "authorizations",
-    "bot_access_token", "callback_id", "channel", "channel_id", "container", "enterprise", "enterprise_id", "event",
-    "function_data", "function_execution_id", "is_enterprise_install", "is_ext_shared_channel", "item", "message",
-    "message_ts", "previous_message", "response_url", "response_urls", "ssl_check", "state", "team", "team_id",
+    "actions", "actor_team", "api_app_id", "app_installed_team_id", "assistant_thread",
+    "authorizations", "bot_access_token", "callback_id", "channel", "channel_id", "container",
+    "enterprise", "enterprise_id", "event", "function_data", "function_execution_id",
+    "is_enterprise_install", "is_ext_shared_channel", "item", "message", "message_ts",
+    "previous_message", "response_url", "response_urls", "ssl_check", "state", "team", "team_id",
     "thread_ts", "token", "trigger_id", "type", "user", "user_id", "view", "workflow_step",
 )  # fmt: skip
 

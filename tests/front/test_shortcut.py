@@ -66,7 +66,10 @@ def hint(modal: dict[str, Any], block_id: str = "text") -> str:
 
 def permalink(message: Posted) -> str:
     cid = f"?thread_ts={message.thread_ts}&cid={message.channel}" if message.thread_ts else ""
-    return f"https://playground.slack.com/archives/{message.channel}/p{message.ts.replace('.', '')}{cid}"
+    return (
+        "https://playground.slack.com/archives/"
+        f"{message.channel}/p{message.ts.replace('.', '')}{cid}"
+    )
 
 
 def methods(bot: Bot) -> list[str]:
@@ -192,8 +195,10 @@ async def test_a_form_that_slack_refuses_to_fill_in_is_told_to_the_person_alone(
     [(False, "tenants map NAME --team T0SECOND"), (True, "isn't installed in this workspace")],
 )
 async def test_a_workspace_that_the_token_is_not_for_is_told_so(
-    bot: Bot, mapped: bool, says: str
-) -> None:  # noqa: FBT001 - a parameter
+    bot: Bot,
+    mapped: bool,  # noqa: FBT001 - a parameter
+    says: str,
+) -> None:
     if mapped:
         await bot.parts.directory.map("environment", Scope(team_id="T0SECOND"))
     message = await said(bot, "about #143")

@@ -19,7 +19,10 @@ from support.running import Start, spelt_for_sqlalchemy
 NEVER = "300"
 """For POLL_INTERVAL: what is found is found because it was announced."""
 
-LISTENERS = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE %s AND datname = current_database()"
+LISTENERS = (
+    "SELECT pid FROM pg_stat_activity "
+    "WHERE application_name LIKE %s AND datname = current_database()"
+)
 
 
 @pytest.fixture

@@ -66,9 +66,9 @@ def holds(stored: bytes, secret: str) -> list[str]:
 
 
 def contents(url: str) -> bytes:
-    """Return all that a database holds:
+    """Return the whole content of a database.
 
-    SQLite's files as they are, or each value of each table of PostgreSQL.
+    This is SQLite's files as they are, or each value of each table of PostgreSQL.
     """
     if url.startswith("sqlite"):
         file = Path(url.removeprefix("sqlite:///"))
@@ -80,7 +80,8 @@ def contents(url: str) -> bytes:
 def _values(connection: "psycopg.Connection[Any]") -> Iterator[bytes]:
     columns = connection.execute(
         "SELECT table_schema, table_name, column_name FROM information_schema.columns"
-        " WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2, ordinal_position"
+        " WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"
+        " ORDER BY 1, 2, ordinal_position"
     ).fetchall()
     assert len(columns) > 50, "all tables"
     for schema, table, column in columns:
@@ -253,8 +254,9 @@ def with_tenant(url: str) -> None:
     inserts = (
         "INSERT INTO accounts (id, api_host, org_id) VALUES (9, 'x', '1')",
         (
-            "INSERT INTO tenants (name, api_url, org_id, access_key, secret_key, calls_per_window, account_id, "
-            "created_at, updated_at) VALUES ('acme', 'https://x', '1', '', '', 25, 9, 0, 0)"
+            "INSERT INTO tenants (name, api_url, org_id, access_key, secret_key, "
+            "calls_per_window, account_id, created_at, updated_at) "
+            "VALUES ('acme', 'https://x', '1', '', '', 25, 9, 0, 0)"
         ),
     )
     if url.startswith("sqlite"):
@@ -268,9 +270,7 @@ def with_tenant(url: str) -> None:
 
 
 def written(secret: str) -> dict[str, str]:
-    """Write a secret down, with something before and after it, as somebody might who stores it
-    without encryption.
-    """
+    """Write a secret in each form it could have if stored unencrypted, with text around it."""
     raw = secret.encode()
     encoders: dict[str, Callable[[bytes], str]] = {
         "as it is": lambda value: value.decode(),

@@ -112,7 +112,7 @@ async def test_a_whole_configuration_is_found_well_and_changes_nothing(
     assert slack.workspace.messages == []
 
 
-async def test_a_token_that_slack_refuses_a_missing_signing_secret_and_no_migrations_are_told_together(
+async def test_a_refused_token_a_missing_signing_secret_and_no_migrations_are_reported_together(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     del environment["SLACK_SIGNING_SECRET"]
@@ -173,9 +173,9 @@ async def test_scopes_that_the_token_lacks_are_named(
 
     assert found.keys() == {"Slack scopes"}
     says, mend = found["Slack scopes"]
-    assert (
-        says
-        == f"missing: {', '.join(scope for scope in SCOPES if scope not in Granting.granted.split(','))}"
+    assert says == (
+        "missing: "
+        f"{', '.join(scope for scope in SCOPES if scope not in Granting.granted.split(','))}"
     )
     assert "manifest.yml" in mend
     assert "reinstall" in mend

@@ -51,9 +51,7 @@ def keys_of(tenant: Tenant) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Kept:
-    """What a tenant's adding, listing and showing said, and every byte of the database's files
-    meanwhile.
-    """
+    """The output of adding, listing and showing a tenant, and all bytes of the database's files."""
 
     added: Ended
     listed: Ended
@@ -235,9 +233,7 @@ USAGE = {
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
-    """Everything that is to be refused, run beside each other on one database that has the tenant
-    acme.
-    """
+    """Run everything that must be refused, side by side, on one database with the tenant acme."""
     folder = tmp_path_factory.mktemp("refused")
     (folder / "binary").write_bytes(b"\xff\xfe\nabc\n")
     variables = {

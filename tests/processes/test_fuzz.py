@@ -64,8 +64,9 @@ MANY = 4096
 # -- what is sent
 
 WEIRD: list[Any] = [
-    None, True, 0, -1, 1.5, 10**30, 1e308, "", " ", "\0", "x\0y", "\u202e", "\U0001f600", "T0", "<!channel>", "../../etc",
-    "A" * 5000, [], [[]], [None], {}, {"id": None}, {"id": "T0HOME"}, {"": ""}, {"id": {"id": {"id": 1}}}, [{"id": 7}],
+    None, True, 0, -1, 1.5, 10**30, 1e308, "", " ", "\0", "x\0y", "\u202e", "\U0001f600", "T0",
+    "<!channel>", "../../etc", "A" * 5000, [], [[]], [None], {}, {"id": None}, {"id": "T0HOME"},
+    {"": ""}, {"id": {"id": {"id": 1}}}, [{"id": 7}],
 ]  # fmt: skip
 RICH = {
     "type": "rich_text",
@@ -105,8 +106,9 @@ VALID: dict[str, Payload] = {
 
 @st.composite
 def mutated(draw: st.DrawFn) -> Payload:
-    """A payload of one kind, of which some values, anywhere in it, are another's, of another type,
-    gone or doubled.
+    """A payload of one kind, changed anywhere.
+
+    Some of its values are another payload's, of another type, gone or doubled.
     """
     payload = copy.deepcopy(VALID[draw(st.sampled_from(sorted(VALID)))])
     for _ in range(draw(st.integers(1, 4))):
@@ -472,7 +474,9 @@ async def half_closed(target: Target) -> None:
     """Begin a request in each way, and go away in the middle, or say no more."""
     body = urlencode(command(text=f"143 {WORDS}")).encode()
     headers = "".join(f"{name}: {value}\r\n" for name, value in Sent(body).all_headers().items())
-    head = f"POST /slack/events HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode()
+    head = (
+        f"POST /slack/events HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
+    ).encode()
     for begun in (
         b"",
         b"POST",
@@ -498,7 +502,9 @@ async def slow(target: Target) -> None:
         urlencode(command(text=f"144 {WORDS}", trigger_id=f"slow.{time.time_ns()}")).encode()
     )
     headers = "".join(f"{name}: {value}\r\n" for name, value in sent.all_headers().items())
-    head = f"POST {sent.path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(sent.body)}\r\n\r\n".encode()
+    head = (
+        f"POST {sent.path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(sent.body)}\r\n\r\n"
+    ).encode()
     reader, writer = await asyncio.open_connection(*target.address)
     for byte in head + sent.body:
         writer.write(bytes([byte]))

@@ -1,6 +1,4 @@
-"""The audit of the dependencies (`make audit`), against a stand-in for the advisory service that
-speaks OSV's protocol.
-"""
+"""The dependency audit (`make audit`), against a stand-in for an advisory service (OSV's API)."""
 
 import asyncio
 import re
@@ -14,7 +12,10 @@ from aiohttp import web
 
 from support.programs import ROOT, Ended, run_beside
 
-PINNED = f"leftpad==1.3.0 \\\n    --hash=sha256:{'0' * 64}\nrightpad==2.0 \\\n    --hash=sha256:{'1' * 64}\n"
+PINNED = (
+    f"leftpad==1.3.0 \\\n    --hash=sha256:{'0' * 64}\n"
+    f"rightpad==2.0 \\\n    --hash=sha256:{'1' * 64}\n"
+)
 ADVISORY = {
     "schema_version": "1.6.0",
     "id": "GHSA-aaaa-bbbb-cccc",

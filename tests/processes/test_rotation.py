@@ -300,9 +300,7 @@ async def test_a_process_that_still_writes_with_the_old_secret_is_noticed(
 
 
 class Meanwhile(Keyring):
-    """A keyring under whose owner somebody else changes a row, after it was read and before it is
-    written.
-    """
+    """A keyring during whose use somebody else changes a row between its read and its write."""
 
     def __init__(self, secrets: list[str], stored: Stored, change: bytes) -> None:
         super().__init__(secrets)

@@ -29,7 +29,8 @@ PASSWORD = "database-password-of-the-tests"
 SLACK = {
     "SLACK_BOT_TOKEN": BOT_TOKEN,
     "SLACK_SIGNING_SECRET": SIGNING_SECRET,
-    "SLACK_API_URL": "http://127.0.0.1:9/api/",  # nobody is there: no test ever speaks to Slack itself
+    # Nothing listens there: no test ever calls Slack itself.
+    "SLACK_API_URL": "http://127.0.0.1:9/api/",
 }
 KEYS = {"ENCRYPTION_KEYS": ENCRYPTION_KEY}
 TENANT = {
@@ -46,9 +47,7 @@ SECRETS = (BOT_TOKEN, SIGNING_SECRET, ENCRYPTION_KEY, PASSWORD, *list(TENANT.val
 
 @dataclass(frozen=True)
 class Wrong:
-    """An environment that keeps a process from starting, and per problem how its line begins and
-    what it holds.
-    """
+    """An environment that prevents a start, and how the line of each problem begins and goes on."""
 
     variables: dict[str, str]
     problems: list[tuple[str, str]]
@@ -266,7 +265,7 @@ def test_a_database_of_a_newer_release_is_refused_in_one_line(tmp_path: Path) ->
     assert "newer" in line
 
 
-def test_a_postgresql_database_that_is_not_there_is_told_as_it_was_written_and_with_the_command_that_makes_it(
+def test_a_missing_postgresql_database_is_reported_as_written_and_with_the_command_that_makes_it(
     postgres: str, tmp_path: Path
 ) -> None:
     url = f"{postgres.replace('postgresql://', 'postgres://')}_not"

@@ -211,8 +211,9 @@ LOOK_ALIKE = st.builds(
     "".join,
     st.lists(
         st.sampled_from(
-            ["https://", "http://", "a", ".leadsquared.com", "evil.example", "localhost", "127.0.0.1", "[::1]",
-             "@", ":", ":443", "/", "\\", "?", "#", "%2e", "%40", ".", "..", " ", "\t", "/api", "\u3002", "ß"]
+            ["https://", "http://", "a", ".leadsquared.com", "evil.example", "localhost",
+             "127.0.0.1", "[::1]", "@", ":", ":443", "/", "\\", "?", "#", "%2e", "%40", ".", "..",
+             " ", "\t", "/api", "\u3002", "ß"]
         ),
         max_size=6,
     ),
@@ -260,8 +261,9 @@ def test_what_is_accepted_is_called_at_the_allowed_host_and_nowhere_else(
     ],
 )
 def test_a_pattern_covers_what_is_below_its_domain_and_nothing_else(
-    host: str, allowed: bool
-) -> None:  # noqa: FBT001
+    host: str,
+    allowed: bool,  # noqa: FBT001
+) -> None:
     assert host_allowed(host, HOSTS) is allowed
 
 
@@ -309,8 +311,8 @@ def test_a_host_pattern_is_a_host_or_what_is_below_a_domain(text: str, pattern: 
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "*", "*.", ".", "*.*", "a.*.com", "a*.com", "https://a.example", "a.example/x", "a b", "-a.example", "a.example-",
-     "user@a.example", "a.example:443", "ä.example"],
+    ["", " ", "*", "*.", ".", "*.*", "a.*.com", "a*.com", "https://a.example", "a.example/x", "a b",
+     "-a.example", "a.example-", "user@a.example", "a.example:443", "ä.example"],
 )  # fmt: skip
 def test_anything_else_is_no_host_pattern(text: str) -> None:
     with pytest.raises(ValueError, match="not a host name"):

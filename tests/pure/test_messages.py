@@ -241,7 +241,10 @@ UNFURLED = {"from_url": "https://a.example", "title": "A page", "text": "a previ
     [
         (
             {"bot_id": "B1", "text": "", "attachments": [ATTACHMENT]},
-            "New order\nShop\nOrder 12 (https://shop.example/12)\nfor @Anna\nTotal: 120\npaid\nShop bot",
+            (
+                "New order\nShop\nOrder 12 (https://shop.example/12)\n"
+                "for @Anna\nTotal: 120\npaid\nShop bot"
+            ),
         ),
         (
             {"bot_id": "B1", "text": "Hello", "attachments": [{"fallback": "only this"}]},
@@ -287,12 +290,14 @@ def test_attachments_and_files_are_read_too(message: dict[str, Any], expected: s
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from(["rich_text", "section", "emoji", "U1"]),
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8)
+    | st.sampled_from(["rich_text", "section", "emoji", "U1"]),
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
         st.sampled_from(
-            ["type", "text", "elements", "blocks", "attachments", "files", "fields", "style", "indent", "rows", "user_id",
-             "url", "name", "skin_tone", "timestamp", "fallback", "title", "alt_text", "mode", "user", "bot_profile"]
+            ["type", "text", "elements", "blocks", "attachments", "files", "fields", "style",
+             "indent", "rows", "user_id", "url", "name", "skin_tone", "timestamp", "fallback",
+             "title", "alt_text", "mode", "user", "bot_profile"]
         ),
         inner, max_size=4,
     ),
@@ -373,7 +378,9 @@ def written(*texts: str, total: int | None = None, at_most: int = 3000, zone: tz
 
 def test_a_thread_is_written_oldest_first() -> None:
     assert written("one", "two\nlines", "") == (
-        "Anna, 1970-01-01 00:00 UTC:\none\n\nAnna, 1970-01-01 00:01 UTC:\ntwo\n    lines\n\nAnna, 1970-01-01 00:02 UTC:"
+        "Anna, 1970-01-01 00:00 UTC:\none\n\n"
+        "Anna, 1970-01-01 00:01 UTC:\ntwo\n    lines\n\n"
+        "Anna, 1970-01-01 00:02 UTC:"
     )
 
 

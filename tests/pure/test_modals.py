@@ -1,7 +1,4 @@
-"""The form:
-
-Slack's limits hold whatever stands in it, and what a person left there is what is read.
-"""
+"""The form: Slack's limits hold with any content, and a person's input is read back unchanged."""
 
 import json
 from dataclasses import replace
@@ -39,7 +36,7 @@ def inputs(view: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def submitted(view: dict[str, Any], **typed: str) -> View:
-    """Return what Slack sends when a form is submitted as it is filled in, or with what was typed."""
+    """Return what Slack sends when a form is submitted, as it is filled in or with `typed`."""
     values: dict[str, dict[str, Any]] = {}
     for block_id, element in inputs(view).items():
         left = {
@@ -98,8 +95,11 @@ def test_the_bounds_of_a_field_are_slacks(length: int, character: str) -> None:
     st.text(st.characters(exclude_categories=["Cs"]), max_size=50),
 )
 def test_every_form_is_one_that_slack_shows(
-    metadata: Metadata, text: str, choice: bool, ticket: str
-) -> None:  # noqa: FBT001 - Hypothesis's
+    metadata: Metadata,
+    text: str,
+    choice: bool,  # noqa: FBT001 - Hypothesis's
+    ticket: str,
+) -> None:
     fitting = metadata.fitting()
     form = Form(
         fitting,

@@ -381,7 +381,8 @@ UNSOUND = {
     "the other half": rb'{"Status": "Error", "Message": "Ticket \udc00is closed"}',
     "half a pair in three bytes": b'{"Status": "Error", "Message": "Ticket \xed\xa0\x80is closed"}',
     "a byte that is no UTF-8": b'{"Status": "Error", "Message": "Ticket \xffis closed"}',
-    "in an exception": rb'{"ExceptionType": "MXTicket", "ExceptionMessage": "Ticket \ud83dis closed"}',
+    "in an exception": rb'{"ExceptionType": "MXTicket", '
+    rb'"ExceptionMessage": "Ticket \ud83dis closed"}',
     "elsewhere": rb'{"Status": "Error", "Message": "Ticket is closed", "Extra": "\ud83d"}',
 }
 
@@ -399,7 +400,10 @@ def test_such_a_character_in_a_message_does_not_hide_that_it_was_recorded() -> N
 
 
 def test_such_a_character_in_one_conversation_does_not_hide_the_others() -> None:
-    listed = rb'{"Total": 2, "ConversationList": [{"Id": "1", "Text": "a\ud83d"}, {"Id": "2", "Text": "b"}]}'
+    listed = (
+        rb'{"Total": 2, "ConversationList": '
+        rb'[{"Id": "1", "Text": "a\ud83d"}, {"Id": "2", "Text": "b"}]}'
+    )
     assert read_conversations(200, listed) == [Conversation("1", "a"), Conversation("2", "b")]
 
 

@@ -1,6 +1,4 @@
-"""How a ticket may be written in a command, what is refused, and that the words after it arrive
-untouched.
-"""
+"""How a ticket may be written, what is refused, and that the text after it stays unchanged."""
 
 import html
 import re
@@ -426,8 +424,9 @@ def test_a_link_that_cannot_be_read_is_refused_in_words(link: str) -> None:
 
 SEGMENT = st.sampled_from(
     [
-        "ticket", "tickets", "details", "143", "0143", "#143", "%23143", "..", ".", "%2e%2e", "%2f", "143%2f..", "143%0a", GUID,
-        f"{{{GUID}}}", f"{GUID.upper()}%00", "%f0%9f%98%80", "\uff11", "1" * 20, "[", "]", ":", "@", "\\", "",
+        "ticket", "tickets", "details", "143", "0143", "#143", "%23143", "..", ".", "%2e%2e",
+        "%2f", "143%2f..", "143%0a", GUID, f"{{{GUID}}}", f"{GUID.upper()}%00", "%f0%9f%98%80",
+        "\uff11", "1" * 20, "[", "]", ":", "@", "\\", "",
     ]
 )  # fmt: skip
 ROUTE = st.lists(SEGMENT, max_size=5).map("/".join)

@@ -121,7 +121,10 @@ def test_an_agent_reads_two_sentences_and_an_admin_one_line(
 def test_a_reason_of_leadsquareds_is_quoted_and_none_is_spoken_of_where_there_is_none(
     problem: Problem,
 ) -> None:
-    quoting = 'LeadSquared couldn\'t record this on ticket 143: "Ticket is closed". Fix that, or edit and send again.'
+    quoting = (
+        'LeadSquared couldn\'t record this on ticket 143: "Ticket is closed". '
+        "Fix that, or edit and send again."
+    )
     assert explain(ended(problem, detail="Ticket is closed.")) == quoting
     silent = explain(ended(problem))
     assert '"' not in silent
@@ -361,12 +364,18 @@ def test_a_button_past_its_time_says_why_nothing_was_done(
         (
             RECORDED,
             3600,
-            f"You already recorded this text on ticket 143 on {answers.day_and_time(1_794_999_100)} (activity ID 17).",
+            (
+                "You already recorded this text on ticket 143 on "
+                f"{answers.day_and_time(1_794_999_100)} (activity ID 17)."
+            ),
         ),
         (
             replace(RECORDED, state=State.SENDING, user_id="U0BEN"),
             3,
-            "<@U0BEN> already sent this text to ticket 143 3 seconds ago, and it is still being recorded.",
+            (
+                "<@U0BEN> already sent this text to ticket 143 3 seconds ago, "
+                "and it is still being recorded."
+            ),
         ),
         (
             ended(Problem.DROPPED),
@@ -540,12 +549,13 @@ def check_modal(modal: dict[str, Any]) -> None:
 
 
 OWN_MARKUP = re.compile(
-    r"<@U0ANNA>|<@U0BEN>|<!date\^[0-9]+\^\{time\}\|[0-9]{2}:[0-9]{2} UTC>|(?m:^> )|(?<=\w) > (?=[A-Z])"
+    r"<@U0ANNA>|<@U0BEN>|<!date\^[0-9]+\^\{time\}\|[0-9]{2}:[0-9]{2} UTC>|"
+    r"(?m:^> )|(?<=\w) > (?=[A-Z])"
 )
 
 
 def check_harmless(text: str) -> None:
-    """Nothing but the bot's own mentions and times is markup of Slack's;
+    """Nothing but the bot's own mentions and times is markup of Slack's.
 
     `A > B` is a path in LeadSquared's settings.
     """

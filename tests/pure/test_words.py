@@ -1,4 +1,4 @@
-"""Each text that a person can meet has its entry in docs/errors.md, and each entry's text exists."""
+"""Each text for people has its entry in docs/errors.md, and each entry's text exists."""
 
 import ast
 import inspect
@@ -177,7 +177,8 @@ def shown() -> dict[str, list[Message | str]]:
 
 
 BUILDING_BLOCKS = {
-    "activity_id", "clock_time", "day_and_time", "double", "message", "stands_alone", "section", "context", "plain_text",
+    "activity_id", "clock_time", "day_and_time", "double", "message", "stands_alone", "section",
+    "context", "plain_text",
 }  # fmt: skip
 """Of answers.py, what says nothing of its own."""
 
@@ -323,7 +324,8 @@ def test_what_is_said_is_short_and_names_nothing_of_the_server(said: Message) ->
 
 
 BANNED = re.compile(
-    r"by itself|whoever|nobody|all the same|\bmend|meanwhile|\btold\b|what was|that which|limit of calls|Activity Id|Org Id",
+    r"by itself|whoever|nobody|all the same|\bmend|meanwhile|\btold\b|"
+    r"what was|that which|limit of calls|Activity Id|Org Id",
     re.IGNORECASE,
 )
 

@@ -16,11 +16,13 @@ from support.running import ENCRYPTION_KEY, spelt_for_sqlalchemy
 
 HISTORY = History(20_000, 2_000)
 
-UNDER_WAY = """
-    UPDATE deliveries SET state = CASE WHEN seq % 80 = 0 THEN 'sending' ELSE 'accepted' END, settled_at = NULL,
-    activity_id = NULL, lease_until = CASE WHEN seq % 80 = 0 THEN accepted_at END, tell_at = accepted_at
-    WHERE seq % 20 = 0
-"""
+UNDER_WAY = (
+    "\n    UPDATE deliveries SET state = CASE WHEN seq % 80 = 0 THEN 'sending' ELSE 'accepted' END,"
+    " settled_at = NULL,"
+    "\n    activity_id = NULL, lease_until = CASE WHEN seq % 80 = 0 THEN accepted_at END, "
+    "tell_at = accepted_at"
+    "\n    WHERE seq % 20 = 0\n"
+)
 
 TO_VERIFY = "UPDATE deliveries SET verify_at = accepted_at WHERE state = 'unknown'"
 """A backlog: with nothing under way any index over it is as good as another."""
@@ -81,9 +83,7 @@ def _named_indexes(connection: Connection) -> dict[str, str]:
 
 @contextmanager
 def filled(url: str, *, quiet: bool = False) -> Iterator[Connection]:
-    """Lend a connection to a database with a history and (unless quiet) a backlog, whose
-    statistics are gathered.
-    """
+    """Lend a connection to a database with history, statistics and (unless quiet) a backlog."""
     engine = engine_for(spelt_for_sqlalchemy(url), PATIENCE)
     try:
         with engine.begin() as connection:

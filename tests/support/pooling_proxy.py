@@ -49,7 +49,8 @@ class PoolingProxy:
         self._freed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self.transactions = 0
-        self.loses = b""  # the next commit of a transaction that says this is carried out, and its answer lost
+        # The next commit of a transaction that says this is carried out, and its answer is lost.
+        self.loses = b""
         self.port = 0
 
     @property

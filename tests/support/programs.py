@@ -48,9 +48,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A command line of the product, what is in its environment, and what stands at its standard
-    input.
-    """
+    """A command line of the product, with its environment and its standard input."""
 
     arguments: Sequence[str]
     variables: Mapping[str, str]
@@ -165,7 +163,7 @@ def run_all(
     at_once: int | None = None,
     within: float = 20,
 ) -> list[Ended]:
-    """Run processes beside each other, as many `at_once` as there are processors;
+    """Run processes beside each other, `at_once` of them, or as many as there are processors.
 
     `folder` is for those without one.
     """
