@@ -182,5 +182,6 @@ async def test_a_worker_that_stops_during_a_poll_claims_nothing_more(bot: Bot) -
     release.set()
     await asyncio.gather(holding, typing)
     await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "worker"))
+    await bot.parts.worker.finish(5)
     assert bot.leadsquared.ledger.calls == []
     assert await bot.parts.outbox.unfinished() == 1
