@@ -141,7 +141,7 @@ class Acceptance:
         row = self._new(submission)
         if despite is None:
             accepted = await self._promptly(
-                lambda connection: self._insert(connection, row, despite=0), waits_for_rows=False
+                lambda connection: self._insert(connection, row, despite=0), row=0
             )
             return self._announced(accepted, submission)
 
@@ -342,14 +342,14 @@ class Acceptance:
             self._on_decided()
         return result
 
-    async def _promptly(self, do: Callable[[Connection], T], *, waits_for_rows: bool = True) -> T:
+    async def _promptly(self, do: Callable[[Connection], T], *, row: int | None = None) -> T:
         # Each of these is repeatable: the key, the resolution or the state decides what a second
         # run still changes.
         try:
             return await self._database.run(
                 do,
                 repeatable=True,
-                waits_for_rows=waits_for_rows,
+                row=row,
                 within=BEGIN_WITHIN,
                 answer_within=ANSWER_WITHIN,
             )

@@ -362,7 +362,9 @@ class Outbox:
         """
         delivery = claimed.delivery
         mine = {"id": delivery.id, "attempts": delivery.attempts}
-        return await self._database.run(lambda connection: self._BEGIN.run(connection, **mine) == 1)
+        return await self._database.run(
+            lambda connection: self._BEGIN.run(connection, **mine) == 1, row=delivery.seq
+        )
 
     _REPEAT = Statement(
         "A claimed delivery is due again later.",
@@ -422,7 +424,7 @@ class Outbox:
 
         if decision.hold_account_until is not None:
             await self._hold(delivery.account_id, decision.hold_account_until)
-        return await self._database.run(write, repeatable=True)
+        return await self._database.run(write, repeatable=True, row=delivery.seq)
 
     _HOLD = Statement(
         "No call of an account begins before a moment, or before a later one that was set already.",

@@ -39,16 +39,11 @@ CONFLICTS = ("40P01", "55P03", "40001", "57014")
 SHARED_BY = 25
 """Units that share a commit at most: the first of them is done only when the last is."""
 
-CONNECTIONS = 8
-"""Connections of a process to PostgreSQL, for as many transactions at the same time.
+ACCEPTING, PER_LANE = 4, 2
+"""Threads on PostgreSQL, each with a connection: of the lane for acceptances, and of each other.
 
-A small plan allows 20.
-"""
-
-OTHERS_AT_ONCE = 5
-"""Transactions at the same time for which no person waits.
-
-They may all wait for rows, and people still get through.
+10 in all; a small plan allows 20. With more, what queues up is spread over smaller transactions,
+which take turns at the processor. With fewer, acceptances wait for the network.
 """
 
 HEAD_START = 2.5
@@ -72,13 +67,18 @@ class CommitUnknownError(DatabaseUnavailableError):
 @dataclass(frozen=True, slots=True)
 class _Unit:
     do: Callable[[Connection], Any]
-    start_by: float  # by time.monotonic()
-    goes_at: float  # its place among all that waits, by time.monotonic()
+    queued_at: float  # by time.monotonic()
+    start_by: float
     is_a_persons: bool
-    shares: bool
+    row: int
     repeatable: bool
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[Any]
+
+    @property
+    def goes_at(self) -> float:
+        """Its place among all that waits."""
+        return self.queued_at - HEAD_START if self.is_a_persons else self.queued_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,9 @@ class Database:
     last call counts. What a person waits for shares no commit with the rest.
 
     SQLite has one writer at a time. So one thread does all, and all may share. On PostgreSQL there
-    are several transactions at the same time, and a unit may wait for a row that another one holds
-    (for `lock_timeout` at most). So only units that never do share a commit there. The others do
-    not keep people waiting.
+    are four lanes, for people and the rest, and for units that share and those that do not. Each
+    has threads of its own: a unit may wait for a row (for `lock_timeout` at most), and those of
+    another lane go on.
 
     `process` names this process to the others on the same database.
     """
@@ -108,17 +108,17 @@ class Database:
     def __init__(self, url: str, *, patience: Patience = PATIENCE) -> None:
         self.process = secrets.token_hex(6)
         self.engine = engine_for(url, patience)
-        self._people: deque[_Unit] = deque()
-        self._others: deque[_Unit] = deque()
-        self._changed = threading.Condition()
-        self._others_running = 0
-        self._closed = False
-        self._all_share = self.engine.dialect.name == "sqlite"
-        threads = 1 if self._all_share else CONNECTIONS
         self._connector = _Connector(self.engine)
+        if self.engine.dialect.name == "sqlite":
+            self._lanes = dict.fromkeys(_KINDS, _Lane(SHARED_BY))
+            serving = [self._lanes[_KINDS[0]]]
+        else:
+            self._lanes = {kind: _Lane(SHARED_BY if kind[1] else 1) for kind in _KINDS}
+            acceptances, *others = self._lanes.values()
+            serving = [acceptances] * ACCEPTING + others * PER_LANE
         self._threads = [
-            threading.Thread(target=self._serve, name="database", daemon=True)
-            for _ in range(threads)
+            threading.Thread(target=self._serve, args=(lane,), name="database", daemon=True)
+            for lane in serving
         ]
         for thread in self._threads:
             thread.start()
@@ -130,15 +130,17 @@ class Database:
         within: float = 20.0,
         answer_within: float | None = None,
         repeatable: bool = False,
-        waits_for_rows: bool = True,
+        row: int | None = None,
     ) -> T:
         """Carry out a unit of work in a transaction and return its result once it is committed.
 
         A unit that could not be begun `within` that many seconds fails. `answer_within`: a person
         waits for it, and for so many seconds. `repeatable`: running it again after it was
         committed changes nothing more, so it is repeated when the connection was lost at the
-        commit. `waits_for_rows`: it changes or locks rows that another transaction may hold. A
-        caller that is cancelled does not take its work back.
+        commit. `row` numbers the only row that it may wait for (0: it waits for none). Such units
+        share a commit on PostgreSQL, too, in the order of these numbers: so two processes take
+        rows in the same order, and cannot deadlock. A caller that is cancelled does not take its
+        work back.
 
         Raises DatabaseUnavailableError; CommitUnknownError when the outcome is not known
         `answer_within` that many seconds, or was lost with the connection.
@@ -146,21 +148,17 @@ class Database:
         loop = asyncio.get_running_loop()
         moment = time.monotonic()
         is_a_persons = answer_within is not None
-        goes_at = moment - HEAD_START if is_a_persons else moment
-        shares = self._all_share or not waits_for_rows
         unit = _Unit(
             do,
+            moment,
             moment + within,
-            goes_at,
             is_a_persons,
-            shares,
+            row or 0,
             repeatable,
             loop,
             loop.create_future(),
         )
-        with self._changed:
-            (self._people if is_a_persons else self._others).append(unit)
-            self._changed.notify()
+        self._lanes[is_a_persons, row is not None].put(unit)
         try:
             async with asyncio.timeout(answer_within):
                 result: T = await unit.done
@@ -170,56 +168,65 @@ class Database:
 
     async def close(self) -> None:
         """Finish what is queued, then close the connections."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        for lane in self._lanes.values():
+            lane.close()
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
         self.engine.dispose()
 
-    def _serve(self) -> None:
+    def _serve(self, lane: "_Lane") -> None:
         session = _Session(self._connector)
-        while batch := self._next():
+        while batch := lane.take():
             moment = time.monotonic()
             done = [_Done(unit, error=_too_late()) for unit in batch if unit.start_by < moment]
             done += session.carry_out([unit for unit in batch if unit.start_by >= moment])
             if any(_is_locked(one.error) for one in done):
-                # SQLite was locked for as long as a person can wait. Nobody else waits as long
-                # again.
-                done += [_Done(unit, error=done[-1].error) for unit in self._waiting_people()]
+                # SQLite was locked for as long as a person can wait. Nobody waits as long again.
+                done += [_Done(unit, error=done[-1].error) for unit in lane.take_people()]
             _deliver(done)
-            if not batch[0].is_a_persons:
-                with self._changed:
-                    self._others_running -= 1
         session.close()
 
-    def _next(self) -> list[_Unit]:
+
+_KINDS = [(True, True), (True, False), (False, True), (False, False)]
+"""Whether a person waits for a unit, and whether it shares a commit on PostgreSQL."""
+
+
+class _Lane:
+    """Units that wait for the same threads: those of people, and the rest."""
+
+    def __init__(self, shared_by: int) -> None:
+        self._shared_by = shared_by
+        self._changed = threading.Condition()
+        self.people: deque[_Unit] = deque()
+        self.others: deque[_Unit] = deque()
+        self._closed = False
+
+    def put(self, unit: _Unit) -> None:
+        with self._changed:
+            (self.people if unit.is_a_persons else self.others).append(unit)
+            self._changed.notify()
+
+    def take(self) -> list[_Unit]:
         """Wait for units that may share a transaction, and take them. None: no more will come."""
         with self._changed:
-            while not (queues := self._ready()):
+            while not (queues := [queue for queue in (self.people, self.others) if queue]):
                 if self._closed:
                     return []
                 self._changed.wait()
             queue = min(queues, key=lambda queue: queue[0].goes_at)
-            self._others_running += queue is self._others
-            batch = [queue.popleft()]
-            while batch[0].shares and queue and queue[0].shares and len(batch) < SHARED_BY:
-                batch.append(queue.popleft())
-            return batch
+            batch = [queue.popleft() for _ in range(min(len(queue), self._shared_by))]
+            return sorted(batch, key=lambda unit: unit.row)
 
-    def _ready(self) -> list[deque[_Unit]]:
-        may = (
-            [self._people, self._others]
-            if self._others_running < OTHERS_AT_ONCE
-            else [self._people]
-        )
-        return [queue for queue in may if queue]
-
-    def _waiting_people(self) -> list[_Unit]:
+    def take_people(self) -> list[_Unit]:
         with self._changed:
-            waiting = list(self._people)
-            self._people.clear()
+            waiting = list(self.people)
+            self.people.clear()
             return waiting
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
 
 class _Connector:

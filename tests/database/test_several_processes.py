@@ -19,8 +19,7 @@ from bot.activities.outbox import PASSED_BY, Outbox
 from bot.activities.submission import Submission
 from bot.database.schema import migrate_database
 from bot.database.writer import (
-    CONNECTIONS,
-    OTHERS_AT_ONCE,
+    PER_LANE,
     SHARED_BY,
     Database,
     DatabaseUnavailableError,
@@ -249,7 +248,7 @@ async def test_a_ticket_has_one_call_at_a_time_although_an_earlier_acceptance_is
 async def test_what_somebody_once_listened_to_is_not_kept_for_ever(postgresql: str) -> None:
     """A proxy may lend a session on which another client listened."""
     one = Database(_driver(postgresql))
-    barrier = threading.Barrier(CONNECTIONS)
+    barrier = threading.Barrier(PER_LANE)
 
     def listen(connection: Connection) -> Any:
         barrier.wait(10)
@@ -258,10 +257,13 @@ async def test_what_somebody_once_listened_to_is_not_kept_for_ever(postgresql: s
 
     try:
         drivers = await asyncio.gather(
-            *(one.run(listen, answer_within=10.0) for _ in range(CONNECTIONS))
+            *(one.run(listen, answer_within=10.0) for _ in range(PER_LANE))
         )
-        for _ in range(3 * CONNECTIONS):
-            await one.run(lambda connection: connection.execute(sa.text("NOTIFY anything")))
+        for _ in range(3 * PER_LANE):
+            await one.run(
+                lambda connection: connection.execute(sa.text("NOTIFY anything")),
+                answer_within=10.0,
+            )
         assert not any(driver._notifies_backlog for driver in drivers)
     finally:
         await one.close()
@@ -287,7 +289,7 @@ async def test_who_waits_for_a_locked_row_makes_way_for_people(postgresql: str) 
                     return
 
         try:
-            waiting = [asyncio.create_task(settles()) for _ in range(2 * OTHERS_AT_ONCE)]
+            waiting = [asyncio.create_task(settles()) for _ in range(2 * PER_LANE)]
             for _ in range(12):
                 assert (
                     await one.run(

@@ -166,6 +166,7 @@ async def test_a_beginning_that_cannot_be_committed_is_tried_again(
 
 async def test_a_worker_that_stops_during_a_poll_claims_nothing_more(bot: Bot) -> None:
     database = bot.parts.database
+    lane = database._lanes[True, True]
     held, release = threading.Event(), threading.Event()
 
     def hold(_: Connection) -> None:
@@ -175,9 +176,9 @@ async def test_a_worker_that_stops_during_a_poll_claims_nothing_more(bot: Bot) -
     holding = asyncio.create_task(database.run(hold))
     await until(held.is_set)
     bot.parts.worker.poll_now()
-    await until(lambda: database._others)
+    await until(lambda: lane.others)
     typing = asyncio.create_task(bot.type("143 hello"))
-    await until(lambda: database._people)
+    await until(lambda: lane.people)
     bot.parts.worker.stop()
     release.set()
     await asyncio.gather(holding, typing)
