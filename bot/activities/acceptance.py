@@ -395,11 +395,6 @@ class Acceptance:
             "ix_deliveries_thread",
         ),
     )
-    _ACCEPTED_BEFORE = Statement(
-        "A delivery that was accepted under the same key.",
-        "SELECT id, tenant_id FROM deliveries WHERE team_id = :team_id AND key = :key",
-        index=("uq_deliveries_team_id_key",),
-    )
 
     def _insert(
         self, connection: Connection, row: Row, *, despite: int
@@ -410,7 +405,7 @@ class Acceptance:
         )
         if stored is not None:
             return Accepted(row["id"], stored["tenant_id"])
-        before = self._ACCEPTED_BEFORE.one(connection, team_id=row["team_id"], key=row["key"])
+        before = self._rows.UNDER_KEY.one(connection, team_id=row["team_id"], key=row["key"])
         if before is not None:
             return Accepted(before["id"], before["tenant_id"], again=True)
         asked = _conversation(row["enterprise_id"], row["team_id"], row["channel_id"])

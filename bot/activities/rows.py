@@ -89,9 +89,9 @@ class Rows:
             resolution_told=Resolution(row["resolution_told"]) if row["resolution_told"] else None,
         )
 
-    _SUCCESSOR = Statement(
-        "The ticket on which a delivery was sent again.",
-        "SELECT ticket_id FROM deliveries WHERE team_id = :team_id AND key = :key",
+    UNDER_KEY = Statement(
+        "What was accepted under a key.",
+        "SELECT id, tenant_id, ticket_id FROM deliveries WHERE team_id = :team_id AND key = :key",
         index=("uq_deliveries_team_id_key",),
     )
 
@@ -99,7 +99,7 @@ class Rows:
         """Add the ticket on which a delivery was sent again, if it was."""
         if delivery.resolution is not Resolution.SENT_AGAIN:
             return delivery
-        found = self._SUCCESSOR.one(connection, team_id=delivery.team_id, key=delivery.again_key)
+        found = self.UNDER_KEY.one(connection, team_id=delivery.team_id, key=delivery.again_key)
         return delivery if found is None else replace(delivery, sent_again_on=found["ticket_id"])
 
     def has_text(self, token: bytes, text: str) -> bool:

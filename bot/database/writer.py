@@ -238,10 +238,8 @@ class _Connector:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._lock = threading.Lock()
-        self._connect_at, self._backoff = (
-            0.0,
-            Backoff(FIRST_PAUSE, LONGEST_PAUSE),
-        )  # by time.monotonic()
+        self._connect_at = 0.0  # by time.monotonic()
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
 
     def connect(self) -> Connection:
         if time.monotonic() < self._connect_at:
