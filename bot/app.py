@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 from slack_bolt.async_app import AsyncApp
+from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 
 from bot.activities.acceptance import Acceptance
 from bot.activities.outbox import Outbox
@@ -17,6 +18,11 @@ from bot.activities.worker import Worker
 from bot.database.announcements import Announcements
 from bot.database.writer import Database
 from bot.encryption import Keyring
+from bot.installations.access import Installations
+from bot.installations.known import KnownInstallations
+from bot.installations.refresh import TokenRefresh
+from bot.installations.single import SingleInstallation
+from bot.installations.store import InstallationStore, StateStore
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.settings import Settings
@@ -26,14 +32,25 @@ from bot.slack.buttons import Buttons
 from bot.slack.commands import Commands
 from bot.slack.conversations import SlackConversations
 from bot.slack.forms import Forms
-from bot.slack.installations import SingleInstallation
+from bot.slack.install import Install
 from bot.slack.modals_api import SlackModals
 from bot.slack.names import SlackNames
+from bot.slack.removals import Removals
 from bot.slack.replies import Responder, SlackReplies
 from bot.slack.shared import Shared
 from bot.slack.shortcuts import Shortcuts
 from bot.slack.web import SlackWeb
 from bot.tenants.directory import Directory
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """What serves many workspaces, each with an installation of its own."""
+
+    store: InstallationStore
+    known: KnownInstallations
+    refresh: TokenRefresh
+    install: Install
 
 
 @dataclass(frozen=True)
@@ -51,7 +68,9 @@ class Parts:
     verifier: Verifier | None  # None: what is unknown is left to people
     announcements: Announcements | None  # None: SQLite announces nothing
     background: Background
-    installation: SingleInstallation
+    installations: Installations
+    single: SingleInstallation | None  # None: workspaces install the bot by OAuth
+    many: Many | None
     web: SlackWeb
     bolt: AsyncApp
     signing_secret: str | None = field(
@@ -69,9 +88,20 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         keys = keyring(settings)
         database = Database(settings.sqlalchemy_url)
         stack.push_async_callback(database.close)
-        installation = SingleInstallation(_secret(settings.slack_bot_token))
+        single, store, known = None, None, None
+        installations: Installations
+        if settings.serves_many:
+            store = InstallationStore(database, keys)
+            installations = known = KnownInstallations(
+                store,
+                keys,
+                poll_interval=settings.poll_interval,
+                on_granted=lambda: teller.wake(),  # noqa: PLW0108 - the teller is made below
+            )
+        else:
+            installations = single = SingleInstallation(_secret(settings.slack_bot_token))
         slack = await stack.enter_async_context(
-            SlackWeb(settings.slack_api_url, installation.refuse)
+            SlackWeb(settings.slack_api_url, installations.refuse)
         )
         leadsquared = await stack.enter_async_context(leadsquared_client(settings))
         begin_within = settings.lease - settings.call_deadline
@@ -80,7 +110,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         outbox = Outbox(database, keys, lease=settings.lease, verify_after=verify_after)
         teller = Teller(
             Tellings(database, keys, lease=settings.lease),
-            SlackReplies(slack, installation),
+            SlackReplies(slack, installations),
             retry_for=settings.retry_for,
             poll_interval=settings.poll_interval,
         )
@@ -103,19 +133,26 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                 begin_within=begin_within,
             )
         announcements = (
-            None if settings.on_sqlite else Announcements(database, worker.hear, worker.poll_now)
+            None
+            if settings.on_sqlite
+            else Announcements(
+                database,
+                worker.hear,
+                worker.poll_now,
+                (lambda: None) if known is None else known.changed,
+            )
         )
         background = Background()
         responder = Responder(slack, background)
         signing_secret = (
             None if settings.slack_app_token else _secret(settings.slack_signing_secret)
         )
-        names = SlackNames(slack, installation)
-        conversations = SlackConversations(slack, installation, names)
-        modals = SlackModals(slack, installation)
+        names = SlackNames(slack, installations)
+        conversations = SlackConversations(slack, installations, names)
+        modals = SlackModals(slack, installations)
 
         shared = Shared(
-            acceptance, responder, background, installation, settings.leadsquared_allowed_hosts
+            acceptance, responder, background, installations, settings.leadsquared_allowed_hosts
         )
         forms = Forms(shared, modals, conversations, keys)
         features: list[Feature] = [
@@ -124,7 +161,9 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             forms,
             Buttons(shared, forms),
         ]
-        bolt = bolt_application(slack.client(None), installation, responder, features)
+        if store is not None and known is not None:
+            features.append(Removals(store, known))
+        bolt = bolt_application(slack.client(None), responder, features)
         directory = Directory(database, keys)
         yield Parts(
             settings,
@@ -138,11 +177,33 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             verifier,
             announcements,
             background,
-            installation,
+            installations,
+            single,
+            _many(settings, database, keys, slack, store, known),
             slack,
             bolt,
             signing_secret,
         )
+
+
+def _many(
+    settings: Settings,
+    database: Database,
+    keys: Keyring,
+    slack: SlackWeb,
+    store: InstallationStore | None,
+    known: KnownInstallations | None,
+) -> Many | None:
+    """Return what serves many workspaces, where the settings ask for that."""
+    client_id, client_secret = settings.slack_client_id, _secret(settings.slack_client_secret)
+    if store is None or known is None or client_id is None or client_secret is None:
+        return None
+    client = slack.client(None)
+    rotator = AsyncTokenRotator(client_id=client_id, client_secret=client_secret, client=client)
+    install = Install(
+        client, settings.slack_api_url, client_id, client_secret, store, StateStore(database)
+    )
+    return Many(store, known, TokenRefresh(store, known, keys, rotator), install)
 
 
 def leadsquared_client(settings: Settings) -> LeadSquared:

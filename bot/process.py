@@ -15,14 +15,14 @@ from bot.activities.at_start import find_at_start, retry_undecipherable
 from bot.app import Parts, build
 from bot.database.stored import examine, unreadable
 from bot.database.writer import DatabaseUnavailableError
+from bot.installations.single import Identity, SingleInstallation
 from bot.leadsquared.tenant import ENVIRONMENT, Tenant
 from bot.settings import DEFAULT_PORT, Settings
 from bot.slack.connections import listening
 from bot.slack.front import http_application
-from bot.slack.installations import Identity
 from bot.slack.sockets import SocketMode
 from bot.slack.web import Never, NotNow
-from bot.tenants.directory import Scope
+from bot.tenants.directory import NOBODY, Scope
 
 _log = structlog.get_logger(__name__)
 
@@ -96,7 +96,7 @@ class Process:
                 asyncio.create_task(_keep_going("worker", self._work), name="worker"),
                 asyncio.create_task(_keep_going("teller", self._parts.teller.run), name="teller"),
             ]
-            beside = [preparing, asyncio.create_task(_keep_going("identify", self._identify))]
+            beside = [preparing, *self._learning()]
             if self._parts.verifier is not None:
                 beside.append(
                     asyncio.create_task(_keep_going("verifier", self._parts.verifier.run))
@@ -136,16 +136,16 @@ class Process:
 
         A text says what else an admin should know.
         """
-        installation = self._parts.installation
-        is_known = installation.identity is not None and installation.refusal is None
         checks: dict[str, bool | str] = {
             "database": await self._database_answers(),
-            "slack": is_known,
+            "slack": self._parts.installations.scope not in (None, NOBODY),
         }
         if self._socket is not None:
             checks["socket_mode"] = await self._socket.connected()
-        if installation.refusal is not None:
-            checks["slack_says"] = installation.refusal
+        if self._parts.single is not None and self._parts.single.refusal is not None:
+            checks["slack_says"] = self._parts.single.refusal
+        if self._parts.many is not None and (number := self._parts.many.known.number) is not None:
+            checks["installations"] = str(number)
         if self._unreadable is not None:
             checks["encryption"] = self._unreadable
         return checks
@@ -183,9 +183,10 @@ class Process:
         while not self._examined.is_set():
             await asyncio.sleep(TRY_AGAIN)
             await self._examine()
-        if self._surface and not await self._use_environment(
+        agrees = not self._surface or await self._use_environment(
             environment_tenant(self._settings), None
-        ):
+        )
+        if not agrees and self._parts.single is not None:
             # The variables name another account. Whether it is this workspace's, Slack says.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._identified.wait(), IDENTIFIED_WITHIN)
@@ -198,7 +199,13 @@ class Process:
     async def _open(self, stack: AsyncExitStack) -> None:
         settings = self._settings
         if settings.slack_app_token is None or settings.port is not None:
-            application = http_application(self._parts.bolt, self._parts.signing_secret, self.ready)
+            many = self._parts.many
+            application = http_application(
+                self._parts.bolt,
+                self._parts.signing_secret,
+                self.ready,
+                None if many is None else many.install,
+            )
             port = DEFAULT_PORT if settings.port is None else settings.port
             server = listening(application, settings.bind_host, port, shutdown_timeout=CLOSING / 4)
             try:
@@ -258,18 +265,30 @@ class Process:
             return False
         return True
 
-    async def _identify(self) -> None:
+    def _learning(self) -> list[asyncio.Task[None]]:
+        """Begin to learn where the bot may speak."""
+        loops: dict[str, Callable[[], Awaitable[None]]] = {}
+        if self._parts.single is not None:
+            single = self._parts.single
+            loops["identify"] = lambda: self._identify(single)
+        if self._parts.many is not None:
+            loops["installations"] = self._parts.many.known.run
+            loops["token_refresh"] = self._parts.many.refresh.run
+        return [
+            asyncio.create_task(_keep_going(name, run), name=name) for name, run in loops.items()
+        ]
+
+    async def _identify(self, installation: SingleInstallation) -> None:
         """Learn whose the bot token is, and whether Slack still takes it.
 
         Map its workspace to the environment's tenant.
         """
         token = self._settings.slack_bot_token
-        installation = self._parts.installation
         pause = TRY_AGAIN
         while token is not None:
             match await self._parts.web.identify(token.get_secret_value()):
                 case Identity() as identity:
-                    await self._learn(identity)
+                    await self._learn(installation, identity)
                     pause = TRY_AGAIN
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(installation.refused.wait(), ASK_AGAIN)
@@ -285,8 +304,7 @@ class Process:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _learn(self, identity: Identity) -> None:
-        installation = self._parts.installation
+    async def _learn(self, installation: SingleInstallation, identity: Identity) -> None:
         if identity == installation.identity and installation.refusal is None:
             return
         if self._surface:

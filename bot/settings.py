@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     )
 
     slack_bot_token: SecretStr | None = None
+    slack_client_id: str | None = None
+    slack_client_secret: SecretStr | None = None
     slack_signing_secret: SecretStr | None = None
     slack_app_token: SecretStr | None = None
     slack_socket_connections: Annotated[
@@ -194,6 +196,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def serves_many(self) -> bool:
+        """Whether workspaces install the bot by OAuth, instead of one by SLACK_BOT_TOKEN."""
+        return self.slack_client_id is not None and self.slack_client_secret is not None
+
+    @property
     def call_deadline(self) -> float:
         """The longest one call to LeadSquared may take in all, in seconds."""
         return self.leadsquared_connect_timeout + self.leadsquared_read_timeout + 5
@@ -323,7 +330,7 @@ def _allowed(name: str) -> str:
 
 
 def _contradictions(settings: Settings) -> list[str]:
-    problems = []
+    problems = _contradictions_of_slack(settings)
     tenant = {
         "LEADSQUARED_API_URL": settings.leadsquared_api_url,
         "LEADSQUARED_ORG_ID": settings.leadsquared_org_id,
@@ -355,16 +362,39 @@ def _contradictions(settings: Settings) -> list[str]:
     return problems
 
 
+def _contradictions_of_slack(settings: Settings) -> list[str]:
+    client = {
+        "SLACK_CLIENT_ID": settings.slack_client_id,
+        "SLACK_CLIENT_SECRET": settings.slack_client_secret,
+    }
+    given = [name for name, value in client.items() if value is not None]
+    if not given:
+        return []
+    if settings.slack_bot_token is not None:
+        return [
+            (
+                f"SLACK_BOT_TOKEN: it serves one workspace, and {given[0]} many; remove one of "
+                "them (with SLACK_CLIENT_ID each workspace installs the bot at /slack/install)"
+            )
+        ]
+    return [
+        f"{name}: missing; copy it from your Slack app's page Basic Information"
+        for name, value in client.items()
+        if value is None
+    ]
+
+
 def missing_for_slack(settings: Settings, *, surface: bool) -> list[str]:
     """Return a line for each missing setting.
 
     The bot needs them to call Slack and, with `surface`, to be called by it.
     """
     problems = []
-    if settings.slack_bot_token is None:
+    if settings.slack_bot_token is None and not settings.serves_many:
         problems.append(
             "SLACK_BOT_TOKEN: missing; "
-            "copy the Bot User OAuth Token (xoxb-…) from your Slack app's page OAuth & Permissions"
+            "copy the Bot User OAuth Token (xoxb-…) from your Slack app's page OAuth & Permissions "
+            "(or, for many workspaces, set SLACK_CLIENT_ID and SLACK_CLIENT_SECRET)"
         )
     if surface and settings.slack_app_token is None and settings.slack_signing_secret is None:
         problems.append(

@@ -13,33 +13,18 @@ from bot.database.schema import HEAD, ReadOnlyError, SchemaError, require_writab
 from bot.database.stored import examine, unreadable
 from bot.database.writer import Database, DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError, UnusableSecretError
+from bot.installations.single import Identity
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.leadsquared.outcome import CannotRead, NotSent, Rejected, Unknown
 from bot.leadsquared.tenant import ENVIRONMENT, Tenant
 from bot.process import environment_tenant
 from bot.settings import Settings
-from bot.slack.installations import Identity
+from bot.slack.scopes import SCOPES
 from bot.slack.web import Done, Never, NotNow, SlackWeb
 from bot.tenants.directory import Directory, Scope
 
 _log = structlog.get_logger(__name__)
-
-SCOPES = (
-    "commands",
-    "chat:write",
-    "chat:write.public",
-    "users:read",
-    "usergroups:read",
-    "channels:read",
-    "groups:read",
-    "channels:history",
-    "groups:history",
-    "im:history",
-    "mpim:history",
-)
-"""What manifest.yml asks for; a test holds the two together."""
-
 
 EVERY_TENANT = 1_000_000
 

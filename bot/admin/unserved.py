@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Iterable
 
+from bot.installations.single import Identity
 from bot.settings import Settings
-from bot.slack.installations import Identity
 from bot.slack.web import SlackWeb
 from bot.tenants.directory import Scope
 

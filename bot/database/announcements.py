@@ -1,4 +1,4 @@
-"""What other processes accept, heard at once: PostgreSQL's LISTEN and NOTIFY."""
+"""What other processes accept and change, heard at once: PostgreSQL's LISTEN and NOTIFY."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 CHANNEL = "portal_activity_accepted"
-"""Where an acceptance is announced: the process that accepted, and the tenant's number."""
+"""Where an acceptance is announced: the process that accepted, and the tenant's number.
+
+And changes of installations: the process, and `INSTALLATIONS`.
+"""
+
+INSTALLATIONS = "installations"
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
@@ -39,16 +44,22 @@ _HELLO = "hello"
 class Announcements:
     """Listens on its own connection for what other processes accept.
 
-    `heard` is called with the tenant of each acceptance. `missed` is called whenever listening has
-    just begun: this process did not hear earlier announcements.
+    `heard` is called with the tenant of each acceptance, `installations` when one has changed.
+    `missed` is called whenever listening has just begun: this process did not hear earlier
+    announcements.
     """
 
     def __init__(
-        self, database: Database, heard: Callable[[int], None], missed: Callable[[], None]
+        self,
+        database: Database,
+        heard: Callable[[int], None],
+        missed: Callable[[], None],
+        installations: Callable[[], None],
     ) -> None:
         self._database = database
         self._heard = heard
         self._missed = missed
+        self._installations = installations
 
     async def run(self) -> None:
         """Listen until cancelled; while that is not possible, the workers' poll finds the work."""
@@ -103,6 +114,10 @@ class Announcements:
             self._take(said.payload)
 
     def _take(self, payload: str) -> None:
-        process, _, tenant_id = payload.partition(" ")
-        if process != self._database.process and tenant_id.isdecimal():
-            self._heard(int(tenant_id))
+        process, _, what = payload.partition(" ")
+        if process == self._database.process:
+            return
+        if what == INSTALLATIONS:
+            self._installations()
+        elif what.isdecimal():
+            self._heard(int(what))

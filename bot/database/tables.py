@@ -211,6 +211,43 @@ attempts = sa.Table(
 )
 
 
+installations = sa.Table(
+    "installations",
+    metadata,
+    sa.Column("id", Number, primary_key=True, autoincrement=True),
+    # The workspace's ID, T…, or of an organisation-wide installation the organisation's, E….
+    sa.Column("installed_in", sa.Text, nullable=False, unique=True),
+    sa.Column("enterprise_id", sa.Text),  # the organisation that the workspace belongs to
+    sa.Column("name", sa.Text),
+    sa.Column("app_id", sa.Text),
+    sa.Column("bot_user_id", sa.Text),
+    sa.Column("scopes", sa.Text, nullable=False),  # separated by commas
+    sa.Column("installed_by", sa.Text),
+    sa.Column("installed_at", Moment, nullable=False),
+    sa.Column("bot_token", sa.LargeBinary),  # encrypted; none after the end
+    # With token rotation: the token lasts 12 hours, and this one brings the next.
+    sa.Column("refresh_token", sa.LargeBinary),  # encrypted
+    sa.Column("expires_at", Moment),
+    sa.Column("refresh_lease_until", Moment),
+    sa.Column("ended_at", Moment),
+    sa.Column("ended_because", sa.Text),
+    sa.Column("changed_at", Moment, nullable=False, index=True),
+    sa.Index(
+        "ix_installations_expires_at",
+        "expires_at",
+        sqlite_where=sa.text("expires_at IS NOT NULL"),
+        postgresql_where=sa.text("expires_at IS NOT NULL"),
+    ),
+)
+
+oauth_states = sa.Table(
+    "oauth_states",
+    metadata,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),  # SHA-256: the state itself is a secret
+    sa.Column("expires_at", Moment, nullable=False, index=True),
+)
+
+
 def now() -> sa.Function[float]:
     """Return the database's own clock, as seconds since the epoch.
 

@@ -248,6 +248,24 @@ def token_refused(error: str) -> Message:
     )
 
 
+def removed() -> Message:
+    """The answer where the bot was removed from the workspace, or its token revoked."""
+    return message(
+        "Portal Activity is no longer installed in this workspace, so nothing was recorded. "
+        "Ask a Slack admin to install it again, then try again.",
+        small_print("open `/slack/install` at the bot's own address", "bot removed"),
+    )
+
+
+def token_unreadable() -> Message:
+    """The answer where something needs the bot token, and no secret decrypts it."""
+    return message(
+        "The bot can't decrypt its Slack token for this workspace, so nothing was recorded. "
+        "Ask an admin to fix this, then try again.",
+        _SECRET,
+    )
+
+
 def unavailable(error: DatabaseUnavailableError) -> Message:
     """Say what the database's trouble means for the person.
 

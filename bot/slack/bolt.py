@@ -12,8 +12,8 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.database.writer import DatabaseUnavailableError
 from bot.slack import answers, modals
-from bot.slack.installations import Installations
 from bot.slack.payloads import Payload
 from bot.slack.replies import Responder
 from bot.slack.text import as_read
@@ -34,7 +34,6 @@ class Feature(Protocol):
 
 def bolt_application(
     client: AsyncWebClient,
-    installations: Installations,
     responder: Responder,
     features: list[Feature],
 ) -> AsyncApp:
@@ -47,10 +46,8 @@ def bolt_application(
     async def authorize(
         enterprise_id: str | None, team_id: str | None, **_: object
     ) -> AuthorizeResult:
-        # No token is no reason to turn a person away here: the listeners say what is missing, in
-        # words.
-        token = installations.token_for(enterprise_id, team_id or "")
-        return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=token)
+        # The listeners look for the token where they need one, and say in words what is missing.
+        return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id)
 
     bolt = AsyncApp(
         name="portal-activity",
@@ -108,6 +105,9 @@ def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltRespons
 
     async def tell(error: Exception, request: AsyncBoltRequest) -> BoltResponse:
         kind = request.body.get("type") or request.body.get("command")
+        if kind == "event_callback" and isinstance(error, DatabaseUnavailableError):
+            _log.warning("event_not_taken", reason=str(error))
+            return BoltResponse(status=503, body="")  # Slack sends it again
         _log.error("listener_failed", exc_info=error, kind=kind)
         if kind == "view_submission":
             # By a field, and not in the form's place: what was typed stays.

@@ -117,6 +117,6 @@ class Buttons:
             case Refused(delivery):
                 self._shared.say(click, self._shared.already_decided(delivery))
             case Unmapped():
-                self._shared.say(click, self._shared.not_connected(old.team_id))
+                self._shared.say(click, self._shared.not_connected(old.enterprise_id, old.team_id))
             case Accepted() | Delivery():
                 await show_resolved(self._shared, old, click.response_url)

@@ -94,6 +94,8 @@ class Commands:
         words = take_apart(command.text)
         if words.ticket.lower() == "help":
             return answers.usage()
+        if removed := self._shared.removed(command.enterprise_id, command.team_id):
+            return removed
         if is_blank(words.ticket):
             return await self._forms.ask(command, "", answers.no_ticket())
         try:
@@ -118,7 +120,7 @@ class Commands:
             return self._shared.try_again(error)
         match accepted:
             case Unmapped():
-                return self._shared.not_connected(submission.team_id)
+                return self._shared.not_connected(submission.enterprise_id, submission.team_id)
             case Double() as double:
                 return answers.same_words(double, submission.key)
             case Accepted():
@@ -163,7 +165,7 @@ class Commands:
         )
         match await self._shared.acceptance.accept(submission, despite=earlier.id):
             case Unmapped():
-                return self._shared.not_connected(earlier.team_id)
+                return self._shared.not_connected(earlier.enterprise_id, earlier.team_id)
             case Double() as double:
                 return answers.same_words(double, asked.key)
             case Accepted():

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.activities.acceptance import Place
+from bot.installations.access import Installations, token_of
 from bot.slack.blocks import Json
-from bot.slack.installations import Installations
 from bot.slack.messages import WholeThread, author_id, mentioned, plain, whole_thread
 from bot.slack.names import SlackNames
 from bot.slack.payloads import is_ts
@@ -82,7 +82,7 @@ class SlackConversations:
         )
 
     async def _page(self, place: Place, cursor: str) -> dict[str, Any] | Unreadable:
-        token = self._installations.token_for(place.enterprise_id, place.team_id)
+        token = token_of(self._installations.access(place.enterprise_id, place.team_id))
         if token is None:
             return Unreadable("no_bot_token")
         asked = {"channel": place.channel_id, "ts": place.thread_ts, "limit": str(PAGE)}
@@ -99,7 +99,7 @@ class SlackConversations:
 
     async def link(self, place: Place) -> str | None:
         """Return the message's permalink, if Slack gives one."""
-        token = self._installations.token_for(place.enterprise_id, place.team_id)
+        token = token_of(self._installations.access(place.enterprise_id, place.team_id))
         if token is None:
             return None
         asked = {"channel": place.channel_id, "message_ts": place.message_ts}

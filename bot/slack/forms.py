@@ -114,10 +114,13 @@ class Forms:
         )
         view = modal(Form(metadata.fitting(), ticket))
         if not mapped:
-            otherwise = self._shared.not_connected(command.team_id)
+            otherwise = self._shared.not_connected(command.enterprise_id, command.team_id)
             view = modals.notice_modal(otherwise)
         within = (command.enterprise_id, command.team_id, command.trigger_id)
         return None if await self._modals.open(*within, view, within=OPEN_WITHIN) else otherwise
+
+    def _not_connected(self, metadata: Metadata) -> answers.Message:
+        return self._shared.not_connected(metadata.enterprise, metadata.team)
 
     async def open_edit(self, click: BlockActions, old: Delivery) -> bool:
         """Open the form with the ticket and text of an earlier delivery."""
@@ -198,7 +201,7 @@ class Forms:
         )
         match await self._shared.acceptance.accept(submission, despite=metadata.shown):
             case Unmapped():
-                return _once_more(metadata, typed, self._shared.not_connected(metadata.team))
+                return _once_more(metadata, typed, self._not_connected(metadata))
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
                 return _once_more(
@@ -236,7 +239,7 @@ class Forms:
         submission = again(submitted, old, ticket_id, words, old.response_url)
         match await self._shared.acceptance.send_edited(old, submission, despite=metadata.shown):
             case Unmapped():
-                return _once_more(metadata, typed, self._shared.not_connected(metadata.team))
+                return _once_more(metadata, typed, self._not_connected(metadata))
             case Refused(delivery):
                 return _notice(self._shared.already_decided(delivery))
             case Double() as double:

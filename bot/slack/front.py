@@ -18,6 +18,8 @@ from bot.slack.bodies import (
 )
 from bot.slack.bolt import dispatch
 from bot.slack.connections import BODY_WITHIN, connection_of, watched
+from bot.slack.install import Install
+from bot.slack.pages import INSTALL_PATH, REDIRECT_PATH
 from bot.slack.payloads import MalformedRequestError, Payload, parse_body
 from bot.slack.signatures import why_not_slacks
 
@@ -31,15 +33,20 @@ Ready = Callable[[], Awaitable[dict[str, bool | str]]]
 """What serving depends on, by name: whether it is there, or words beside that."""
 
 
-def http_application(bolt: AsyncApp, signing_secret: str | None, ready: Ready) -> web.Application:
+def http_application(
+    bolt: AsyncApp, signing_secret: str | None, ready: Ready, install: Install | None = None
+) -> web.Application:
     """Return the aiohttp application that serves Bolt over HTTP, and the health pages.
 
     Without a signing secret (Socket Mode) there is nothing to receive over HTTP, and only the
-    health pages are served.
+    health pages are served. `install` adds the two addresses of an installation by OAuth.
     """
     application = web.Application(middlewares=[watched])
     application.router.add_get("/healthz", _healthz)
     application.router.add_get("/readyz", _readyz(ready))
+    if install is not None:
+        application.router.add_get(INSTALL_PATH, install.begin, allow_head=False)
+        application.router.add_get(REDIRECT_PATH, install.end, allow_head=False)
     if signing_secret is not None:
         front = Front(bolt, SignatureVerifier(signing_secret))
         application.router.add_post(PATH, front.receive)

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from bot.slack.installations import Installations
+from bot.installations.access import Installations, token_of
 from bot.slack.web import Done, Never, NotNow, SlackWeb
 
 PAUSES = (0.5, 1.0)
@@ -19,20 +19,6 @@ class SlackModals:
         self._web = web
         self._installations = installations
 
-    @property
-    def starting(self) -> bool:
-        """Whether Slack has not said yet in which workspace anything can be opened."""
-        return self._installations.scope is None
-
-    @property
-    def refusal(self) -> str | None:
-        """Slack's word for a token that it rejects: nothing can be opened then."""
-        return self._installations.refusal
-
-    def speaks_in(self, enterprise_id: str | None, team_id: str) -> bool:
-        """Say whether there is a token for a workspace, without which Slack opens nothing there."""
-        return self._installations.token_for(enterprise_id, team_id) is not None
-
     async def open(
         self,
         enterprise_id: str | None,
@@ -46,7 +32,7 @@ class SlackModals:
 
         Return None when Slack did not take it `within` that many seconds.
         """
-        token = self._installations.token_for(enterprise_id, team_id)
+        token = token_of(self._installations.access(enterprise_id, team_id))
         if token is None:
             return None
         opened = await self._web.call(
@@ -69,7 +55,7 @@ class SlackModals:
         Returns Slack's word when that is not to be: not_found when it was closed, hash_conflict
         when it has changed since `hash_` was its hash.
         """
-        token = self._installations.token_for(enterprise_id, team_id)
+        token = token_of(self._installations.access(enterprise_id, team_id))
         if token is None:
             return "no_bot_token"
         guard: dict[str, Any] = {} if hash_ is None else {"hash": hash_}

@@ -8,7 +8,7 @@ from datetime import UTC, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from bot.slack.installations import Installations
+from bot.installations.access import Installations, token_of
 from bot.slack.payloads import objects
 from bot.slack.text import first_seen, string
 from bot.slack.web import Done, Result, SlackWeb
@@ -49,7 +49,7 @@ class SlackNames:
         """Return names by id, for those that are known or answer `within` that many seconds."""
         asked = list(dict.fromkeys(ids))
         missing = [id_ for id_ in asked if (team_id, id_) not in self._known][:at_most]
-        token = self._installations.token_for(enterprise_id, team_id)
+        token = token_of(self._installations.access(enterprise_id, team_id))
         if token is not None and missing:
             await self._learn(token, team_id, missing, within)
         found = {id_: known.name for id_ in asked if (known := self._known.get((team_id, id_)))}

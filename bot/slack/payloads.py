@@ -251,6 +251,59 @@ class ViewSubmission(Interaction):
     view: View
 
 
+class RevokedTokens(Payload):
+    """The users whose tokens were revoked: people's (`oauth`) and bots'."""
+
+    oauth: tuple[Id, ...] = ()
+    bot: tuple[Id, ...] = ()
+
+
+class Event(Payload):
+    """What happened, as far as the bot reads it."""
+
+    type: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    user: Id | None = None
+    tab: str = ""
+    tokens: RevokedTokens = RevokedTokens()
+
+    @field_validator("user", mode="before")
+    @classmethod
+    def _id_of(cls, value: Any) -> Any:  # noqa: ANN401 - an ID, or in some events a whole user
+        return value.get("id") if isinstance(value, dict) else value
+
+
+class Authorization(Payload):
+    """The installation that an event was sent for."""
+
+    enterprise_id: Id | None = None
+    team_id: Id | None = None
+    is_enterprise_install: bool = False
+
+
+class EventCallback(Payload):
+    """An event, as https://docs.slack.dev/apis/events-api#callback-field has it."""
+
+    type: Literal["event_callback"]
+    event: Event
+    team_id: Id | None = None
+    enterprise_id: Id | None = None
+    event_id: str = ""
+    event_time: int | None = None
+    authorizations: tuple[Authorization, ...] = ()
+    is_enterprise_install: bool = False
+
+    @property
+    def installed_in(self) -> str | None:
+        """The workspace whose installation it is about, or the organisation.
+
+        Slack names the installation in `authorizations`; without it, the outer fields say.
+        """
+        named = self.authorizations[0] if self.authorizations else self
+        if named.is_enterprise_install or self.is_enterprise_install:
+            return named.enterprise_id or self.enterprise_id
+        return named.team_id or self.team_id or self.enterprise_id
+
+
 class UrlVerification(Payload):
     """Slack's question whether this address is the app's."""
 
@@ -266,6 +319,7 @@ class Other(Payload):
 
 _BY_TYPE: dict[str, type[Payload]] = {
     "block_actions": BlockActions,
+    "event_callback": EventCallback,
     "message_action": MessageShortcut,
     "url_verification": UrlVerification,
     "view_submission": ViewSubmission,

@@ -9,10 +9,18 @@ import structlog
 from bot.activities.delivery import Delivery, Route, State
 from bot.activities.teller import Elsewhere, Later, Telling, Told
 from bot.activities.telling import Step, reason_for_waiting
+from bot.installations.access import (
+    Ended,
+    Granted,
+    Installations,
+    NotInstalled,
+    TokenRefused,
+    TokenUnreadable,
+    Unidentified,
+)
 from bot.slack import answers
 from bot.slack.answers import Message
 from bot.slack.background import Background
-from bot.slack.installations import Installations
 from bot.slack.web import Done, Never, NotNow, Result, SlackWeb
 from bot.tenants.directory import Scope
 
@@ -47,8 +55,12 @@ class SlackReplies:
     ) -> Telling:
         """Post, change or delete one message.
 
-        A final refusal leads to another route, a passing one to a retry.
+        A final refusal leads to another route, a passing one to a retry. In a workspace that has
+        removed the bot nothing more is posted; what is to be told waits for a new installation.
         """
+        access = self._installations.access(delivery.enterprise_id, delivery.team_id)
+        if isinstance(access, Ended):
+            return Later(access.because)
         if step is Step.MARK:
             return await self._mark(delivery)
         if step is Step.DELETION:
@@ -153,11 +165,19 @@ class SlackReplies:
     async def _call(
         self, delivery: Delivery, channel: str, method: str, arguments: dict[str, Any]
     ) -> Result:
-        token = self._installations.token_for(delivery.enterprise_id, delivery.team_id)
-        if token is None:
-            if self._installations.scope is None:
+        match self._installations.access(delivery.enterprise_id, delivery.team_id):
+            case Granted(token):
+                pass
+            case Unidentified():
                 return NotNow("slack_not_identified")
-            return Never(self._installations.refusal or "no_bot_token_for_this_workspace")
+            case TokenUnreadable():
+                return NotNow("bot_token_cannot_be_decrypted")
+            case Ended(because):
+                return NotNow(because)
+            case TokenRefused(error):
+                return Never(error)
+            case NotInstalled():
+                return Never("no_bot_token_for_this_workspace")
         posts = method == "chat.postMessage"
         place = (delivery.team_id, channel, posts)
         turn = self._turns.setdefault(place, asyncio.Lock())

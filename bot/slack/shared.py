@@ -5,10 +5,16 @@ from dataclasses import dataclass
 from bot.activities.acceptance import Acceptance
 from bot.activities.delivery import Delivery
 from bot.database.writer import DatabaseUnavailableError
+from bot.installations.access import (
+    Ended,
+    Installations,
+    TokenRefused,
+    TokenUnreadable,
+    Unidentified,
+)
 from bot.slack import answers
 from bot.slack.answers import Message
 from bot.slack.background import Background
-from bot.slack.installations import SingleInstallation
 from bot.slack.payloads import BlockActions, MessageShortcut
 from bot.slack.replies import Responder
 
@@ -20,20 +26,36 @@ class Shared:
     acceptance: Acceptance
     responder: Responder
     background: Background
-    installation: SingleInstallation
+    installations: Installations
     link_hosts: tuple[str, ...]
 
     def say(self, click: BlockActions | MessageShortcut, message: Message) -> None:
         """Say something in the thread of the click, which only the person who clicked sees."""
         self.responder.say(click.response_url, message, thread_ts=click.thread_ts)
 
-    def not_connected(self, team_id: str) -> Message:
+    def not_connected(self, enterprise_id: str | None, team_id: str) -> Message:
         """Say that a workspace has no tenant, or that the bot does not know it yet."""
         # Until Slack has said whose the token is, the environment's tenant may not be mapped yet.
-        if self.installation.identity is not None:
-            return answers.unmapped(team_id)
-        refusal = self.installation.refusal
-        return answers.starting() if refusal is None else answers.token_refused(refusal)
+        return self.no_access(enterprise_id, team_id) or answers.unmapped(team_id)
+
+    def no_access(self, enterprise_id: str | None, team_id: str) -> Message | None:
+        """Say why there is no token for a workspace; None when there is, or never was, one."""
+        match self.installations.access(enterprise_id, team_id):
+            case Unidentified():
+                return answers.starting()
+            case TokenRefused(error):
+                return answers.token_refused(error)
+            case Ended():
+                return answers.removed()
+            case TokenUnreadable():
+                return answers.token_unreadable()
+            case _:
+                return None
+
+    def removed(self, enterprise_id: str | None, team_id: str) -> Message | None:
+        """Say that the bot was removed from a workspace; None where it was not."""
+        access = self.installations.access(enterprise_id, team_id)
+        return answers.removed() if isinstance(access, Ended) else None
 
     def try_again(self, error: DatabaseUnavailableError) -> Message:
         """Say that nothing was stored, or that this is not known."""

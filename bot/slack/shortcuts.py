@@ -12,6 +12,7 @@ from bot.activities.acceptance import Double, Place, Unmapped
 from bot.activities.ticket import find_ticket
 from bot.database.writer import DatabaseUnavailableError
 from bot.encryption import Keyring
+from bot.installations.access import Granted, NotInstalled
 from bot.slack import answers, hints, modals
 from bot.slack.bolt import payload_of
 from bot.slack.conversations import SlackConversations, Thread, Unreadable
@@ -76,12 +77,13 @@ class Shortcuts:
             self._shared.say(used, answers.modal_failed())
 
     async def _why_not_opened(self, used: MessageShortcut) -> answers.Message:
-        if self._modals.starting:
-            return answers.starting()
-        if self._modals.refusal is not None:
-            return answers.token_refused(self._modals.refusal)
-        if self._modals.speaks_in(used.enterprise_id, used.team_id):
-            return answers.modal_failed()
+        match self._shared.installations.access(used.enterprise_id, used.team_id):
+            case Granted():
+                return answers.modal_failed()
+            case NotInstalled():
+                pass
+            case _:
+                return self._shared.not_connected(used.enterprise_id, used.team_id)
         try:
             mapped = await self._shared.acceptance.is_mapped(
                 used.enterprise_id, used.team_id, used.channel.id
@@ -89,7 +91,9 @@ class Shortcuts:
         except DatabaseUnavailableError as error:
             return self._shared.try_again(error)
         return (
-            answers.no_token(used.team_id) if mapped else self._shared.not_connected(used.team_id)
+            answers.no_token(used.team_id)
+            if mapped
+            else self._shared.not_connected(used.enterprise_id, used.team_id)
         )
 
     async def _filled_in(self, used: MessageShortcut) -> dict[str, Any]:
@@ -103,7 +107,7 @@ class Shortcuts:
             self._conversations.words(place, used.message),
         )
         if isinstance(remembered, Unmapped):
-            return modals.notice_modal(self._shared.not_connected(used.team_id))
+            return modals.notice_modal(self._shared.not_connected(used.enterprise_id, used.team_id))
         ticket = (
             remembered
             or find_ticket(text, self._shared.link_hosts)

@@ -13,7 +13,7 @@ import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.slack.installations import Identity
+from bot.installations.single import Identity
 from bot.slack.response_urls import host_of, slacks_url
 
 _log = structlog.get_logger(__name__)

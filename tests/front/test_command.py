@@ -238,7 +238,7 @@ async def test_an_accepted_command_survives_a_stop(
 async def test_before_slack_has_said_whose_the_token_is_the_person_is_asked_to_try_again(
     bot: Bot,
 ) -> None:
-    bot.parts.installation.identity = None
+    bot.single.identity = None
     answer = await bot.type("143 hello", team_id="T0STRANGER")
 
     assert answer is not None

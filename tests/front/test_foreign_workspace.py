@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from bot.database.tables import attempts, deliveries, tenants, workspaces
+from bot.installations.single import Identity
 from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Account, Behaviour
 from bot.playground.slack import Fault, SlackStandIn
-from bot.slack.installations import Identity
 from bot.tenants.directory import Scope
 from support.programs import until
 from support.running import TEAM, Bot, Start
@@ -339,8 +339,8 @@ async def test_nothing_of_another_workspace_is_shown_changed_posted_or_told(
 ) -> None:
     bot = home.bot
     payload = (await home.live())[surface]
-    bot.parts.installation.identity = TOKENS[token]
-    bot.parts.installation.refusal = None if TOKENS[token] else "invalid_auth"
+    bot.single.identity = TOKENS[token]
+    bot.single.refusal = None if TOKENS[token] else "invalid_auth"
     problems: dict[str, list[str]] = {}
     for number, (name, claim) in enumerate(CLAIMS.items()):
         before = await Sight.of(bot)
@@ -433,7 +433,7 @@ async def test_until_slack_has_said_whose_the_token_is_nobody_is_answered_with_i
     assert await bot.type(f"{REJECTED} {WORDS}") is None
     rejected = await home.answer_on(REJECTED)
     await bot.at_rest()
-    bot.parts.installation.identity = None
+    bot.single.identity = None
     asked = len(slack.workspace.calls)
 
     theirs = claimed(
@@ -454,7 +454,7 @@ async def test_until_slack_has_said_whose_the_token_is_nobody_is_answered_with_i
     await bot.parts.background.finish(5)
     assert {method for method, _ in slack.workspace.calls[asked:]} <= {"response_url"}
 
-    bot.parts.installation.identity = TOKENS["the first workspace's"]
+    bot.single.identity = TOKENS["the first workspace's"]
     assert "Recorded" in (await home.answer_on(FINE)).text, (
         "what was to be told meanwhile is told in its thread"
     )

@@ -5,7 +5,7 @@ from support.running import TEAM, Bot
 
 
 async def test_a_name_is_asked_for_once(bot: Bot) -> None:
-    names = SlackNames(bot.parts.web, bot.parts.installation)
+    names = SlackNames(bot.parts.web, bot.single)
     for _ in range(2):
         assert await names.names(
             None, TEAM, ["U0BEN", "S0HELP", "C0OTHER", "U0NOBODY", "S0NONE"]

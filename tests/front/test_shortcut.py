@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from bot.installations.single import Identity
 from bot.playground.leadsquared import Behaviour
 from bot.playground.limits import problems_of_view
 from bot.playground.slack import APP_TOKEN, Fault
 from bot.playground.workspace import Posted
-from bot.slack.installations import Identity
 from bot.tenants.directory import Scope
 from support.running import TEAM, Bot, Start, ticket_that
 from support.sqlite import locked
@@ -209,7 +209,7 @@ async def test_a_workspace_that_the_token_is_not_for_is_told_so(
 async def test_before_slack_has_said_whose_the_token_is_the_form_asks_to_try_again(
     bot: Bot,
 ) -> None:
-    bot.parts.installation.identity = None
+    bot.single.identity = None
     message = await said(bot, "about #143")
     assert await bot.slack.shortcut(message, person="U0ANNA", **acting_in("T0STRANGER")) == {}
     assert "just started" in (await bot.told_to("U0ANNA")).text
@@ -334,7 +334,7 @@ async def test_a_thread_is_remembered_by_workspace_and_conversation(bot: Bot) ->
     assert bot.slack.modals.value(await bot.use(same_ts), "ticket") is None
 
     await bot.parts.directory.map("environment", Scope(team_id="T0SECOND"))
-    bot.parts.installation.identity = Identity(
+    bot.single.identity = Identity(
         None, "E0CORP", is_enterprise_install=True
     )  # this token speaks for both
     there = acting_in("T0SECOND") | {"enterprise": {"id": "E0CORP", "name": "x"}}

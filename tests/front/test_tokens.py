@@ -27,7 +27,7 @@ async def test_a_token_that_slack_rejects_at_the_start_is_named_as_such(
 ) -> None:
     slack.faults["auth.test"] += [Fault("invalid_auth")] * 50
     async with start(environment, ready=False) as bot:
-        await until(lambda: bot.parts.installation.refusal)
+        await until(lambda: bot.single.refusal)
         said = await bot.type("143 hello", team_id="T0STRANGER")
         assert said is not None
         assert "Slack rejects the bot's token" in said.text
@@ -43,7 +43,7 @@ async def test_the_form_says_that_slack_rejects_the_token(
 ) -> None:
     slack.faults["auth.test"] += [Fault("account_inactive")] * 50
     async with start(environment, ready=False) as bot:
-        await until(lambda: bot.parts.installation.refusal)
+        await until(lambda: bot.single.refusal)
         message = await slack.say("about #143", channel="C0SUPPORT", person="U0BEN")
         await slack.shortcut(message, person="U0ANNA")
         assert "account_inactive" in (await bot.told_to("U0ANNA")).text
@@ -60,7 +60,7 @@ async def test_a_token_revoked_while_running_is_not_ready_until_slack_accepts_it
     )
     status, checks = await readyz(bot)
     assert (status, checks["slack_says"]) == (503, "token_revoked")
-    await until(lambda: bot.parts.installation.refusal is None)
+    await until(lambda: bot.single.refusal is None)
     assert (await readyz(bot))[0] == 200
     assert await bot.type("144 hello") is None
     assert "Recorded" in (await bot.answered()).text
@@ -129,7 +129,7 @@ async def test_a_process_whose_token_is_rejected_leaves_the_answers_to_the_other
             running(without, broken, leadsquared, ready=False) as rejected,
             running(environment, slack, leadsquared) as bot,
         ):
-            await until(lambda: rejected.parts.installation.refusal)
+            await until(lambda: rejected.single.refusal)
             for number in range(4):
                 assert await bot.type(f"{143 + number % 3} hello {number}") is None
             await bot.answered(messages=4)
@@ -177,7 +177,7 @@ async def test_a_bot_of_another_workspace_does_not_change_where_the_first_ones_w
         there = await stack.enter_async_context(
             running(theirs, other_slack, leadsquared, ready=not refused)
         )
-        await until(lambda: there.parts.installation.refusal or there.parts.installation.identity)
+        await until(lambda: there.single.refusal or there.single.identity)
         for number in range(4):
             assert await here.type(f"{143 + number % 3} hello {number}") is None
         await here.answered(messages=4)

@@ -8,7 +8,6 @@ import pytest
 from aiohttp import web
 from psycopg import sql
 
-from bot.admin.check import SCOPES
 from bot.database.schema import HEAD, migrate_database
 from bot.database.writer import Database
 from bot.encryption import Keyring
@@ -17,6 +16,7 @@ from bot.leadsquared.reading import read_keys
 from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
 from bot.playground.slack import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, Fault, SlackStandIn
+from bot.slack.scopes import SCOPES
 from bot.tenants.directory import Directory, Scope
 from support.databases import database
 from support.programs import BOT, Ended, run_beside

@@ -12,11 +12,11 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from bot.admin.check import SCOPES
 from bot.settings import DEFAULT_PORT, Settings, load_settings
 from bot.slack.answers import COMMAND
 from bot.slack.front import PATH
 from bot.slack.modals import CALLBACK
+from bot.slack.scopes import SCOPES
 from support.programs import ROOT
 
 MANIFEST = ROOT / "manifest.yml"

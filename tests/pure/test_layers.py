@@ -6,7 +6,8 @@ import re
 from support.programs import ROOT
 
 LAYERS = (
-    "__main__", "admin", "playground", "process", "app", "slack", "activities", "tenants", "keys",
+    "__main__", "admin", "playground", "process", "app", "slack", "installations",
+    "activities", "tenants", "keys",
     "settings", "leadsquared", "database", "encryption", "logs", "backoff",
 )  # fmt: skip
 """From the top: a part may import what stands after it."""

@@ -3,7 +3,7 @@
 import pytest
 
 from bot.admin.unserved import unserved
-from bot.slack.installations import Identity
+from bot.installations.single import Identity
 from bot.tenants.directory import Scope
 
 ALONE = Identity("T1", None, is_enterprise_install=False)

@@ -11,6 +11,7 @@ import pytest
 from bot.activities.delivery import Delivery
 from bot.app import Parts, build
 from bot.database.schema import migrate_database
+from bot.installations.single import SingleInstallation
 from bot.logs import configure_logging
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 from bot.playground.slack import SlackStandIn
@@ -73,6 +74,12 @@ class Bot:
     process: Process
     slack: SlackStandIn
     leadsquared: LeadSquaredStandIn
+
+    @property
+    def single(self) -> SingleInstallation:
+        """The installation of SLACK_BOT_TOKEN."""
+        assert self.parts.single is not None
+        return self.parts.single
 
     @property
     def url(self) -> str:

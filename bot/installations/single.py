@@ -1,9 +1,9 @@
-"""Which bot token speaks for which workspace."""
+"""SLACK_BOT_TOKEN: one workspace, or one organisation."""
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Protocol
 
+from bot.installations.access import Access, Granted, NotInstalled, TokenRefused, Unidentified
 from bot.tenants.directory import NOBODY, Scope
 
 
@@ -25,27 +25,8 @@ class Identity:
         return Scope(team_id=self.team_id or "")
 
 
-class Installations(Protocol):
-    """Looks a bot token up per workspace.
-
-    `scope`: the part of Slack that the tokens speak for. None: Slack has not said it yet, and they
-    speak for nobody. `refusal`: Slack's word for a token that it rejects.
-    """
-
-    @property
-    def scope(self) -> Scope | None: ...
-
-    @property
-    def refusal(self) -> str | None: ...
-
-    def token_for(self, enterprise_id: str | None, team_id: str) -> str | None: ...
-
-
 class SingleInstallation:
-    """SLACK_BOT_TOKEN, for the one workspace (or organisation) it belongs to.
-
-    Which one is known once `auth.test` has answered.
-    """
+    """The bot token of the settings. Whose it is, is known once `auth.test` has answered."""
 
     def __init__(self, token: str | None) -> None:
         self._token = token
@@ -59,10 +40,7 @@ class SingleInstallation:
         self.refused.clear()
 
     def refuse(self, token: str | None, error: str) -> None:
-        """Take in that Slack rejects a token, in Slack's word.
-
-        Ignore a token that is not the bot token.
-        """
+        """Take in that Slack rejects the token."""
         if token == self._token:
             self.refusal = error
             self.refused.set()
@@ -77,13 +55,15 @@ class SingleInstallation:
             return NOBODY
         return None if self.identity is None else self.identity.scope
 
-    def token_for(self, enterprise_id: str | None, team_id: str) -> str | None:
-        """Return the token for the workspace that it is known to belong to.
-
-        Return None for another workspace.
-        """
-        if self.identity is None or self.refusal is not None:
-            return None
-        if self.identity.is_enterprise_install:
-            return self._token if enterprise_id == self.identity.enterprise_id else None
-        return self._token if team_id == self.identity.team_id else None
+    def access(self, enterprise_id: str | None, team_id: str) -> Access:
+        """Say whether the token is known to belong to this workspace."""
+        if self.refusal is not None:
+            return TokenRefused(self.refusal)
+        if self.identity is None or self._token is None:
+            return Unidentified()
+        mine = (
+            enterprise_id == self.identity.enterprise_id
+            if self.identity.is_enterprise_install
+            else team_id == self.identity.team_id
+        )
+        return Granted(self._token) if mine else NotInstalled()

@@ -1,0 +1,145 @@
+"""Many workspaces: every installation, in this process's memory, so that no command asks for it."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import structlog
+
+from bot.database.writer import DatabaseUnavailableError
+from bot.encryption import Keyring, UndecipherableError
+from bot.installations.access import (
+    Access,
+    Ended,
+    Granted,
+    NotInstalled,
+    TokenUnreadable,
+    Unidentified,
+)
+from bot.installations.store import Installation, InstallationStore
+from bot.tenants.directory import EVERYBODY, Scope
+
+_log = structlog.get_logger(__name__)
+
+ENDING = frozenset({"invalid_auth", "account_inactive", "token_revoked"})
+"""Slack's words for a token that will never be good again."""
+
+EXPIRED = "token_expired"
+"""Slack's word for a token whose 12 hours are over: a refresh brings another one."""
+
+
+class KnownInstallations:
+    """Knows what the store has, and ends an installation whose token Slack rejects.
+
+    `changed` says that the store has changed; without it, it is read again after `poll_interval`
+    seconds. `on_granted` is called when there may be a token that was not there before.
+    """
+
+    def __init__(
+        self,
+        store: InstallationStore,
+        keyring: Keyring,
+        *,
+        poll_interval: float,
+        on_granted: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._keyring = keyring
+        self._poll_interval = poll_interval
+        self._on_granted = on_granted
+        self._known: dict[str, Installation] | None = None
+        self._access: dict[str, Access] = {}
+        self._of_token: dict[str, Installation] = {}  # by token, of those that were used
+        self._refused: dict[str, tuple[Installation, str]] = {}
+        self._changed = asyncio.Event()
+        self.expired = asyncio.Event()  # Slack calls a token expired: it is to be refreshed
+
+    @property
+    def scope(self) -> Scope | None:
+        """All of Slack: where there is no token, a delivery is told by another way, or later."""
+        return None if self._known is None else EVERYBODY
+
+    @property
+    def number(self) -> int | None:
+        """How many installations have not ended; None when the database was away so far."""
+        if self._known is None:
+            return None
+        return sum(one.ended_at is None for one in self._known.values())
+
+    def access(self, enterprise_id: str | None, team_id: str) -> Access:
+        """Return what a workspace's own installation grants, else its organisation's."""
+        if self._known is None:
+            return Unidentified()
+        own = self._granted_in(team_id)
+        if isinstance(own, Granted) or not enterprise_id or enterprise_id == team_id:
+            return own
+        shared = self._granted_in(enterprise_id)
+        return own if isinstance(shared, NotInstalled) else shared
+
+    def _granted_in(self, where: str) -> Access:
+        known = self._known or {}
+        if where in known and where not in self._access:
+            self._access[where] = self._of(known[where])
+        return self._access.get(where, NotInstalled())
+
+    def _of(self, installation: Installation) -> Access:
+        if installation.bot_token is None:
+            return Ended(installation.ended_because or "removed")
+        try:
+            token = self._keyring.decrypt(installation.bot_token)
+        except UndecipherableError:
+            _log.error("bot_token_cannot_be_decrypted", installed_in=installation.installed_in)
+            return TokenUnreadable()
+        self._of_token[token] = installation
+        return Granted(token)
+
+    def refuse(self, token: str | None, error: str) -> None:
+        """Take in that Slack rejects a token: its installation has ended, or it is refreshed."""
+        installation = self._of_token.get(token or "")
+        if installation is None:
+            return
+        if error == EXPIRED:
+            self.expired.set()
+        elif error in ENDING:
+            self._access[installation.installed_in] = Ended(error)
+            self._refused[installation.installed_in] = (installation, error)
+            self._changed.set()
+
+    def changed(self) -> None:
+        """Say that the store has changed."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Keep up with the store, until cancelled."""
+        while True:
+            self._changed.clear()
+            try:
+                await self._end_refused()
+                await self.read()
+            except DatabaseUnavailableError as error:
+                _log.warning("database_unavailable", reason=str(error))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self._poll_interval)
+
+    async def read(self) -> None:
+        """Read what has changed in the store. Raises DatabaseUnavailableError."""
+        known = self._known or {}
+        since = max((one.changed_at for one in known.values()), default=0.0)
+        found = await self._store.changed(since)
+        news = [one for one in found if known.get(one.installed_in) != one]
+        self._known = known | {one.installed_in: one for one in news}
+        for one in news:
+            self._access.pop(one.installed_in, None)
+            self._of_token = {
+                token: of
+                for token, of in self._of_token.items()
+                if of.installed_in != one.installed_in
+            }
+        if any(one.bot_token is not None for one in news):
+            self._on_granted()
+
+    async def _end_refused(self) -> None:
+        for where, (installation, error) in list(self._refused.items()):
+            if installation.bot_token is not None:
+                await self._store.end_token(where, installation.bot_token, error)
+            del self._refused[where]
