@@ -1,7 +1,9 @@
 """/portal-activity <ticket> <text>."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pydantic import ConfigDict, ValidationError
 from slack_bolt.async_app import AsyncApp
@@ -69,10 +71,26 @@ class RecordAgain(Payload):
     key: str
 
 
-class Commands:
-    """Registers the slash command: parse, accept, acknowledge."""
+class Subcommand(Protocol):
+    """`/portal-activity <word> <rest>`, which records nothing.
 
-    def __init__(self, shared: Shared, names: SlackNames, forms: Forms) -> None:
+    Return what the person reads at once; None when something opens instead. Slack waits 3 s.
+    """
+
+    async def __call__(self, command: SlashCommand, rest: str) -> answers.Message | None: ...
+
+
+class Commands:
+    """Registers the slash command: parse, accept, acknowledge. `subcommands` by their word."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        names: SlackNames,
+        forms: Forms,
+        subcommands: Mapping[str, Subcommand] | None = None,
+    ) -> None:
+        self._subcommands = subcommands or {}
         self._shared = shared
         self._names = names
         self._forms = forms
@@ -96,6 +114,8 @@ class Commands:
             return answers.usage()
         if removed := self._shared.removed(command.enterprise_id, command.team_id):
             return removed
+        if subcommand := self._subcommands.get(words.ticket.lower()):
+            return await subcommand(command, words.rest)
         if is_blank(words.ticket):
             return await self._forms.ask(command, "", answers.no_ticket())
         try:
