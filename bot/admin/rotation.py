@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.database.stored import BATCH, ENCRYPTED, Change, Encrypted
-from bot.database.tables import deliveries, tenants
+from bot.database.tables import deliveries, installations, tenants
 from bot.database.writer import Database
 from bot.encryption import Keyring, UndecipherableError, encrypted_at
 
@@ -28,9 +28,14 @@ class Unopened:
     """
 
     tenants: int = 0
+    installations: int = 0
     activities: int = 0
     since: float | None = None
     until: float | None = None
+
+    @property
+    def values(self) -> int:
+        return self.tenants + self.installations + self.activities
 
     def and_(self, token: bytes, of: "Encrypted") -> "Unopened":
         """Count one more."""
@@ -40,6 +45,7 @@ class Unopened:
         return replace(
             self,
             tenants=self.tenants + (of.table is tenants),
+            installations=self.installations + (of.table is installations),
             activities=self.activities + (of.table is deliveries),
             since=min(moments, default=None),
             until=max(moments, default=None),
@@ -154,7 +160,7 @@ def summary(rotation: Rotation, secrets: int) -> list[str]:
                 "so there was nothing to do and no secret was tested."
             )
         ]
-    readable = rotation.values - rotation.unreadable.tenants - rotation.unreadable.activities
+    readable = rotation.values - rotation.unreadable.values
     done = (
         "Re-encrypted with the first of ENCRYPTION_KEYS: "
         f"{rotation.renewed:,} of {rotation.values:,} values."
@@ -187,7 +193,11 @@ def problems_of(rotation: Rotation, generated: Path | None) -> list[str]:
             "give every process the same ENCRYPTION_KEYS, restart it, and run this again"
         )
     unreadable = rotation.unreadable
-    counts = {"keys of tenants": unreadable.tenants, "values of activities": unreadable.activities}
+    counts = {
+        "keys of tenants": unreadable.tenants,
+        "tokens of workspaces": unreadable.installations,
+        "values of activities": unreadable.activities,
+    }
     if named := ", ".join(f"{count:,} {what}" for what, count in counts.items() if count):
         problems.append(
             f"ENCRYPTION_KEYS: {named} cannot be decrypted and were not changed; "

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from bot.database.tables import IS_OPEN, deliveries, tenants
+from bot.database.tables import IS_OPEN, deliveries, installations, tenants
 from bot.database.writer import Database
 from bot.encryption import Keyring, UndecipherableError, UnusableSecretError
 
@@ -63,6 +63,11 @@ class Encrypted:
 ENCRYPTED = (
     Encrypted(tenants, tenants.c.id, (tenants.c.access_key, tenants.c.secret_key)),
     Encrypted(
+        installations,
+        installations.c.id,
+        (installations.c.bot_token, installations.c.refresh_token),
+    ),
+    Encrypted(
         deliveries,
         deliveries.c.seq,
         (deliveries.c.text, deliveries.c.response_url, deliveries.c.detail),
@@ -93,7 +98,7 @@ def unreadable(examined: Examined) -> str:
 async def examine(
     database: Database, keyring: Keyring, *, tenants_at_most: int = EXAMINED
 ) -> Examined:
-    """Try the keys of tenants, what has no outcome yet, and the newest activities.
+    """Try tenants' keys, bot tokens, what has no outcome yet, and the newest activities.
 
     Raises UnusableSecretError when none of all that is stored can be decrypted: the secret is
     another one.
@@ -101,9 +106,11 @@ async def examine(
 
     def sample(connection: Connection) -> list[bytes]:
         keys = sa.select(tenants.c.access_key, tenants.c.secret_key).order_by(tenants.c.id)
+        tokens = sa.select(installations.c.bot_token).order_by(installations.c.id)
         words = sa.select(deliveries.c.text, deliveries.c.response_url, deliveries.c.detail)
         newest_first = words.order_by(deliveries.c.seq.desc()).limit(EXAMINED)
-        queries = (keys.limit(tenants_at_most), newest_first.where(IS_OPEN), newest_first)
+        of_admins = (keys.limit(tenants_at_most), tokens.limit(tenants_at_most))
+        queries = (*of_admins, newest_first.where(IS_OPEN), newest_first)
         found = (token for query in queries for row in connection.execute(query) for token in row)
         return list(dict.fromkeys(token for token in found if token is not None))
 

@@ -1,6 +1,7 @@
 """Each text for people has its entry in docs/errors.md, and each entry's text exists."""
 
 import ast
+import html
 import inspect
 import re
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slack_sdk.oauth.installation_store import Installation
 
 from bot.activities.acceptance import Double
 from bot.activities.delivery import Delivery, Finding, Resolution, Route, State, Waiting
@@ -16,7 +18,7 @@ from bot.activities.ticket import MalformedTicketError, parse_ticket
 from bot.database.writer import CommitUnknownError, DatabaseUnavailableError
 from bot.leadsquared.outcome import Problem
 from bot.leadsquared.tenant import ENVIRONMENT
-from bot.slack import answers, hints, modals
+from bot.slack import answers, hints, modals, pages
 from bot.slack.answers import Message
 from bot.slack.explanations import EXPLANATIONS, UNREADABLE, unreadable
 from bot.slack.modals import Form, FormText, Metadata, edit_form, modal
@@ -89,6 +91,27 @@ def not_a_ticket() -> Iterator[tuple[str, MalformedTicketError]]:
         yield word, refused.value
 
 
+def titles() -> list[Message | str]:
+    """Return the headings of the pages of an installation."""
+    acme = Installation(team_id="T0ACME", team_name="Acme", user_id="U0ANNA")
+    corp = Installation(
+        enterprise_id="E0CORP",
+        enterprise_name="Acme Corp",
+        is_enterprise_install=True,
+        user_id="U0ANNA",
+    )
+    reasons = re.findall(r'^    "([a-z_]+)": ', inspect.getsource(pages), flags=re.MULTILINE)
+    all_pages = [
+        *(pages.installed(installation) for installation in (acme, corp)),
+        *(pages.failed(reason, 401) for reason in (*reasons, "internal_error")),
+        pages.database_away(),
+        pages.maybe_installed(),
+        pages.slack_away(),
+    ]
+    headings = [re.findall("<h1>(.*)</h1>", str(page.body))[0] for page in all_pages]
+    return list(dict.fromkeys(html.unescape(heading) for heading in headings))
+
+
 def shown() -> dict[str, list[Message | str]]:
     """Return by the name of the function (or constant) what it can say."""
     return {
@@ -123,6 +146,9 @@ def shown() -> dict[str, list[Message | str]]:
         "why_no_ticket": [answers.why_no_ticket(word, why) for word, why in not_a_ticket()],
         "unmapped": [answers.unmapped("T012ABCDEF")],
         "starting": [answers.starting()],
+        "removed": [answers.removed()],
+        "token_unreadable": [answers.token_unreadable()],
+        "pages": titles(),
         "token_refused": [answers.token_refused("invalid_auth")],
         "unavailable": [
             answers.unavailable(DatabaseUnavailableError("")),
@@ -287,7 +313,7 @@ SLACKS_OWN = {"This content can't be displayed.", "This message contains interac
 
 def test_no_other_module_says_something_to_a_person() -> None:
     for file in sorted(SLACK.glob("*.py")):
-        if file.stem in {"answers", "hints", "explanations"} | WORDS_FOR_PROGRAMS:
+        if file.stem in {"answers", "hints", "explanations", "pages"} | WORDS_FOR_PROGRAMS:
             continue
         tree = ast.parse(file.read_text())
         docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
