@@ -1,5 +1,7 @@
 """The words in the form: under its fields, beside them, and where a field is wrong. Pure."""
 
+import math
+
 TICKET = "For example 143, #143, a GUID, or a link to the ticket"
 TEXT = "Enter what the customer did. It appears on the ticket exactly like this."
 CHOICE = "Your choice replaces the text below."
@@ -25,6 +27,29 @@ def thread_cut(at_most: int, messages: int, *, first_is_cut: bool) -> str:
     first = "the end of the first message and " if first_is_cut else ""
     later = f"{messages:,} later message{'' if messages == 1 else 's'}"
     return f"A field holds {at_most:,} characters, so this is left out: {first}{later}."
+
+
+def thread_unread(messages: int, read_on_in: float | None) -> str:
+    """Say what of a thread Slack has not given yet, and when it can be had."""
+    missing = f"{messages:,} later message{'' if messages == 1 else 's'}"
+    words = f"This is not the whole thread: the bot could not read {missing} yet."
+    if read_on_in is None:
+        return words
+    return (
+        f"{words} It can read on in {read_on_in:.0f} seconds. Then choose the whole thread again."
+    )
+
+
+def thread_read_ago(seconds: float) -> str:
+    ago = f"{math.ceil(seconds)} seconds ago"
+    return f"The bot read this thread {ago}; newer messages are not in it, because of Slack's rate limit."
+
+
+def thread_read_in_part(read: int, total: int, read_on_in: float) -> str:
+    return (
+        f"The bot has read {read:,} of this thread's {total:,} messages, because of Slack's rate limit. "
+        f"It can read on in {read_on_in:.0f} seconds."
+    )
 
 
 def not_editable(length: int) -> str:

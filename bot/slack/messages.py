@@ -128,7 +128,9 @@ def author_id(message: Json) -> str | None:
 class WholeThread:
     """A thread as one text.
 
-    `left_out` messages at its end did not fit; `cut`: not even all of the first did.
+    `left_out` messages at its end are missing; `cut`: not even all of the first has room. `unread`
+    of these Slack did not give, and in `read_on_in` seconds it does, where it said so. `read_ago`:
+    it was read so many seconds ago, and Slack does not give it now.
 
     `through` is the ts of the last message that is in it.
     """
@@ -137,6 +139,9 @@ class WholeThread:
     left_out: int
     cut: bool
     through: str | None = None
+    unread: int = 0
+    read_on_in: float | None = None
+    read_ago: float | None = None
 
 
 def whole_thread(

@@ -124,13 +124,15 @@ class FormText:
     @classmethod
     def of_thread(cls, thread: WholeThread) -> Self:
         """Fill the one field that a thread has; it was written to fit."""
-        is_cut = bool(thread.left_out or thread.cut)
-        hint = (
-            hints.thread_cut(LONGEST_INPUT, thread.left_out, first_is_cut=bool(thread.cut))
-            if is_cut
-            else None
-        )
-        return cls((thread.text,), whole=True, hint=hint, through=thread.through)
+        found = []
+        without_room = thread.left_out - thread.unread
+        if without_room > 0 or thread.cut:
+            found.append(hints.thread_cut(LONGEST_INPUT, without_room, first_is_cut=thread.cut))
+        if thread.unread:
+            found.append(hints.thread_unread(thread.unread, thread.read_on_in))
+        elif thread.read_ago is not None:
+            found.append(hints.thread_read_ago(thread.read_ago))
+        return cls((thread.text,), whole=True, hint=" ".join(found) or None, through=thread.through)
 
     def joined(self) -> str:
         """Return the text over all fields."""

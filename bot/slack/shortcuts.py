@@ -163,6 +163,9 @@ def _notes(used: MessageShortcut, thread: Thread | Unreadable, link: str | None)
     if isinstance(thread, Unreadable):
         why = unreadable(thread.error, used.channel.id)
         notes.append(hints.only_this_message(why))
+    elif thread.read_on_in is not None:
+        read = len(thread.messages)
+        notes.append(hints.thread_read_in_part(read, thread.total, thread.read_on_in))
     if link is None:
         notes.append(hints.NO_LINK)
     return tuple(notes)

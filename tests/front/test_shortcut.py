@@ -530,12 +530,47 @@ async def test_a_form_that_has_changed_meanwhile_is_not_overwritten_by_a_late_ch
 async def test_the_way_back_to_the_message_stays_open_when_slack_does_not_show_it(bot: Bot) -> None:
     first, _ = await thread(bot, "#143 hello", "more")
     modal = await chosen(bot, await bot.use(first), "thread")
-    bot.slack.faults["conversations.replies"].append(
-        Fault("ratelimited", status=429, retry_after=30)
-    )
+    limit_reading(bot)
     modal = await chosen(bot, modal, "message")
-    assert "try again in a minute" in words(modal)
-    assert bot.slack.modals.value(await chosen(bot, modal, "message"), "text") == "#143 hello"
+    assert bot.slack.modals.value(modal, "text") == "#143 hello"
+
+
+def limit_reading(bot: Bot, *, after: int = 60) -> None:
+    """Let Slack refuse the next page of a thread."""
+    bot.slack.faults["conversations.replies"].append(
+        Fault("ratelimited", status=429, retry_after=after)
+    )
+
+
+async def test_a_thread_that_slack_gives_in_parts_is_read_on_and_never_called_whole(
+    bot: Bot,
+) -> None:
+    first, *_ = await thread(bot, "#143", *(f"message {number}" for number in range(1, 21)))
+    bot.slack.page = 15
+    bot.slack.faults["conversations.replies"].append(Fault(""))  # the first page comes
+    limit_reading(bot)
+    modal = await bot.use(first)
+    assert "read 15 of this thread's 21 messages" in words(modal)
+    assert "read on in 60 seconds" in words(modal)
+
+    limit_reading(bot, after=42)
+    modal = await chosen(bot, modal, "thread")
+    assert "could not read 6 later messages yet" in hint(modal, "thread_text")
+    assert "read on in 42 seconds" in hint(modal, "thread_text")
+    assert "[6 later messages left out]" in bot.slack.modals.value(modal, "thread_text")
+
+    modal = await chosen(bot, await chosen(bot, modal, "message"), "thread")
+    assert "message 20" in bot.slack.modals.value(modal, "thread_text")
+    assert "left out" not in bot.slack.modals.value(modal, "thread_text")
+
+
+async def test_a_thread_that_was_read_before_says_when(bot: Bot) -> None:
+    first, _ = await thread(bot, "#143 hello", "more")
+    modal = await bot.use(first)
+    limit_reading(bot)
+    modal = await chosen(bot, modal, "thread")
+    assert "more" in bot.slack.modals.value(modal, "thread_text")
+    assert "newer messages are not in it" in hint(modal, "thread_text")
 
 
 async def test_the_form_opens_without_what_the_database_knows_when_that_is_away(
