@@ -8,8 +8,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bot.leadsquared.address import Address, InvalidAddressError, parse_address
-from bot.leadsquared.hosts import host_allowed, is_loopback, parse_host_pattern
+from bot.leadsquared.address import (
+    Address,
+    InvalidAddressError,
+    host_allowed,
+    is_loopback,
+    parse_address,
+    parse_host_pattern,
+)
 
 HOSTS = ("*.leadsquared.com", "crm.example.com")
 PATIENT = settings(deadline=None)
