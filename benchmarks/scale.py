@@ -29,9 +29,9 @@ from benchmarks.databases import NoPostgreSQLError, postgresql_database, sqlite_
 from benchmarks.filling import History, fill, team
 from benchmarks.processes import BenchmarkError, percentile
 from bot.activities.acceptance import Acceptance, Accepted
+from bot.activities.delivery import Submission
 from bot.activities.outbox import Outbox
 from bot.activities.policy import decide
-from bot.activities.submission import Submission
 from bot.activities.tellings import Tellings
 from bot.database.engines import MIGRATING, engine_for
 from bot.database.schema import migrate_database

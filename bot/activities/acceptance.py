@@ -10,10 +10,8 @@ from typing import TypeVar
 import structlog
 from sqlalchemy.engine import Connection
 
-from bot.activities.delivery import Delivery, Resolution, Route, State
+from bot.activities.delivery import Delivery, Resolution, Route, Rows, State, Submission
 from bot.activities.policy import DOUBLE_WITHIN
-from bot.activities.rows import Rows
-from bot.activities.submission import Submission
 from bot.activities.telling import ANCHOR_AFTER
 from bot.database.announcements import CHANNEL
 from bot.database.statement import Row, Statement

@@ -11,9 +11,8 @@ from types import MappingProxyType
 from sqlalchemy.engine import Connection
 
 from bot.activities.backlog import Queued
-from bot.activities.delivery import Delivery, State
+from bot.activities.delivery import Delivery, Rows, State
 from bot.activities.policy import WINDOW, Decision, Repeat, may_begin
-from bot.activities.rows import Rows
 from bot.activities.telling import OUTCOME_WITHIN
 from bot.activities.window import end_attempt, lock_window
 from bot.database.clock import steady

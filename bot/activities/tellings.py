@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
-from bot.activities.delivery import Delivery, Route
+from bot.activities.delivery import Delivery, Route, Rows
 from bot.activities.outbox import PASSED_BY
-from bot.activities.rows import Rows
 from bot.activities.telling import (
     AFTER_ANSWERS,
     TELL_FOR,

@@ -12,9 +12,9 @@ from sqlalchemy.engine import Connection
 
 from benchmarks.filling import History, fill, team
 from bot.activities.acceptance import Acceptance, Accepted
+from bot.activities.delivery import Submission
 from bot.activities.outbox import VISITED_AT_ONCE, Outbox
 from bot.activities.policy import MAX_CALLS_IN_FLIGHT
-from bot.activities.submission import Submission
 from bot.activities.worker import Begin, Worker
 from bot.database.statement import Statement
 from bot.database.writer import Database

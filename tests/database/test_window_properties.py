@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.activities.delivery import State
+from bot.activities.delivery import State, Submission
 from bot.activities.outbox import Claimed
 from bot.activities.policy import Settle
-from bot.activities.submission import Submission
 from bot.leadsquared.outcome import NotSent, Outcome, Problem, Recorded
 from support.stepped import REPEATABLE, TICKS, Store, stepped_store
 

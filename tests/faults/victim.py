@@ -133,7 +133,7 @@ def _die_before_commit(words: str) -> None:
     from sqlalchemy.engine import Connection, Engine  # noqa: PLC0415
 
     from bot.activities.acceptance import Acceptance  # noqa: PLC0415
-    from bot.activities.rows import reference  # noqa: PLC0415
+    from bot.activities.delivery import reference  # noqa: PLC0415
     from bot.database.tables import deliveries  # noqa: PLC0415
 
     accepting: set[str] = set()

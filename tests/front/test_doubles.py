@@ -11,8 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.activities.acceptance import Double
-from bot.activities.delivery import State
-from bot.activities.submission import Submission
+from bot.activities.delivery import State, Submission
 from bot.database.tables import deliveries
 from bot.playground.leadsquared import Behaviour
 from bot.playground.slack import Fault

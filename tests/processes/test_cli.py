@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.activities.acceptance import Acceptance, Accepted
-from bot.activities.submission import Submission
+from bot.activities.delivery import Submission
 from bot.database.schema import migrate_database
 from bot.database.writer import Database
 from bot.encryption import Keyring

@@ -15,8 +15,7 @@ from sqlalchemy.engine import Connection
 from benchmarks.filling import fill
 from bot.activities.acceptance import Acceptance, Accepted
 from bot.activities.backlog import WAITS_LONG
-from bot.activities.delivery import Waiting
-from bot.activities.submission import Submission
+from bot.activities.delivery import Submission, Waiting
 from bot.admin.activities import Wanted, _listed, listed
 from bot.admin.status import DAY, Group, _look, needs
 from bot.admin.words import PROBLEMS, WAITS, ago, duration, shown, table
