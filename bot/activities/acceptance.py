@@ -11,8 +11,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from bot.activities.delivery import Delivery, Resolution, Route, Rows, State, Submission
-from bot.activities.policy import DOUBLE_WITHIN
-from bot.activities.telling import ANCHOR_AFTER
+from bot.activities.policy import ANCHOR_AFTER, DOUBLE_WITHIN
 from bot.database.announcements import CHANNEL
 from bot.database.statement import Row, Statement
 from bot.database.writer import Database, DatabaseUnavailableError

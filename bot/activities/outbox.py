@@ -12,8 +12,7 @@ from sqlalchemy.engine import Connection
 
 from bot.activities.backlog import Queued
 from bot.activities.delivery import Delivery, Rows, State
-from bot.activities.policy import WINDOW, Decision, Repeat, may_begin
-from bot.activities.telling import OUTCOME_WITHIN
+from bot.activities.policy import OUTCOME_WITHIN, WINDOW, Decision, Repeat, may_begin
 from bot.activities.window import end_attempt, lock_window
 from bot.database.clock import steady
 from bot.database.statement import Statement

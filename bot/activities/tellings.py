@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from bot.activities.delivery import Delivery, Route, Rows
 from bot.activities.outbox import PASSED_BY
-from bot.activities.telling import (
+from bot.activities.policy import (
     AFTER_ANSWERS,
     TELL_FOR,
     Step,

@@ -12,9 +12,16 @@ import structlog
 
 from bot.activities.backlog import Backlog
 from bot.activities.outbox import Claim, Claimed, Outbox
-from bot.activities.policy import RETRY_DATABASE, Decision, Repeat, decide, give_up_at
+from bot.activities.policy import (
+    ANCHOR_AFTER,
+    OUTCOME_WITHIN,
+    RETRY_DATABASE,
+    Decision,
+    Repeat,
+    decide,
+    give_up_at,
+)
 from bot.activities.schedule import Schedule, Visits
-from bot.activities.telling import ANCHOR_AFTER, OUTCOME_WITHIN
 from bot.database.clock import steady
 from bot.database.writer import DatabaseUnavailableError
 from bot.leadsquared.address import api_host

@@ -8,8 +8,7 @@ from typing import Any
 
 from bot.activities.acceptance import Double
 from bot.activities.delivery import OPERATOR, Delivery, Finding, Resolution, Route, State, Waiting
-from bot.activities.policy import DOUBLE_WITHIN
-from bot.activities.telling import mark
+from bot.activities.policy import DOUBLE_WITHIN, mark
 from bot.activities.ticket import MalformedTicketError
 from bot.database.writer import CommitUnknownError, DatabaseUnavailableError
 from bot.slack.explanations import LABELS, Button, explain, for_admin, offered, small_print, ticket

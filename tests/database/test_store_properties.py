@@ -25,8 +25,7 @@ from hypothesis.stateful import (
 from bot.activities.acceptance import Acceptance, Accepted, Double, Refused
 from bot.activities.delivery import SETTLED, Delivery, Resolution, Route, State, Submission, Waiting
 from bot.activities.outbox import Claim, Claimed, Outbox
-from bot.activities.policy import DOUBLE_WITHIN, WINDOW, Repeat, Settle, decide, give_up_at
-from bot.activities.telling import Step
+from bot.activities.policy import DOUBLE_WITHIN, WINDOW, Repeat, Settle, Step, decide, give_up_at
 from bot.activities.tellings import Due, Tellings
 from bot.database.writer import CommitUnknownError
 from bot.leadsquared.outcome import (

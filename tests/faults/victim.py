@@ -56,7 +56,7 @@ def _refuse_writing(file: Path) -> None:
 def _die_at(point: str) -> None:
     from bot.activities.acceptance import Acceptance  # noqa: PLC0415 - as above
     from bot.activities.outbox import Outbox  # noqa: PLC0415
-    from bot.activities.telling import Step  # noqa: PLC0415
+    from bot.activities.policy import Step  # noqa: PLC0415
     from bot.activities.tellings import Tellings  # noqa: PLC0415
     from bot.leadsquared.client import LeadSquared  # noqa: PLC0415
     from faults.points import WORDS, Point  # noqa: PLC0415
