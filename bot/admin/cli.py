@@ -142,8 +142,8 @@ def check() -> None:
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
         print(f"{finding.mark} {finding.what:<{width}}  {finding.says}")
-        if finding.mend:
-            print(f"  {'':<{width}}  → {finding.mend}")
+        if finding.fix:
+            print(f"  {'':<{width}}  → {finding.fix}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 

@@ -371,9 +371,9 @@ def test_what_cannot_be_read_stays_as_it_is_until_its_secret_is_added_back(
     assert [value for value in stored.all() if reads(LOST, value)] == unread, "byte for byte"
     assert sum(reads(NEW, value) for value in stored.all()) == 4
 
-    mended = rotated(url, NEW, OLD, LOST, cwd=tmp_path)
-    assert (mended.status, mended.err) == (0, "")
-    assert "Remove the others now" in mended.out
+    fixed = rotated(url, NEW, OLD, LOST, cwd=tmp_path)
+    assert (fixed.status, fixed.err) == (0, "")
+    assert "Remove the others now" in fixed.out
     assert all(reads(NEW, value) for value in stored.all())
 
 

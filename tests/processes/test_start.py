@@ -223,7 +223,7 @@ def postgres() -> Iterator[str]:
         yield url
 
 
-def test_postgresql_without_migrations_is_refused_with_the_command_that_mends_it(
+def test_postgresql_without_migrations_is_refused_with_the_command_that_fixes_it(
     postgres: str, tmp_path: Path
 ) -> None:
     variables = SLACK | KEYS | {"DATABASE_URL": postgres}
