@@ -83,7 +83,7 @@ OPERATOR = "operator:"
 
 
 class Finding(StrEnum):
-    """What a look at the ticket showed, where the outcome is unknown."""
+    """What a verification found on the ticket, where the outcome is unknown."""
 
     PRESENT = "present"
     ABSENT = "absent"

@@ -244,7 +244,7 @@ class Teller:
             telling = await self._replies.tell(
                 delivery, step, age=age, give_up_at=self._give_up_at(due)
             )
-        except Exception as error:  # noqa: BLE001 - whatever it was, the answer is still owed
+        except Exception as error:  # noqa: BLE001 - the person still waits for the answer
             _log.exception("reply_failed")
             telling = Later(type(error).__name__)
         match telling:

@@ -112,7 +112,7 @@ def host_allowed(host: str, allowed_hosts: tuple[str, ...]) -> bool:
     """
     host = host.lower().removesuffix(".")
     if not (_NAME.fullmatch(host) or _is_address(host)):
-        return False  # no name that could be looked up, whatever it ends with
+        return False  # no name that DNS could resolve
     return any(
         host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern
         for pattern in allowed_hosts
@@ -120,7 +120,7 @@ def host_allowed(host: str, allowed_hosts: tuple[str, ...]) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine by its very name (no look-up is made)."""
+    """Say whether a host is this machine by its name alone, without a lookup."""
     host = host.strip("[]")
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 

@@ -35,7 +35,7 @@ _Answer = tuple[int, bytes | None]
 """A status, and the body unless it is too long."""
 
 _PAGE_AT_MOST = 2000
-"""Bytes of a page in which its pattern is looked for."""
+"""Bytes of a page that are searched for its pattern."""
 
 _log = structlog.get_logger(__name__)
 
@@ -61,8 +61,8 @@ E = TypeVar("E", bound=BaseException)
 Begin = Callable[[], Awaitable[bool]]
 
 POOLS = 16
-"""Connection pools of a process. httpx looks at every connection of a pool, at both ends of every
-request.
+"""Connection pools of a process. httpx goes through every connection of a pool at the
+beginning and at the end of every request.
 """
 
 TRIED_TICKET = "1"

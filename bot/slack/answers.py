@@ -98,7 +98,7 @@ def _outcome(delivery: Delivery) -> str:
 
 
 def finding(delivery: Delivery, *, with_text: bool = False) -> Message:
-    """What a look at the ticket showed, after an unknown outcome."""
+    """What a verification found on the ticket, after an unknown outcome."""
     there = LABELS[Button.CONFIRM]
     if delivery.finding is Finding.PRESENT:
         words = (

@@ -15,8 +15,8 @@ from bot.slack.web import Done, Never, NotNow, SlackWeb
 
 PAGE = 200
 MOST_PAGES = 5
-LOOK_UP_WITHIN = 2.5
-"""Seconds that a person who looks at an opening form waits for one look-up, at most."""
+LOOKUP_WITHIN = 2.5
+"""Seconds that a person in front of an opening form waits for one lookup, at most."""
 
 MOST_NAMES = 50
 
@@ -25,9 +25,7 @@ MOST_NAMES = 50
 class Thread:
     """A thread's messages, oldest first, without the bot's own.
 
-    `total` counts those too that could not be read.
-
-    `first` is the very first, whoever wrote it.
+    `total` counts those too that could not be read. `first` is the very first, by any author.
     """
 
     first: Json
@@ -43,7 +41,7 @@ class Unreadable:
 
 
 class SlackConversations:
-    """Reads for a form that a person looks at; what does not come in time is done without."""
+    """Reads for a form that a person waits for; the form does without what comes too late."""
 
     def __init__(self, web: SlackWeb, installations: Installations, names: SlackNames) -> None:
         self._web = web
@@ -59,7 +57,7 @@ class SlackConversations:
         found: dict[str, Json] = {}  # by ts: a page may begin with the thread's first message again
         refusal = Unreadable("no_answer")
         try:
-            async with asyncio.timeout(LOOK_UP_WITHIN):
+            async with asyncio.timeout(LOOKUP_WITHIN):
                 cursor = ""
                 for _ in range(MOST_PAGES):
                     page = await self._page(place, cursor)
@@ -88,7 +86,7 @@ class SlackConversations:
         asked = {"channel": place.channel_id, "ts": place.thread_ts, "limit": str(PAGE)}
         further = {"cursor": cursor} if cursor else {}
         match await self._web.read(
-            token, "conversations.replies", timeout=LOOK_UP_WITHIN, **asked, **further
+            token, "conversations.replies", timeout=LOOKUP_WITHIN, **asked, **further
         ):
             case Done(data):
                 return data if isinstance(data.get("messages"), list) else Unreadable("no_answer")
@@ -103,7 +101,7 @@ class SlackConversations:
         if token is None:
             return None
         asked = {"channel": place.channel_id, "message_ts": place.message_ts}
-        match await self._web.read(token, "chat.getPermalink", timeout=LOOK_UP_WITHIN, **asked):
+        match await self._web.read(token, "chat.getPermalink", timeout=LOOKUP_WITHIN, **asked):
             case Done(data):
                 found = data.get("permalink")
                 return found if isinstance(found, str) and found else None
@@ -122,7 +120,7 @@ class SlackConversations:
         named = [id_ for message in thread.messages for id_ in mentioned(message)]
         names, zone = await asyncio.gather(
             self._named(place, [*authors, *named]),
-            self._names.zone(place.enterprise_id, place.team_id, reader_id, within=LOOK_UP_WITHIN),
+            self._names.zone(place.enterprise_id, place.team_id, reader_id, within=LOOKUP_WITHIN),
         )
         return whole_thread(
             thread.messages, thread.total, names, zone, at_most=at_most, length=units
@@ -130,7 +128,7 @@ class SlackConversations:
 
     async def _named(self, place: Place, ids: list[str]) -> dict[str, str]:
         return await self._names.names(
-            place.enterprise_id, place.team_id, ids, within=LOOK_UP_WITHIN, at_most=MOST_NAMES
+            place.enterprise_id, place.team_id, ids, within=LOOKUP_WITHIN, at_most=MOST_NAMES
         )
 
 

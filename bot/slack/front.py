@@ -117,7 +117,7 @@ class _RefusedError(Exception):
 
 
 def is_ssl_check(query: str, body: str) -> bool:
-    """Say whether this is Slack's look at the certificate: ssl_check=1, at most with a token."""
+    """Say whether this is Slack's check of the certificate: ssl_check=1, at most with a token."""
     if len(query) + len(body) > _LONGEST_SSL_CHECK or "ssl_check" not in query + body:
         return False
     fields = [field for part in (query, body) for field in parse_qsl(part, keep_blank_values=True)]
@@ -159,7 +159,7 @@ class _Arriving:
 class UnverifiedBodies:
     """Reads bodies, of which it holds at most `most` bytes together.
 
-    Beyond that the one that announces the most gives way, of equal ones the youngest. So bodies of
+    Beyond that it refuses the one that announces the most, of equal ones the youngest. So bodies of
     a megabyte that never end keep no command out.
 
     `read` raises _RefusedError for a body that is too large, that breaks off, or has no room.
@@ -192,7 +192,7 @@ class UnverifiedBodies:
         try:
             while chunk := await content.readany():
                 self._hold(body, chunk)
-            if body not in self._arriving:  # another one took its room in this very moment
+            if body not in self._arriving:  # another body took its room just now
                 raise _no_room()
             return bytes(body.held)
         finally:
@@ -237,7 +237,7 @@ def _broken_off() -> _RefusedError:
 def why_not_slacks(
     verifier: SignatureVerifier, body: str, headers: Mapping[str, str]
 ) -> str | None:
-    """Say in a sentence why a request is not taken for Slack's; None when it is Slack's."""
+    """Say in a sentence why a request is not Slack's; None when it is."""
     timestamp = headers.get("X-Slack-Request-Timestamp", "")
     signature = headers.get("X-Slack-Signature", "")
     if not _TIMESTAMP.fullmatch(timestamp):
