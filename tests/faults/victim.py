@@ -3,9 +3,11 @@
 The product has no hooks for this: its own public methods are wrapped, and the clock and SQLite are
 changed from outside. What to do stands in the environment:
 
-FAULTS_POINT the Point at which a command that is to meet it kills the process FAULTS_CLOCK a file
-of eight bytes, the seconds (a double) by which the process's clock is off; read at every look
-FAULTS_READ_ONLY a file; while it is there, SQLite refuses to write as it does on a read-only disk
+- FAULTS_POINT: the Point at which a command that is to meet it kills the process.
+- FAULTS_CLOCK: a file of eight bytes, the seconds (a double) by which the process's clock is off;
+  read at every call.
+- FAULTS_READ_ONLY: a file. While it is there, SQLite refuses to write as it does on a read-only
+  disk.
 """
 
 import mmap

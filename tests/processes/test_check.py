@@ -334,7 +334,7 @@ def test_only_the_documented_answers_prove_anything_about_keys(
     assert read_keys(status, body) == accepted
 
 
-# -- what the bot works with, and should be looked at
+# -- what the bot works with, and an admin should check
 
 
 async def test_doubtful_settings_are_warned_about(migrated: dict[str, str], tmp_path: Path) -> None:

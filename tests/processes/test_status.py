@@ -64,7 +64,7 @@ async def test_it_counts_what_became_of_everything_while_the_bot_runs(
         change(url, "UPDATE deliveries SET finding = 'present' WHERE state = 'unknown'")
         found = await run_beside("status", "--json", cwd=tmp_path, variables=variables)
     assert wanted(status_of(found)) == ["keys_refused"], (
-        "what the bot found on the ticket needs nobody"
+        "what the bot found on the ticket needs no person"
     )
 
     status = status_of(second)

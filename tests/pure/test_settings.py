@@ -459,7 +459,7 @@ def test_white_space_alone_is_as_good_as_nothing() -> None:
     assert settings_from(dict.fromkeys(names, " \n")) == settings_from({})
 
 
-# -- what looks wrong
+# -- what is probably wrong
 
 SLIPS = {
     "ENCRYPTION_KEY": "ENCRYPTION_KEYS",

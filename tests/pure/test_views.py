@@ -1,6 +1,6 @@
 """What people are shown.
 
-The right words and buttons for every end, within Slack's limits, whatever stands in a text.
+The right words and buttons for every end, within Slack's limits, for any text.
 """
 
 import re
