@@ -240,9 +240,9 @@ def test_a_database_without_slashes_is_refused_here_and_not_with_a_traceback_lat
 )
 def test_an_address_that_names_no_database_is_refused_and_not_left_to_the_driver(url: str) -> None:
     (line,) = problems_of(DATABASE_URL=url, ENCRYPTION_KEYS=KEY)
-    assert (
-        line
-        == "DATABASE_URL: has no database name; write it at the end: postgres://user:password@host/name"
+    assert line == (
+        "DATABASE_URL: has no database name; write it at the end: "
+        "postgres://user:password@host/name"
     )
 
 
