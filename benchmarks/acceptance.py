@@ -23,7 +23,7 @@ from benchmarks.journey import AtOnce, Seen
 from benchmarks.processes import BenchmarkError, percentile
 
 LONGEST = 540
-"""Seconds after which everything is stopped, whatever it waits for."""
+"""Seconds after which everything is stopped."""
 
 COLUMNS = (apps.BOT, apps.ACKNOWLEDGING, apps.PYTHON_ASYNC, apps.PYTHON_SYNC, apps.JAVASCRIPT)
 

@@ -86,7 +86,7 @@ class Round:
         self._costs.to_answer.append(median(to_answer))
 
     async def serial(self) -> None:
-        """Measure the answer to a command when nobody else asks."""
+        """Measure the answer to a command on an idle bot."""
         await self._load(connections=1, count=WARM_UP)
         result = await self._load(connections=1, count=SERIAL)
         self._costs.ack.append(median(result.latencies))

@@ -323,7 +323,7 @@ class Flood:
 def _number_of(text: str) -> int:
     found = _NUMBER.search(text)
     if found is None:
-        raise BenchmarkError(f"LeadSquared got words that nobody typed: {text[:80]!r}")
+        raise BenchmarkError(f"LeadSquared got words that were never typed: {text[:80]!r}")
     return int(found[1])
 
 

@@ -3,7 +3,7 @@
 Start it with `python -m benchmarks.scale [--rows N]`.
 
 A database with a million settled deliveries of 10,000 tenants is held against an empty one of the
-same kind: the same work is done on both in turn, so that whatever else the machine does meets both
+same kind: the same work is done on both in turn, so that other load on the machine meets both
 alike. Then the same with a backlog instead of the history: each of the 10,000 tenants has a
 delivery that waits for its next try, as when LeadSquared is away. Each unit of work is the
 product's own, commit included. Only the ratios say anything; the benchmark fails when one is above
@@ -29,9 +29,9 @@ from benchmarks.databases import NoPostgreSQLError, postgresql_database, sqlite_
 from benchmarks.filling import History, fill, team
 from benchmarks.processes import BenchmarkError, percentile
 from bot.activities.acceptance import Acceptance, Accepted
+from bot.activities.delivery import Submission
 from bot.activities.outbox import Outbox
 from bot.activities.policy import decide
-from bot.activities.submission import Submission
 from bot.activities.tellings import Tellings
 from bot.database.engines import MIGRATING, engine_for
 from bot.database.schema import migrate_database

@@ -73,7 +73,7 @@ def configure_logging(level: str, format_: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Bolt's warnings are advice to whoever writes an app, given at every start.
+    # Bolt's warnings advise the developer of an app, at every start.
     logging.getLogger("slack_bolt").setLevel(logging.ERROR)
     logging.getLogger("aiohttp.server").filters[:] = [_is_ours]
     logging.getLogger(SOCKET_LOGGER).filters[:] = [_is_not_about_connecting]

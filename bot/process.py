@@ -35,7 +35,7 @@ account.
 """
 
 ASK_AGAIN = 300.0
-"""Seconds between two looks whether Slack still takes the bot token: an idle bot would not notice.
+"""Seconds between two checks of the bot token with Slack: an idle bot would not notice otherwise.
 """
 
 READY_WITHIN = 2.0
@@ -151,7 +151,7 @@ class Process:
         return checks
 
     async def _examine(self) -> None:
-        """Look at what is stored before anything is sent.
+        """Examine what is stored before anything is sent.
 
         Raise UnusableSecretError when the secret is another one.
         """

@@ -9,8 +9,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from bot.encryption import MINIMUM_SECRET_LENGTH
-from bot.leadsquared.address import InvalidAddressError, parse_address
-from bot.leadsquared.hosts import parse_host_pattern
+from bot.leadsquared.address import InvalidAddressError, parse_address, parse_host_pattern
 from bot.leadsquared.tenant import check_key, check_org_id
 
 DEFAULT_PORT = 3000

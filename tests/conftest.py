@@ -135,7 +135,7 @@ def start(slack: SlackStandIn, leadsquared: LeadSquaredStandIn) -> Start:
 
 @pytest.fixture
 async def tls_server(tmp_path: Path) -> AsyncIterator[str]:
-    """An https server of this machine whose certificate nobody vouches for."""
+    """An https server of this machine with a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     today = datetime.now(UTC)

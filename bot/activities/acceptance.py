@@ -10,11 +10,8 @@ from typing import TypeVar
 import structlog
 from sqlalchemy.engine import Connection
 
-from bot.activities.delivery import Delivery, Resolution, Route, State
-from bot.activities.policy import DOUBLE_WITHIN
-from bot.activities.rows import Rows
-from bot.activities.submission import Submission
-from bot.activities.telling import ANCHOR_AFTER
+from bot.activities.delivery import Delivery, Resolution, Route, Rows, State, Submission
+from bot.activities.policy import ANCHOR_AFTER, DOUBLE_WITHIN
 from bot.database.announcements import CHANNEL
 from bot.database.statement import Row, Statement
 from bot.database.writer import Database, DatabaseUnavailableError
@@ -30,7 +27,7 @@ stored.
 """
 
 DESPITE_ALL = 2**62
-"""For `despite`: the person wants it, whatever was recorded before."""
+"""For `despite`: the person wants it, even if it doubles something."""
 
 _SAME_TICKET = """
     earlier.account_id = tenant.account_id AND earlier.ticket_id = :ticket_id
@@ -225,7 +222,7 @@ class Acceptance:
     ) -> Accepted | Unmapped | Refused:
         """Accept a delivery anew, in its old place in Slack, and mark the old one as sent again.
 
-        Once: whoever clicks first. `by` decided it, unless it was the submission's own person.
+        Only the first click does so. `by` decided it, unless it was the submission's own person.
         """
         row = self._new(submission)
         by = by or submission.user_id

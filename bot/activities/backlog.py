@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 WAITS_LONG = 300.0
-"""Seconds of waiting after which a person should look: a full rate limit sends 1,400 by then."""
+"""Seconds of waiting after which an admin should check: a full rate limit sends 1,400 by then."""
 
 MANY = 100
 """Activities. Fewer are gone within 20 s at the rate limit, so their growth says nothing."""

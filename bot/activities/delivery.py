@@ -1,9 +1,42 @@
-"""One activity on its way, as the outbox holds it."""
+"""One activity: as a person asks for it, as it is on its way, and as a row of the outbox."""
 
-from dataclasses import dataclass, field
+import base64
+import re
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from hashlib import blake2b
 
+from sqlalchemy.engine import Connection
+
+from bot.database.statement import Row, Statement
+from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import Problem
+
+_LINK_WORDS = "Slack message: "
+_LINK_AT_END = re.compile(rf"\n\n{_LINK_WORDS}https?://\S+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A portal activity that a person asks the bot to record, on any surface.
+
+    `key` identifies this very request (a trigger_id, say): the same key twice is one activity.
+    `thread_ts` is where the answer goes; without one the bot posts an anchor message and answers in
+    its thread. `message_ts` is the message that is recorded, where it is one; `through_ts` the last
+    one, where it is its whole thread.
+    """
+
+    enterprise_id: str | None
+    team_id: str
+    channel_id: str
+    user_id: str
+    key: str
+    ticket_id: str
+    text: str = field(repr=False)
+    response_url: str | None = field(default=None, repr=False)
+    thread_ts: str | None = None
+    message_ts: str | None = None
+    through_ts: str | None = None
 
 
 class State(StrEnum):
@@ -50,7 +83,7 @@ OPERATOR = "operator:"
 
 
 class Finding(StrEnum):
-    """What a look at the ticket showed, where the outcome is unknown."""
+    """What a verification found on the ticket, where the outcome is unknown."""
 
     PRESENT = "present"
     ABSENT = "absent"
@@ -88,9 +121,7 @@ class Delivery:
     response_url: str | None = field(repr=False)
     thread_ts: str | None  # the thread that the activity came from; None: the anchor's
     message_ts: str | None  # the message that was recorded, where it came from one
-    through_ts: (
-        str | None
-    )  # the last message that was recorded with it, where it was the whole thread
+    through_ts: str | None  # the last message of it, where it was the whole thread
 
     state: State
     accepted_at: float
@@ -159,3 +190,126 @@ class Delivery:
         It does when this was surely not recorded, or is unknown, and no person has decided yet.
         """
         return self.state in (State.REJECTED, State.UNKNOWN) and self.resolution is None
+
+
+class Rows:
+    """Writes and reads rows of `deliveries`.
+
+    Secrets are encrypted in the row and plain in the value.
+    """
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def new(self, submission: Submission) -> Row:
+        """Return what a submission says of a new row, by column."""
+        return {
+            "id": reference(submission.team_id, submission.key),
+            "enterprise_id": submission.enterprise_id or None,
+            "team_id": submission.team_id,
+            "channel_id": submission.channel_id,
+            "user_id": submission.user_id,
+            "key": submission.key,
+            "ticket_id": submission.ticket_id,
+            "text": self._keyring.encrypt(submission.text),
+            "response_url": self._keyring.encrypt(submission.response_url)
+            if submission.response_url
+            else None,
+            "thread_ts": submission.thread_ts,
+            "message_ts": submission.message_ts,
+            "through_ts": submission.through_ts,
+            "fingerprint": self._keyring.fingerprint(
+                submission.team_id,
+                submission.user_id,
+                submission.ticket_id,
+                without_link(submission.text),
+            ),
+        }
+
+    def delivery(self, row: Row) -> Delivery:
+        """Return the delivery of a row with all columns."""
+        return Delivery(
+            seq=row["seq"],
+            id=row["id"],
+            enterprise_id=row["enterprise_id"],
+            team_id=row["team_id"],
+            channel_id=row["channel_id"],
+            user_id=row["user_id"],
+            tenant_id=row["tenant_id"],
+            tenant_name=row["tenant_name"],
+            account_id=row["account_id"],
+            ticket_id=row["ticket_id"],
+            text=self._decrypted(row["text"]),
+            response_url=self._decrypted(row["response_url"]),
+            thread_ts=row["thread_ts"],
+            message_ts=row["message_ts"],
+            through_ts=row["through_ts"],
+            state=State(row["state"]),
+            accepted_at=row["accepted_at"],
+            attempts=row["attempts"],
+            first_attempt_at=row["first_attempt_at"],
+            waiting=Waiting(row["waiting"]) if row["waiting"] else None,
+            activity_id=row["activity_id"],
+            problem=Problem(row["problem"]) if row["problem"] else None,
+            detail=self._decrypted(row["detail"]),
+            resolution=Resolution(row["resolution"]) if row["resolution"] else None,
+            resolved_by=row["resolved_by"],
+            verifications=row["verifications"],
+            finding=Finding(row["finding"]) if row["finding"] else None,
+            route=Route(row["route"]),
+            anchor_ts=row["anchor_ts"],
+            anchor_mark=row["anchor_mark"],
+            noted=Waiting(row["noted"]) if row["noted"] else None,
+            finding_told=Finding(row["finding_told"]) if row["finding_told"] else None,
+            replied_at=row["replied_at"],
+            tell_attempts=row["tell_attempts"],
+            note_ts=row["note_ts"],
+            answer_ts=row["answer_ts"],
+            resolution_told=Resolution(row["resolution_told"]) if row["resolution_told"] else None,
+        )
+
+    UNDER_KEY = Statement(
+        "What was accepted under a key.",
+        "SELECT id, tenant_id, ticket_id FROM deliveries WHERE team_id = :team_id AND key = :key",
+        index=("uq_deliveries_team_id_key",),
+    )
+
+    def with_successor(self, delivery: Delivery, connection: Connection) -> Delivery:
+        """Add the ticket on which a delivery was sent again, if it was."""
+        if delivery.resolution is not Resolution.SENT_AGAIN:
+            return delivery
+        found = self.UNDER_KEY.one(connection, team_id=delivery.team_id, key=delivery.again_key)
+        return delivery if found is None else replace(delivery, sent_again_on=found["ticket_id"])
+
+    def has_text(self, token: bytes, text: str) -> bool:
+        """Say whether a row's text has the words of this one, however they are spaced."""
+        return (self._decrypted(token) or "").split() == text.split()
+
+    def _decrypted(self, token: bytes | None) -> str | None:
+        # One row whose secret is gone must not keep all the others from being sent or told.
+        try:
+            return None if token is None else self._keyring.decrypt(token)
+        except UndecipherableError:
+            return None
+
+
+def reference(team_id: str, key: str) -> str:
+    """Return a delivery's id: 12 letters and digits that a person can read out.
+
+    It is the same for the same request.
+    """
+    return (
+        base64.b32encode(blake2b(f"{team_id}/{key}".encode(), digest_size=8).digest())
+        .decode()
+        .lower()[:12]
+    )
+
+
+def with_link(text: str, link: str) -> str:
+    """Return a text with a link to the message it comes from."""
+    return f"{text}\n\n{_LINK_WORDS}{link}"
+
+
+def without_link(text: str) -> str:
+    """Return a text's own words: the same, whether a link was added to them or not."""
+    return _LINK_AT_END.sub("", text)

@@ -11,10 +11,8 @@ from types import MappingProxyType
 from sqlalchemy.engine import Connection
 
 from bot.activities.backlog import Queued
-from bot.activities.delivery import Delivery, State
-from bot.activities.policy import WINDOW, Decision, Repeat, may_begin
-from bot.activities.rows import Rows
-from bot.activities.telling import OUTCOME_WITHIN
+from bot.activities.delivery import Delivery, Rows, State
+from bot.activities.policy import OUTCOME_WITHIN, WINDOW, Decision, Repeat, may_begin
 from bot.activities.window import end_attempt, lock_window
 from bot.database.clock import steady
 from bot.database.statement import Statement
@@ -24,12 +22,12 @@ from bot.leadsquared.outcome import NotBegun, NotSent, Outcome, Problem, Undecip
 from bot.leadsquared.tenant import Tenant
 
 PASSED_BY = 0.05
-"""Seconds after which a tenant is asked for again of which another process held a row."""
+"""Seconds until the next visit to a tenant of which another process held a row."""
 
 VISITED_AT_ONCE = 25
 """Tenants that one claim visits at most, each with a few statements.
 
-What is accepted meanwhile goes between two claims.
+Acceptances commit between two claims.
 """
 
 SOONEST = 100_000
@@ -158,7 +156,7 @@ class Outbox:
         """Take what these tenants may send now, in order per ticket and within each one's window.
 
         The first tenant goes first, and who goes beyond VISITED_AT_ONCE is not visited. No
-        tenant's lock is waited for, so two processes may go in different orders. `in_flight` are
+        tenant's lock is waited for, so two processes cannot deadlock. `in_flight` are
         this process's calls by tenant, among which each has its share. A claimed delivery has a
         lease, its attempt is written down, and its slot is taken. One that is not begun when its
         lease ends is accepted again.

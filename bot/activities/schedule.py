@@ -77,8 +77,8 @@ class Schedule:
         self._calls: Counter[int] = Counter()  # in flight, by tenant
         self._burst = Burst()
         self._visiting: frozenset[int] = frozenset()  # by the claim that is running
-        # What happens to those tenants during the claim, which may not see it.
-        self._meanwhile: list[tuple[int, float, float]] = []
+        # News of those tenants during the claim, which may not see it.
+        self._postponed: list[tuple[int, float, float]] = []
 
     # -- what happens
 
@@ -99,7 +99,7 @@ class Schedule:
         """A poll is about to read all tenants with something to send: forget what was planned."""
         self._poll_at = now + self._poll_interval
         self._visiting = frozenset()  # a claim that broke off is covered as well
-        for planned in (self._visit_at, self._full, self._held_back, self._meanwhile):
+        for planned in (self._visit_at, self._full, self._held_back, self._postponed):
             planned.clear()
 
     def polled(self, next_in: Mapping[int, float], now: float) -> None:
@@ -188,7 +188,7 @@ class Schedule:
         Then it is visited when it has room.
         """
         if tenant_id in self._visiting:
-            self._meanwhile.append((tenant_id, at, if_full))
+            self._postponed.append((tenant_id, at, if_full))
             return False
         if tenant_id in self._held_back:
             return False
@@ -198,8 +198,8 @@ class Schedule:
 
     def _end_visits(self) -> None:
         self._visiting = frozenset()
-        meanwhile, self._meanwhile = self._meanwhile, []
-        for news in meanwhile:
+        postponed, self._postponed = self._postponed, []
+        for news in postponed:
             self._news(*news)
 
     def _let_go(self, now: float) -> None:

@@ -14,8 +14,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from bot.activities.delivery import Delivery, Route
-from bot.activities.policy import RETRY_DATABASE, give_up_at
-from bot.activities.telling import AFTER_ANSWERS, TELL_FOR, Step
+from bot.activities.policy import AFTER_ANSWERS, RETRY_DATABASE, TELL_FOR, Step, give_up_at
 from bot.activities.tellings import Due, Tellings
 from bot.backoff import jittered
 from bot.database.writer import DatabaseUnavailableError
@@ -245,7 +244,7 @@ class Teller:
             telling = await self._replies.tell(
                 delivery, step, age=age, give_up_at=self._give_up_at(due)
             )
-        except Exception as error:  # noqa: BLE001 - whatever it was, the answer is still owed
+        except Exception as error:  # noqa: BLE001 - the person still waits for the answer
             _log.exception("reply_failed")
             telling = Later(type(error).__name__)
         match telling:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
-from bot.activities.delivery import Delivery, Route
+from bot.activities.delivery import Delivery, Route, Rows
 from bot.activities.outbox import PASSED_BY
-from bot.activities.rows import Rows
-from bot.activities.telling import (
+from bot.activities.policy import (
     AFTER_ANSWERS,
     TELL_FOR,
     Step,
@@ -247,7 +246,7 @@ class Tellings:
 
         return await self._database.run(write, repeatable=True)
 
-    # Whoever comes when the lease has ended, and is another's by now, plans nothing.
+    # A process whose lease has ended, and is another process's by now, plans nothing.
     _TELL_LATER = Statement(
         "A step that Slack did not take is due again in some seconds.",
         """
@@ -328,8 +327,8 @@ class Tellings:
 
         `after` are the steps that wait until other deliveries' answers are told.
 
-        If that is nothing, plan the next step and give up the lease in this very transaction: what
-        settles meanwhile is seen here, or wakes a teller after.
+        If there is nothing, plan the next step and give up the lease in the same transaction. This
+        transaction sees an outcome that was committed before it; a later one wakes a teller.
         """
         delivery, moment = self._rows.delivery(row), row["now"]
         next_ = next_telling(delivery, moment)

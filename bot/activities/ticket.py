@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain, pairwise
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from bot.leadsquared.hosts import host_allowed, is_loopback
+from bot.leadsquared.address import host_allowed, is_loopback
 
 _MARKS = "*_~`\"'"  # bold, italic, struck, code, quoted
 OPENING = f"{_MARKS}([<\u2018\u201a\u201c\u201e\u00ab\u2039\u3010\u300c\u300e\uff08"

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
-from bot.activities.delivery import Delivery, Finding
+from bot.activities.delivery import Delivery, Finding, Rows
 from bot.activities.policy import WINDOW
-from bot.activities.rows import Rows
 from bot.activities.window import Window, end_attempt, lock_window
 from bot.database.clock import steady
 from bot.database.statement import Statement

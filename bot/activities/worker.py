@@ -12,9 +12,16 @@ import structlog
 
 from bot.activities.backlog import Backlog
 from bot.activities.outbox import Claim, Claimed, Outbox
-from bot.activities.policy import RETRY_DATABASE, Decision, Repeat, decide, give_up_at
+from bot.activities.policy import (
+    ANCHOR_AFTER,
+    OUTCOME_WITHIN,
+    RETRY_DATABASE,
+    Decision,
+    Repeat,
+    decide,
+    give_up_at,
+)
 from bot.activities.schedule import Schedule, Visits
-from bot.activities.telling import ANCHOR_AFTER, OUTCOME_WITHIN
 from bot.database.clock import steady
 from bot.database.writer import DatabaseUnavailableError
 from bot.leadsquared.address import api_host
@@ -212,8 +219,7 @@ class Worker:
                 claimed.tenant, claimed.delivery.ticket_id, text, begin
             )
         except Exception:  # noqa: BLE001 - a bug here must not leave a person without an answer
-            # Nobody's expected case, and the request may have gone out: the person is told just
-            # that.
+            # Unexpected, and the request may have gone out: the person reads just that.
             _log.exception("post_failed")
             return Unknown(Problem.INTERRUPTED, reason="post failed")
 
@@ -243,7 +249,7 @@ class Worker:
     async def _settle(
         self, claimed: Claimed, outcome: Outcome, decision: Decision, *, seconds: float
     ) -> None:
-        """Write the outcome down, as often as it takes: it is known to nobody else."""
+        """Write the outcome down, with as many tries as it takes: only this process knows it."""
         while True:
             try:
                 settled = await self._outbox.settle(claimed, outcome, decision)

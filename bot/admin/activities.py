@@ -13,8 +13,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from bot.activities.acceptance import Acceptance, Accepted, Refused, Unmapped
-from bot.activities.delivery import OPERATOR, Delivery, Finding, Resolution, State, Waiting
-from bot.activities.submission import Submission
+from bot.activities.delivery import (
+    OPERATOR,
+    Delivery,
+    Finding,
+    Resolution,
+    State,
+    Submission,
+    Waiting,
+)
 from bot.admin.snapshot import read
 from bot.admin.words import PROBLEMS, WAITS, ago, shown, table
 from bot.database.tables import IS_OPEN, IS_REJECTED, MAY_BE_ON_TICKET, accounts, deliveries, now

@@ -31,12 +31,12 @@ EVERY_TENANT = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One line of the table. With a warning the bot works; `mend` says how to fix it."""
+    """One line of the table. With a warning the bot works; `fix` says how to fix it."""
 
     what: str
     ok: bool
     says: str
-    mend: str | None = None
+    fix: str | None = None
     warns: bool = False
 
     @property
@@ -46,8 +46,8 @@ class Checked:
         return "✓" if self.ok else "✗"
 
 
-def _warning(what: str, says: str, mend: str | None = None) -> Checked:
-    return Checked(what, ok=True, says=says, mend=mend, warns=True)
+def _warning(what: str, says: str, fix: str | None = None) -> Checked:
+    return Checked(what, ok=True, says=says, fix=fix, warns=True)
 
 
 async def check_all(settings: Settings) -> list[Checked]:
@@ -73,15 +73,18 @@ def _database(settings: Settings) -> list[Checked]:
         if found is not None:
             require_writable(settings.sqlalchemy_url)
     except ReadOnlyError as error:
-        return [Checked("Database", ok=False, says="read-only", mend=str(error))]
+        return [Checked("Database", ok=False, says="read-only", fix=str(error))]
     except SchemaError as error:
-        return [Checked("Database", ok=False, says="cannot be used", mend=str(error))]
+        return [Checked("Database", ok=False, says="cannot be used", fix=str(error))]
     engine = "SQLite" if settings.on_sqlite else "PostgreSQL"
     migrations = (
         Checked("Migrations", ok=True, says=f"at revision {HEAD}")
         if found == HEAD
         else Checked(
-            "Migrations", ok=False, says=f"at {found or 'none'}, needs {HEAD}", mend=_mend_of(found)
+            "Migrations",
+            ok=False,
+            says=f"at {found or 'none'}, needs {HEAD}",
+            fix=_fix_for_schema(found),
         )
     )
     answers = Checked("Database", ok=True, says=f"{engine} answers")
@@ -91,7 +94,7 @@ def _database(settings: Settings) -> list[Checked]:
     return [answers, migrations]
 
 
-def _mend_of(revision: str | None) -> str:
+def _fix_for_schema(revision: str | None) -> str:
     newer = revision is not None and revision > HEAD
     return (
         "start the newer release that the database belongs to" if newer else "python -m bot migrate"
@@ -105,15 +108,15 @@ async def _slack(settings: Settings) -> tuple[list[Checked], Identity | None]:
 
 
 async def _bot_token(settings: Settings, web: SlackWeb) -> tuple[list[Checked], Identity | None]:
-    what, mend = (
+    what, fix = (
         "Slack bot token",
         "copy the Bot User OAuth Token (xoxb-…) of OAuth & Permissions to SLACK_BOT_TOKEN",
     )
     if settings.slack_bot_token is None:
-        return [Checked(what, ok=False, says="missing", mend=mend)], None
+        return [Checked(what, ok=False, says="missing", fix=fix)], None
     match await web.identify(settings.slack_bot_token.get_secret_value()):
         case Never(error):
-            return [Checked(what, ok=False, says=f"Slack rejects it: {error}", mend=mend)], None
+            return [Checked(what, ok=False, says=f"Slack rejects it: {error}", fix=fix)], None
         case NotNow(reason):
             return [_away(what, settings, reason)], None
         case Identity() as identity:
@@ -127,19 +130,19 @@ def _scopes(identity: Identity) -> Checked:
     if not identity.scopes:
         return Checked("Slack scopes", ok=True, says="Slack does not list the token's scopes")
     if missing:
-        mend = "update the app from manifest.yml, then reinstall it to the workspace"
-        return Checked("Slack scopes", ok=False, says=f"missing: {', '.join(missing)}", mend=mend)
+        fix = "update the app from manifest.yml, then reinstall it to the workspace"
+        return Checked("Slack scopes", ok=False, says=f"missing: {', '.join(missing)}", fix=fix)
     return Checked("Slack scopes", ok=True, says=", ".join(SCOPES))
 
 
 async def _surface(settings: Settings, web: SlackWeb) -> Checked:
     if settings.slack_app_token is None:
         if settings.slack_signing_secret is None:
-            mend = (
+            fix = (
                 "copy the Signing Secret of Basic Information to SLACK_SIGNING_SECRET, "
                 "or set SLACK_APP_TOKEN"
             )
-            return Checked("Slack signing secret", ok=False, says="missing", mend=mend)
+            return Checked("Slack signing secret", ok=False, says="missing", fix=fix)
         return Checked(
             "Slack signing secret",
             ok=True,
@@ -149,31 +152,29 @@ async def _surface(settings: Settings, web: SlackWeb) -> Checked:
         case Done():
             return Checked("Slack app token", ok=True, says="Socket Mode connects")
         case Never(error):
-            mend = (
+            fix = (
                 "make an app-level token with connections:write on Basic Information, "
                 "and switch Socket Mode on"
             )
-            return Checked(
-                "Slack app token", ok=False, says=f"Slack rejects it: {error}", mend=mend
-            )
+            return Checked("Slack app token", ok=False, says=f"Slack rejects it: {error}", fix=fix)
         case NotNow(reason):
             return _away("Slack app token", settings, reason)
 
 
 def _away(what: str, settings: Settings, reason: str) -> Checked:
-    mend = f"check the network and SLACK_API_URL ({settings.slack_api_url}), then try again"
-    return Checked(what, ok=False, says=f"Slack does not answer: {reason}", mend=mend)
+    fix = f"check the network and SLACK_API_URL ({settings.slack_api_url}), then try again"
+    return Checked(what, ok=False, says=f"Slack does not answer: {reason}", fix=fix)
 
 
 def _unknown_tenants() -> Checked:
-    return Checked("Tenants", ok=False, says="not checked", mend="fix the database first")
+    return Checked("Tenants", ok=False, says="not checked", fix="fix the database first")
 
 
 async def _tenants(settings: Settings, identity: Identity | None) -> list[Checked]:
     try:
         keys = keyring(settings)
     except UnusableSecretError as error:
-        return [Checked("Encryption secret", ok=False, says="cannot be used", mend=str(error))]
+        return [Checked("Encryption secret", ok=False, says="cannot be used", fix=str(error))]
     database = Database(settings.sqlalchemy_url)
     try:
         directory = Directory(database, keys)
@@ -185,7 +186,7 @@ async def _tenants(settings: Settings, identity: Identity | None) -> list[Checke
     except DatabaseUnavailableError as error:
         return [
             Checked(
-                "Tenants", ok=False, says=f"the database does not answer: {error}", mend="try again"
+                "Tenants", ok=False, says=f"the database does not answer: {error}", fix="try again"
             )
         ]
     finally:
@@ -196,8 +197,8 @@ async def _tenants(settings: Settings, identity: Identity | None) -> list[Checke
         # Each start maps it to the token's workspace.
         mapped[ENVIRONMENT] = mapped.get(ENVIRONMENT) or [Scope()]
     if not tenants:
-        mend = "python -m bot tenants add NAME, or set the four LEADSQUARED_… variables"
-        return [*stored, Checked("Tenants", ok=False, says="there is none", mend=mend)]
+        fix = "python -m bot tenants add NAME, or set the four LEADSQUARED_… variables"
+        return [*stored, Checked("Tenants", ok=False, says="there is none", fix=fix)]
     async with leadsquared_client(settings) as leadsquared:
         found = [
             tenant
@@ -218,12 +219,12 @@ async def _stored(database: Database, keys: Keyring) -> list[Checked]:
         examined = await examine(database, keys, tenants_at_most=EVERY_TENANT)
     except UnusableSecretError as error:
         found.append(
-            Checked("Stored values", ok=False, says="none can be decrypted", mend=str(error))
+            Checked("Stored values", ok=False, says="none can be decrypted", fix=str(error))
         )
     else:
         if examined.unreadable:
-            mend = "add the earlier secret to ENCRYPTION_KEYS, at the end, and restart the bot"
-            found.append(Checked("Stored values", ok=False, says=unreadable(examined), mend=mend))
+            fix = "add the earlier secret to ENCRYPTION_KEYS, at the end, and restart the bot"
+            found.append(Checked("Stored values", ok=False, says=unreadable(examined), fix=fix))
     backlog = await find_at_start(database)
     if backlog.looks_restored:
         hours = backlog.newest_ago / 3600
@@ -252,16 +253,16 @@ async def _load(directory: Directory, name: str) -> Tenant | Checked:
     try:
         return await directory.get(name, keys=True)
     except UndecipherableError:
-        mend = (
+        fix = (
             "add the earlier secret to ENCRYPTION_KEYS, at the end; or: "
             f"python -m bot tenants update {name}"
         )
-        return Checked(f"Tenant {name}", ok=False, says="its keys cannot be decrypted", mend=mend)
+        return Checked(f"Tenant {name}", ok=False, says="its keys cannot be decrypted", fix=fix)
 
 
 async def _reach(leadsquared: LeadSquared, tenant: Tenant, *, mapped: bool) -> Checked:
     what = f"Tenant {tenant.name}"
-    mend = (
+    fix = (
         "correct LEADSQUARED_API_URL"
         if tenant.name == ENVIRONMENT
         else f"python -m bot tenants update {tenant.name} --api-url https://…"
@@ -269,20 +270,20 @@ async def _reach(leadsquared: LeadSquared, tenant: Tenant, *, mapped: bool) -> C
     match await leadsquared.reach(tenant):
         case NotSent(host):
             return Checked(
-                what, ok=False, says=f"{host} cannot be reached", mend=f"check the network; {mend}"
+                what, ok=False, says=f"{host} cannot be reached", fix=f"check the network; {fix}"
             )
         case Rejected(_, message) | Unknown(_, message):
-            return Checked(what, ok=False, says=message or "its host does not answer", mend=mend)
+            return Checked(what, ok=False, says=message or "its host does not answer", fix=fix)
     keys = await leadsquared.try_keys(tenant)
     if keys is False:
         says = "LeadSquared rejects its keys (status 401)"
-        return Checked(what, ok=False, says=says, mend=_mend_of_keys(tenant))
+        return Checked(what, ok=False, says=says, fix=_fix_for_keys(tenant))
     if not mapped:
         return Checked(
             what,
             ok=False,
             says="mapped to no workspace",
-            mend=f"python -m bot tenants map {tenant.name} --team T…",
+            fix=f"python -m bot tenants map {tenant.name} --team T…",
         )
     if isinstance(keys, CannotRead):
         says = f"{tenant.api_url} answers, but the keys could not be tested ({keys.reason})"
@@ -299,7 +300,7 @@ _STEPS = {
 }
 
 
-def _mend_of_keys(tenant: Tenant) -> str:
+def _fix_for_keys(tenant: Tenant) -> str:
     change = (
         "correct LEADSQUARED_ACCESS_KEY and LEADSQUARED_SECRET_KEY"
         if tenant.name == ENVIRONMENT

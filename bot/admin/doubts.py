@@ -1,4 +1,4 @@
-"""What in the environment looks wrong, although the bot can start with it."""
+"""Settings that are probably wrong, although the bot can start with it."""
 
 import os
 import re
@@ -23,12 +23,12 @@ ALIKE = 0.85
 
 
 def doubts(settings: Settings, env_file: Path = ENV_FILE) -> list[str]:
-    """Return a line for each thing to look at; `env_file` has been read without trouble."""
+    """Return a line for each doubtful setting; `env_file` has been read without trouble."""
     return [*misspelt(env_file), *_signing_secret(settings)]
 
 
 def misspelt(env_file: Path = ENV_FILE) -> list[str]:
-    """Return a line for each variable that looks like a setting and is none."""
+    """Return a line for each variable that is probably a misspelt setting."""
     places = dict.fromkeys(_names_in(env_file), env_file.name)
     places |= dict.fromkeys(os.environ, "the environment")
     return [

@@ -9,7 +9,7 @@ from bot.database.writer import Database, DatabaseUnavailableError
 from bot.encryption import Keyring
 
 AGAIN_AFTER = 2.0
-"""Seconds between two looks."""
+"""Seconds between two outputs."""
 
 _CLEAR = "\x1b[H\x1b[2J"
 

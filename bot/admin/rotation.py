@@ -54,7 +54,7 @@ class Unopened:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one look at everything found, in values: a tenant has two, an activity up to three.
+    """What one pass over everything found, in values: a tenant has two, an activity up to three.
 
     `outdated` were not encrypted with the first secret; `renewed` of these were re-encrypted; a
     process changed the others first.
@@ -80,7 +80,7 @@ class Rotation:
 
 
 async def renew_all(database: Database, keyring: Keyring) -> Rotation:
-    """Encrypt what is stored with the first secret, then look whether anything was not.
+    """Encrypt what is stored with the first secret, then check that nothing is left over.
 
     It can be stopped at any moment and begun anew: what is encrypted with the first secret already
     is left alone.

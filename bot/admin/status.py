@@ -31,10 +31,10 @@ from bot.tenants.directory import read_tenant
 DAY = 24 * 3600.0
 
 LAST_WITHIN = 7 * DAY
-"""Seconds within which the last success and the last error are looked for."""
+"""Seconds within which the last success and the last error count."""
 
 TEXTS_TRIED = 1000
-"""Waiting texts that a look tries to decrypt at most: 1,000 take 0.1 s."""
+"""Waiting texts that one status tries to decrypt at most: 1,000 take 0.1 s."""
 
 KEYS_REFUSED = frozenset({Problem.UNAUTHORIZED, Problem.FORBIDDEN})
 NOT_REACHED = frozenset({Problem.TLS, Problem.ADDRESS_REFUSED, Problem.UNREACHABLE})
@@ -90,7 +90,7 @@ GroupOf = Callable[[str, int, str], Group]
 
 
 async def look(database: Database, keyring: Keyring) -> Status:
-    """Look once."""
+    """Read the status once."""
     return await read(database, lambda connection: _look(connection, keyring))
 
 

@@ -31,8 +31,8 @@ LONGEST_PAUSE = 30.0
 """Seconds between tries to listen again."""
 
 HEARD_WITHIN = 10.0
-"""Seconds in which this process must hear itself; a proxy that pools transactions lets nobody
-listen.
+"""Seconds in which this process must hear itself; behind a proxy that pools transactions no
+process can listen.
 """
 
 DEAF_FOR = 600.0

@@ -164,7 +164,7 @@ def _unusable(engine: Engine, cause: BaseException | None) -> SchemaError:
     place = engine.url.set(query={}).render_as_string(hide_password=True)
     place = place.replace("postgresql+psycopg://", "postgres://", 1)
     kind = ReadOnlyError if _is_read_only(cause) else SchemaError
-    return kind(f"DATABASE_URL: {place} cannot be used ({reason}); {_mend(engine.url, reason)}")
+    return kind(f"DATABASE_URL: {place} cannot be used ({reason}); {_fix_for(engine.url, reason)}")
 
 
 def _is_read_only(cause: BaseException | None) -> bool:
@@ -172,10 +172,10 @@ def _is_read_only(cause: BaseException | None) -> bool:
     return code & 0xFF == sqlite3.SQLITE_READONLY or getattr(cause, "sqlstate", None) == READ_ONLY
 
 
-def _mend(url: sa.URL, reason: str) -> str:
+def _fix_for(url: sa.URL, reason: str) -> str:
     """Say what to do about a driver's reason.
 
-    It has no code while a connection is being made; so its words are looked at.
+    It has no code while a connection is being made. So this function searches its words.
     """
     if url.get_backend_name() == "sqlite":
         if "readonly" in reason:

@@ -181,7 +181,7 @@ class Database:
             done = [_Done(unit, error=_too_late()) for unit in batch if unit.start_by < moment]
             done += session.carry_out([unit for unit in batch if unit.start_by >= moment])
             if any(_is_locked(one.error) for one in done):
-                # SQLite was locked for as long as a person can wait. Nobody waits as long again.
+                # SQLite was locked for as long as a person can wait. No unit waits as long again.
                 done += [_Done(unit, error=done[-1].error) for unit in lane.take_people()]
             _deliver(done)
         session.close()
@@ -392,7 +392,7 @@ def _is_locked(error: Exception | None) -> bool:
 def _deliver(done: list[_Done]) -> None:
     """Hand results to the event loops that wait for them, with one wake-up for each."""
     for loop in {one.unit.loop for one in done}:
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and no caller waits
             loop.call_soon_threadsafe(_resolve, [one for one in done if one.unit.loop is loop])
 
 

@@ -1,13 +1,15 @@
 """Where a tenant's API may be: https on an allowed host, or this machine."""
 
+import ipaddress
+import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
 import httpx
 
-from bot.leadsquared.hosts import host_allowed, is_loopback
-
 _PORTS = range(1, 65536)
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
 
 class InvalidAddressError(ValueError):
@@ -89,3 +91,43 @@ def parse_address(text: str, allowed_hosts: tuple[str, ...]) -> Address:
                 "check the host with your LeadSquared account manager, or add it there"
             )
     return Address(str(url.copy_with(raw_path=b"/", fragment=None)).rstrip("/"), host)
+
+
+def parse_host_pattern(text: str) -> str:
+    """Return an exact host name or `*.domain` in lower case, or raise ValueError."""
+    pattern = text.strip().lower().rstrip(".")
+    if not (
+        _NAME.fullmatch(pattern.removeprefix("*.")) or _is_address(pattern.strip("[]"))
+    ) or pattern.count("[") != pattern.count("]"):
+        raise ValueError(
+            f"{text.strip()!r} is not a host name or a pattern such as *.leadsquared.com"
+        )
+    return pattern
+
+
+def host_allowed(host: str, allowed_hosts: tuple[str, ...]) -> bool:
+    """Say whether a host is one of the patterns.
+
+    `*.x.com` means any host below x.com, not x.com itself.
+    """
+    host = host.lower().removesuffix(".")
+    if not (_NAME.fullmatch(host) or _is_address(host)):
+        return False  # no name that DNS could resolve
+    return any(
+        host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern
+        for pattern in allowed_hosts
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine by its name alone, without a lookup."""
+    host = host.strip("[]")
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self, TypeVar
@@ -13,7 +13,6 @@ import httpx
 import structlog
 
 from bot.leadsquared.address import Address, InvalidAddressError, parse_address
-from bot.leadsquared.models import ConversationFilter, PortalActivity, Wire
 from bot.leadsquared.outcome import (
     CannotRead,
     Conversation,
@@ -36,7 +35,7 @@ _Answer = tuple[int, bytes | None]
 """A status, and the body unless it is too long."""
 
 _PAGE_AT_MOST = 2000
-"""Bytes of a page in which its pattern is looked for."""
+"""Bytes of a page that are searched for its pattern."""
 
 _log = structlog.get_logger(__name__)
 
@@ -62,8 +61,8 @@ E = TypeVar("E", bound=BaseException)
 Begin = Callable[[], Awaitable[bool]]
 
 POOLS = 16
-"""Connection pools of a process. httpx looks at every connection of a pool, at both ends of every
-request.
+"""Connection pools of a process. httpx goes through every connection of a pool at the
+beginning and at the end of every request.
 """
 
 TRIED_TICKET = "1"
@@ -178,21 +177,12 @@ class LeadSquared:
     def _request(
         self, address: Address, tenant: Tenant, ticket_id: str, text: str
     ) -> httpx.Request:
-        return self._post(
-            tenant, address.portal_activity(tenant.org_id, ticket_id), PortalActivity(text=text)
-        )
+        url = address.portal_activity(tenant.org_id, ticket_id)
+        return self._post(tenant, url, {"Text": text, "Direction": "INBOUND"})
 
-    def _post(self, tenant: Tenant, url: str, body: Wire) -> httpx.Request:
-        return self._client_of(tenant).build_request(
-            "POST",
-            url,
-            content=body.model_dump_json(by_alias=True),
-            headers={
-                "Content-Type": "application/json",
-                "X-LSQ-ACCESS-KEY": tenant.access_key,
-                "X-LSQ-SECRET-KEY": tenant.secret_key,
-            },
-        )
+    def _post(self, tenant: Tenant, url: str, body: Mapping[str, object]) -> httpx.Request:
+        keys = {"X-LSQ-ACCESS-KEY": tenant.access_key, "X-LSQ-SECRET-KEY": tenant.secret_key}
+        return self._client_of(tenant).build_request("POST", url, json=body, headers=keys)
 
     async def portal_conversations(
         self, tenant: Tenant, ticket_id: str
@@ -213,7 +203,11 @@ class LeadSquared:
         """Call the filter over a ticket's conversations."""
         try:
             address = parse_address(tenant.api_url, self._allowed_hosts)
-            asked = ConversationFilter(ticket_id=_number(ticket_id), org_id=_number(tenant.org_id))
+            asked = {
+                "TicketId": _number(ticket_id),
+                "OrgId": _number(tenant.org_id),
+                "ActivityType": ["PortalInbound"],
+            }
             request = self._post(tenant, address.conversations(tenant.org_id), asked)
             async with asyncio.timeout(self._deadline):
                 status, _, body = await self._read(self._client_of(tenant), request)
@@ -343,6 +337,7 @@ def _log_server_page(status: int, outcome: Outcome, body: bytes) -> None:
 
 
 def _number(id_: str) -> int | str:
+    """Return an ID of digits as a number, as in LeadSquared's documentation."""
     return int(id_) if id_.isascii() and id_.isdecimal() else id_
 
 

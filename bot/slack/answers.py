@@ -8,11 +8,10 @@ from typing import Any
 
 from bot.activities.acceptance import Double
 from bot.activities.delivery import OPERATOR, Delivery, Finding, Resolution, Route, State, Waiting
-from bot.activities.policy import DOUBLE_WITHIN
-from bot.activities.telling import mark
+from bot.activities.policy import DOUBLE_WITHIN, mark
 from bot.activities.ticket import MalformedTicketError
 from bot.database.writer import CommitUnknownError, DatabaseUnavailableError
-from bot.slack.explanations import LABELS, Button, explain, for_admin, offered, small_print, ticket
+from bot.slack.explanations import LABELS, Button, explain, for_admin, offered, small_print
 from bot.slack.text import cut, escape, legible, one_line, quote, shorten
 
 Block = dict[str, Any]
@@ -58,7 +57,7 @@ class Message:
 
 def anchor(delivery: Delivery) -> Message:
     """The message in whose thread the answer is given, with the mark that the delivery has now."""
-    by, on = f"by <@{delivery.user_id}>", ticket(delivery)
+    by, on = f"by <@{delivery.user_id}>", _ticket(delivery)
     statuses: dict[str, str] = {
         State.ACCEPTED: f"⏳ Recording a portal activity on {on} {by}",
         State.RECORDED: f"✅ Portal activity recorded on {on} {by}",
@@ -83,9 +82,9 @@ def _outcome(delivery: Delivery) -> str:
     icon = "⚠️" if delivery.state is State.UNKNOWN else "❌"
     if delivery.state is State.RECORDED:
         by = "" if delivery.thread_ts is None else f" by <@{delivery.user_id}>"  # no anchor says it
-        return f"✅ Recorded on {ticket(delivery)}{by}, activity ID {activity_id(delivery)}"
+        return f"✅ Recorded on {_ticket(delivery)}{by}, activity ID {activity_id(delivery)}"
     if delivery.resolution is Resolution.CONFIRMED:
-        return f"✅ {_decided_by(delivery)} confirmed that this is on {ticket(delivery)}."
+        return f"✅ {_decided_by(delivery)} confirmed that this is on {_ticket(delivery)}."
     if delivery.resolution is Resolution.SENT_AGAIN:
         what = "may or may not be on" if delivery.state is State.UNKNOWN else "was not recorded on"
         on = (
@@ -94,21 +93,21 @@ def _outcome(delivery: Delivery) -> str:
             else ""
         )
         again = f"{_decided_by(delivery)} sent it again{on}: see the new answer below."
-        return f"{icon} This {what} {ticket(delivery)}. {again}"
+        return f"{icon} This {what} {_ticket(delivery)}. {again}"
     return f"{icon} <@{delivery.user_id}>: {explain(delivery)}"
 
 
 def finding(delivery: Delivery, *, with_text: bool = False) -> Message:
-    """What a look at the ticket showed, after an unknown outcome."""
+    """What a verification found on the ticket, after an unknown outcome."""
     there = LABELS[Button.CONFIRM]
     if delivery.finding is Finding.PRESENT:
         words = (
-            f"✅ Found on {ticket(delivery)}: a portal activity with exactly this text, activity ID "
+            f"✅ Found on {_ticket(delivery)}: a portal activity with exactly this text, activity ID "
             f"{activity_id(delivery)}. If it's this one, press *{there}*."
         )
     else:
         words = (
-            f"🔎 Not found on {ticket(delivery)} so far. "
+            f"🔎 Not found on {_ticket(delivery)} so far. "
             "The bot keeps looking for a while: check the ticket yourself before you send this again."
         )
     return _message(f"{words}\n{quoted(delivery)}" if with_text else words, [])
@@ -126,6 +125,10 @@ def found_there(delivery: Delivery) -> Message:
     )
 
 
+def _ticket(delivery: Delivery) -> str:
+    return f"ticket {delivery.ticket_id}"
+
+
 def activity_id(delivery: Delivery) -> str:
     """The ID that LeadSquared gave, safe to show: a server is trusted no more than a person."""
     return shorten(delivery.activity_id or "", at_most=100)
@@ -135,16 +138,16 @@ def note(
     delivery: Delivery, reason: Waiting, *, give_up_at: float, with_text: bool = False
 ) -> Message:
     """What is said while a delivery waits."""
-    limit = f"⏳ Waiting for LeadSquared's rate limit. This will be recorded on {ticket(delivery)} automatically."
+    limit = f"⏳ Waiting for LeadSquared's rate limit. This will be recorded on {_ticket(delivery)} automatically."
     words = {
         Waiting.TURN: limit,
         Waiting.RATE_LIMITED: limit,
         Waiting.UNREACHABLE: (
-            f"⏳ LeadSquared can't be reached. The bot keeps trying to record this on {ticket(delivery)} "
+            f"⏳ LeadSquared can't be reached. The bot keeps trying to record this on {_ticket(delivery)} "
             f"until {clock_time(give_up_at)}."
         ),
         Waiting.UNDECIPHERABLE: (
-            f"⏳ The bot can't decrypt this activity for {ticket(delivery)}. "
+            f"⏳ The bot can't decrypt this activity for {_ticket(delivery)}. "
             "It will be recorded automatically after an admin fixes this."
         ),
     }[reason]
@@ -300,7 +303,7 @@ def already(delivery: Delivery | None) -> Message:
     """The answer to a button that is past its time, or another workspace's."""
     if delivery is None:
         return Message("This workspace has no such activity, so nothing was done.")
-    on = ticket(delivery)
+    on = _ticket(delivery)
     if delivery.resolution is Resolution.SENT_AGAIN:
         return Message(
             f"{_decided_by(delivery)} already sent this again, so nothing was done. See the new answer."
@@ -351,7 +354,7 @@ def double(double_: Double, reader_id: str, what: str = "this text") -> str:
     delivery, ago = double_.delivery, double_.seconds_ago
     when = _ago(ago) if ago < DOUBLE_WITHIN else f"on {day_and_time(delivery.accepted_at)}"
     who = "You" if delivery.user_id == reader_id else f"<@{delivery.user_id}>"
-    on = ticket(delivery)
+    on = _ticket(delivery)
     if delivery.state is State.RECORDED:
         return (
             f"{who} already recorded {what} on {on} {when} (activity ID {activity_id(delivery)})."
@@ -390,7 +393,7 @@ def same_words(double_: Double, key: str) -> Message:
 def taken_before(delivery: Delivery) -> Message:
     """The answer to a form that was changed and submitted a second time."""
     return Message(
-        f"You already submitted this form for {ticket(delivery)}, so your later changes were not recorded. "
+        f"You already submitted this form for {_ticket(delivery)}, so your later changes were not recorded. "
         "Record what is missing with a new form."
     )
 
@@ -404,7 +407,7 @@ def no_token(team_id: str) -> Message:
 
 def recorded_again(delivery: Delivery) -> Message:
     """What stands in the question's place after "Record again"."""
-    return Message(f"Recording this on {ticket(delivery)} again. The answer follows.")
+    return Message(f"Recording this on {_ticket(delivery)} again. The answer follows.")
 
 
 def _decided_by(delivery: Delivery, admin: str = "An admin") -> str:
@@ -462,7 +465,7 @@ def _small_print(delivery: Delivery) -> Iterator[str]:
     in_thread = delivery.thread_ts is not None or delivery.anchor_ts is not None
     on_ticket = delivery.state is State.RECORDED or delivery.resolution is Resolution.CONFIRMED
     remembered = (
-        f"The form will suggest {ticket(delivery)} for this thread"
+        f"The form will suggest {_ticket(delivery)} for this thread"
         if on_ticket and in_thread
         else None
     )
@@ -483,6 +486,9 @@ def context(words: str) -> Block:
 
 
 def _buttons(delivery: Delivery) -> list[Block]:
+    """Return the buttons that the answer offers: none when it is recorded or decided."""
+    if not delivery.resendable:
+        return []
     buttons = [_button(button, delivery) for button in offered(delivery)]
     return [{"type": "actions", "elements": buttons}] if buttons else []
 

@@ -10,7 +10,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Background:
-    """Tasks that nobody waits for but the end of the process."""
+    """Tasks that only the end of the process waits for."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -29,5 +29,5 @@ class Background:
 async def _logged(work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
-    except Exception:  # noqa: BLE001 - nobody's expected case; there is no caller to raise it to
+    except Exception:  # noqa: BLE001 - unexpected, and there is no caller to raise it to
         _log.exception("background_failed")

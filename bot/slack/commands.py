@@ -11,7 +11,7 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.activities.acceptance import Accepted, Double, Unmapped
-from bot.activities.submission import Submission, without_link
+from bot.activities.delivery import Submission, without_link
 from bot.activities.ticket import (
     CLOSING,
     INVISIBLE,

@@ -34,7 +34,7 @@ MOST = 3000
 """Open connections. 2,000 commands at the same moment have one each."""
 
 READ_SIZE = 16 * 1024
-"""Bytes read at a time: what all connections have sent before the front looks at it stays small."""
+"""Bytes read at a time: what all connections have sent before the front reads it stays small."""
 
 LONGEST_HEAD = 16 * 1024
 """Bytes of a request's line and headers together. Slack's are below 2,000."""
@@ -265,16 +265,16 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None:
             return
         self._deadline = self._loop.time() + seconds
-        # One that fires too early looks again: to move it at each step would cost more.
+        # A timer that fires too early sets itself anew. To move it at each step would cost more.
         if self._timer is None or self._timer.when() > self._deadline:
             self._set_timer()
 
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(self._deadline, self._look)
+        self._timer = self._loop.call_at(self._deadline, self._end_or_wait)
 
-    def _look(self) -> None:
+    def _end_or_wait(self) -> None:
         if self._loop.time() < self._deadline:
             self._set_timer()
         else:

@@ -17,8 +17,8 @@ from bot.slack.web import Done, Never, NotNow, SlackWeb
 
 PAGE = 200
 MOST_PAGES = 5
-LOOK_UP_WITHIN = 2.5
-"""Seconds that a person who looks at an opening form waits for one look-up, at most."""
+LOOKUP_WITHIN = 2.5
+"""Seconds that a person in front of an opening form waits for one lookup, at most."""
 
 MOST_NAMES = 50
 
@@ -37,9 +37,7 @@ class Thread:
     """A thread's messages, oldest first, without the bot's own.
 
     `total` counts those too that could not be read. `read_on_in`: the seconds after which Slack
-    lets the bot read the others, where it said so.
-
-    `first` is the very first, whoever wrote it.
+    lets the bot read the others, where it said so. `first` is the very first, by any author.
     """
 
     first: Json
@@ -67,7 +65,7 @@ class _Reading:
 
 
 class SlackConversations:
-    """Reads for a form that a person looks at; what does not come in time is done without."""
+    """Reads for a form that a person waits for; the form does without what comes too late."""
 
     def __init__(self, web: SlackWeb, installations: Installations, names: SlackNames) -> None:
         self._web = web
@@ -87,7 +85,7 @@ class SlackConversations:
         cursor = kept.cursor if kept is not None else ""
         refusal = Unreadable("no_answer")
         try:
-            async with asyncio.timeout(LOOK_UP_WITHIN):
+            async with asyncio.timeout(LOOKUP_WITHIN):
                 for _ in range(MOST_PAGES):
                     page = await self._page(place, cursor)
                     if isinstance(page, Unreadable):
@@ -136,7 +134,7 @@ class SlackConversations:
         asked = {"channel": place.channel_id, "ts": place.thread_ts, "limit": str(PAGE)}
         further = {"cursor": cursor} if cursor else {}
         match await self._web.read(
-            token, "conversations.replies", timeout=LOOK_UP_WITHIN, **asked, **further
+            token, "conversations.replies", timeout=LOOKUP_WITHIN, **asked, **further
         ):
             case Done(data):
                 return data if isinstance(data.get("messages"), list) else Unreadable("no_answer")
@@ -151,7 +149,7 @@ class SlackConversations:
         if token is None:
             return None
         asked = {"channel": place.channel_id, "message_ts": place.message_ts}
-        match await self._web.read(token, "chat.getPermalink", timeout=LOOK_UP_WITHIN, **asked):
+        match await self._web.read(token, "chat.getPermalink", timeout=LOOKUP_WITHIN, **asked):
             case Done(data):
                 found = data.get("permalink")
                 return found if isinstance(found, str) and found else None
@@ -170,7 +168,7 @@ class SlackConversations:
         named = [id_ for message in thread.messages for id_ in mentioned(message)]
         names, zone = await asyncio.gather(
             self._named(place, [*authors, *named]),
-            self._names.zone(place.enterprise_id, place.team_id, reader_id, within=LOOK_UP_WITHIN),
+            self._names.zone(place.enterprise_id, place.team_id, reader_id, within=LOOKUP_WITHIN),
         )
         whole = whole_thread(
             thread.messages, thread.total, names, zone, at_most=at_most, length=units
@@ -180,7 +178,7 @@ class SlackConversations:
 
     async def _named(self, place: Place, ids: list[str]) -> dict[str, str]:
         return await self._names.names(
-            place.enterprise_id, place.team_id, ids, within=LOOK_UP_WITHIN, at_most=MOST_NAMES
+            place.enterprise_id, place.team_id, ids, within=LOOKUP_WITHIN, at_most=MOST_NAMES
         )
 
 

@@ -180,16 +180,12 @@ _REASON_WORDS = 25
 _HOST = re.compile(r"\b(?:[a-z0-9-]+\.)+leadsquared\.com\b", re.IGNORECASE)
 
 
-def ticket(delivery: Delivery) -> str:
-    return f"ticket {delivery.ticket_id}"
-
-
 def explain(delivery: Delivery) -> str:
     """Return what an agent reads about a delivery that was rejected or is unknown, in mrkdwn."""
     found = _explanation(delivery)
     reason = None if found.with_reason is None else _reason(delivery.detail)
     words = found.words if reason is None else found.with_reason or ""
-    return words.format(ticket=ticket(delivery), reason=reason)
+    return words.format(ticket=f"ticket {delivery.ticket_id}", reason=reason)
 
 
 def for_admin(delivery: Delivery) -> str | None:
@@ -234,15 +230,11 @@ def unreadable(error: str, channel_id: str) -> str:
 
 
 def offered(delivery: Delivery) -> tuple[Button, ...]:
-    """Return the buttons under a delivery's answer: none when it is recorded or decided."""
-    if delivery.problem is None or not delivery.resendable:
-        return ()
-    buttons = EXPLANATIONS[delivery.problem].buttons
-    return (
-        buttons
-        if delivery.state is State.UNKNOWN
-        else tuple(button for button in buttons if button is not Button.CONFIRM)
-    )
+    """Return the buttons under the answer of a delivery that can be sent again."""
+    buttons = _explanation(delivery).buttons
+    if delivery.state is State.UNKNOWN:
+        return buttons
+    return tuple(button for button in buttons if button is not Button.CONFIRM)
 
 
 def _reason(detail: str | None) -> str | None:

@@ -11,8 +11,7 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.activities.acceptance import Accepted, Double, Place, Refused, Unmapped
-from bot.activities.delivery import Delivery
-from bot.activities.submission import Submission, with_link
+from bot.activities.delivery import Delivery, Submission, with_link
 from bot.activities.ticket import MalformedTicketError, parse_ticket, visible
 from bot.database.writer import DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError

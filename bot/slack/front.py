@@ -1,32 +1,43 @@
-"""The HTTP front: size, encoding, signature and shape are checked before Bolt parses anything."""
+"""The way in by HTTP: size, encoding, signature and shape are checked before Bolt parses anything.
 
+This file collects a body, verifies its signature, and reads it.
+"""
+
+import asyncio
+import hmac
+import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 import structlog
-from aiohttp import web
+from aiohttp import StreamReader, web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.signature import SignatureVerifier
 
-from bot.slack.bodies import (
-    LARGEST_BODY,
-    BrokenOffError,
-    NoRoomError,
-    TooLargeError,
-    UnverifiedBodies,
-)
 from bot.slack.bolt import dispatch
 from bot.slack.connections import BODY_WITHIN, connection_of, watched
 from bot.slack.install import Install
 from bot.slack.pages import INSTALL_PATH, REDIRECT_PATH
 from bot.slack.payloads import MalformedRequestError, Payload, parse_body
-from bot.slack.signatures import why_not_slacks
 
 _log = structlog.get_logger(__name__)
 
 PATH = "/slack/events"
 
+LARGEST_BODY = 1024 * 1024
+"""Bytes. 40,000 emoji, percent-encoded, are 480,000."""
+
+MOST_HELD = 16 * 1024 * 1024
+"""Bytes of bodies that are still arriving, over all connections."""
+
+OLDEST = 300
+"""Seconds by which a timestamp may differ from this machine's clock, as Slack recommends."""
+
+_WRONG = "The signature is missing or wrong."
+_TIMESTAMP = re.compile(r"[0-9]{1,12}")
 _LONGEST_SSL_CHECK = 1000
 
 Ready = Callable[[], Awaitable[dict[str, bool | str]]]
@@ -84,15 +95,7 @@ class Front:
         return await to_aiohttp_response(await dispatch(self._bolt, payload))
 
     async def _body(self, request: web.Request) -> str:
-        try:
-            body = await self._bodies.read(request)
-        except TooLargeError:
-            raise _RefusedError(413, f"The body is larger than {LARGEST_BODY} bytes.") from None
-        except NoRoomError:
-            why = "Too many bodies are arriving at the same time."
-            raise _RefusedError(503, why, _LATER) from None
-        except BrokenOffError:
-            raise _RefusedError(400, _BROKEN_OFF) from None
+        body = await self._bodies.read(request)
         try:
             return body.decode()
         except UnicodeDecodeError:
@@ -110,11 +113,6 @@ def _payload(request: web.Request, body: str) -> Payload:
         raise _RefusedError(400, f"The body is malformed: {error}.") from None
 
 
-_BROKEN_OFF = f"The body broke off, took over {BODY_WITHIN:g} s, or is not what its headers say."
-_LATER = {"Retry-After": f"{BODY_WITHIN:.0f}"}
-"""What is arriving now has arrived by then, or is gone."""
-
-
 class _RefusedError(Exception):
     def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(reason)
@@ -126,7 +124,7 @@ class _RefusedError(Exception):
 
 
 def is_ssl_check(query: str, body: str) -> bool:
-    """Say whether this is Slack's look at the certificate: ssl_check=1, at most with a token."""
+    """Say whether this is Slack's check of the certificate: ssl_check=1, at most with a token."""
     if len(query) + len(body) > _LONGEST_SSL_CHECK or "ssl_check" not in query + body:
         return False
     fields = [field for part in (query, body) for field in parse_qsl(part, keep_blank_values=True)]
@@ -150,3 +148,124 @@ def _readyz(ready: Ready) -> Callable[[web.Request], Awaitable[web.Response]]:
         )
 
     return readyz
+
+
+@dataclass(eq=False)
+class _Arriving:
+    """A body of which a part is here."""
+
+    announced: int
+    waiting: asyncio.Timeout
+    held: bytearray = field(default_factory=bytearray)
+
+    @property
+    def size(self) -> int:
+        return max(self.announced, len(self.held))
+
+
+class UnverifiedBodies:
+    """Reads bodies, of which it holds at most `most` bytes together.
+
+    Beyond that it refuses the one that announces the most, of equal ones the youngest. So bodies of
+    a megabyte that never end keep no command out.
+
+    `read` raises _RefusedError for a body that is too large, that breaks off, or has no room.
+    """
+
+    def __init__(self, most: int = MOST_HELD) -> None:
+        self._most = most
+        self._held = 0
+        self._arriving: dict[_Arriving, None] = {}
+
+    async def read(self, request: web.Request) -> bytes:
+        """Return a request's body. Nothing keeps it: neither the request nor what is raised."""
+        announced = request.content_length
+        if (announced or 0) > LARGEST_BODY:
+            raise _too_large()
+        waiting = asyncio.timeout(None)
+        try:
+            if request.content.is_eof():  # as mostly: it came with the headers, in a few reads
+                return await request.content.readany()
+            async with waiting:
+                body = _Arriving(announced or LARGEST_BODY, waiting)
+                return await self._arrive(request.content, body)
+        except (OSError, web.RequestPayloadError) as error:
+            # The request keeps this error, and its traceback the frames: a cycle, rarely collected.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+            raise (_no_room() if waiting.expired() else _broken_off()) from None
+
+    async def _arrive(self, content: StreamReader, body: _Arriving) -> bytes:
+        self._arriving[body] = None
+        try:
+            while chunk := await content.readany():
+                self._hold(body, chunk)
+            if body not in self._arriving:  # another body took its room just now
+                raise _no_room()
+            return bytes(body.held)
+        finally:
+            self._let_go(body)
+
+    def _hold(self, body: _Arriving, chunk: bytes) -> None:
+        if body not in self._arriving:
+            raise _no_room()
+        body.held += chunk
+        self._held += len(chunk)
+        if len(body.held) > LARGEST_BODY:
+            raise _too_large()
+        while self._held > self._most:
+            largest = max(reversed(self._arriving), key=lambda one: one.size)
+            self._let_go(largest)
+            if largest is body:
+                raise _no_room()
+            largest.waiting.reschedule(0)
+
+    def _let_go(self, body: _Arriving) -> None:
+        if body in self._arriving:
+            del self._arriving[body]
+            self._held -= len(body.held)
+        body.held.clear()
+
+
+def _too_large() -> _RefusedError:
+    return _RefusedError(413, f"The body is larger than {LARGEST_BODY} bytes.")
+
+
+def _no_room() -> _RefusedError:
+    # What is arriving now has arrived by then, or is gone.
+    later = {"Retry-After": f"{BODY_WITHIN:.0f}"}
+    return _RefusedError(503, "Too many bodies are arriving at the same time.", later)
+
+
+def _broken_off() -> _RefusedError:
+    why = f"The body broke off, took over {BODY_WITHIN:g} s, or is not what its headers say."
+    return _RefusedError(400, why)
+
+
+def why_not_slacks(
+    verifier: SignatureVerifier, body: str, headers: Mapping[str, str]
+) -> str | None:
+    """Say in a sentence why a request is not Slack's; None when it is."""
+    timestamp = headers.get("X-Slack-Request-Timestamp", "")
+    signature = headers.get("X-Slack-Signature", "")
+    if not _TIMESTAMP.fullmatch(timestamp):
+        return _WRONG
+    expected = verifier.generate_signature(timestamp=timestamp, body=body) or ""
+    if not hmac.compare_digest(expected.encode(), signature.encode(errors="replace")):
+        return _WRONG
+    return why_out_of_time(int(timestamp), time.time())
+
+
+def why_out_of_time(timestamp: int, now: float) -> str | None:
+    """Say what a signed timestamp that is far from `now` tells of this machine's clock. Pure."""
+    ahead = round(now - timestamp)
+    if abs(ahead) <= OLDEST:
+        return None
+    if ahead > 0:
+        return (
+            f"The signature is right, but its timestamp is {ahead} s older than this machine's "
+            f"clock says. The clock is {ahead} s ahead, or the request comes late or again."
+        )
+    return (
+        f"The signature is right, but its timestamp is {-ahead} s later than this machine's "
+        f"clock says. The clock is {-ahead} s behind."
+    )

@@ -25,7 +25,7 @@ THREAD_BLOCK = "thread_text"
 WHAT_BLOCKS = {False: "what_message", True: "what_thread"}
 """The choice's block_id, by whether the text is the thread's.
 
-Slack keeps what was chosen in a block of the same id, whatever the text says.
+Slack keeps what was chosen in a block of the same id, even if the text changes.
 """
 
 LINK_BLOCK = "link"

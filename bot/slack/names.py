@@ -13,10 +13,10 @@ from bot.slack.payloads import objects
 from bot.slack.text import first_seen, string
 from bot.slack.web import Done, Result, SlackWeb
 
-LOOK_UP_WITHIN = 0.6
-"""Seconds for a look-up that happens before an acknowledgement, which Slack wants within 3."""
+LOOKUP_WITHIN = 0.6
+"""Seconds for a lookup that happens before an acknowledgement, which Slack wants within 3."""
 
-MOST_LOOK_UPS = 5
+MOST_LOOKUPS = 5
 _CACHED = 2000
 
 
@@ -43,8 +43,8 @@ class SlackNames:
         team_id: str,
         ids: Iterable[str],
         *,
-        within: float = LOOK_UP_WITHIN,
-        at_most: int = MOST_LOOK_UPS,
+        within: float = LOOKUP_WITHIN,
+        at_most: int = MOST_LOOKUPS,
     ) -> dict[str, str]:
         """Return names by id, for those that are known or answer `within` that many seconds."""
         asked = list(dict.fromkeys(ids))

@@ -51,8 +51,8 @@ class Payload(BaseModel):
     @field_validator("*")
     @classmethod
     def _can_be_stored(cls, value: Any) -> Any:  # noqa: ANN401 - any field's
-        # PostgreSQL holds no NUL, and nothing encodes half a character. In an id they are nobody's
-        # typing error.
+        # PostgreSQL holds no NUL, and nothing encodes half a character. No person types them into
+        # an id.
         if isinstance(value, str) and _UNSOUND.search(value):
             raise ValueError("a character that cannot be stored")
         return value
@@ -139,7 +139,7 @@ class ViewBlock(Payload):
 
 
 class View(Payload):
-    """A modal as it stands. Bolt looks at its type."""
+    """A modal as it stands. Bolt reads its type."""
 
     id: Id
     type: str

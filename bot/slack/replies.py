@@ -7,8 +7,8 @@ from weakref import WeakValueDictionary
 import structlog
 
 from bot.activities.delivery import Delivery, Route, State
+from bot.activities.policy import Step, reason_for_waiting
 from bot.activities.teller import Elsewhere, Later, Telling, Told
-from bot.activities.telling import Step, reason_for_waiting
 from bot.installations.access import (
     Ended,
     Granted,

@@ -49,7 +49,7 @@ class Shortcuts:
         bolt.message_shortcut(modals.CALLBACK)(self.record)
 
     async def record(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
-        """Acknowledge, and open the form before anything is looked up.
+        """Acknowledge, and open the form before any lookup.
 
         The trigger_id is good for 3 seconds.
         """

@@ -28,8 +28,8 @@ _log = structlog.get_logger(__name__)
 PING = 4.0
 """Seconds between pings. A websocket that does not answer one within half of that is closed."""
 
-LOOK = 0.5
-"""Seconds between looks at a websocket."""
+CHECK_EVERY = 0.5
+"""Seconds between two checks of a websocket."""
 
 MISSING = 2.0
 """Seconds without a websocket after which the bot replaces it.
@@ -84,7 +84,7 @@ class SocketMode:
 
     async def _hold(self, number: int) -> None:
         backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
-        mend = {"mend": "python -m bot check"}  # said the first time only
+        fix = {"fix": "python -m bot check"}  # said the first time only
         while True:
             handler = self._handlers[number] = self._new_handler()
             try:
@@ -97,18 +97,18 @@ class SocketMode:
                     "socket_mode_refused",
                     connection=number,
                     reason=error.response.get("error"),
-                    **mend,
+                    **fix,
                 )
-                mend = {}
+                fix = {}
             except Exception as error:  # noqa: BLE001 - a new client tries next
                 _log.warning(
-                    "socket_mode_not_connected", connection=number, reason=_in_words(error), **mend
+                    "socket_mode_not_connected", connection=number, reason=_in_words(error), **fix
                 )
-                mend = {}
+                fix = {}
             else:
                 _log.info("socket_mode_connected", connection=number)
                 backoff.reset()
-                mend = {"mend": "python -m bot check"}
+                fix = {"fix": "python -m bot check"}
                 await _until_missing(handler)
                 _log.warning("socket_mode_lost", connection=number)
             self._handlers[number] = None
@@ -163,8 +163,8 @@ def _in_words(error: Exception) -> str:
 async def _until_missing(handler: AsyncSocketModeHandler) -> None:
     missing = 0.0
     while missing < MISSING:
-        await asyncio.sleep(LOOK)
-        missing = 0.0 if await handler.client.is_connected() else missing + LOOK
+        await asyncio.sleep(CHECK_EVERY)
+        missing = 0.0 if await handler.client.is_connected() else missing + CHECK_EVERY
 
 
 async def _close(handler: AsyncSocketModeHandler) -> None:

@@ -168,7 +168,7 @@ def shorten(text: str, *, at_most: int) -> str:
 
 
 def quote(text: str, *, at_most: int) -> str:
-    """Show what a person wrote as a mrkdwn quotation: whatever breaks a line breaks it inside."""
+    """Show what a person wrote as a mrkdwn quotation: every line of it stands inside."""
     return "\n".join(f"> {line}" for line in shorten(legible(text), at_most=at_most).split("\n"))
 
 

@@ -35,7 +35,7 @@ _PASSING = frozenset(
         "request_timeout",
     }
 )
-# Slack's words for a token that is good for nothing, whatever is called with it.
+# Slack's words for a token that it rejects for every method.
 _TOKEN_REFUSED = frozenset(
     {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"}
 )
@@ -167,8 +167,8 @@ class SlackWeb:
                     return NotNow("ratelimited", _seconds(response.headers.get("Retry-After")))
                 if response.status >= _SERVER_ERROR:
                     return NotNow(f"status {response.status}")
-                taken = response.status == HTTPStatus.OK and not _says_no(await response.text())
-                return Done({}) if taken else Never("response_url_refused")
+                accepted = response.status == HTTPStatus.OK and not _says_no(await response.text())
+                return Done({}) if accepted else Never("response_url_refused")
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             return NotNow(type(error).__name__)
 

@@ -1,4 +1,4 @@
-"""Many tenants at once: none waits for all the others, and a claim delays nobody in Slack."""
+"""Many tenants at once: none waits for all the others, and a claim delays no person in Slack."""
 
 import asyncio
 from collections import Counter
@@ -12,9 +12,9 @@ from sqlalchemy.engine import Connection
 
 from benchmarks.filling import History, fill, team
 from bot.activities.acceptance import Acceptance, Accepted
+from bot.activities.delivery import Submission
 from bot.activities.outbox import VISITED_AT_ONCE, Outbox
 from bot.activities.policy import MAX_CALLS_IN_FLIGHT
-from bot.activities.submission import Submission
 from bot.activities.worker import Begin, Worker
 from bot.database.statement import Statement
 from bot.database.writer import Database
@@ -165,7 +165,7 @@ async def test_tenants_whose_calls_hang_take_turns_with_all_others(database: Dat
     portal = Portal(hangs=True)
     async with working(database, portal) as worker:
         await until(lambda: len(portal.hanging) == MAX_CALLS_IN_FLIGHT, within=60)
-        # The last one by its number, of which nobody has heard before.
+        # The last one by its number, which is new to every process.
         last, name = TENANTS - 1, f"filled-{TENANTS - 1}"
         before = portal.begun[name]
         asked = Submission(
@@ -180,7 +180,7 @@ async def test_tenants_whose_calls_hang_take_turns_with_all_others(database: Dat
             freed += FREED_AT_ONCE
             await until(lambda: len(portal.hanging) == MAX_CALLS_IN_FLIGHT)
         assert portal.begun[name] > before, f"{freed} calls were begun, and none was its own"
-        # Two each: nobody has a third place before the last has its first.
+        # Two each: none has a third place before the last has its first.
         assert freed <= 2 * TENANTS
         crowd = [count for one, count in portal.begun.items() if one != name]
         assert min(crowd) >= 1

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from bot.activities.acceptance import Acceptance
+from bot.activities.delivery import Submission
 from bot.activities.outbox import PASSED_BY, Outbox
-from bot.activities.submission import Submission
 from bot.database.schema import migrate_database
 from bot.database.writer import (
     PER_LANE,

@@ -1,4 +1,4 @@
-"""The promise holds whatever people, processes, LeadSquared, Slack and time do to the store."""
+"""The promise holds for all that people, processes, LeadSquared, Slack and time do to the store."""
 
 import itertools
 import math
@@ -23,11 +23,9 @@ from hypothesis.stateful import (
 )
 
 from bot.activities.acceptance import Acceptance, Accepted, Double, Refused
-from bot.activities.delivery import SETTLED, Delivery, Resolution, Route, State, Waiting
+from bot.activities.delivery import SETTLED, Delivery, Resolution, Route, State, Submission, Waiting
 from bot.activities.outbox import Claim, Claimed, Outbox
-from bot.activities.policy import DOUBLE_WITHIN, WINDOW, Repeat, Settle, decide, give_up_at
-from bot.activities.submission import Submission
-from bot.activities.telling import Step
+from bot.activities.policy import DOUBLE_WITHIN, WINDOW, Repeat, Settle, Step, decide, give_up_at
 from bot.activities.tellings import Due, Tellings
 from bot.database.writer import CommitUnknownError
 from bot.leadsquared.outcome import (
@@ -47,7 +45,7 @@ T = TypeVar("T")
 
 LEASE = 30.0
 SOON = 5.0
-"""Seconds that a look for tenants that have something to send looks ahead."""
+"""Seconds that a search for tenants that have something to send looks ahead."""
 
 RETRY_FOR = 900.0
 SMALL_WINDOWS = {"T0HOME": 3, "T0AWAY": 2}
@@ -429,7 +427,7 @@ class Promise(RuleBasedStateMachine):
         ]
 
     def _waiting(self, moment: float) -> dict[int, float]:
-        """Return in how many seconds each tenant has something soon, whatever its limit leaves."""
+        """Return in how many seconds each tenant has something soon, limit aside."""
         waiting: dict[int, float] = {}
         for known in self._first_of_each_ticket():
             if known.state is State.ACCEPTED and known.due_at <= moment + SOON:
@@ -497,7 +495,7 @@ class Promise(RuleBasedStateMachine):
     def settle_twice(self, data: st.DataObject, outcome: Outcome, roll: float) -> None:
         """The answer to a commit is lost, so it is written down once more.
 
-        Another process has claimed meanwhile.
+        Another process has claimed in between.
         """
         process = _one_of(data, [process for process in self.processes if process.calls])
         other = next(one for one in self.processes if one is not process)
@@ -584,7 +582,7 @@ class Promise(RuleBasedStateMachine):
 
     @rule(crashing=st.none() | processes, ticks=whiles, looking=st.none() | processes)
     def time_passes(self, crashing: int | None, ticks: int, looking: int | None) -> None:
-        """A process may die, time passes, and a process may look for the calls of dead ones."""
+        """A process may die, time passes, and a process may search for the calls of dead ones."""
         if crashing is not None:
             self.processes[crashing].die()
         self.clock.go_on(ticks)
@@ -958,7 +956,7 @@ def test_an_answer_is_told_although_the_step_before_it_is_given_up_meanwhile(sto
     (answer,), _ = store.run(tellings.claim(at_most=1))
     assert (answer.step, answer.delivery.activity_id) == (Step.ANSWER, "1")
     store.run(tellings.tell_later(answer, None))
-    assert store.run(outbox.unfinished()) == 0, "and what nobody changed is given up"
+    assert store.run(outbox.unfinished()) == 0, "and what did not change is given up"
 
 
 @pytest.mark.parametrize("late", ["later", "elsewhere", "told"])

@@ -7,8 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.activities.acceptance import Acceptance, Accepted, Double, Refused, Unmapped
-from bot.activities.delivery import Delivery, State
-from bot.activities.submission import Submission
+from bot.activities.delivery import Delivery, State, Submission
 from bot.database.tables import deliveries
 from bot.database.writer import Database
 from bot.encryption import Keyring

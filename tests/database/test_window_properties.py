@@ -1,4 +1,4 @@
-"""LeadSquared's limit, held against whatever its calls' ways there and back take."""
+"""LeadSquared's limit, held for any latency of its calls, there and back."""
 
 import heapq
 import itertools
@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.activities.delivery import State
+from bot.activities.delivery import State, Submission
 from bot.activities.outbox import Claimed
 from bot.activities.policy import Settle
-from bot.activities.submission import Submission
 from bot.leadsquared.outcome import NotSent, Outcome, Problem, Recorded
 from support.stepped import REPEATABLE, TICKS, Store, stepped_store
 
@@ -76,7 +75,7 @@ def called(at: int, way: Way) -> Call:
 
 
 def send_all(store: Store, tenant_id: int, ways: Sequence[Way]) -> list[Call]:
-    """Send a delivery per way, by two processes that look on notice or after an answered call."""
+    """Send a delivery per way, by two processes that claim on notice or after an answered call."""
     clock = store.clock
     for number, _ in enumerate(ways):
         asked = Submission(
@@ -102,7 +101,7 @@ def send_all(store: Store, tenant_id: int, ways: Sequence[Way]) -> list[Call]:
             return calls
         next_in = claim.next_in[tenant_id] * TICKS
         next_answer = answers[0][0] - clock.ticks if answers else math.inf
-        if not math.isinf(soonest := min(next_in, next_answer)):  # else the other process looks
+        if not math.isinf(soonest := min(next_in, next_answer)):  # else the other process claims
             clock.go_on(math.ceil(soonest))
         while answers and answers[0][0] == clock.ticks:
             *_, claimed, outcome = heapq.heappop(answers)
@@ -130,7 +129,7 @@ def test_no_latency_brings_too_many_calls_into_five_seconds_or_leaves_a_slot_unu
 
     @settings(REPEATABLE, max_examples=100 if store.is_sqlite else 30)
     @given(st.lists(ways(), min_size=limit + 1, max_size=5 * limit))
-    def whatever_the_ways(ways: list[Way]) -> None:
+    def for_any_ways(ways: list[Way]) -> None:
         store.empty()
         calls = send_all(store, tenant_id, ways)
         assert len(calls) == len(ways)
@@ -146,4 +145,4 @@ def test_no_latency_brings_too_many_calls_into_five_seconds_or_leaves_a_slot_unu
                     held = sum(other.claimed_at <= moment < other.free_at for other in taken)
                     assert held == limit, "a slot was free, and a delivery waited"
 
-    whatever_the_ways()
+    for_any_ways()

@@ -152,7 +152,7 @@ def audit(ledgers: Ledgers, *, at_rest: bool = True) -> list[str]:
     books = _Books(ledgers, at_rest=at_rest)
     checks: list[Callable[[_Books], Iterator[str]]] = [
         _nothing_lost,
-        _nothing_of_nobodys,
+        _nothing_untyped,
         _nothing_doubled,
         _ids_are_true,
         _unknown_with_a_reason,
@@ -218,7 +218,7 @@ def _nothing_lost(books: _Books) -> Iterator[str]:
             yield f"answered at once with something else: {typed.text}"
 
 
-def _nothing_of_nobodys(books: _Books) -> Iterator[str]:
+def _nothing_untyped(books: _Books) -> Iterator[str]:
     for text, rows in books.rows.items():
         typed = books.typed.get(text)
         if typed is None:

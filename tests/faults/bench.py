@@ -41,7 +41,7 @@ LEASE = CONNECT + READ + 10
 
 POLL = 0.5
 RESTING = LEASE + POLL + 12
-"""Seconds after which all must have ended, whatever a dead process held: the lease, the poll, and
+"""Seconds after which all must have ended, also what a dead process held: the lease, the poll, and
 the work itself.
 """
 
@@ -179,7 +179,7 @@ class Bench:
     # -- people
 
     def a_text(self) -> str:
-        """Return words that nobody has typed yet."""
+        """Return words that were not typed yet."""
         return f"activity {next(self._numbers)}"
 
     async def type(self, ticket: str, text: str | None = None) -> Typed:
@@ -195,7 +195,7 @@ class Bench:
         return self._typed[text]
 
     def _anywhere(self) -> str | None:
-        """Return where a request goes: to any process that serves, or to nobody.
+        """Return where a request goes: to any process that serves, or to a closed port.
 
         None means by websocket.
         """
@@ -235,7 +235,7 @@ class Bench:
             await asyncio.gather(*typing)
 
     async def send_again(self) -> None:
-        """Press "Send again" under every answer that has it, as if after a look at the ticket."""
+        """Press "Send again" under every answer that has it, as if after a check of the ticket."""
         for message in list(self.slack.workspace.messages):
             about = said(message, {})
             if about is None or "Send again" not in message.buttons():

@@ -84,7 +84,7 @@ class DatabaseLedger:
         return int(self._read(_UNFINISHED)[0][0])
 
     def in_hand(self) -> Crash:
-        """Say what is being sent and told by whoever lives, or died."""
+        """Say what live and dead processes are sending and telling."""
         found = self._read(_IN_HAND)
         return Crash(
             sending=frozenset(id_ for id_, sending, _ in found if sending),
@@ -99,7 +99,7 @@ class DatabaseLedger:
             connection.commit()
 
     def _read(self, query: str) -> list[Any]:
-        # Read-only: whoever closes the last connection that may write tidies up what a crash left
+        # Read-only: closing the last connection that may write tidies up what a crash left
         # behind.
         with self._connected("ro") as connection:
             return list(connection.execute(query).fetchall())

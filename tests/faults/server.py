@@ -88,7 +88,7 @@ def own_server() -> Iterator[Server]:
             "no PostgreSQL to start: neither initdb in PATH, nor pg_config, "
             "nor /usr/lib/postgresql/*/bin"
         )
-    # Not in the tests' own folder, where nobody else may look.
+    # Not in the tests' own folder, which no other user may read.
     folder = Path(tempfile.mkdtemp(prefix="portal-activity-"))
     if os.geteuid() == 0:
         shutil.chown(folder, SOMEBODY, SOMEBODY)

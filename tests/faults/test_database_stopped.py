@@ -86,7 +86,7 @@ async def nothing_is_taken(bench: Bench, told: set[AtOnce], seconds: float) -> N
 
 
 async def until_taken(bench: Bench) -> None:
-    """Wait until a command is taken again: the bot goes on by itself."""
+    """Wait until a command is accepted again: the bot goes on automatically."""
     async with asyncio.timeout(10):
         while (await bench.type("1000")).at_once is not AtOnce.ACKNOWLEDGED:
             await asyncio.sleep(0.1)

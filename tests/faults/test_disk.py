@@ -1,6 +1,6 @@
 """SQLite's disk is full, or read-only.
 
-For a while as the bot runs, when it dies meanwhile, and when it starts.
+For a while as the bot runs, when it dies during that time, and when it starts.
 """
 
 import resource
@@ -89,7 +89,9 @@ async def test_a_process_that_dies_while_its_disk_takes_nothing(
     await bench.start()
     await bench.rest()
     ledgers = bench.audit()
-    assert {row.state for row in ledgers.rows} >= {"unknown"}, "nobody could write the answer down"
+    assert {row.state for row in ledgers.rows} >= {"unknown"}, (
+        "no process could write the answer down"
+    )
 
 
 @LINUX
@@ -112,7 +114,7 @@ async def test_a_start_on_a_read_only_disk_sends_nothing_until_it_can_be_written
 
 @contextmanager
 def protected(folder: Path) -> Iterator[None]:
-    """Let nobody write to the database or its folder, as far as they are people: root may."""
+    """Let no user write to the database or its folder. Root still may."""
     files = [*folder.glob("bot.db*")]
     try:
         for file in files:

@@ -76,7 +76,7 @@ def arm_stand_ins(bench: Bench, process: Serving, point: Point, ticket: str) -> 
 
     async def kill() -> None:
         process.signal(signal.SIGKILL)
-        await asyncio.Future()  # the stand-in gives up when it sees that nobody is there any more
+        await asyncio.Future()  # the stand-in gives up when it sees that the process is gone
 
     async def kill_for_post(_ticket: str, text: str) -> None:
         if text == WORDS + point:

@@ -27,7 +27,7 @@ OF_A_BURST = 0.4
 """Seconds in which a burst is accepted and sent, more or less."""
 
 LOOK_EVERY = 10
-"""Rounds after which people look at what is unknown, and send it again."""
+"""Rounds after which people check what is unknown, and send it again."""
 
 
 @forms("kind, rounds", short=product(KINDS, [2]), long=product(KINDS, [200]))

@@ -1,6 +1,6 @@
 """Slack is down for a while, one way or the other.
 
-What was recorded meanwhile is told when it is back.
+What was recorded during that time is told when it is back.
 """
 
 import asyncio

@@ -3,9 +3,11 @@
 The product has no hooks for this: its own public methods are wrapped, and the clock and SQLite are
 changed from outside. What to do stands in the environment:
 
-FAULTS_POINT the Point at which a command that is to meet it kills the process FAULTS_CLOCK a file
-of eight bytes, the seconds (a double) by which the process's clock is off; read at every look
-FAULTS_READ_ONLY a file; while it is there, SQLite refuses to write as it does on a read-only disk
+- FAULTS_POINT: the Point at which a command that is to meet it kills the process.
+- FAULTS_CLOCK: a file of eight bytes, the seconds (a double) by which the process's clock is off;
+  read at every call.
+- FAULTS_READ_ONLY: a file. While it is there, SQLite refuses to write as it does on a read-only
+  disk.
 """
 
 import mmap
@@ -56,7 +58,7 @@ def _refuse_writing(file: Path) -> None:
 def _die_at(point: str) -> None:
     from bot.activities.acceptance import Acceptance  # noqa: PLC0415 - as above
     from bot.activities.outbox import Outbox  # noqa: PLC0415
-    from bot.activities.telling import Step  # noqa: PLC0415
+    from bot.activities.policy import Step  # noqa: PLC0415
     from bot.activities.tellings import Tellings  # noqa: PLC0415
     from bot.leadsquared.client import LeadSquared  # noqa: PLC0415
     from faults.points import WORDS, Point  # noqa: PLC0415
@@ -133,7 +135,7 @@ def _die_before_commit(words: str) -> None:
     from sqlalchemy.engine import Connection, Engine  # noqa: PLC0415
 
     from bot.activities.acceptance import Acceptance  # noqa: PLC0415
-    from bot.activities.rows import reference  # noqa: PLC0415
+    from bot.activities.delivery import reference  # noqa: PLC0415
     from bot.database.tables import deliveries  # noqa: PLC0415
 
     accepting: set[str] = set()

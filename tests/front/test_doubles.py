@@ -11,8 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.activities.acceptance import Double
-from bot.activities.delivery import State
-from bot.activities.submission import Submission
+from bot.activities.delivery import State, Submission
 from bot.database.tables import deliveries
 from bot.playground.leadsquared import Behaviour
 from bot.playground.slack import Fault
@@ -164,16 +163,16 @@ async def test_what_may_be_on_the_ticket_is_asked_about_with_the_advice_to_look(
 async def test_what_stood_in_the_way_and_is_rejected_meanwhile_does_not_stand_in_the_way(
     bot: Bot,
 ) -> None:
-    """Another process may reject the earlier one between the two looks of an acceptance."""
+    """Another process may reject the earlier one between the two queries of an acceptance."""
     bot.parts.worker.stop()
     await bot.type("143 hello")
     acceptance = bot.parts.acceptance
     submission = Submission(None, TEAM, "C0SUPPORT", "U0ANNA", "another-key", "143", "hello")
-    look = acceptance._double
+    query = acceptance._double
 
     def rejected_first(connection: sa.Connection, *of: Any, **more: Any) -> Double | None:
         connection.execute(sa.update(deliveries).values(state=State.REJECTED, problem="failed"))
-        return look(connection, *of, **more)
+        return query(connection, *of, **more)
 
     acceptance._double = rejected_first  # type: ignore[method-assign]
     assert not isinstance(await acceptance.accept(submission), Double)

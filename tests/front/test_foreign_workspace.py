@@ -456,7 +456,7 @@ async def test_until_slack_has_said_whose_the_token_is_nobody_is_answered_with_i
 
     bot.single.identity = TOKENS["the first workspace's"]
     assert "Recorded" in (await home.answer_on(FINE)).text, (
-        "what was to be told meanwhile is told in its thread"
+        "what was due in between is told in its thread"
     )
     await bot.at_rest()
     posted = [asked for method, asked in slack.workspace.calls if method == "chat.postMessage"]

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from bot.slack.signatures import why_out_of_time
+from bot.slack.front import why_out_of_time
 from support.running import TEAM, Bot
 from support.signed import FORM, command, logged, send
 

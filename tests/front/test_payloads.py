@@ -1,4 +1,4 @@
-"""Whatever a payload holds, and by whichever way it comes: it is taken, or refused in words.
+"""Any payload, by each way in, is accepted or refused in words.
 
 Nothing in the bot breaks.
 """
@@ -104,8 +104,7 @@ async def test_a_nul_character_in_what_a_person_typed_keeps_nothing_from_being_r
     assert [one.text for one in stored.leadsquared.on("144")] == ["threefour"]
 
 
-# What Bolt reads of a payload and the bot does not, and what both read, in types that nobody
-# expects.
+# What Bolt reads of a payload and the bot does not, and what both read, in unexpected types.
 ODD: tuple[Any, ...] = (
     None,
     5,

@@ -1,4 +1,4 @@
-"""Only Slack's hosts are called to answer, whatever address a signed payload names."""
+"""Only Slack's hosts are called to answer, even if a signed payload names another address."""
 
 import json
 from collections.abc import AsyncIterator

@@ -27,7 +27,7 @@ def on_database(environment: dict[str, str], url: str) -> dict[str, str]:
 
 
 async def waiting(bot: Bot, count: int = 1) -> None:
-    """Have so many activities wait that nobody sends."""
+    """Have so many activities wait that no worker sends."""
     bot.parts.worker.stop()
     for number in range(count):
         assert await bot.type(f"{143 + number % 3} hello {number}") is None

@@ -221,5 +221,5 @@ async def test_without_network_the_reason_is_one_line_in_words(
         event for event in process.events() if event["event"] == "socket_mode_not_connected"
     ]
     assert reason in first["reason"], "the tries that follow are counted"
-    assert "mend" in first
+    assert "fix" in first
     assert "library_warning" not in process.log

@@ -1,4 +1,4 @@
-"""What nobody expected.
+"""What is not expected.
 
 The person reads words, the log gets the place, and neither gets a customer's text.
 """

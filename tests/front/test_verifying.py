@@ -1,6 +1,6 @@
 """After an unknown outcome, with the setting on.
 
-Is the text on the ticket? It is said, and never posted by itself.
+Is the text on the ticket? The bot says so, and never posts it automatically.
 """
 
 import asyncio
@@ -127,7 +127,7 @@ async def test_what_another_of_the_same_words_may_have_brought_is_not_taken_for_
     monkeypatch.setattr("bot.app.VERIFY_AFTER", (0.1, 600.0) if decides else (2.0, 600.0))
     async with start(environment | ON) as bot:
         bot.leadsquared.hides = decides
-        await bot.type(f"{HANGS} called again")  # is on the ticket, and nobody knows
+        await bot.type(f"{HANGS} called again")  # is on the ticket, and the bot cannot know
         answer = await bot.answered()
         if decides:
             await bot.slack.until(lambda: said(bot, NOT_SO_FAR))

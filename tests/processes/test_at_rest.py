@@ -1,6 +1,6 @@
 """Secrets at rest.
 
-What is stored, byte for byte, after everything was used, and what was logged meanwhile.
+What is stored, byte for byte, after everything was used, and what was logged on the way.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""`python -m bot check`: what is well, and each thing that is not with its mend."""
+"""`python -m bot check`: what is well, and each fault with its fix."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -68,16 +68,16 @@ async def check(variables: dict[str, str], cwd: Path, command: Sequence[str] = B
 def broken(ended: Ended) -> dict[str, tuple[str, str]]:
     """Return what is not well.
 
-    Its name, with what the table says of it and the mend in the line below.
+    Its name, with what the table says of it and the fix in the line below.
     """
     lines = ended.out.splitlines()
     found = {}
     for line, below in zip(lines, [*lines[1:], ""], strict=True):
         if line.startswith("✗ "):
             name, _, says = line.removeprefix("✗ ").partition("  ")
-            mark, _, mend = below.strip().partition(" ")
-            assert mark == "→", f"no mend below {line}"
-            found[name] = (says.strip(), mend)
+            mark, _, fix = below.strip().partition(" ")
+            assert mark == "→", f"no fix below {line}"
+            found[name] = (says.strip(), fix)
     return found
 
 
@@ -134,9 +134,9 @@ async def test_slack_being_away_is_no_fault_of_the_token(
     found = broken(await check(untenanted, tmp_path))
 
     assert found.keys() == {"Slack bot token", "Tenants"}
-    says, mend = found["Slack bot token"]
+    says, fix = found["Slack bot token"]
     assert "Slack does not answer" in says
-    assert slack.api_url in mend
+    assert slack.api_url in fix
     assert found["Tenants"][0] == "there is none"
     assert "python -m bot tenants add" in found["Tenants"][1]
 
@@ -172,13 +172,13 @@ async def test_scopes_that_the_token_lacks_are_named(
         found = broken(await check(migrated | {"SLACK_API_URL": slack.api_url}, tmp_path))
 
     assert found.keys() == {"Slack scopes"}
-    says, mend = found["Slack scopes"]
+    says, fix = found["Slack scopes"]
     assert says == (
         "missing: "
         f"{', '.join(scope for scope in SCOPES if scope not in Granting.granted.split(','))}"
     )
-    assert "manifest.yml" in mend
-    assert "reinstall" in mend
+    assert "manifest.yml" in fix
+    assert "reinstall" in fix
 
 
 async def test_each_tenant_has_a_line_of_its_own_with_what_it_lacks(
@@ -222,10 +222,10 @@ async def test_keys_that_cannot_be_decrypted_name_the_secret_that_is_missing(
     found = broken(await check(untenanted | {"ENCRYPTION_KEYS": other}, tmp_path))
 
     assert found.keys() == {"Stored values", "Tenant acme"}
-    says, mend = found["Tenant acme"]
+    says, fix = found["Tenant acme"]
     assert "cannot be decrypted" in says
-    assert "ENCRYPTION_KEYS" in mend
-    assert "python -m bot tenants update acme" in mend
+    assert "ENCRYPTION_KEYS" in fix
+    assert "python -m bot tenants update acme" in fix
 
     both = await check(untenanted | {"ENCRYPTION_KEYS": f"{other},{ENCRYPTION_KEY}"}, tmp_path)
     assert broken(both).keys() == {"Tenant acme"}
@@ -269,9 +269,9 @@ async def test_keys_that_leadsquared_refuses_are_reported_and_nothing_is_recorde
     ended = await check(migrated | {"LEADSQUARED_SECRET_KEY": "of-another-account"}, tmp_path)
 
     assert broken(ended).keys() == {"Tenant environment"}
-    says, mend = broken(ended)["Tenant environment"]
+    says, fix = broken(ended)["Tenant environment"]
     assert "LeadSquared rejects its keys" in says
-    assert "LEADSQUARED_SECRET_KEY" in mend
+    assert "LEADSQUARED_SECRET_KEY" in fix
     assert "of-another-account" not in ended.said
     assert (leadsquared.ledger.calls, leadsquared.ledger.activities) == ([], [])
     assert len(leadsquared.ledger.lookups) == 1
@@ -334,7 +334,7 @@ def test_only_the_documented_answers_prove_anything_about_keys(
     assert read_keys(status, body) == accepted
 
 
-# -- what the bot works with, and should be looked at
+# -- what the bot works with, and an admin should check
 
 
 async def test_doubtful_settings_are_warned_about(migrated: dict[str, str], tmp_path: Path) -> None:

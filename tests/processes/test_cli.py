@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.activities.acceptance import Acceptance, Accepted
-from bot.activities.submission import Submission
+from bot.activities.delivery import Submission
 from bot.database.schema import migrate_database
 from bot.database.writer import Database
 from bot.encryption import Keyring
@@ -160,7 +160,7 @@ async def test_at_a_terminal_the_keys_are_asked_for_and_not_shown_while_typed(
 
 @dataclass(frozen=True)
 class Refusal:
-    """A command that must end with exit status 2 and one line that names the mend."""
+    """A command that must end with exit status 2 and one line that names the fix."""
 
     arguments: tuple[str, ...]
     says: tuple[str, ...]
@@ -248,9 +248,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_what_is_wrong_ends_with_status_2_and_the_mend(
-    case: str, refused: dict[str, Ended]
-) -> None:
+def test_what_is_wrong_ends_with_status_2_and_the_fix(case: str, refused: dict[str, Ended]) -> None:
     ended = refused[case]
 
     assert ended.status == 2, ended.said

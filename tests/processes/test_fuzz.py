@@ -384,7 +384,7 @@ async def target(
 
 
 def assert_sound(target: Target) -> None:
-    """Nothing in the log that nobody expected, and nothing secret; the bot lives."""
+    """Nothing unexpected in the log, and nothing secret; the bot lives."""
     log = target.process.log
     secrets = [
         BOT_TOKEN,
@@ -454,7 +454,7 @@ async def large(target: Target) -> None:
 
 
 async def chunked(target: Target, chunks: list[bytes]) -> int:
-    """Send a body of a length that nobody names."""
+    """Send a body whose length no header names."""
 
     async def parts() -> AsyncIterator[bytes]:
         for chunk in chunks:
@@ -497,7 +497,7 @@ async def half_closed(target: Target) -> None:
 
 
 async def slow(target: Target) -> None:
-    """Send an ordinary command a byte at a time; it is taken all the same."""
+    """Send an ordinary command a byte at a time; it is accepted."""
     sent = Sent(
         urlencode(command(text=f"144 {WORDS}", trigger_id=f"slow.{time.time_ns()}")).encode()
     )

@@ -73,7 +73,7 @@ def test_the_share_is_measured_as_it_says() -> None:
 
 
 class Finder:
-    """Notes what is looked for, and finds nothing."""
+    """Notes each import, and finds nothing."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

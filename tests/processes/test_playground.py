@@ -207,7 +207,7 @@ SHORTCUTS: dict[str, list[str]] = {
     ":shortcut 1 ": [
         "? Ticket [144]: ",
         "Closed; nothing was recorded.",
-    ],  # nobody is there to answer any more
+    ],  # the bot is gone
 }
 ANSWERS: dict[str, list[str]] = {
     ":shortcut 3": ["nonsense", "both", "thread", "", "maybe", "no", "143", "", "", ""],

@@ -43,7 +43,7 @@ class Stored:
         self.engine = engine_for(spelt_for_sqlalchemy(url), PATIENCE)
 
     def all(self) -> list[bytes]:
-        """Return every value that is encrypted: whatever is binary, but the fingerprints."""
+        """Return every value that is encrypted: all that is binary, except the fingerprints."""
         with self.engine.begin() as connection:
             columns = [
                 column
@@ -71,7 +71,7 @@ class Stored:
             connection.execute(deliveries.insert(), rows)
             if (
                 connection.dialect.name == "postgresql"
-            ):  # SQLite goes on from the last number by itself
+            ):  # SQLite goes on from the last number automatically
                 connection.execute(
                     sa.text("SELECT setval('deliveries_seq_seq', max(seq)) FROM deliveries")
                 )
@@ -296,10 +296,10 @@ async def test_a_process_that_still_writes_with_the_old_secret_is_noticed(
     )
 
 
-# -- what somebody changes meanwhile, and what cannot be read
+# -- what changes during a rotation, and what cannot be read
 
 
-class Meanwhile(Keyring):
+class ChangesBetween(Keyring):
     """A keyring during whose use somebody else changes a row between its read and its write."""
 
     def __init__(self, secrets: list[str], stored: Stored, change: bytes) -> None:
@@ -321,7 +321,7 @@ async def test_a_value_that_changes_meanwhile_is_never_overwritten_with_the_olde
     newer = Keyring([NEW]).encrypt("newer words")
     running = Database(spelt_for_sqlalchemy(url))
     try:
-        rotation = await renew_all(running, Meanwhile([NEW, OLD], stored, newer))
+        rotation = await renew_all(running, ChangesBetween([NEW, OLD], stored, newer))
     finally:
         await running.close()
 
@@ -371,9 +371,9 @@ def test_what_cannot_be_read_stays_as_it_is_until_its_secret_is_added_back(
     assert [value for value in stored.all() if reads(LOST, value)] == unread, "byte for byte"
     assert sum(reads(NEW, value) for value in stored.all()) == 4
 
-    mended = rotated(url, NEW, OLD, LOST, cwd=tmp_path)
-    assert (mended.status, mended.err) == (0, "")
-    assert "Remove the others now" in mended.out
+    fixed = rotated(url, NEW, OLD, LOST, cwd=tmp_path)
+    assert (fixed.status, fixed.err) == (0, "")
+    assert "Remove the others now" in fixed.out
     assert all(reads(NEW, value) for value in stored.all())
 
 

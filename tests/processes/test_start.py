@@ -223,7 +223,7 @@ def postgres() -> Iterator[str]:
         yield url
 
 
-def test_postgresql_without_migrations_is_refused_with_the_command_that_mends_it(
+def test_postgresql_without_migrations_is_refused_with_the_command_that_fixes_it(
     postgres: str, tmp_path: Path
 ) -> None:
     variables = SLACK | KEYS | {"DATABASE_URL": postgres}
@@ -570,7 +570,7 @@ async def test_a_leadsquared_that_hangs_does_not_keep_a_process_beyond_its_grace
 
 
 def end_all_leases(file: Path) -> None:
-    """As if the time had passed after which a process that holds a delivery is taken for dead."""
+    """As if the lease of a dead process had ended."""
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute(
             "UPDATE deliveries SET lease_until = 0 WHERE state IN ('claimed', 'sending')"

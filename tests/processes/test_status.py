@@ -15,8 +15,7 @@ from sqlalchemy.engine import Connection
 from benchmarks.filling import fill
 from bot.activities.acceptance import Acceptance, Accepted
 from bot.activities.backlog import WAITS_LONG
-from bot.activities.delivery import Waiting
-from bot.activities.submission import Submission
+from bot.activities.delivery import Submission, Waiting
 from bot.admin.activities import Wanted, _listed, listed
 from bot.admin.status import DAY, Group, _look, needs
 from bot.admin.words import PROBLEMS, WAITS, ago, duration, shown, table
@@ -65,7 +64,7 @@ async def test_it_counts_what_became_of_everything_while_the_bot_runs(
         change(url, "UPDATE deliveries SET finding = 'present' WHERE state = 'unknown'")
         found = await run_beside("status", "--json", cwd=tmp_path, variables=variables)
     assert wanted(status_of(found)) == ["keys_refused"], (
-        "what the bot found on the ticket needs nobody"
+        "what the bot found on the ticket needs no person"
     )
 
     status = status_of(second)

@@ -8,8 +8,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bot.leadsquared.address import Address, InvalidAddressError, parse_address
-from bot.leadsquared.hosts import host_allowed, is_loopback, parse_host_pattern
+from bot.leadsquared.address import (
+    Address,
+    InvalidAddressError,
+    host_allowed,
+    is_loopback,
+    parse_address,
+    parse_host_pattern,
+)
 
 HOSTS = ("*.leadsquared.com", "crm.example.com")
 PATIENT = settings(deadline=None)
@@ -120,7 +126,7 @@ def test_a_port_that_does_not_exist_is_refused(port: str) -> None:
         parse_address(f"https://a.leadsquared.com:{port}", HOSTS)
 
 
-def test_a_refused_host_is_answered_with_the_hosts_that_are_allowed_and_the_mend() -> None:
+def test_a_refused_host_is_answered_with_the_allowed_hosts_and_the_fix() -> None:
     with pytest.raises(InvalidAddressError) as refused:
         parse_address("https://evil.example", HOSTS)
     words = str(refused.value)

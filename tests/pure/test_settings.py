@@ -1,6 +1,6 @@
 """The environment, checked.
 
-What is wrong is said by the variable's name and with its mend, and never with a secret.
+What is wrong is said by the variable's name and with its fix, and never with a secret.
 """
 
 import traceback
@@ -45,7 +45,7 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "mend"),
+    ("name", "value", "fix"),
     [
         (
             "SLACK_BOT_TOKEN",
@@ -94,12 +94,12 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
         ("POLL_INTERVAL", "0", "must be a number from 0.1 to 300"),
     ],
 )
-def test_each_wrong_setting_is_a_line_with_the_variables_name_and_the_mend(
-    name: str, value: str, mend: str
+def test_each_wrong_setting_is_a_line_with_the_variables_name_and_the_fix(
+    name: str, value: str, fix: str
 ) -> None:
     (line,) = problems_of(**{name: value})
     assert line.startswith(f"{name}: ")
-    assert mend in line
+    assert fix in line
 
 
 def test_all_wrong_settings_are_told_together() -> None:
@@ -113,8 +113,8 @@ def test_all_wrong_settings_are_told_together() -> None:
 
 
 def test_the_error_reads_as_its_lines() -> None:
-    error = ConfigurationError(["A: wrong; mend it", "B: missing"])
-    assert str(error) == "A: wrong; mend it\nB: missing"
+    error = ConfigurationError(["A: wrong; fix it", "B: missing"])
+    assert str(error) == "A: wrong; fix it\nB: missing"
 
 
 # -- the tenant in the environment
@@ -240,9 +240,9 @@ def test_a_database_without_slashes_is_refused_here_and_not_with_a_traceback_lat
 )
 def test_an_address_that_names_no_database_is_refused_and_not_left_to_the_driver(url: str) -> None:
     (line,) = problems_of(DATABASE_URL=url, ENCRYPTION_KEYS=KEY)
-    assert (
-        line
-        == "DATABASE_URL: has no database name; write it at the end: postgres://user:password@host/name"
+    assert line == (
+        "DATABASE_URL: has no database name; write it at the end: "
+        "postgres://user:password@host/name"
     )
 
 
@@ -459,7 +459,7 @@ def test_white_space_alone_is_as_good_as_nothing() -> None:
     assert settings_from(dict.fromkeys(names, " \n")) == settings_from({})
 
 
-# -- what looks wrong
+# -- what is probably wrong
 
 SLIPS = {
     "ENCRYPTION_KEY": "ENCRYPTION_KEYS",

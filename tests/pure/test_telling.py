@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.activities.delivery import Delivery, Resolution, Route, State, Waiting
-from bot.activities.telling import Step, Tell, Wait, mark, next_telling, reason_for_waiting
+from bot.activities.policy import Step, Tell, Wait, mark, next_telling, reason_for_waiting
 from bot.leadsquared.outcome import Problem
 
 T = 1_000_000.0

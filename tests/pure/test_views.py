@@ -1,6 +1,6 @@
 """What people are shown.
 
-The right words and buttons for every end, within Slack's limits, whatever stands in a text.
+The right words and buttons for every end, within Slack's limits, for any text.
 """
 
 import re
@@ -134,7 +134,10 @@ def test_a_reason_of_leadsquareds_is_quoted_and_none_is_spoken_of_where_there_is
 @pytest.mark.parametrize(
     "useless",
     [
-        "No HTTP resource was found that matches the request URI 'https://a.leadsquared.com/api/tenants/1'.",
+        (
+            "No HTTP resource was found that matches the request URI "
+            "'https://a.leadsquared.com/api/tenants/1'."
+        ),
         "No action was found on the controller 'Ticket' that matches the request.",
         "An error has occurred.",
         "Object reference not set to an instance of an object.",

@@ -307,7 +307,7 @@ def test_nothing_that_says_something_is_left_out(module: Any) -> None:
     assert own - BUILDING_BLOCKS <= shown().keys()
 
 
-WORDS_FOR_PROGRAMS = {"front", "payloads", "signatures", "sockets", "web"}
+WORDS_FOR_PROGRAMS = {"front", "payloads", "sockets", "web"}
 """Modules whose texts go to Slack's servers and to the log, and to no person."""
 
 SLACKS_OWN = {"This content can't be displayed.", "This message contains interactive elements."}

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from bot.activities.acceptance import Acceptance, Accepted
+from bot.activities.delivery import Submission
 from bot.activities.outbox import Outbox
-from bot.activities.submission import Submission
 from bot.encryption import Keyring
 from bot.playground.slack import SlackStandIn
 from bot.playground.workspace import Posted

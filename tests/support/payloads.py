@@ -64,7 +64,7 @@ def kept(**fields: Any) -> str:
 
 
 def broken_parts(log: str) -> list[str]:
-    """Return the lines of a log that tell of something that nobody expected."""
+    """Return the lines of a log of unexpected events."""
     signs = ("_failed", '"error":', "places", "Traceback")
     return [line for line in log.splitlines() if any(sign in line for sign in signs)]
 

@@ -3,7 +3,7 @@
 A session of the server's is lent for one transaction only.
 
 Like PgBouncer in that mode it refuses start-up parameters that it does not know; notifications
-reach whoever has the session just then.
+reach the client that has the session just then.
 """
 
 import asyncio

@@ -174,7 +174,7 @@ async def running(
 ) -> AsyncIterator[Bot]:
     """Run a bot in this process until the block ends, as `python -m bot run` does.
 
-    Without `ready` nobody waits for Slack.
+    Without `ready` the bot need not know Slack yet.
     """
     settings = settings_from(environment)
     configure_logging(settings.log_level, "json")

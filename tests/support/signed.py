@@ -35,7 +35,7 @@ async def send(
     content_type: str = FORM,
     **headers: str,
 ) -> tuple[int, str]:
-    """POST a body with Slack's signature over it, or with whatever `headers` say instead."""
+    """POST a body with Slack's signature over it, or with what `headers` say instead."""
     raw = body.encode() if isinstance(body, str) else body
     timestamp = str(int(time.time()) - age)
     signed = raw.decode("utf-8", "replace")

@@ -82,7 +82,7 @@ class Heard(Database):
 class Store:
     """One database with two processes' ends of it.
 
-    What a process knows by itself, such as its calls, is the test's.
+    What only a process knows, such as its calls, is the test's.
     """
 
     def __init__(self, url: str, clock: Clock, *, lease: float) -> None:
@@ -117,7 +117,7 @@ class Store:
 
     @contextmanager
     def deaf(self) -> Iterator[None]:
-        """What is committed in here, nobody hears of."""
+        """No process hears of what is committed in here."""
         for one in self.databases:
             one.deaf = True
         yield
@@ -207,7 +207,7 @@ def _database(url: str, clock: Clock) -> Heard:
         @sa.event.listens_for(heard.engine, "connect")  # after the product's own
         def _prepare(connection: Any, _record: object) -> None:
             connection.create_function("bot_now", 0, clock.now)
-            connection.execute("PRAGMA synchronous=OFF")  # nobody pulls a plug here
+            connection.execute("PRAGMA synchronous=OFF")  # no test cuts the power
 
     return heard
 

@@ -53,5 +53,5 @@ def _read(terminal: int, deadline: float) -> str:
     assert readable, "the process neither asked nor ended in time"
     try:
         return os.read(terminal, 4096).decode()
-    except OSError:  # Linux's word for: nobody is at the other end any more
+    except OSError:  # Linux's word for: the other end is closed
         return ""
