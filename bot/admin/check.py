@@ -8,18 +8,21 @@ from bot.activities.at_start import find_at_start
 from bot.admin.doubts import doubts
 from bot.admin.exposed import exposed, is_marked_read_only
 from bot.admin.unserved import say_unserved, unserved
+from bot.admin.workspaces import try_all
 from bot.app import leadsquared_client
 from bot.database.schema import HEAD, ReadOnlyError, SchemaError, require_writable, revision_of
 from bot.database.stored import examine, unreadable
 from bot.database.writer import Database, DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError, UnusableSecretError
 from bot.installations.single import Identity
+from bot.installations.store import InstallationStore
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.leadsquared.outcome import CannotRead, NotSent, Rejected, Unknown
 from bot.leadsquared.tenant import ENVIRONMENT, Tenant
 from bot.process import environment_tenant
 from bot.settings import Settings
+from bot.slack.pages import INSTALL_PATH
 from bot.slack.scopes import SCOPES
 from bot.slack.web import Done, Never, NotNow, SlackWeb
 from bot.tenants.directory import Directory, Scope
@@ -56,8 +59,9 @@ async def check_all(settings: Settings) -> list[Checked]:
     database = _database(settings)
     migrated = all(finding.ok for finding in database)
     slack, identity = await _slack(settings)
+    workspaces = await _workspaces(settings) if migrated and settings.serves_many else []
     tenants = await _tenants(settings, identity) if migrated else [_unknown_tenants()]
-    return [*doubtful, *_exposed(settings), *database, *slack, *tenants]
+    return [*doubtful, *_exposed(settings), *database, *slack, *workspaces, *tenants]
 
 
 def _exposed(settings: Settings) -> list[Checked]:
@@ -103,8 +107,37 @@ def _fix_for_schema(revision: str | None) -> str:
 
 async def _slack(settings: Settings) -> tuple[list[Checked], Identity | None]:
     async with SlackWeb(settings.slack_api_url) as web:
-        token, identity = await _bot_token(settings, web)
+        token, identity = ([], None) if settings.serves_many else await _bot_token(settings, web)
         return [*token, await _surface(settings, web)], identity
+
+
+async def _workspaces(settings: Settings) -> list[Checked]:
+    """Try the token of each workspace that has installed the bot."""
+    try:
+        keys = keyring(settings)
+    except UnusableSecretError:
+        return []  # the tenants' line says so
+    database = Database(settings.sqlalchemy_url)
+    try:
+        async with SlackWeb(settings.slack_api_url) as web:
+            found = await try_all(InstallationStore(database, keys), keys, web)
+    except DatabaseUnavailableError as error:
+        says = f"the database does not answer: {error}"
+        return [Checked("Workspaces", ok=False, says=says, fix="try again")]
+    finally:
+        await database.close()
+    if not found:
+        says = "no workspace has installed the bot"
+        return [_warning("Workspaces", says, f"open https://YOUR-ADDRESS{INSTALL_PATH}")]
+    return [
+        Checked(
+            f"Workspace {installation.name or ''} ({installation.installed_in})",
+            ok=problem is None,
+            says=problem or "Slack accepts its token, and no scope is missing",
+            fix=fix,
+        )
+        for installation, problem, fix in found
+    ]
 
 
 async def _bot_token(settings: Settings, web: SlackWeb) -> tuple[list[Checked], Identity | None]:

@@ -19,6 +19,7 @@ import typer
 from bot.admin.cli_activities import activities_app
 from bot.admin.cli_keys import keys_app
 from bot.admin.cli_tenants import map_, tenants_app
+from bot.admin.cli_workspaces import workspaces_app
 from bot.admin.shared import (
     Json,
     fail,
@@ -38,6 +39,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(tenants_app, name="tenants")
+app.add_typer(workspaces_app, name="workspaces")
 app.add_typer(keys_app, name="keys")
 app.add_typer(activities_app, name="activities")
 
