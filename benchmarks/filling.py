@@ -1,4 +1,4 @@
-"""Fills a database with a history: settled deliveries, told long ago, and the tenants they went to.
+"""Fills a database with a history: settled deliveries, told long ago, their tenants, installations.
 
 Fast, by the database itself.
 """
@@ -18,7 +18,7 @@ TEXT, RESPONSE_URL = 240, 280
 
 @dataclass(frozen=True)
 class History:
-    """So many tenants with a mapping each, and deliveries over all of them and over a year."""
+    """So many tenants with a mapping and an installation each, and a year's deliveries over all."""
 
     deliveries: int
     tenants: int
@@ -78,6 +78,7 @@ def fill(connection: Connection, keyring: Keyring, history: History) -> None:
     insert("accounts", history.tenants, {"api_host": "'127.0.0.1:9'", "org_id": "'1' || n"})
     insert("tenants", history.tenants, _tenant())
     insert("workspaces", history.tenants, _workspace())
+    insert("installations", history.tenants, _installation())
     insert("deliveries", history.deliveries, _delivery(words, history))
     insert("attempts", history.deliveries, _attempt(history))
     if not on_sqlite:
@@ -103,6 +104,17 @@ def _workspace() -> dict[str, str]:
         "team_id": "CASE WHEN n % 10 > 0 THEN 'T0FILLED' || n ELSE '' END",
         "enterprise_id": "CASE WHEN n % 10 > 0 THEN '' ELSE 'E0FILLED' || n END",
         "tenant_id": "n",
+    }
+
+
+def _installation() -> dict[str, str]:
+    return {
+        "installed_in": "CASE WHEN n % 10 > 0 THEN 'T0FILLED' || n ELSE 'E0FILLED' || n END",
+        "name": "'Filled ' || n",
+        "scopes": "'commands,chat:write'",
+        "installed_at": ":now - 3600",
+        "bot_token": ":keys",
+        "changed_at": ":now - 3600 - n",
     }
 
 

@@ -2,9 +2,9 @@
 
 Start it with `python -m benchmarks.scale [--rows N]`.
 
-A database with a million settled deliveries of 10,000 tenants is held against an empty one of the
-same kind: the same work is done on both in turn, so that other load on the machine meets both
-alike. Then the same with a backlog instead of the history: each of the 10,000 tenants has a
+A database with a million settled deliveries of 10,000 tenants and workspaces is held against an
+empty one of the same kind: the same work is done on both in turn, so that other load on the machine
+meets both alike. Then the same with a backlog instead of the history: each of the 10,000 tenants has a
 delivery that waits for its next try, as when LeadSquared is away. Each unit of work is the
 product's own, commit included. Only the ratios say anything; the benchmark fails when one is above
 1.5.
@@ -37,6 +37,9 @@ from bot.database.engines import MIGRATING, engine_for
 from bot.database.schema import migrate_database
 from bot.database.writer import Database
 from bot.encryption import Keyring
+from bot.installations.access import Granted
+from bot.installations.known import KnownInstallations
+from bot.installations.store import InstallationStore
 from bot.leadsquared.outcome import Recorded
 
 ROWS = 1_000_000
@@ -80,13 +83,19 @@ class Subject:
         self._acceptance = Acceptance(self._database, keyring)
         self._outbox = Outbox(self._database, keyring, lease=30.0)
         self._tellings = Tellings(self._database, keyring, lease=30.0)
+        self._known = KnownInstallations(
+            InstallationStore(self._database, keyring), keyring, poll_interval=5.0
+        )
         self._tenants = tenants
         self.work = Work(defaultdict(list))
 
     async def round(self, number: int) -> None:
-        """Accept one, claim it, and settle it."""
+        """Find its workspace's token, accept one, claim it, and settle it."""
         tenant = 1 + number * STEP % self._tenants
         tenant -= tenant % 10 == 0  # each tenth's is an organisation
+        await self.work.timed("look for installs", self._known.read())
+        if not isinstance(self._known.access(None, team(tenant)), Granted):
+            raise BenchmarkError(f"no token for {team(tenant)}")
         accepted = await self.work.timed(
             "accept", self._acceptance.accept(_submission(number, tenant))
         )

@@ -271,9 +271,9 @@ def _is_database_url(text: str) -> bool:
     return bool(separator) and scheme in ("sqlite", "postgres", "postgresql", "postgresql+psycopg")
 
 
-def _starts(value: SecretStr | None, prefix: str, mend: str) -> SecretStr | None:
+def _starts(value: SecretStr | None, prefix: str, fix: str) -> SecretStr | None:
     if value is not None and not value.get_secret_value().startswith(prefix):
-        raise ValueError(f"must start with {prefix}; {mend}")
+        raise ValueError(f"must start with {prefix}; {fix}")
     return value
 
 

@@ -26,7 +26,7 @@ def missing_scopes(installation: Installation) -> list[str]:
 
 async def list_workspaces(store: InstallationStore) -> list[str]:
     """Return a table of all installations, or what to do when there is none."""
-    found = sorted(await store.changed(0), key=lambda one: (one.name or "", one.installed_in))
+    found = sorted(await store.all(), key=lambda one: (one.name or "", one.installed_in))
     if not found:
         return [f"No workspace has installed the bot: open https://YOUR-ADDRESS{INSTALL_PATH}"]
     heads = ("ID", "NAME", "INSTALLED", "BY", "STATE")
@@ -99,7 +99,7 @@ async def try_all(
         async with turn:
             return installation, *await _try(installation, keyring, web)
 
-    living = [found for found in await store.changed(0) if found.ended_at is None]
+    living = [found for found in await store.all() if found.ended_at is None]
     return await asyncio.gather(*(one(installation) for installation in living))
 
 

@@ -48,6 +48,7 @@ class KnownInstallations:
         self._poll_interval = poll_interval
         self._on_granted = on_granted
         self._known: dict[str, Installation] | None = None
+        self._read_at = 0.0  # by the database's clock
         self._access: dict[str, Access] = {}
         self._of_token: dict[str, Installation] = {}  # by token, of those that were used
         self._refused: dict[str, tuple[Installation, str]] = {}
@@ -124,9 +125,9 @@ class KnownInstallations:
     async def read(self) -> None:
         """Read what has changed in the store. Raises DatabaseUnavailableError."""
         known = self._known or {}
-        since = max((one.changed_at for one in known.values()), default=0.0)
-        found = await self._store.changed(since)
-        news = [one for one in found if known.get(one.installed_in) != one]
+        changes = await self._store.changed(self._read_at)
+        news = [one for one in changes.installations if known.get(one.installed_in) != one]
+        self._read_at = changes.at
         self._known = known | {one.installed_in: one for one in news}
         for one in news:
             self._access.pop(one.installed_in, None)

@@ -68,6 +68,14 @@ class Installation:
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """What has changed, up to the moment `at` by the database's clock."""
+
+    installations: Sequence[Installation]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Expiring:
     """A token that this process is to refresh, under a lease."""
 
@@ -275,12 +283,21 @@ class InstallationStore(AsyncInstallationStore):
         index=("ix_installations_changed_at",),
     )
 
-    async def changed(self, since: float) -> Sequence[Installation]:
+    _NOW = Statement("The moment, by the database's clock.", "SELECT bot_now() AS now")
+
+    async def changed(self, since: float) -> Changes:
         """Return what has changed since a moment, by the database's clock; 0: everything."""
-        rows = await self._database.run(
-            lambda connection: self._CHANGED.all(connection, since=since - OVERLAP)
-        )
-        return [Installation.of(row) for row in rows]
+
+        def read(connection: Connection) -> Changes:
+            moment = self._NOW.all(connection)[0]["now"]
+            rows = self._CHANGED.all(connection, since=since - OVERLAP)
+            return Changes([Installation.of(row) for row in rows], moment)
+
+        return await self._database.run(read)
+
+    async def all(self) -> Sequence[Installation]:
+        """Return every installation, the ended ones too."""
+        return (await self.changed(0)).installations
 
     _LEASE = Statement(
         "Tokens that end soon, and that this process is to refresh until its lease ends.",
