@@ -120,9 +120,9 @@ def test_nothing_is_dear_when_nothing_is_under_way() -> None:
 @pytest.mark.parametrize(
     ("index", "hit"),
     [
-        ("ix_deliveries_waiting", "outbox.take"),
+        ("ix_deliveries_waiting", "outbox.claim_heads"),
         ("ix_deliveries_fingerprint", "acceptance.accept"),
-        ("ix_attempts_window", "window.taken_slots"),
+        ("ix_attempts_window", "window.used_slots"),
         ("ix_deliveries_untold", "tellings.due"),
     ],
 )
