@@ -39,7 +39,7 @@ VALUES: dict[str, Any] = {
 
 
 def statements() -> dict[str, Statement]:
-    """Return every statement of the product by its module's name and its own: `outbox.take`."""
+    """Return every statement by its module's name and its own: `outbox.claim_heads`."""
     found = {}
     for info in pkgutil.walk_packages(bot.__path__, "bot."):
         if info.name.startswith(("bot.database.migrations", "bot.__main__")):
