@@ -158,7 +158,7 @@ class Outbox:
         The first tenant goes first, and who goes beyond VISITED_AT_ONCE is not visited. No
         tenant's lock is waited for, so two processes cannot deadlock. `in_flight` are
         this process's calls by tenant, among which each has its share. A claimed delivery has a
-        lease, its attempt is written down, and its slot is taken. One that is not begun when its
+        lease, its attempt is written down, and its slot is in use. One that is not begun when its
         lease ends is accepted again.
         """
         name, since = secrets.token_hex(8), steady()
@@ -202,26 +202,26 @@ class Outbox:
                 continue
             moment, free = window.at, window.free
             room = min(free, share)
-            taken = self._take(connection, name, tenant_id, moment, room)
-            for strange in [one for one in taken if one.account_id != window.tenant.account_id]:
-                self._refuse(connection, strange)
-                ended[Problem.ACCOUNT_CHANGED].append(strange.id)
-                taken.remove(strange)
+            heads = self._claim_heads(connection, name, tenant_id, moment, room)
+            for misplaced in [one for one in heads if one.account_id != window.tenant.account_id]:
+                self._refuse(connection, misplaced)
+                ended[Problem.ACCOUNT_CHANGED].append(misplaced.id)
+                heads.remove(misplaced)
             claimed += [
                 Claimed(delivery, window.tenant, moment, since, window.has_keys)
-                for delivery in taken
+                for delivery in heads
             ]
-            if len(taken) == room < free:
+            if len(heads) == room < free:
                 next_in[tenant_id] = (
                     math.inf
                 )  # more may be waiting, and have a slot: when other calls have ended
                 held_back.add(tenant_id)
                 continue
             next_at = self._next_at(
-                connection, tenant_id, moment, room=free - len(taken), free_at=window.free_at
+                connection, tenant_id, moment, room=free - len(heads), free_at=window.free_at
             )
             next_in[tenant_id] = math.inf if next_at is None else max(next_at - moment, 0.0)
-            if free <= len(taken) and next_at is not None:
+            if free <= len(heads) and next_at is not None:
                 full.add(tenant_id)
         counted_at = time.monotonic()
         return Claim(
@@ -234,8 +234,8 @@ class Outbox:
             ended,
         )
 
-    # PostgreSQL: a head whose person another process is being told about just now is passed by.
-    _TAKE = Statement(
+    # PostgreSQL passes by a head whose row another process has locked, to tell its person.
+    _CLAIM_HEADS = Statement(
         "Claim the heads of a tenant's tickets, as many as there is room for; in no order.",
         f"""
         WITH heads AS ({_HEADS} ORDER BY seq LIMIT :room FOR UPDATE SKIP LOCKED)
@@ -262,13 +262,13 @@ class Outbox:
         index=("ix_deliveries_open",),
     )
 
-    def _take(
+    def _claim_heads(
         self, connection: Connection, name: str, tenant_id: int, moment: float, room: int
     ) -> list[Delivery]:
         if room == 0:
             return []
         claim = {"tenant_id": tenant_id, "claimed_by": name, "lease": self._lease}
-        rows = self._TAKE.all(connection, **claim, moment=moment, room=room)
+        rows = self._CLAIM_HEADS.all(connection, **claim, moment=moment, room=room)
         if rows:
             self._BEGIN_ATTEMPTS.run(connection, **claim)
         return sorted((self._rows.delivery(row) for row in rows), key=lambda delivery: delivery.seq)
@@ -343,7 +343,7 @@ class Outbox:
             for row in self._END_WAITING.all(connection, tenant_id=tenant_id, problem=problem)
         ]
 
-    # By its id: a database that was made anew, or restored, gives the same numbers to others.
+    # By its id: a database that is new, or restored, gives the same numbers to others.
     _BEGIN = Statement(
         "A claimed delivery's request goes out now, if the claim still stands.",
         """

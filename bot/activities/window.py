@@ -26,8 +26,8 @@ _TENANT = Statement(
     "SELECT id FROM tenants WHERE id = :tenant_id",
     index=("pk_tenants",),
 )
-_TAKEN_SLOTS = Statement(
-    "How many slots of an account's window are taken, and when the first of them is free again.",
+_USED_SLOTS = Statement(
+    "How many slots of an account's window are in use, and when the first of them is free again.",
     """
     SELECT count(*) AS number, min(occupied_until) AS first_free_at
     FROM attempts
@@ -70,13 +70,13 @@ def lock_window(
     moment, resume_at = row["now"], row["resume_at"]
     if resume_at is not None and resume_at > moment:
         return Window(tenant, has_keys, moment, 0, resume_at)
-    taken = _TAKEN_SLOTS.all(connection, account_id=tenant.account_id, moment=moment)[0]
+    used = _USED_SLOTS.all(connection, account_id=tenant.account_id, moment=moment)[0]
     return Window(
         tenant,
         has_keys,
         moment,
-        max(tenant.calls_per_window - taken["number"], 0),
-        taken["first_free_at"],
+        max(tenant.calls_per_window - used["number"], 0),
+        used["first_free_at"],
     )
 
 

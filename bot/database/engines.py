@@ -82,7 +82,7 @@ def _postgresql(url: sa.URL, patience: Patience) -> Engine:
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's
         connection.autocommit = True  # the driver's own BEGIN takes no company
-        # Behind a transaction-pooling proxy a session may be one on which somebody listened once.
+        # Behind a transaction-pooling proxy a session may have listened for another client.
         # The driver would keep each announcement for a reader that this connection never has.
         connection.add_notify_handler(_ignore)
 

@@ -390,7 +390,7 @@ def same_words(double_: Double, key: str) -> Message:
     return _message(words, [{"type": "actions", "elements": [button]}])
 
 
-def taken_before(delivery: Delivery) -> Message:
+def submitted_before(delivery: Delivery) -> Message:
     """The answer to a form that was changed and submitted a second time."""
     return Message(
         f"You already submitted this form for {_ticket(delivery)}, so your later changes were not recorded. "

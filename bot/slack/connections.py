@@ -265,7 +265,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None:
             return
         self._deadline = self._loop.time() + seconds
-        # A timer that fires too early sets itself anew. To move it at each step would cost more.
+        # A timer that fires too early is set again: to move it at each step would cost more.
         if self._timer is None or self._timer.when() > self._deadline:
             self._set_timer()
 

@@ -209,22 +209,22 @@ class Forms:
                     answers.recorded_before(double, metadata.message, submitted.user.id),
                 )
             case Accepted(again=True) as accepted:
-                return await self._taken_before(accepted, submission)
+                return await self._submitted_before(accepted, submission)
             case Accepted():
                 return {}
 
-    async def _taken_before(self, accepted: Accepted, submission: Submission) -> Answer:
+    async def _submitted_before(self, accepted: Accepted, submission: Submission) -> Answer:
         """Close a form that was accepted before.
 
         If it was changed since, say that the changes were not recorded.
         """
-        taken = await self._shared.acceptance.find(submission.team_id, accepted.id)
-        if taken is None or (taken.ticket_id, taken.text) == (
+        earlier = await self._shared.acceptance.find(submission.team_id, accepted.id)
+        if earlier is None or (earlier.ticket_id, earlier.text) == (
             submission.ticket_id,
             submission.text,
         ):
             return {}
-        return _notice(answers.taken_before(taken))
+        return _notice(answers.submitted_before(earlier))
 
     async def _send_edited(
         self, submitted: ViewSubmission, metadata: Metadata, typed: Typed, ticket_id: str, text: str

@@ -39,7 +39,7 @@ VALUES: dict[str, Any] = {
 
 
 def statements() -> dict[str, Statement]:
-    """Return every statement of the product by its module's name and its own: `outbox.take`."""
+    """Return every statement by its module's name and its own: `outbox.claim_heads`."""
     found = {}
     for info in pkgutil.walk_packages(bot.__path__, "bot."):
         if info.name.startswith(("bot.database.migrations", "bot.__main__")):
@@ -120,9 +120,9 @@ def test_nothing_is_dear_when_nothing_is_under_way() -> None:
 @pytest.mark.parametrize(
     ("index", "hit"),
     [
-        ("ix_deliveries_waiting", "outbox.take"),
+        ("ix_deliveries_waiting", "outbox.claim_heads"),
         ("ix_deliveries_fingerprint", "acceptance.accept"),
-        ("ix_attempts_window", "window.taken_slots"),
+        ("ix_attempts_window", "window.used_slots"),
         ("ix_deliveries_untold", "tellings.due"),
     ],
 )

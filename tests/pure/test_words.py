@@ -170,7 +170,7 @@ def shown() -> dict[str, list[Message | str]]:
             answers.recorded_before(Double(replace(BASE, message_ts="5.0"), 20), "5.0", BEN),
         ],
         "same_words": [answers.same_words(one, "key") for one in DOUBLES],
-        "taken_before": [answers.taken_before(BASE)],
+        "submitted_before": [answers.submitted_before(BASE)],
         "no_token": [answers.no_token("T012ABCDEF")],
         "recorded_again": [answers.recorded_again(BASE)],
         "quoted": [
