@@ -3,11 +3,11 @@
 Start it with `python -m benchmarks.scale [--rows N]`.
 
 A database with a million settled deliveries of 10,000 tenants and workspaces is held against an
-empty one of the same kind: the same work is done on both in turn, so that other load on the machine
-meets both alike. Then the same with a backlog instead of the history: each of the 10,000 tenants has a
-delivery that waits for its next try, as when LeadSquared is away. Each unit of work is the
-product's own, commit included. Only the ratios say anything; the benchmark fails when one is above
-1.5.
+empty one of the same kind: the same work is done on both in turn, so that other load on the
+machine meets both alike. Then the same with a backlog instead of the history: each of the 10,000
+tenants has a delivery that waits for its next try, as when LeadSquared is away. Each unit of work
+is the product's own, commit included. Only the ratios say anything; the benchmark fails when one
+is above 1.5.
 """
 
 import argparse

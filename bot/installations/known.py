@@ -124,18 +124,15 @@ class KnownInstallations:
 
     async def read(self) -> None:
         """Read what has changed in the store. Raises DatabaseUnavailableError."""
-        known = self._known or {}
         changes = await self._store.changed(self._read_at)
+        known = self._known or {}
         news = [one for one in changes.installations if known.get(one.installed_in) != one]
-        self._read_at = changes.at
-        self._known = known | {one.installed_in: one for one in news}
         for one in news:
-            self._access.pop(one.installed_in, None)
-            self._of_token = {
-                token: of
-                for token, of in self._of_token.items()
-                if of.installed_in != one.installed_in
-            }
+            known[one.installed_in] = one
+            before = self._access.pop(one.installed_in, None)
+            if isinstance(before, Granted):
+                self._of_token.pop(before.token, None)
+        self._known, self._read_at = known, changes.at
         if any(one.bot_token is not None for one in news):
             self._on_granted()
 
