@@ -79,6 +79,7 @@ def fill(connection: Connection, keyring: Keyring, history: History) -> None:
     insert("tenants", history.tenants, _tenant())
     insert("workspaces", history.tenants, _workspace())
     insert("installations", history.tenants, _installation())
+    insert("oauth_states", history.tenants, {"digest": words.fingerprint, "expires_at": ":now + n"})
     insert("deliveries", history.deliveries, _delivery(words, history))
     insert("attempts", history.deliveries, _attempt(history))
     if not on_sqlite:
@@ -115,6 +116,9 @@ def _installation() -> dict[str, str]:
         "installed_at": ":now - 3600",
         "bot_token": ":keys",
         "changed_at": ":now - 3600 - n",
+        # A fiftieth rotates its token.
+        "refresh_token": "CASE WHEN n % 50 = 1 THEN :keys END",
+        "expires_at": "CASE WHEN n % 50 = 1 THEN :now + 36000 + n END",
     }
 
 

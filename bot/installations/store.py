@@ -119,7 +119,6 @@ class InstallationStore(AsyncInstallationStore):
             changed_at = excluded.changed_at
         RETURNING pg_notify('{CHANNEL}', :process || ' {INSTALLATIONS}')
         """,
-        index=("uq_installations_installed_in",),
     )
     _GO_ON = Statement(
         "What an ended installation left untold is told now.",
@@ -283,7 +282,10 @@ class InstallationStore(AsyncInstallationStore):
         index=("ix_installations_changed_at",),
     )
 
-    _NOW = Statement("The moment, by the database's clock.", "SELECT bot_now() AS now")
+    _NOW = Statement(
+        "The moment, by the database's clock.",
+        "SELECT bot_now() AS now",
+    )
 
     async def changed(self, since: float) -> Changes:
         """Return what has changed since a moment, by the database's clock; 0: everything."""
@@ -313,7 +315,7 @@ class InstallationStore(AsyncInstallationStore):
         )
         RETURNING installed_in, refresh_token, expires_at < bot_now() AS has_expired
         """,
-        index=("ix_installations_expires_at",),
+        index=("ix_installations_expires_at", "pk_installations"),
     )
 
     async def lease_expiring(self, at_most: int) -> Sequence[Expiring]:

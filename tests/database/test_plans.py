@@ -23,18 +23,21 @@ DEAR = 200
 NOW = time.time()
 VALUES: dict[str, Any] = {
     "account_id": 21, "activity_id": "1", "after": 5.0, "ago": 0.1,
-    "anchor_ts": "1710000007.000200", "at_most": 20, "attempts": 1, "channel_id": "C01",
-    "claimed_by": "a claim", "despite": 0, "detail": None, "due_at": NOW,
-    "enterprise_id": "E0FILLED10", "finding": None, "fingerprint": b"0123456789abcdef",
-    "id": "abcdefghijkl", "key": "6.6.trigger", "lease": 30.0, "lease_until": NOW, "leave": 6.0,
-    "mark": "recorded", "message_ts": "1710000009.000100", "moment": NOW, "noted": "turn",
-    "number": 1, "occupied_for": 5.0, "outcome": "recorded", "problem": None,
-    "process": "a process", "resolution": None, "resolved_by": "U01", "response_url": b"url",
-    "retry_of": None, "room": 25, "route": "thread", "seconds": 1.0, "seq": 7777,
-    "settled_only": False, "state": "accepted", "team_id": "T0FILLED7", "tell_at": NOW,
-    "tenant_id": 21, "text": b"text", "thread_ts": "1710000001.000100", "through_ts": None,
-    "ticket_id": "100003", "ts": "1710000007.000200", "until": NOW, "user_id": "U01",
-    "waiting": None, "within": 5.0,
+    "anchor_ts": "1710000007.000200", "app_id": "A01", "at_most": 20, "attempts": 1,
+    "because": "app_uninstalled", "before": NOW, "bot_token": b"token", "bot_user_id": "U0BOT",
+    "channel_id": "C01", "claimed_by": "a claim", "despite": 0, "detail": None,
+    "digest": b"a digest", "due_at": NOW, "enterprise_id": "E0FILLED10", "expires_in": 43200.0,
+    "finding": None, "fingerprint": b"0123456789abcdef", "id": "abcdefghijkl",
+    "installed_by": "U01", "installed_in": "T0FILLED7", "key": "6.6.trigger", "lease": 30.0,
+    "lease_until": NOW, "leave": 6.0, "mark": "recorded", "message_ts": "1710000009.000100",
+    "moment": NOW, "name": "Filled 7", "noted": "turn", "number": 1, "occupied_for": 5.0,
+    "old": b"token", "outcome": "recorded", "problem": None, "process": "a process",
+    "refresh_token": b"token", "resolution": None, "resolved_by": "U01", "response_url": b"url",
+    "retry_of": None, "room": 25, "route": "thread", "scopes": "commands", "seconds": 1.0,
+    "seq": 7777, "settled_only": False, "since": NOW, "state": "accepted", "team_id": "T0FILLED7",
+    "tell_at": NOW, "tenant_id": 21, "text": b"text", "thread_ts": "1710000001.000100",
+    "through_ts": None, "ticket_id": "100003", "ts": "1710000007.000200", "until": NOW,
+    "user_id": "U01", "waiting": None, "within": 5.0,
 }  # fmt: skip
 
 
