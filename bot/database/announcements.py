@@ -45,8 +45,8 @@ class Announcements:
     """Listens on its own connection for what other processes accept.
 
     `heard` is called with the tenant of each acceptance, `installations` when one has changed.
-    `missed` is called whenever listening has just begun: this process did not hear earlier
-    announcements.
+    Whenever listening has just begun, this process did not hear earlier announcements: `missed` and
+    `installations` are called.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Announcements:
                 async with await self._connect() as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     self._missed()
+                    self._installations()
                     if await self._hears_itself(connection):
                         _log.info("listening_for_announcements")
                         backoff.reset()

@@ -20,6 +20,9 @@ _log = structlog.get_logger(__name__)
 
 TIMEOUT = 10
 
+MOST_CLIENTS = 1000
+"""Tokens whose clients are kept: a rotated token is never used again."""
+
 LONGEST_WAIT = 300.0
 """Seconds for which Slack's Retry-After is followed."""
 
@@ -99,6 +102,8 @@ class SlackWeb:
     def client(self, token: str | None) -> AsyncWebClient:
         """Return a Web API client for a token; it shares the session and repeats no call."""
         if token not in self._clients:
+            if len(self._clients) >= MOST_CLIENTS:
+                del self._clients[next(iter(self._clients))]
             self._clients[token] = self._client(token)
         return self._clients[token]
 

@@ -34,7 +34,7 @@ def passed() -> Iterator[set[str]]:
         yield found
     finally:
         sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]
+        threading.setprofile(None)
 
 
 async def test_the_files_of_one_command_are_those_of_the_page(
