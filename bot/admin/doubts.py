@@ -24,7 +24,7 @@ ALIKE = 0.85
 
 def doubts(settings: Settings, env_file: Path = ENV_FILE) -> list[str]:
     """Return a line for each doubtful setting; `env_file` has been read without trouble."""
-    return [*misspelt(env_file), *_signing_secret(settings)]
+    return [*misspelt(env_file), *_signing_secret(settings), *_of_many(settings)]
 
 
 def misspelt(env_file: Path = ENV_FILE) -> list[str]:
@@ -79,6 +79,25 @@ def _is_another_word(word: str, ours: str) -> bool:
     shorter, longer = sorted((word, ours), key=len)
     remaining = iter(longer)
     return len(longer) - len(shorter) != 1 or not all(letter in remaining for letter in shorter)
+
+
+def _of_many(settings: Settings) -> list[str]:
+    """Say what is doubtful where workspaces install the bot by OAuth."""
+    if not settings.serves_many:
+        return []
+    found = []
+    if settings.slack_app_token is not None and settings.port is None:
+        found.append(
+            "PORT is not set: with SLACK_APP_TOKEN nothing serves /slack/install then, "
+            "so no workspace can install the bot"
+        )
+    if settings.leadsquared_api_url is not None:
+        found.append(
+            "LEADSQUARED_API_URL makes the tenant environment, and with SLACK_CLIENT_ID no "
+            "workspace is mapped to it; use /portal-activity setup in Slack, or: "
+            "python -m bot tenants map environment --team T…"
+        )
+    return found
 
 
 def _signing_secret(settings: Settings) -> list[str]:

@@ -546,3 +546,43 @@ def test_a_signing_secret_that_cannot_be_one_is_named(secret: str, is_doubtful: 
     found = doubts(settings_from({"SLACK_SIGNING_SECRET": secret}))
     assert bool(found) is is_doubtful
     assert all(line.startswith("SLACK_SIGNING_SECRET ") and secret not in line for line in found)
+
+
+MANY = {"SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "a-client-secret"}
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (MANY | {"SLACK_BOT_TOKEN": "xoxb-1"}, "SLACK_BOT_TOKEN: it serves one workspace"),
+        (
+            {"SLACK_CLIENT_ID": "1.2", "SLACK_BOT_TOKEN": "xoxb-1"},
+            "SLACK_BOT_TOKEN: it serves one workspace",
+        ),
+        ({"SLACK_CLIENT_ID": "1.2"}, "SLACK_CLIENT_SECRET: missing"),
+        ({"SLACK_CLIENT_SECRET": "a-client-secret"}, "SLACK_CLIENT_ID: missing"),
+    ],
+)
+def test_one_workspace_and_many_at_once_are_refused(given: dict[str, str], line: str) -> None:
+    (problem,) = problems_of(**given)
+    assert problem.startswith(line)
+    assert "a-client-secret" not in problem
+
+
+def test_many_workspaces_need_no_bot_token() -> None:
+    assert missing_for_slack(settings_from(MANY), surface=False) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({}, []),
+        ({"SLACK_APP_TOKEN": "xapp-1"}, ["PORT"]),
+        ({"SLACK_APP_TOKEN": "xapp-1", "PORT": "3000"}, []),
+        (TENANT, ["LEADSQUARED_API_URL"]),
+    ],
+)
+def test_what_does_not_go_with_many_workspaces_is_named(
+    given: dict[str, str], named: list[str]
+) -> None:
+    assert [line.split()[0] for line in doubts(settings_from(MANY | given))] == named
