@@ -7,6 +7,7 @@ bot.
 
 import copy
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -18,9 +19,12 @@ from sqlalchemy.engine import Connection
 from bot.database.tables import attempts, deliveries, tenants, workspaces
 from bot.installations.single import Identity
 from bot.leadsquared.tenant import Tenant
+from bot.playground.browser import Browser
 from bot.playground.leadsquared import Account, Behaviour
 from bot.playground.slack import Fault, SlackStandIn
+from bot.playground.workspace import Person, Workspace
 from bot.tenants.directory import Scope
+from support.many import serving_many
 from support.programs import until
 from support.running import TEAM, Bot, Start
 
@@ -209,6 +213,31 @@ def environment(environment: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 async def home(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> Home:
+    return await both_connected(bot, monkeypatch)
+
+
+@pytest.fixture
+async def installed(
+    start: Start,
+    environment: dict[str, str],
+    slack: SlackStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Home]:
+    """Both workspaces have installed the bot by OAuth."""
+    mallory = Person(MALLORY, "Mallory", OTHER, is_admin=True)
+    second = Workspace(OTHER, {}, {MALLORY: mallory}, name="Second", bot_user="U0BOTOFSECOND")
+    slack.workspaces.append(second)
+    tenant = {name: value for name, value in environment.items() if name.startswith("LEADSQUARED")}
+    async with start(serving_many(environment) | tenant) as bot:
+        for workspace in slack.workspaces:
+            assert (await Browser().install(bot.url, workspace.name)).status == 200
+        home = await both_connected(bot, monkeypatch)
+        await bot.parts.directory.map("environment", Scope(team_id=TEAM))
+        yield home
+
+
+async def both_connected(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """Give the second workspace a tenant of its own."""
     bot.leadsquared.accounts[ACCOUNT.org_id] = ACCOUNT
     bot.leadsquared.tickets |= {
         FINE: Behaviour.FINE,
@@ -276,7 +305,11 @@ class Sight:
             if one.ephemeral not in (None, MALLORY)
         ]
         opened = bot.slack.modals.open[len(open_before) :]
-        called = bot.slack.workspace.calls[self.calls :]
+        _, *elsewhere = bot.slack.workspaces
+        called = [
+            *bot.slack.workspace.calls[self.calls :],
+            *(call for workspace in elsewhere for call in workspace.calls),
+        ]
         seen = json.dumps(
             [*self.answers, *([one.text, one.blocks] for one in new), *opened, *called]
         )
@@ -337,10 +370,22 @@ def _her_own(value: Any, number: int) -> Any:
 async def test_nothing_of_another_workspace_is_shown_changed_posted_or_told(
     home: Home, surface: str, token: str
 ) -> None:
-    bot = home.bot
     payload = (await home.live())[surface]
-    bot.single.identity = TOKENS[token]
-    bot.single.refusal = None if TOKENS[token] else "invalid_auth"
+    home.bot.single.identity = TOKENS[token]
+    home.bot.single.refusal = None if TOKENS[token] else "invalid_auth"
+    await assert_foreign(home, payload)
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+async def test_nothing_is_reached_by_another_workspace_that_has_installed_the_bot_too(
+    installed: Home, surface: str
+) -> None:
+    await assert_foreign(installed, (await installed.live())[surface])
+
+
+async def assert_foreign(home: Home, payload: Payload) -> None:
+    """Send what the first workspace's people sent once more, as the second's, by every claim."""
+    bot = home.bot
     problems: dict[str, list[str]] = {}
     for number, (name, claim) in enumerate(CLAIMS.items()):
         before = await Sight.of(bot)

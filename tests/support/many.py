@@ -104,6 +104,11 @@ class Team:
         assert page.status == 200, page.title
         await self.connect()
 
+    async def workspace_message(self) -> str:
+        """Say something in the channel; return its ts."""
+        said = await self.bot.slack.say("hello", channel=self.channel, person=self.person)
+        return said.ts
+
     async def type(self, text: str) -> Posted | None:
         return await self.bot.type(text, channel=self.channel, person=self.person)
 
