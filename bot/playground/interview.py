@@ -15,7 +15,7 @@ SHOWN_WITHIN = 5.0
 """Seconds that a form has to follow a choice."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Interview:
     """Asks one person for what the form wants to know."""
 

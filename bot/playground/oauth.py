@@ -20,8 +20,6 @@ CODE_LASTS = 600.0
 EXPIRES_IN = 43_200
 """Seconds for which a token is good, with token rotation."""
 
-_NAMES_OF_ORGANISATIONS = "Organisation {}"
-
 
 @dataclass
 class Grant:
@@ -126,8 +124,7 @@ class OAuth:
         organisations = {one.enterprise_id: one for one in self.workspaces if one.enterprise_id}
         for id_, workspace in organisations.items():
             member = next(iter(workspace.people), "")
-            named = _NAMES_OF_ORGANISATIONS.format(id_)
-            links.append(_link(named, asked=number, where=str(id_), by=member))
+            links.append(_link(str(id_), asked=number, where=str(id_), by=member))
         deny = f'<a href="deny?asked={number}">Cancel</a>'
         return _page("Portal Activity asks for your permission", *links, deny)
 
@@ -229,8 +226,7 @@ class OAuth:
     def _enterprise(grant: Grant) -> dict[str, Any] | None:
         if grant.enterprise_id is None:
             return None
-        named = _NAMES_OF_ORGANISATIONS.format(grant.enterprise_id)
-        return {"id": grant.enterprise_id, "name": named}
+        return {"id": grant.enterprise_id, "name": grant.enterprise_id}
 
 
 def _client(arguments: Mapping[str, Any], authorization: str) -> tuple[str, str]:

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.playground.slack import SlackStandIn
-from bot.playground.workspace import Channel, Person, Posted
+from bot.playground.workspace import Channel, Person, Posted, Workspace
 
 TEAM = "T0PLAY"
 YOU, COLLEAGUE = (
-    Person("U0YOU", "You", TEAM, "Asia/Kolkata"),
+    Person("U0YOU", "You", TEAM, "Asia/Kolkata", is_admin=True),
     Person("U0BEN", "Ben", TEAM, "Asia/Kolkata"),
 )
 CUSTOMER = Person("U0CARLA", "Carla", "T0ACME", "Europe/Madrid")
-PEOPLE = (YOU, COLLEAGUE, CUSTOMER)
 GROUPS = {"S0SUPPORT": "support-team"}
 CHANNELS = (
     Channel("C0SUPPORT", "support"),
@@ -26,12 +25,54 @@ CHANNELS = (
     Channel("D0DIRECT", "direct", refuses="channel_not_found", hides="channel_not_found"),
     Channel("C0OFFLINE", "offline"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """A workspace to play in, and who you are there."""
+
+    id: str
+    name: str
+    you: Person
+    colleague: Person
+    channels: tuple[Channel, ...]
+    enterprise_id: str | None = None
+    others: tuple[Person, ...] = ()
+
+    def workspace(self) -> Workspace:
+        """Return it as the stand-in for Slack knows it."""
+        people = (self.you, self.colleague, *self.others)
+        return Workspace(
+            self.id,
+            {channel.id: channel for channel in self.channels},
+            {person.id: person for person in people},
+            enterprise_id=self.enterprise_id,
+            groups=GROUPS if self.id == TEAM else {},
+            name=self.name,
+            bot_user=f"U0BOT{self.id}",
+        )
+
+
+GLOBEX = "T0GLOBEX"
+TEAMS = (
+    Team(TEAM, "Initech", YOU, COLLEAGUE, CHANNELS, others=(CUSTOMER,)),
+    Team(
+        GLOBEX,
+        "Globex",
+        Person("U1YOU", "You", GLOBEX, "Europe/Madrid", is_admin=True),
+        Person("U1EVA", "Eva", GLOBEX, "Europe/Madrid"),
+        (Channel("C1DESK", "desk"), Channel("C1BILLING", "billing")),
+        enterprise_id="E1GLOBEX",
+    ),
+)
 NOTES = {
     "support": "the bot may post here",
     "customers": "shared with Acme, whose Carla writes here; :messages lists what she wrote",
     "private": "the bot may not post here, so only you see its answers",
     "archive": "it is archived, so only you see the bot's answers",
     "direct": "between you and Carla; the bot can't see it, and only you see its answers",
+    "desk": "the bot may post here, once it is installed",
+    "billing": "the bot may post here, once it is installed",
     "offline": "mapped to a second LeadSquared, which can't be reached",
 }
 MINUTE = 60

@@ -11,7 +11,7 @@ from typing import Any
 from bot.playground.leadsquared import Activity
 from bot.playground.open_modals import inputs
 from bot.playground.slack import SlackStandIn
-from bot.playground.workspace import Posted
+from bot.playground.workspace import Posted, Workspace
 from bot.slack.messages import author, plain
 
 WIDTH = 110
@@ -82,9 +82,7 @@ class Screen:
         if not numbers:
             print("  There are no messages here yet.")
         for first in [message for message in self._numbered(channel) if message.thread_ts is None]:
-            thread = [
-                reply for reply in self._slack.workspace.thread(first.ts) if id(reply) in numbers
-            ]
+            thread = [reply for reply in self._in(channel).thread(first.ts) if id(reply) in numbers]
             self._list(first, "  ", numbers[id(first)])
             for reply in thread[:LISTED]:
                 self._list(reply, "      └ ", numbers[id(reply)])
@@ -113,7 +111,7 @@ class Screen:
         ids = {id(message) for message in known}
         known += [
             message
-            for message in self._slack.workspace.messages
+            for message in self._in(channel).messages
             if message.channel == channel and not message.ephemeral and id(message) not in ids
         ]
         return known
@@ -122,12 +120,11 @@ class Screen:
         if message.is_the_bots:
             who, words = "Portal Activity", self._words(message)
         else:
-            known = self._slack.workspace.message(message)
-            names = {person.id: person.name for person in self._slack.workspace.people.values()}
-            names |= {
-                channel.id: channel.name for channel in self._slack.workspace.channels.values()
-            }
-            who, words = author(known, names), plain(known, names | self._slack.workspace.groups)
+            workspace = self._in(message.channel)
+            known = workspace.message(message)
+            names = {person.id: person.name for person in workspace.people.values()}
+            names |= {channel.id: channel.name for channel in workspace.channels.values()}
+            who, words = author(known, names), plain(known, names | workspace.groups)
         lines = words.split("\n")
         shown = (
             [*lines[:LINES], f"… ({len(lines) - LINES} more lines)"]
@@ -137,7 +134,17 @@ class Screen:
         print(_indented(f"{who}: " + "\n".join(shown), f"{prefix}{number}. "))
 
     def _bots_messages(self) -> list[Posted]:
-        return [message for message in self._slack.workspace.messages if message.is_the_bots]
+        return [
+            message
+            for workspace in self._slack.workspaces
+            for message in workspace.messages
+            if message.is_the_bots
+        ]
+
+    def _in(self, place: str) -> Workspace:
+        """Return the workspace that a channel is in, or a person whom the bot writes to."""
+        found = self._slack.with_channel(place)
+        return found if place in found.channels else self._slack.with_person(place)
 
     def question(self, modal: dict[str, Any], block_id: str) -> str:
         """Return the prompt for a field: its label, what one may answer, what stands there."""
@@ -205,8 +212,9 @@ class Screen:
             )
 
     def _where(self, message: Posted) -> str:
-        channel = self._slack.workspace.channels.get(message.channel)
-        person = self._slack.workspace.people.get(message.channel)
+        workspace = self._in(message.channel)
+        channel = workspace.channels.get(message.channel)
+        person = workspace.people.get(message.channel)
         name = (
             f"#{channel.name}"
             if channel
@@ -215,14 +223,19 @@ class Screen:
             else message.channel
         )
         only = " (only you see this)" if message.ephemeral else ""
-        return f"{name}{' thread' if message.thread_ts else ''} · Portal Activity{only}"
+        team = "" if workspace is self._slack.workspace else f"{workspace.name} "
+        return f"{team}{name}{' thread' if message.thread_ts else ''} · Portal Activity{only}"
 
     def _words(self, message: Posted) -> str:
         blocks = [text for block in message.blocks for text in _texts(block)] or [message.text]
         return "\n".join(self._plain(text) for text in blocks)
 
     def _plain(self, text: str) -> str:
-        people = self._slack.workspace.people
+        people = {
+            id_: person
+            for workspace in self._slack.workspaces
+            for id_, person in workspace.people.items()
+        }
         text = _DATE.sub(_shown_date, text)
         text = _MENTION.sub(
             lambda found: f"@{people[found[1]].name if found[1] in people else found[1]}", text

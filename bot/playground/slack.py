@@ -262,7 +262,8 @@ class SlackStandIn(WebApi):
     def _who(self, workspace: Workspace, person: str, team_id: str | None = None) -> Json:
         """Return what every interaction says of who acts, and where."""
         organisation = workspace.enterprise_id
-        of = {"enterprise_id": organisation, "enterprise_name": "Corp"} if organisation else {}
+        of = {"enterprise_id": organisation, "enterprise_name": organisation}
+        team = {"id": team_id or workspace.team_id, "domain": "playground"}
         return {
             "user": {
                 "id": person,
@@ -272,8 +273,8 @@ class SlackStandIn(WebApi):
             },
             "api_app_id": APP_ID,
             "trigger_id": self.trigger_id(workspace),
-            "team": {"id": team_id or workspace.team_id, "domain": "playground", **of},
-            "enterprise": {"id": organisation, "name": "Corp"} if organisation else None,
+            "team": team | of if organisation else team,
+            "enterprise": {"id": organisation, "name": organisation} if organisation else None,
             "is_enterprise_install": self._is_organisation_wide(workspace),
         }
 
@@ -284,9 +285,8 @@ class SlackStandIn(WebApi):
         grant = self.oauth.serving(workspace)
         return grant is not None and grant.team_id is None
 
-    @staticmethod
-    def _team_of(workspace: Workspace, person: str | None) -> str:
-        known = workspace.people.get(person or "")
+    def _team_of(self, workspace: Workspace, person: str) -> str:
+        known = self.with_person(person).people.get(person)
         return known.team_id if known else workspace.team_id
 
     def encode(self, typed: str, workspace: Workspace | None = None) -> str:

@@ -18,17 +18,19 @@ from bot.database.schema import migrate_database
 from bot.leadsquared.tenant import Tenant
 from bot.logs import configure_logging
 from bot.playground import screen
+from bot.playground.browser import INSTALL, Browser
 from bot.playground.interview import Ask, Interview
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 from bot.playground.open_modals import inputs
-from bot.playground.scenes import CHANNELS, COLLEAGUE, GROUPS, NOTES, PEOPLE, TEAM, YOU, furnish
-from bot.playground.slack import APP_TOKEN, BOT_TOKEN, SlackStandIn
+from bot.playground.scenes import NOTES, TEAM, TEAMS, Team, furnish
+from bot.playground.slack import APP_TOKEN, CLIENT_ID, CLIENT_SECRET, SlackStandIn
 from bot.playground.workspace import Channel, Person, Workspace
 from bot.process import Process
 from bot.settings import Settings, load_settings
 from bot.tenants.directory import Scope
 
 ACCOUNT = Account("22824", "playground-access-key", "playground-secret-key")
+GLOBEX_ACCOUNT = Account("33935", "globex-access-key", "globex-secret-key")
 TICKETS = {
     "143": (Behaviour.FINE, "is fine; so are 144 and 145"),
     "144": (Behaviour.FINE, ""),
@@ -71,6 +73,10 @@ type each field, Enter keeps its value,
 :press 1 as Ben presses it as your colleague
   :fill Ticket 143          change a field of the open form (Ticket, Text), then  :submit
   :channel private          go to another channel: {channels}
+  :team Globex              go to another workspace: {teams}
+  :install                  install the bot there, as Slack's page of consent does;
+                            :install everywhere  in its whole organisation; :uninstall
+                            (or in a browser: {install})
   :ticket 143               show a ticket's activities
   :leadsquared off          LeadSquared cannot be reached, until  :leadsquared on
   :slack off                Slack rejects the bot's messages, until  :slack on
@@ -90,7 +96,9 @@ class Playground:
     leadsquared: LeadSquaredStandIn
     show: screen.Screen
     form: Interview
-    channel: Channel = CHANNELS[0]
+    bot: str  # the address of its own pages
+    team: Team = TEAMS[0]
+    channel: Channel = TEAMS[0].channels[0]
     away: bool = False  # something was switched off: what waits for it is not waited for
 
     async def do(self, line: str) -> bool:
@@ -106,6 +114,9 @@ class Playground:
             ":submit": self._submit,
             ":cancel": lambda _words: self.form.close(),
             ":channel": self._go,
+            ":team": self._change_team,
+            ":install": self._install,
+            ":uninstall": self._uninstall,
             ":ticket": self._ticket,
             ":leadsquared": self._switch_leadsquared,
             ":slack": self._switch_slack,
@@ -136,16 +147,36 @@ class Playground:
         if word != "/portal-activity":
             print(f"{word} is not a valid command here; the bot knows /portal-activity")
             return
-        typed = self.slack.encode(text.replace("\\n", "\n"))
-        await self.slack.command(typed, channel=self.channel.id, person=YOU.id)
+        if self._is_missing():
+            return
+        typed = self.slack.encode(text.replace("\\n", "\n"), self._workspace)
+        await self.slack.command(typed, channel=self.channel.id, person=self.team.you.id)
+
+    @property
+    def prompt(self) -> str:
+        """What stands before what is typed: where the person is."""
+        team = "" if self.team is TEAMS[0] else f"{self.team.name} "
+        return f"{team}#{self.channel.name}> "
+
+    @property
+    def _workspace(self) -> Workspace:
+        return self.slack.named(self.team.id)
+
+    def _is_missing(self) -> bool:
+        """Say that Slack has no such command here, where the bot is not installed."""
+        if self.slack.oauth.serving(self._workspace) is not None:
+            return False
+        print(f"Portal Activity is not installed in {self.team.name}. Install it: :install")
+        return True
 
     async def _press(self, words: str) -> None:
         number, _, who = f" {words}".partition(" as ")
-        person = _named(who.strip() or YOU.name)
+        person = self._named(who.strip() or self.team.you.name)
         if person is None:
+            colleague = self.team.colleague.name
             print(
-                f"There is no {who.strip()} here, only {YOU.name} and {COLLEAGUE.name}: "
-                f":press 1 as {COLLEAGUE.name}"
+                f"There is no {who.strip()} here, only {self.team.you.name} and {colleague}: "
+                f":press 1 as {colleague}"
             )
             return
         found = self.show.button(number.strip())
@@ -169,8 +200,10 @@ class Playground:
                 "its number stands in front of it."
             )
             return
+        if self._is_missing():
+            return
         before = len(self.slack.modals.open)
-        await self.slack.shortcut(message, person=YOU.id)
+        await self.slack.shortcut(message, person=self.team.you.id)
         with contextlib.suppress(TimeoutError):
             await self.slack.until(
                 lambda: len(self.slack.modals.open) > before and not _is_loading(self.form.modal)
@@ -205,16 +238,44 @@ class Playground:
         if modal is None:
             print("There is no open form.")
             return
-        answer = await self.slack.submit(modal, {}, person=YOU.id)
+        answer = await self.slack.submit(modal, {}, person=self.team.you.id)
         self.show.form_errors(modal, answer.get("errors", {}))
 
     def _go(self, name: str) -> None:
-        for channel in CHANNELS:
+        for channel in self.team.channels:
             if channel.name == name.lstrip("#"):
                 self.channel = channel
                 print(f"You are in #{channel.name}: {NOTES[channel.name]}.")
                 return
-        print(f"There are: {_channels()}")
+        print(f"There are: {self._channels()}")
+
+    def _change_team(self, name: str) -> None:
+        for team in TEAMS:
+            if team.name.lower() == name.lower():
+                self.team, self.channel = team, team.channels[0]
+                self.form.person = team.you.id
+                of = f", of the organisation {team.enterprise_id}" if team.enterprise_id else ""
+                print(f"You are in {team.name}{of}. Its channels: {self._channels()}")
+                return
+        print(f"There are: {_teams()}")
+
+    async def _install(self, words: str) -> None:
+        """Install the bot in this workspace, or in the whole organisation, as a browser does."""
+        if words and (words != "everywhere" or self.team.enterprise_id is None):
+            print(f"Type :install; :install everywhere is for {_organised()}")
+            return
+        name = self.team.enterprise_id if words else self.team.name
+        page = await Browser().install(self.bot, str(name))
+        print(f"  {page.title}")
+
+    async def _uninstall(self, _words: str) -> None:
+        grant = self.slack.oauth.serving(self._workspace)
+        if grant is None:
+            print(f"Portal Activity is not installed in {self.team.name}.")
+            return
+        where = str(grant.team_id or grant.enterprise_id)
+        await self.slack.uninstall(where)
+        print(f"Portal Activity was removed from {where}.")
 
     def _ticket(self, number: str) -> None:
         if not number:
@@ -253,13 +314,26 @@ class Playground:
 
     def _help(self, _words: str = "") -> None:
         tickets = "\n".join(f"  {number}  {says}" for number, (_, says) in TICKETS.items() if says)
-        print(HELP.format(channels=_channels(), tickets=tickets))
+        names = {"channels": self._channels(), "teams": _teams(), "install": self.bot + INSTALL}
+        print(HELP.format(tickets=tickets, **names))
+
+    def _channels(self) -> str:
+        return ", ".join(channel.name for channel in self.team.channels)
+
+    def _named(self, name: str) -> Person | None:
+        here = (self.team.you, self.team.colleague)
+        return next((person for person in here if person.name.lower() == name.lower()), None)
 
 
-def _named(name: str) -> Person | None:
-    return next(
-        (person for person in (YOU, COLLEAGUE) if person.name.lower() == name.lower()), None
+def _teams() -> str:
+    return ", ".join(
+        f"{team.name} (in a Grid organisation)" if team.enterprise_id else team.name
+        for team in TEAMS
     )
+
+
+def _organised() -> str:
+    return ", ".join(team.name for team in TEAMS if team.enterprise_id)
 
 
 def _is_loading(modal: dict[str, Any] | None) -> bool:
@@ -295,7 +369,7 @@ async def _converse(playground: Playground) -> None:
         # It makes input() remember lines, where the platform has it.
         import readline  # noqa: F401, PLC0415
     while True:
-        line = await _read_line(f"#{playground.channel.name}> ")
+        line = await _read_line(playground.prompt)
         if line is None or not await playground.do(line):
             return
         # What happens at once is shown before the next prompt; what takes longer appears when it
@@ -344,7 +418,7 @@ def _echoed(lines: Iterator[str]) -> Ask:
 
 async def _run_through(playground: Playground, lines: Iterator[str]) -> None:
     for line in lines:
-        print(f"#{playground.channel.name}> {line}")
+        print(f"{playground.prompt}{line}")
         if not await playground.do(line):
             break
         if not playground.away:
@@ -358,20 +432,18 @@ async def _run_through(playground: Playground, lines: Iterator[str]) -> None:
 
 @asynccontextmanager
 async def _open(ask: Ask) -> AsyncIterator[Playground]:
-    people = {person.id: person for person in PEOPLE}
-    workspace = Workspace(
-        TEAM, {channel.id: channel for channel in CHANNELS}, people, groups=GROUPS
-    )
     tickets = {number: behaviour for number, (behaviour, _) in TICKETS.items()}
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="portal-activity-")))
-        slack = await stack.enter_async_context(SlackStandIn(workspace))
-        leadsquared = await stack.enter_async_context(LeadSquaredStandIn([ACCOUNT], tickets))
-        settings = _settings(slack, leadsquared, folder)
+        slack = await stack.enter_async_context(SlackStandIn(*(team.workspace() for team in TEAMS)))
+        leadsquared = await stack.enter_async_context(
+            LeadSquaredStandIn([ACCOUNT, GLOBEX_ACCOUNT], tickets)
+        )
+        settings = _settings(slack, folder)
         configure_logging("ERROR", "console")
         migrate_database(settings.sqlalchemy_url)
         parts = await stack.enter_async_context(build(settings))
-        await _add_unreachable(parts)
+        await _add_tenants(parts, leadsquared)
         stop, started = asyncio.Event(), asyncio.Event()
         process = Process(parts, surface=True)
         running = asyncio.create_task(process.run(stop, started.set))
@@ -379,15 +451,19 @@ async def _open(ask: Ask) -> AsyncIterator[Playground]:
             await slack.sockets.connected.wait()
             while not all((await process.ready()).values()):
                 await asyncio.sleep(0.01)
+            bot = f"http://127.0.0.1:{process.port}"
+            slack.oauth.redirect_url = f"{bot}/slack/oauth_redirect"
+            await Browser().install(bot, TEAMS[0].name)
             await furnish(slack)
             show = screen.Screen(slack)
-            yield Playground(parts, slack, leadsquared, show, Interview(slack, show, ask, YOU.id))
+            form = Interview(slack, show, ask, TEAMS[0].you.id)
+            yield Playground(parts, slack, leadsquared, show, form, bot)
         finally:
             stop.set()
             await running
 
 
-def _settings(slack: SlackStandIn, leadsquared: LeadSquaredStandIn, folder: Path) -> Settings:
+def _settings(slack: SlackStandIn, folder: Path) -> Settings:
     """Return settings for the playground only.
 
     It reads nothing from the environment, and its times are short enough to wait for.
@@ -397,27 +473,25 @@ def _settings(slack: SlackStandIn, leadsquared: LeadSquaredStandIn, folder: Path
             del os.environ[name]
     return load_settings(
         env_file=None,
-        slack_bot_token=BOT_TOKEN,
+        slack_client_id=CLIENT_ID,
+        slack_client_secret=CLIENT_SECRET,
         slack_app_token=APP_TOKEN,
         slack_api_url=slack.api_url,
-        leadsquared_api_url=leadsquared.url,
-        leadsquared_org_id=ACCOUNT.org_id,
-        leadsquared_access_key=ACCOUNT.access_key,
-        leadsquared_secret_key=ACCOUNT.secret_key,
         leadsquared_connect_timeout=2,
         leadsquared_read_timeout=2,
         leadsquared_look_after_unknown=True,  # off elsewhere; here one may see what it does
         data_dir=folder,
+        port=0,
         retry_for=13,
         shutdown_grace=3,
     )
 
 
-async def _add_unreachable(parts: Parts) -> None:
+async def _add_tenants(parts: Parts, leadsquared: LeadSquaredStandIn) -> None:
+    """Connect the first workspace; of one channel, to what cannot be reached."""
+    keys = (ACCOUNT.access_key, ACCOUNT.secret_key)
+    await parts.directory.add(Tenant("initech", leadsquared.url, ACCOUNT.org_id, *keys))
+    await parts.directory.map("initech", Scope(team_id=TEAM))
     # Port 9 (discard) is closed on any machine of today.
     await parts.directory.add(Tenant("offline", "http://127.0.0.1:9", "1", "key", "secret"))
     await parts.directory.map("offline", Scope(team_id=TEAM, channel_id="C0OFFLINE"))
-
-
-def _channels() -> str:
-    return ", ".join(channel.name for channel in CHANNELS)

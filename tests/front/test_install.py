@@ -352,10 +352,10 @@ def test_a_bot_token_beside_a_client_id_is_refused_with_words(
 
 
 async def test_an_organisation_installs_the_bot(bot: Bot, browser: Browser) -> None:
-    page = await browser.install(bot.url, f"Organisation {CORP}")
+    page = await browser.install(bot.url, CORP)
     assert (page.status, page.title) == (
         200,
-        f"Portal Activity is installed in the organisation Organisation {CORP}",
+        f"Portal Activity is installed in the organisation {CORP}",
     )
     assert f"team={CORP}" in page.link("Open in Slack")
 

@@ -222,6 +222,23 @@ ANSWERS: dict[str, list[str]] = {
     ":shortcut 72": ["", "", "", ""],
     ":shortcut 2 ": ["144", ""],
 }
+WORKSPACES: dict[str, list[str]] = {
+    "/portal-activity 502 of the first": ["[1: Send again] [2: It's there]"],
+    ":team Nowhere": ["There are: Initech, Globex (in a Grid organisation)"],
+    ":install everywhere": [":install everywhere is for Globex"],
+    ":team globex": ["You are in Globex, of the organisation E1GLOBEX", "desk, billing"],
+    "/portal-activity 143 too early": ["not installed in Globex. Install it: :install"],
+    ":install": ["Portal Activity is installed in the workspace Globex"],
+    "/portal-activity 143 hello": ["Globex #desk", "only you see this", "connected to LeadSquared"],
+    ":press 2": ["nothing was done"],
+    ":uninstall": ["was removed from T0GLOBEX"],
+    "/portal-activity 143 gone": ["not installed in Globex"],
+    ":install everywhere ": ["installed in the organisation E1GLOBEX"],
+    ":channel billing": ["You are in #billing"],
+    "/portal-activity help": ["Globex #billing", "records what a customer did"],
+    ":team initech": ["You are in Initech."],
+    "/portal-activity 143 as before": ["Recorded on ticket 143, activity ID"],
+}
 NONSENSE = {
     "hello": [":help"],
     "/other 143 hello": ["/other is not a valid command"],
@@ -245,6 +262,7 @@ SCRIPTS: dict[str, list[str]] = {
     "presses": [*PRESSES, ":press 1"],
     "shortcuts": [line for command in SHORTCUTS for line in (command, *ANSWERS.get(command, []))],
     "busy": list(BUSY),
+    "workspaces": list(WORKSPACES),
     "hello": HELLO,
     "help": [":help", *NONSENSE, ":quit", "/portal-activity 143 not any more"],
     "slack away": [":slack off", "/portal-activity 143 kept", ":slack on"],
@@ -271,7 +289,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
 
 def parts(ended: Ended) -> list[tuple[str, str]]:
     """Return each line of the script with what was shown after it, in one line."""
-    pieces = re.split(r"^#[a-z]+> (.*)$", ended.out, flags=re.MULTILINE)
+    pieces = re.split(r"^(?:Globex )?#[a-z]+> (.*)$", ended.out, flags=re.MULTILINE)
     return [
         (line, " ".join(shown.split()))
         for line, shown in zip(pieces[1::2], pieces[2::2], strict=True)
@@ -335,6 +353,12 @@ def test_the_shortcut_is_used_on_messages_of_each_shape_and_its_fields_are_asked
     played: dict[str, Ended],
 ) -> None:
     shown_after("shortcuts", played, SHORTCUTS)
+
+
+def test_a_second_workspace_of_an_organisation_installs_the_bot_and_removes_it(
+    played: dict[str, Ended],
+) -> None:
+    shown_after("workspaces", played, WORKSPACES)
 
 
 def test_what_the_playground_does_not_know_is_told_and_ends_nothing(

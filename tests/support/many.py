@@ -81,7 +81,7 @@ class Team:
 
     async def install(self, *, by: Browser | None = None, of: str | None = None) -> Page:
         """Install the bot; return the last page. `of`: organisation-wide, by its ID."""
-        name = self.workspace.name if of is None else f"Organisation {of}"
+        name = of or self.workspace.name
         return await (by or Browser()).install(self.bot.url, name)
 
     async def connect(self) -> None:
