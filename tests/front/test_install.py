@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.database.tables import oauth_states
+from bot.installations.access import Ended
 from bot.playground.browser import INSTALL, Browser, Page
 from bot.playground.leadsquared import LeadSquaredStandIn
 from bot.playground.slack import APP_TOKEN, CLIENT_ID, CLIENT_SECRET, Fault, SlackStandIn
@@ -287,6 +288,18 @@ async def test_a_database_that_goes_away_while_slack_is_asked_is_said(
     assert (page.status, page.title) == (503, "The bot's database does not answer")
     assert installed(bot) == 0
     assert (await Team(bot, HOME).install(by=browser)).status == 200
+
+
+async def test_an_event_that_the_database_cannot_take_is_asked_for_again(
+    bot: Bot, tmp_path: Path
+) -> None:
+    home = Team(bot, HOME)
+    await home.joins()
+    with locked(tmp_path / "bot.db"):
+        failed = await bot.slack.event("app_uninstalled", team_id=HOME)
+    assert failed["failed"] in ("http_503", "operation_timeout")
+    assert await bot.slack.event("app_uninstalled", team_id=HOME) == {}
+    assert isinstance(bot.parts.installations.access(None, HOME), Ended)
 
 
 async def test_a_state_is_good_at_each_process_on_the_database(
