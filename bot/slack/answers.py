@@ -244,6 +244,7 @@ def setup_button() -> Block:
         "type": "button",
         "action_id": OPEN_SETUP,
         "text": plain_text("Connect LeadSquared"),
+        "value": "setup",
     }
 
 

@@ -125,13 +125,13 @@ class Setup:
         removes, _, person = rest.strip().rpartition(" ")
         mentioned = _PERSON.fullmatch(person)
         if mentioned is None or removes.strip().lower() not in ("", "remove"):
-            return words.usage()
+            return words.setup_usage()
         try:
             return await self._name(who, mentioned[1], takes_back=bool(removes))
         except DatabaseUnavailableError as error:
             return _unavailable(error)
         except ChangedMeanwhileError:
-            return words.broken()
+            return words.failed()
 
     async def open_clicked(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Open the form for the button; in a modal, in that modal's place."""
@@ -393,7 +393,7 @@ async def _safely(work: Awaitable[Shown]) -> Shown:
         return setup_modal.notice(_unavailable(error))
     except Exception:  # noqa: BLE001 - logged; and the person reads that nothing was changed
         _log.exception("setup_failed")
-        return setup_modal.notice(words.broken())
+        return setup_modal.notice(words.failed())
 
 
 async def _late(task: asyncio.Future[Shown]) -> Shown:

@@ -5,9 +5,6 @@ from bot.slack.text import cut, one_line, shorten
 from bot.tenants.changes import Change, What
 from bot.tenants.connections import Connected
 
-SETUP = "setup"
-"""The word after the command."""
-
 TITLE = "Connect LeadSquared"
 SAVE, SAVE_ANYWAY, MOVE = "Save", "Save anyway", "Move"
 DISCONNECT, CLOSE, CANCEL = "Disconnect", "Close", "Cancel"
@@ -28,7 +25,7 @@ ENTER_KEY = "Enter this key. There is no stored key for this account."
 KEY_MALFORMED = "This has characters that no key has. Copy the key again."
 KEY_UNREADABLE = "The stored key can't be decrypted. Enter both keys again."
 LIMIT_MALFORMED = "Enter a whole number from 1 to 1,000, for example 25."
-HOST_MALFORMED = "This is not an API host. For example: https://apigw.service-in.leadsquared.com"
+HOST_MALFORMED = "This is not an API host. For example:\nhttps://apigw.service-in.leadsquared.com"
 
 
 def host_not_allowed(host: str) -> str:
@@ -74,7 +71,7 @@ def role_unknown() -> Message:
 
 def no_workspace() -> Message:
     return Message(
-        f"Slack didn't say which workspace to connect. Enter `{COMMAND} {SETUP}` in one of its channels."
+        f"Slack didn't say which workspace to connect. Enter `{COMMAND} setup` in one of its channels."
     )
 
 
@@ -90,7 +87,7 @@ def database_away() -> Message:
 
 def maybe_saved() -> Message:
     return Message(
-        f"The bot may or may not have saved this. Enter `{COMMAND} {SETUP}` in a minute to see."
+        f"The bot may or may not have saved this. Enter `{COMMAND} setup` in a minute to see."
     )
 
 
@@ -100,18 +97,18 @@ def expired() -> Message:
     )
 
 
-def broken() -> Message:
+def failed() -> Message:
     return Message("Something went wrong in the bot, so nothing was changed. Try again.")
 
 
 # -- naming people
 
 
-def usage() -> Message:
+def setup_usage() -> Message:
     return Message(
-        f"Enter `{COMMAND} {SETUP}` to connect LeadSquared.\n"
-        f"An admin lets a person connect it too:\n`{COMMAND} {SETUP} @person`\n"
-        f"And takes that back:\n`{COMMAND} {SETUP} remove @person`"
+        f"Enter `{COMMAND} setup` to connect LeadSquared.\n"
+        f"An admin lets a person connect it too:\n`{COMMAND} setup @person`\n"
+        f"And takes that back:\n`{COMMAND} setup remove @person`"
     )
 
 
@@ -128,7 +125,7 @@ def cannot_be_named(user_id: str) -> Message:
 
 
 def named(user_id: str) -> Message:
-    return Message(f"<@{user_id}> can connect LeadSquared now, with `{COMMAND} {SETUP}`.")
+    return Message(f"<@{user_id}> can connect LeadSquared now, with `{COMMAND} setup`.")
 
 
 def unnamed(user_id: str) -> Message:
@@ -206,7 +203,7 @@ def unproved(reason: str) -> Message:
     """The question after a check of the keys that proved nothing."""
     return message(
         "LeadSquared didn't say whether these keys are right or wrong. Save them anyway?",
-        f"Its answer: {shorten(reason, at_most=100)}. With status 404, check the API host and the org ID.",
+        f"Reason: {shorten(reason, at_most=100)}. For status 404, check the API host and the org ID.",
     )
 
 

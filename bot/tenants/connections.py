@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy.engine import Connection
 
 from bot.database.statement import Row, Statement
+from bot.database.tables import insert, now, tenants
 from bot.database.writer import Database
 from bot.encryption import Keyring
 from bot.leadsquared.address import api_host
@@ -183,17 +184,6 @@ class Connections:
         """,
         index=("pk_tenants",),
     )
-    _INSERT = Statement(
-        "A tenant made in Slack.",
-        """
-        INSERT INTO tenants (name, api_url, org_id, access_key, secret_key, calls_per_window,
-            account_id, owner, created_at, updated_at)
-        VALUES (:name, :api_url, :org_id, :access_key, :secret_key, :calls_per_window,
-            :account_id, :team_id, bot_now(), bot_now())
-        ON CONFLICT (name) DO NOTHING
-        RETURNING id
-        """,
-    )
     _UNMAP = Statement(
         "A workspace's or a channel's mappings, away.",
         "DELETE FROM workspaces WHERE team_id = :team_id AND channel_id = :channel_id",
@@ -226,15 +216,15 @@ class Connections:
                 "secret_key": self._encrypted(wanted.secret_key, stored[1]),
                 "calls_per_window": new.calls_per_window,
                 "account_id": account_of(connection, new),
-                "team_id": by.team_id,
             }
             if own is not None:
                 what = What.CHANGED if own.account == wanted.account else What.MOVED
                 append(connection, by, what, name, difference(own.tenant, new), after=version)
-                self._UPDATE.run(connection, tenant_id=own.tenant.id, **columns)
+                which = {"tenant_id": own.tenant.id, "team_id": by.team_id}
+                self._UPDATE.run(connection, **which, **columns)
                 return
             what = What.CONNECTED if before is None else What.MOVED
-            tenant_id, name = self._inserted(connection, name, columns)
+            tenant_id, name = self._inserted(connection, name, by, columns)
             append(connection, by, what, name, difference(None, new), after=version)
             place = {"team_id": by.team_id, "channel_id": wanted.channel_id}
             self._UNMAP.run(connection, **place)
@@ -245,15 +235,21 @@ class Connections:
     def _encrypted(self, typed: str | None, stored: bytes) -> bytes:
         return stored if typed is None else self._keyring.encrypt(typed)
 
+    @staticmethod
     def _inserted(
-        self, connection: Connection, name: str, columns: Mapping[str, object]
+        connection: Connection, name: str, by: Author, columns: Mapping[str, object]
     ) -> tuple[int, str]:
         """Insert a tenant under the first free name: its own, or with a number behind."""
+        values = {**columns, "owner": by.team_id, "created_at": now(), "updated_at": now()}
         number, free = 1, name
-        while (row := self._INSERT.one(connection, name=free, **columns)) is None:
+        while True:
+            row = insert(connection, tenants).values(**values, name=free)
+            row_once = row.on_conflict_do_nothing(index_elements=["name"])
+            found = connection.execute(row_once.returning(tenants.c.id)).scalar()
+            if found is not None:
+                return int(found), free
             number += 1
             free = f"{name}-{number}"
-        return int(row["id"]), free
 
     _DELETE = Statement(
         "A workspace's own tenant that nothing leads to any more.",
