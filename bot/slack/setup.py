@@ -150,8 +150,10 @@ class Setup:
             channel=None if click.channel is None else click.channel.id,
             version=0,
         )
-        if click.view is not None and click.view.type == "modal":
-            await self._fill_in(who, opened, click.view.id)
+        view = click.view
+        if view is not None and view.type == "modal":
+            if view.team_id in (None, who.team_id):
+                await self._fill_in(who, opened, view.id)
         elif (problem := await self._open(who, opened, click.trigger_id)) is not None:
             self._shared.say(click, problem)
 
@@ -361,24 +363,23 @@ class Setup:
         return setup_modal.notice(said)
 
     async def _ask_to_disconnect(self, click: BlockActions) -> None:
-        if click.view is not None:
-            work = self._about_to_disconnect(click, click.view.private_metadata)
+        if click.view is None:
+            return
+        opened = self._opened(click, click.view.private_metadata)
+        if opened is not None:
+            work = self._about_to_disconnect(Who.of(click), opened, click.actions[0].value)
             await self._update(Who.of(click), click.view.id, work)
 
-    async def _about_to_disconnect(self, click: BlockActions, metadata: str) -> Shown:
-        opened = self._opened(click, metadata)
-        if opened is None:
-            return setup_modal.notice(words.expired())
-        seen = await self._seen(Who.of(click), opened.channel, since=opened.version)
+    async def _about_to_disconnect(self, who: Who, opened: Opened, place: str) -> Shown:
+        seen = await self._seen(who, opened.channel, since=opened.version)
         if isinstance(seen, Message):
             return setup_modal.notice(seen)
-        draft = Draft(**opened.model_dump(), place=click.actions[0].value)
+        draft = Draft(**opened.model_dump(), place=place)
         own = seen.own(draft.channel_id)
         if seen.version != opened.version or own is None:
             return _stale(draft, seen, None)
-        where = setup_modal.where(draft.channel_id)
         instead = seen.workspace if draft.channel_id else None
-        said = words.disconnects(where, own, instead)
+        said = words.disconnects(setup_modal.where(draft.channel_id), own, instead)
         return setup_modal.question(self._sealed(draft), words.DISCONNECT, said)
 
     def _sealed(self, draft: Draft) -> str:
