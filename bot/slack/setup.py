@@ -69,8 +69,10 @@ class Who:
     user_id: str
 
     @classmethod
-    def of(cls, used: Interaction) -> "Who":
-        return cls(used.enterprise_id, used.team_id, used.user.id)
+    def of(cls, used: Interaction, opened: Opened | None = None) -> "Who":
+        """Name who used something. A form knows the organisation where a payload leaves it out."""
+        enterprise_id = used.enterprise_id or (None if opened is None else opened.enterprise)
+        return cls(enterprise_id, used.team_id, used.user.id)
 
     @property
     def author(self) -> Author:
@@ -235,8 +237,9 @@ class Setup:
         if not isinstance(draft, Draft):
             await ack(response_action="errors", errors=draft)
             return
-        work = self._checked(Who.of(submitted), draft, setup_modal.typed_in(state))
-        await self._answer(ack, submitted, work)
+        who = Who.of(submitted, opened)
+        work = self._checked(who, draft, setup_modal.typed_in(state))
+        await self._answer(ack, who, submitted.view.id, work)
 
     async def confirm(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Do what was asked about."""
@@ -245,7 +248,8 @@ class Setup:
         if draft is None:
             await ack(response_action="update", view=setup_modal.notice(words.expired()))
             return
-        await self._answer(ack, submitted, self._confirmed(Who.of(submitted), draft))
+        who = Who.of(submitted, draft)
+        await self._answer(ack, who, submitted.view.id, self._confirmed(who, draft))
 
     async def disconnect_clicked(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Ask before a connection goes, and say what waits."""
@@ -277,9 +281,7 @@ class Setup:
         _log.warning("foreign_form_refused", team=used.team_id)
         return False
 
-    async def _answer(
-        self, ack: AsyncAck, submitted: ViewSubmission, work: Awaitable[Shown]
-    ) -> None:
+    async def _answer(self, ack: AsyncAck, who: Who, view_id: str, work: Awaitable[Shown]) -> None:
         """Answer a submission within Slack's 3 seconds: with what became of it, or that it goes on.
 
         Then the view is updated later.
@@ -287,8 +289,7 @@ class Setup:
         task = asyncio.ensure_future(_safely(work))
         await asyncio.wait([task], timeout=DONE_WITHIN)
         if not task.done():
-            late = _late(task)
-            self._shared.background.start(self._update(Who.of(submitted), submitted.view.id, late))
+            self._shared.background.start(self._update(who, view_id, _late(task)))
             await ack(response_action="update", view=setup_modal.notice(words.checking()))
             return
         match task.result():
@@ -367,8 +368,9 @@ class Setup:
             return
         opened = self._opened(click, click.view.private_metadata)
         if opened is not None:
-            work = self._about_to_disconnect(Who.of(click), opened, click.actions[0].value)
-            await self._update(Who.of(click), click.view.id, work)
+            who = Who.of(click, opened)
+            work = self._about_to_disconnect(who, opened, click.actions[0].value)
+            await self._update(who, click.view.id, work)
 
     async def _about_to_disconnect(self, who: Who, opened: Opened, place: str) -> Shown:
         seen = await self._seen(who, opened.channel, since=opened.version)

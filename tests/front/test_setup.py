@@ -531,6 +531,38 @@ async def test_a_workspace_that_the_operator_connected_moves_to_an_account_of_it
         assert names == {"environment": "", f"slack-{TEAM}": TEAM}
 
 
+async def test_a_more_exact_mapping_of_the_operators_gives_way(fresh: Bot) -> None:
+    tenant = Tenant("theirs", "https://a.leadsquared.com", "1", "access", "secret")
+    await fresh.parts.directory.add(tenant)
+    await fresh.parts.directory.map("theirs", Scope("E0CORP", TEAM))
+    fresh.slack.workspace.enterprise_id = "E0CORP"
+    view = await opened(fresh)
+    assert "connected to LeadSquared org 1 by the person who runs the bot" in words(view)
+    question = await save(fresh, view)
+    assert "moves the whole workspace from LeadSquared org 1 to org 22824" in words(question)
+    await fresh.submit(question, ADMIN)
+    assert await recorded(fresh) == "22824"
+    fresh.slack.workspace.enterprise_id = "E0OTHER"  # the workspace changes its organisation
+    assert await recorded(fresh, "144 hello") == "22824"
+
+
+async def test_an_organisations_mapping_goes_on_for_its_other_workspaces(fresh: Bot) -> None:
+    tenant = Tenant("corps", "https://a.leadsquared.com", "1", "access", "secret")
+    await fresh.parts.directory.add(tenant)
+    await fresh.parts.directory.map("corps", Scope("E0CORP"))
+    fresh.slack.workspace.enterprise_id = "E0CORP"
+    view = await opened(fresh)
+    assert "Disconnect" not in words(view)
+    question = await save(fresh, view)
+    assert "moves the whole workspace from LeadSquared org 1 to org 22824" in words(question)
+    await fresh.submit(question, ADMIN)
+    assert await recorded(fresh) == "22824"
+    assert await fresh.parts.directory.mapped_to(Scope("E0CORP")) == "corps"
+    await fresh.slack.press(await opened(fresh), "Disconnect", person=ADMIN)
+    await fresh.submit(await settled(fresh, "Org ID"), ADMIN)
+    assert "org 1 by the person who runs the bot" in words(await opened(fresh))
+
+
 # -- two at once
 
 
