@@ -80,6 +80,8 @@ def fill(connection: Connection, keyring: Keyring, history: History) -> None:
     insert("workspaces", history.tenants, _workspace())
     insert("installations", history.tenants, _installation())
     insert("oauth_states", history.tenants, {"digest": words.fingerprint, "expires_at": ":now + n"})
+    insert("tenant_changes", history.tenants * 3, _tenant_change())
+    insert("setup_people", history.tenants, _setup_person())
     insert("deliveries", history.deliveries, _delivery(words, history))
     insert("attempts", history.deliveries, _attempt(history))
     if not on_sqlite:
@@ -119,6 +121,28 @@ def _installation() -> dict[str, str]:
         # A fiftieth rotates its token.
         "refresh_token": "CASE WHEN n % 50 = 1 THEN :keys END",
         "expires_at": "CASE WHEN n % 50 = 1 THEN :now + 36000 + n END",
+    }
+
+
+def _tenant_change() -> dict[str, str]:
+    # Three changes of each workspace.
+    return {
+        "team_id": "'T0FILLED' || ((n - 1) / 3 + 1)",
+        "number": "(n - 1) % 3 + 1",
+        "at": ":now - n",
+        "user_id": "'U01'",
+        "tenant_name": "'filled-' || ((n - 1) / 3 + 1)",
+        "what": "'changed'",
+        "detail": "'access key'",
+    }
+
+
+def _setup_person() -> dict[str, str]:
+    return {
+        "team_id": "'T0FILLED' || n",
+        "user_id": "'U01'",
+        "named_by": "'U02'",
+        "named_at": ":now",
     }
 
 

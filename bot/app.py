@@ -38,9 +38,12 @@ from bot.slack.modals_api import SlackModals
 from bot.slack.names import SlackNames
 from bot.slack.removals import Removals
 from bot.slack.replies import Responder, SlackReplies
+from bot.slack.roles import SlackRoles
+from bot.slack.setup import Setup
 from bot.slack.shared import Shared
 from bot.slack.shortcuts import Shortcuts
 from bot.slack.web import SlackWeb
+from bot.tenants.connections import Connections
 from bot.tenants.directory import Directory
 
 
@@ -156,8 +159,18 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             acceptance, responder, background, installations, settings.leadsquared_allowed_hosts
         )
         forms = Forms(shared, modals, conversations, keys)
+        setup = Setup(
+            shared,
+            modals,
+            SlackRoles(slack, installations),
+            Connections(database, keys),
+            leadsquared,
+            keys,
+            settings.leadsquared_allowed_hosts,
+        )
         features: list[Feature] = [
-            Commands(shared, names, forms),
+            Commands(shared, names, forms, {"setup": setup.command}),
+            setup,
             Shortcuts(shared, modals, conversations, keys),
             forms,
             Buttons(shared, forms),

@@ -174,6 +174,22 @@ def unmap(team: Team = "", enterprise: Enterprise = "", channel: Channel = "") -
     print(f"Unmapped {scope}.")
 
 
+@tenants_app.command("log")
+def log(
+    name: Annotated[
+        str | None, typer.Argument(help="Only this tenant's changes, or a workspace's, T….")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=10_000, help="At most this many, the newest.")
+    ] = 50,
+) -> None:
+    """Show who changed tenants and mappings, and when."""
+    from bot.admin.tenants import changes_of
+
+    lines = with_database(settings_or_exit(), lambda database, _: changes_of(database, name, limit))
+    print("\n".join(lines))
+
+
 def _administer(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
     """Run one administrator's task against the directory of tenants."""
     from bot.tenants.directory import Directory

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TypeVar
 
+from bot.database.writer import Database
 from bot.leadsquared.address import api_host, parse_address
-from bot.leadsquared.tenant import ENVIRONMENT, Tenant, check_key, check_org_id
+from bot.leadsquared.tenant import DEFAULT_LIMIT, ENVIRONMENT, Tenant, check_key, check_org_id
 from bot.settings import Settings
+from bot.tenants.changes import Change, listed
 from bot.tenants.directory import Belongings, Directory, Scope, TenantError
 
 T = TypeVar("T")
 
 LONGEST_NAME = 64
-DEFAULT_LIMIT = 25
 
 
 def scope_of(enterprise_id: str, team_id: str, channel_id: str) -> Scope:
@@ -123,14 +125,29 @@ async def describe_all(directory: Directory, lines: list[str]) -> None:
 async def describe(directory: Directory, name: str, lines: list[str]) -> None:
     """Add a tenant's lines; of its keys only that they are set."""
     tenant = await directory.get(name, keys=False)
+    made_in = f", made in Slack by {tenant.owner}" if tenant.owner else ""
     lines.append(
         f"{tenant.name}: {tenant.api_url}, org ID {tenant.org_id}, "
-        f"{tenant.calls_per_window} calls in 5 s, keys set"
+        f"{tenant.calls_per_window} calls in 5 s, keys set{made_in}"
     )
     mappings = await directory.mappings(name)
     lines += [f"  {scope}" for scope in mappings] or [
         f"  not mapped yet: python -m bot tenants map {name} --team T…"
     ]
+
+
+async def changes_of(database: Database, name: str | None, limit: int) -> list[str]:
+    """Return a line for each change of a tenant or a workspace, or of all; the newest last."""
+    found = await database.run(lambda connection: listed(connection, name, at_most=limit))
+    return [_line(change) for change in reversed(found)] or ["There is no change yet."]
+
+
+def _line(change: Change) -> str:
+    at = datetime.fromtimestamp(change.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    by = change.user_id or "operator"
+    where = f" in {change.team_id}" if change.team_id else ""
+    what = " ".join(filter(None, (change.what, change.tenant_name)))
+    return f"{at} {by}{where}: {what}{f' ({change.detail})' if change.detail else ''}"
 
 
 def _checked(tenant: Tenant, settings: Settings) -> Tenant:

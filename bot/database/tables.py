@@ -45,6 +45,8 @@ tenants = sa.Table(
     sa.Column("secret_key", sa.LargeBinary, nullable=False),  # encrypted
     sa.Column("calls_per_window", sa.Integer, nullable=False),
     sa.Column("account_id", Number, sa.ForeignKey("accounts.id"), nullable=False, index=True),
+    # The ID of the workspace that made it in Slack; '' where the operator made it.
+    sa.Column("owner", sa.Text, nullable=False, server_default=""),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
     # A new tenant with a removed tenant's number would inherit its deliveries.
@@ -245,6 +247,30 @@ oauth_states = sa.Table(
     metadata,
     sa.Column("digest", sa.LargeBinary, primary_key=True),  # SHA-256: the state itself is a secret
     sa.Column("expires_at", Moment, nullable=False, index=True),
+)
+
+tenant_changes = sa.Table(
+    "tenant_changes",
+    metadata,
+    # The audit trail of each workspace ('': of none), numbered from 1. Never a key.
+    sa.Column("team_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("enterprise_id", sa.Text),
+    sa.Column("user_id", sa.Text),  # NULL: the operator
+    sa.Column("tenant_name", sa.Text, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+)
+
+setup_people = sa.Table(
+    "setup_people",
+    metadata,
+    # Who may connect a workspace, beside its admins and owners.
+    sa.Column("team_id", sa.Text, primary_key=True),
+    sa.Column("user_id", sa.Text, primary_key=True),
+    sa.Column("named_by", sa.Text, nullable=False),
+    sa.Column("named_at", Moment, nullable=False),
 )
 
 

@@ -7,6 +7,9 @@ from urllib.parse import quote
 
 import httpx
 
+DOCUMENTED_HOST = "apigw.service-in.leadsquared.com"
+"""The one API host in LeadSquared's documentation. An account may have another."""
+
 _PORTS = range(1, 65536)
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
@@ -14,6 +17,18 @@ _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
 class InvalidAddressError(ValueError):
     """The address cannot be used; the message says why and what would do."""
+
+
+class HostNotAllowedError(InvalidAddressError):
+    """The host is none of the allowed ones."""
+
+    def __init__(self, host: str, allowed_hosts: tuple[str, ...]) -> None:
+        super().__init__(
+            f"the host {host} is not among LEADSQUARED_ALLOWED_HOSTS "
+            f"({', '.join(allowed_hosts)}); "
+            "check the host with your LeadSquared account manager, or add it there"
+        )
+        self.host = host
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +100,21 @@ def parse_address(text: str, allowed_hosts: tuple[str, ...]) -> Address:
         if url.scheme != "https":
             raise InvalidAddressError("must be https (plain http is for this machine only)")
         if not host_allowed(host, allowed_hosts):
-            raise InvalidAddressError(
-                f"the host {host} is not among LEADSQUARED_ALLOWED_HOSTS "
-                f"({', '.join(allowed_hosts)}); "
-                "check the host with your LeadSquared account manager, or add it there"
-            )
+            raise HostNotAllowedError(host, allowed_hosts)
     return Address(str(url.copy_with(raw_path=b"/", fragment=None)).rstrip("/"), host)
+
+
+def parse_typed_address(text: str, allowed_hosts: tuple[str, ...]) -> Address:
+    """Check an address that a person in Slack typed, where https:// may be left out.
+
+    Unlike the operator, such a person reaches this machine only where the operator allows it by
+    name: there may be servers on it that trust it.
+    """
+    typed = text.strip()
+    address = parse_address(typed if "://" in typed else f"https://{typed}", allowed_hosts)
+    if not host_allowed(address.host, allowed_hosts):
+        raise HostNotAllowedError(address.host, allowed_hosts)
+    return address
 
 
 def parse_host_pattern(text: str) -> str:

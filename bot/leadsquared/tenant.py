@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 ENVIRONMENT = "environment"
 """The name of the tenant that LEADSQUARED_* in the environment describe."""
 
+DEFAULT_LIMIT = 25
+"""Calls in 5 seconds: LeadSquared's documented rate limit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
@@ -14,6 +17,8 @@ class Tenant:
 
     `account_id` numbers the account: the API host and the org ID. Several tenants may name one
     account.
+
+    `owner`: the ID of the workspace that made it in Slack; empty where the operator made it.
     """
 
     name: str
@@ -21,9 +26,10 @@ class Tenant:
     org_id: str
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
-    calls_per_window: int = 25
+    calls_per_window: int = DEFAULT_LIMIT
     id: int | None = None
     account_id: int | None = None
+    owner: str = ""
 
 
 def check_org_id(text: str) -> str:

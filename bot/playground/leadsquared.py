@@ -156,6 +156,8 @@ class LeadSquaredStandIn(StandIn):
         arrived, org_id = time.monotonic(), request.match_info["org_id"]
         asked = _json(await request.read())
         self.ledger.lookups.append(asked)
+        if self.latency:
+            await asyncio.sleep(self.latency)
         refused = self._refused(request, org_id, arrived)
         if refused is not None:
             return refused

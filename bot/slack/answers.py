@@ -18,6 +18,8 @@ Block = dict[str, Any]
 
 COMMAND = "/portal-activity"
 RECORD_AGAIN = "record_again"
+OPEN_SETUP = "open_setup"
+"""The action of a button that opens the set-up form."""
 _QUOTE_AT_MOST = 500
 _AN_ADMIN = "an admin"
 _EXAMPLE = f"`{COMMAND} 143 Customer uploaded the signed form`"
@@ -182,6 +184,7 @@ def usage() -> Message:
         "• On a message, *More actions* &gt; *Record in LeadSquared* records that message, or its whole thread.\n"
         "• The ticket is its number (`143` or `#143`), its GUID, or a link to its page in LeadSquared.\n"
         "• The text is everything after the ticket, with its line breaks.\n"
+        f"• `{COMMAND} setup` connects LeadSquared, for workspace admins and the people they name.\n"
         "The bot posts the activity in this conversation. Its thread shows the activity ID, or what went wrong "
         "and who can fix it."
     )
@@ -223,14 +226,26 @@ def why_no_ticket(word: str, error: MalformedTicketError) -> str:
 
 
 def unmapped(team_id: str) -> Message:
-    return message(
+    """The answer where nothing is connected, with a button for those who may connect it."""
+    small = small_print(
+        f"`python -m bot tenants map NAME --team {team_id}`, or the four `LEADSQUARED_…` variables",
+        "not connected",
+    )
+    return _message(
         "This workspace isn't connected to LeadSquared yet, so nothing was recorded. "
         "Ask an admin to connect it, then try again.",
-        small_print(
-            f"`python -m bot tenants map NAME --team {team_id}`, or the four `LEADSQUARED_…` variables",
-            "not connected",
-        ),
+        [{"type": "actions", "elements": [setup_button()]}, context(small)],
     )
+
+
+def setup_button() -> Block:
+    """The button that opens the set-up form."""
+    return {
+        "type": "button",
+        "action_id": OPEN_SETUP,
+        "text": plain_text("Connect LeadSquared"),
+        "value": "setup",
+    }
 
 
 def starting() -> Message:

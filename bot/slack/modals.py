@@ -352,7 +352,8 @@ def loading_modal() -> dict[str, Any]:
 
 def notice_modal(notice: Message) -> dict[str, Any]:
     """A modal that only says something."""
-    blocks = [section(notice.words), *(context(line) for line in notice.small)]
+    buttons = (block for block in notice.blocks if block["type"] == "actions")
+    blocks = [section(notice.words), *buttons, *(context(line) for line in notice.small)]
     return {
         "type": "modal",
         "title": plain_text(_TITLE),

@@ -10,9 +10,10 @@ from sqlalchemy.engine import Connection
 from bot.database.stored import examine
 from bot.database.tables import IS_OPEN, accounts, deliveries, insert, now, tenants, workspaces
 from bot.database.writer import Database
-from bot.encryption import Keyring
+from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.address import api_host
 from bot.leadsquared.tenant import ENVIRONMENT, Tenant
+from bot.tenants.changes import Author, What, append, difference
 
 
 class TenantError(Exception):
@@ -94,11 +95,15 @@ def read_tenant(row: Mapping[Any, Any], keyring: Keyring | None) -> Tenant:
         secret_key=keyring.decrypt(row["secret_key"]) if keyring else "",
         calls_per_window=row["calls_per_window"],
         account_id=row["account_id"],
+        owner=row.get("owner", ""),  # what sends does not ask for it
     )
 
 
 class Directory:
-    """The administrator's side: add, show, change, remove, map."""
+    """The administrator's side: add, show, change, remove, map.
+
+    Each change is a line in the audit trail.
+    """
 
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
@@ -119,6 +124,7 @@ class Directory:
                     f"The tenant {tenant.name} already exists; change it with: "
                     f"python -m bot tenants update {tenant.name}"
                 )
+            append(connection, Author(), What.ADDED, tenant.name, difference(None, tenant))
             columns = self._columns(connection, tenant)
             connection.execute(
                 tenants.insert().values(**columns, created_at=now(), updated_at=now())
@@ -130,14 +136,16 @@ class Directory:
         """Write every field of the tenant of this name."""
 
         def update(connection: Connection) -> None:
-            columns = self._columns(connection, tenant)
-            changed = connection.execute(
-                tenants.update()
-                .where(tenants.c.name == tenant.name)
-                .values(**columns, updated_at=now())
-            )
-            if changed.rowcount == 0:
+            same_name = tenants.c.name == tenant.name
+            old = connection.execute(sa.select(tenants).where(same_name)).mappings().first()
+            if old is None:
                 raise _missing(tenant.name)
+            detail = difference(self._readable(old), tenant)
+            append(connection, Author(old["owner"]), What.CHANGED, tenant.name, detail)
+            columns = self._columns(connection, tenant)
+            connection.execute(
+                tenants.update().where(same_name).values(**columns, updated_at=now())
+            )
 
         await self._database.run(update)
 
@@ -175,6 +183,7 @@ class Directory:
 
         def delete(connection: Connection) -> Belongings:
             found = _belongings(connection, name)
+            append(connection, _owner(connection, name), What.REMOVED, name, str(found))
             connection.execute(tenants.delete().where(tenants.c.name == name))
             return found
 
@@ -188,7 +197,9 @@ class Directory:
         """Send a scope's activities to a tenant; a mapping of the very same scope is replaced."""
 
         def upsert(connection: Connection) -> None:
-            _put_mapping(connection, _id_of(connection, name), scope)
+            tenant_id = _id_of(connection, name)
+            append(connection, Author(scope.team_id), What.MAPPED, name, str(scope))
+            _put_mapping(connection, tenant_id, scope)
 
         await self._database.run(upsert)
 
@@ -197,6 +208,8 @@ class Directory:
 
         def upsert(connection: Connection) -> None:
             tenant_id = _id_of(connection, name)
+            detail = str(scope) if before in (None, name) else f"{scope}, before: {before}"
+            append(connection, Author(scope.team_id), What.MAPPED, name, detail)
             mapping = {**asdict(scope), "tenant_id": tenant_id}
             change: sa.Insert | sa.Update
             if before is None:
@@ -212,6 +225,8 @@ class Directory:
 
     async def unmap(self, scope: Scope) -> None:
         def delete(connection: Connection) -> None:
+            name = _mapped_to(connection, scope) or ""
+            append(connection, Author(scope.team_id), What.UNMAPPED, name, str(scope))
             if connection.execute(workspaces.delete().where(_is(scope))).rowcount == 0:
                 raise TenantError(
                     f"There is no mapping of exactly {scope}. See: python -m bot tenants list"
@@ -253,7 +268,7 @@ class Directory:
                 if old is not None and scope is not None:
                     _leave(connection, old["id"], scope)
                 return True
-            same = old is None or old["account_id"] == _account_id(connection, tenant)
+            same = old is None or old["account_id"] == account_of(connection, tenant)
             if scope is None:
                 if same:
                     self._put_environment(connection, tenant)
@@ -283,9 +298,16 @@ class Directory:
         ).scalar_one()
         return result
 
+    def _readable(self, row: sa.RowMapping) -> Tenant:
+        """Return a tenant with its keys; without them, where no secret decrypts them."""
+        try:
+            return read_tenant(row, self._keyring)
+        except UndecipherableError:
+            return read_tenant(row, None)
+
     def _columns(self, connection: Connection, tenant: Tenant) -> dict[str, object]:
         return {
-            "account_id": _account_id(connection, tenant),
+            "account_id": account_of(connection, tenant),
             "name": tenant.name,
             "api_url": tenant.api_url,
             "org_id": tenant.org_id,
@@ -304,6 +326,12 @@ def _id_of(connection: Connection, name: str) -> int:
     if found is None:
         raise _missing(name)
     return int(found)
+
+
+def _owner(connection: Connection, name: str) -> Author:
+    """Return the operator as the author of a change, in the workspace that made a tenant."""
+    owner = connection.execute(sa.select(tenants.c.owner).where(tenants.c.name == name)).scalar()
+    return Author(owner or "")
 
 
 def _mapped_to(connection: Connection, scope: Scope) -> str | None:
@@ -338,7 +366,7 @@ def _leave(connection: Connection, tenant_id: int, scope: Scope) -> None:
     connection.execute(tenants.delete().where(tenants.c.id == tenant_id, ~served))
 
 
-def _account_id(connection: Connection, tenant: Tenant) -> int:
+def account_of(connection: Connection, tenant: Tenant) -> int:
     """Return the number of the account that a tenant names, numbering it the first time."""
     account = {"api_host": api_host(tenant.api_url), "org_id": tenant.org_id}
     connection.execute(insert(connection, accounts).values(**account).on_conflict_do_nothing())

@@ -38,6 +38,10 @@ VALUES: dict[str, Any] = {
     "tell_at": NOW, "tenant_id": 21, "text": b"text", "thread_ts": "1710000001.000100",
     "through_ts": None, "ticket_id": "100003", "ts": "1710000007.000200", "until": NOW,
     "user_id": "U01", "waiting": None, "within": 5.0,
+} | {
+    "access_key": b"key", "api_url": "https://a.leadsquared.com", "calls_per_window": 25,
+    "named_by": "U02", "org_id": "1", "secret_key": b"key", "tenant_name": "filled-7",
+    "what": "changed",
 }  # fmt: skip
 
 

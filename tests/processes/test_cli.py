@@ -513,3 +513,44 @@ async def test_a_mapping_that_this_bots_token_does_not_reach_is_warned_about(
     slack.down = True
     ended = await map_to_globex("T0ELSEWHERE")
     assert (ended.status, ended.err) == (0, ""), "a Slack that is away is no matter of a mapping's"
+
+
+def test_every_change_is_in_the_log_without_a_key(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    def ran(*arguments: str, keys: str = "") -> Ended:
+        return run("tenants", *arguments, cwd=tmp_path, variables=variables, typed=keys)
+
+    assert ran("log").out.strip() == "There is no change yet."
+    ran(*ACME[1:], keys=KEYS)
+    ran("map", "acme", "--team", TEAM)
+    ran("update", "acme", "--org-id", "22825", "--limit", "50")
+    ran("update", "acme", keys=f"{NEW_ACCESS}\n{SECRET}\n")
+    ran("add", "globex", "--api-url", HOST, "--org-id", "1", keys=KEYS)
+    ran("map", "globex", "--team", TEAM, "--move")
+    ran("unmap", "--team", TEAM)
+    ran("unmap", "--team", "T0NOWHERE")  # changes nothing
+    ran("remove", "acme", "--yes")
+    log = ran("log").out
+    assert [line.split(" ", 2)[2] for line in log.splitlines()] == [
+        (
+            "operator: added acme (API host apigw.service-in.leadsquared.com, org ID 22824, "
+            "rate limit 25)"
+        ),
+        f"operator in {TEAM}: mapped acme (workspace {TEAM})",
+        "operator: changed acme (org ID 22824 → 22825, rate limit 25 → 50)",
+        "operator: changed acme (access key)",
+        (
+            "operator: added globex (API host apigw.service-in.leadsquared.com, org ID 1, "
+            "rate limit 25)"
+        ),
+        f"operator in {TEAM}: mapped globex (workspace {TEAM}, before: acme)",
+        f"operator in {TEAM}: unmapped globex (workspace {TEAM})",
+        "operator: removed acme (0 mappings and 0 waiting activities)",
+    ]
+    assert len(ran("log", "acme").out.splitlines()) == 5
+    assert len(ran("log", TEAM).out.splitlines()) == 3
+    (newest,) = ran("log", "--limit", "1").out.splitlines()
+    assert "removed acme" in newest
+    for key in (ACCESS, SECRET, NEW_ACCESS):
+        assert key not in log

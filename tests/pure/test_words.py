@@ -18,12 +18,13 @@ from bot.activities.ticket import MalformedTicketError, parse_ticket
 from bot.database.writer import CommitUnknownError, DatabaseUnavailableError
 from bot.leadsquared.outcome import Problem
 from bot.leadsquared.tenant import ENVIRONMENT
-from bot.slack import answers, hints, modals, pages
+from bot.slack import answers, hints, modals, pages, setup_words
 from bot.slack.answers import Message
 from bot.slack.explanations import EXPLANATIONS, UNREADABLE, unreadable
 from bot.slack.modals import Form, FormText, Metadata, edit_form, modal
 from support.deliveries import RECORDED, UNDECIDED, ended
 from support.programs import ROOT
+from support.setup_texts import setup_shown
 
 SLACK = Path(answers.__file__).parent
 SENTENCE = re.compile(r"^[A-Z“]\S* (?:\S+ ){2}")
@@ -114,7 +115,7 @@ def titles() -> list[Message | str]:
 
 def shown() -> dict[str, list[Message | str]]:
     """Return by the name of the function (or constant) what it can say."""
-    return {
+    return setup_shown() | {
         "anchor": [
             answers.anchor(one)
             for one in (SENDING, BASE, _ended(Problem.FAILED), UNKNOWN, PRESENT, CONFIRMED)
@@ -207,7 +208,7 @@ def shown() -> dict[str, list[Message | str]]:
 
 BUILDING_BLOCKS = {
     "activity_id", "clock_time", "day_and_time", "double", "message", "stands_alone", "section",
-    "context", "plain_text",
+    "context", "plain_text", "setup_button",
 }  # fmt: skip
 """Of answers.py, what says nothing of its own."""
 
@@ -260,7 +261,7 @@ def small_print() -> Iterator[str]:
     for one in (one for ways in shown().values() for one in ways if isinstance(one, Message)):
         for line in one.small:
             if not line.startswith("Admin: "):
-                yield from re.sub(r"^Reference \S+", "Reference …", line).split(" · ")
+                yield from re.sub(r"^Reference \S+", "Reference …", entry(line)).split(" · ")
 
 
 def entry(said: Message | str) -> str:
@@ -293,7 +294,7 @@ def test_each_text_has_its_entry_and_each_entrys_text_exists() -> None:
     assert sorted(documented() - texts) == []
 
 
-@pytest.mark.parametrize("module", [answers, hints])
+@pytest.mark.parametrize("module", [answers, hints, setup_words])
 def test_nothing_that_says_something_is_left_out(module: Any) -> None:
     own = {
         name
@@ -316,7 +317,10 @@ SLACKS_OWN = {"This content can't be displayed.", "This message contains interac
 
 def test_no_other_module_says_something_to_a_person() -> None:
     for file in sorted(SLACK.glob("*.py")):
-        if file.stem in {"answers", "hints", "explanations", "pages"} | WORDS_FOR_PROGRAMS:
+        if (
+            file.stem
+            in {"answers", "hints", "explanations", "pages", "setup_words"} | WORDS_FOR_PROGRAMS
+        ):
             continue
         tree = ast.parse(file.read_text())
         docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -364,7 +368,8 @@ def test_the_words_are_plain() -> None:
         *labels(),
         *small_print(),
     }:
-        assert not BANNED.search(said.replace("Activity ID", "").replace("activity ID", "")), said
+        spelt = re.sub("[Aa]ctivity ID|[Oo]rg ID", "", said)
+        assert not BANNED.search(spelt), said
 
 
 OPERATED = [
