@@ -5,6 +5,7 @@ from typing import Any
 
 TITLE, LABEL, HINT, BUTTON, VALUE = 24, 2000, 2000, 75, 2000
 INPUT = SECTION = METADATA = 3000
+HEADER, ELEMENTS = 150, 25
 MESSAGE_BLOCKS, VIEW_BLOCKS, MESSAGE_TEXT = 50, 100, 40_000
 
 
@@ -13,21 +14,26 @@ def length(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
 
 
-def problems_of_view(view: dict[str, Any]) -> list[str]:
-    """Say what Slack would not take of a view; nothing, when it would."""
+def problems_of_view(view: dict[str, Any], kind: str = "modal") -> list[str]:
+    """Say what Slack would not take of a modal, or of an App Home; nothing, when it would."""
     found = [
         f"{part} longer than {TITLE}"
         for part in ("title", "submit", "close")
         if part in view and not 0 < length(view[part]["text"]) <= TITLE
     ]
-    if "title" not in view:
+    if view.get("type") != kind:
+        found.append(f"not of the type {kind}")
+    if kind == "modal" and "title" not in view:
         found.append("no title")
+    if kind != "modal" and view.keys() & {"title", "submit", "close"}:
+        found.append("a title, or a button that only a modal has")
     if length(view.get("private_metadata", "")) > METADATA:
         found.append("private_metadata too long")
     blocks = view.get("blocks", [])
     if not 0 < len(blocks) <= VIEW_BLOCKS:
         found.append("too many blocks, or none")
-    if any(block["type"] == "input" for block in blocks) and "submit" not in view:
+    has_input = any(block["type"] == "input" for block in blocks)
+    if kind == "modal" and has_input and "submit" not in view:
         found.append("an input, and no submit")
     ids = [block["block_id"] for block in blocks if "block_id" in block]
     if len(ids) != len(set(ids)):
@@ -46,20 +52,31 @@ def problems_of_message(text: str, blocks: list[dict[str, Any]]) -> list[str]:
 def _problems_of_block(block: dict[str, Any]) -> Iterator[str]:
     match block["type"]:
         case "section":
-            if not 0 < length(block["text"]["text"]) <= SECTION:
+            texts = [*([block["text"]] if "text" in block else []), *block.get("fields", [])]
+            if not texts or any(not 0 < length(one["text"]) <= SECTION for one in texts):
                 yield "a section too long, or empty"
+            yield from _problems_of_button(block.get("accessory", {}))
+        case "header":
+            if not 0 < length(block["text"]["text"]) <= HEADER:
+                yield "a header too long, or empty"
         case "context":
             if any(not 0 < length(element["text"]) <= SECTION for element in block["elements"]):
                 yield "a context too long, or empty"
         case "actions":
+            if not 0 < len(block["elements"]) <= ELEMENTS:
+                yield "too many elements, or none"
             for element in block["elements"]:
-                if (
-                    not 0 < length(element["text"]["text"]) <= BUTTON
-                    or length(element.get("value", "")) > VALUE
-                ):
-                    yield "a button's text or value too long"
+                yield from _problems_of_button(element)
         case "input":
             yield from _problems_of_input(block)
+
+
+def _problems_of_button(element: dict[str, Any]) -> Iterator[str]:
+    if element.get("type") == "button" and (
+        not 0 < length(element["text"]["text"]) <= BUTTON
+        or length(element.get("value", "")) > VALUE
+    ):
+        yield "a button's text or value too long"
 
 
 def _problems_of_input(block: dict[str, Any]) -> Iterator[str]:

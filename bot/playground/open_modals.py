@@ -12,6 +12,26 @@ def inputs(view: View) -> dict[str, dict[str, Any]]:
     }
 
 
+def button_in(view: View, label: str) -> dict[str, Any]:
+    """Return what Slack sends of a view's button, by its label, when it is pressed."""
+    for block in view.get("blocks", []):
+        for element in [*block.get("elements", []), block.get("accessory", {})]:
+            if element.get("type") == "button" and element["text"]["text"] == label:
+                return {**element, "block_id": block.get("block_id", "b1")}
+    raise KeyError(label)
+
+
+_CHOSEN = {
+    "multi_channels_select": "selected_channels",
+    "multi_conversations_select": "selected_conversations",
+    "multi_users_select": "selected_users",
+    "channels_select": "selected_channel",
+    "conversations_select": "selected_conversation",
+    "users_select": "selected_user",
+}
+"""Where Slack puts IDs that were chosen, by the element's type. Those before are `initial_…`."""
+
+
 class Modals:
     """Views by id, oldest first, each with what a person left in it."""
 
@@ -24,12 +44,14 @@ class Modals:
     def fill(self, modal: View, block_id: str, value: Any) -> None:  # noqa: ANN401 - JSON
         """Leave something in an input.
 
-        It is a text, an option's value, or a list of the ticked options.
+        It is a text, an option's value, a list of the ticked options, or chosen IDs.
         """
         element = inputs(modal)[block_id]["element"]
         options = {option["value"]: option for option in element.get("options", [])}
         match element["type"]:
-            case "radio_buttons":
+            case kind if kind in _CHOSEN:
+                left = {_CHOSEN[kind]: value}
+            case "radio_buttons" | "static_select":
                 left = {"selected_option": options[value]}
             case "checkboxes":
                 left = {"selected_options": [options[one] for one in value]}
@@ -43,7 +65,9 @@ class Modals:
         It is a text, the chosen option's value, or a list of the ticked ones.
         """
         (state,) = self.state(modal)[block_id].values()
-        if state["type"] == "radio_buttons":
+        if state["type"] in _CHOSEN:
+            return state[_CHOSEN[state["type"]]]
+        if state["type"] in ("radio_buttons", "static_select"):
             return (state["selected_option"] or {}).get("value")
         if state["type"] == "checkboxes":
             return [option["value"] for option in state["selected_options"]]
@@ -56,7 +80,12 @@ class Modals:
         for block_id, block in inputs(modal).items():
             element = block["element"]
             initial = {
+                **{
+                    kind: {chosen: element.get(chosen.replace("selected", "initial"))}
+                    for kind, chosen in _CHOSEN.items()
+                },
                 "radio_buttons": {"selected_option": element.get("initial_option")},
+                "static_select": {"selected_option": element.get("initial_option")},
                 "checkboxes": {"selected_options": element.get("initial_options", [])},
             }.get(element["type"], {"value": element.get("initial_value")})
             values[block_id] = {
@@ -78,7 +107,8 @@ class Modals:
                     for block_id, block in inputs(view).items()
                     if block["element"]["action_id"] in state.get(block_id, {})
                 }
-                self.open[number] = {**view, "id": view_id, "hash": hash_}
+                kept = {name: old[name] for name in ("id", "team_id", "app_id")}
+                self.open[number] = {**view, **kept, "hash": hash_}
                 return self.open[number]
         return None
 

@@ -23,12 +23,21 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who acts in a workspace; `team_id` may be another organisation's (Slack Connect)."""
+    """Somebody who acts in a workspace; `team_id` may be another organisation's (Slack Connect).
+
+    `is_restricted`: a guest in several channels; `is_ultra_restricted`: in one.
+    """
 
     id: str
     name: str
     team_id: str
     zone: str = "Etc/UTC"
+    is_admin: bool = False
+    is_owner: bool = False
+    is_primary_owner: bool = False
+    is_restricted: bool = False
+    is_ultra_restricted: bool = False
+    deleted: bool = False
 
 
 @dataclass(slots=True)
@@ -72,8 +81,10 @@ class Workspace:
     people: dict[str, Person]
     messages: list[Posted] = field(default_factory=list)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    enterprise_id: str | None = None
+    enterprise_id: str | None = None  # the Grid organisation that it is part of
     groups: dict[str, str] = field(default_factory=dict)  # handles of groups of people, by id
+    name: str = "Playground"
+    bot_user: str = BOT_USER
 
     def thread(self, ts: str) -> list[Posted]:
         return [message for message in self.messages if message.thread_ts == ts]
@@ -89,7 +100,7 @@ class Workspace:
 
     def message(self, posted: Posted) -> dict[str, Any]:
         """Return a message as Slack sends it: a thread's first one knows of its replies."""
-        own = {"bot_id": BOT_ID, "app_id": APP_ID, "user": BOT_USER, "team": self.team_id}
+        own = {"bot_id": BOT_ID, "app_id": APP_ID, "user": self.bot_user, "team": self.team_id}
         blocks = {"blocks": posted.blocks} if posted.blocks else {}
         message = {
             "type": "message",

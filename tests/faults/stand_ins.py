@@ -9,12 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from aiohttp import web
 
 from bot.playground.leadsquared import Account, Behaviour, Hang, LeadSquaredStandIn
-from bot.playground.slack import SlackStandIn
+from bot.playground.slack import Kind, Reach, SlackStandIn
 from bot.playground.workspace import Workspace
 from faults.audit import Post
 
@@ -108,17 +108,15 @@ class Chat(SlackStandIn):
         """Say whether a websocket of the bot's is there."""
         return bool(self.sockets.open)
 
-    async def _send(
-        self, kind: Literal["slash_commands", "interactive"], payload: dict[str, Any], body: str
-    ) -> dict[str, Any]:
+    async def _send(self, kind: Kind, payload: dict[str, Any], body: str) -> dict[str, Any]:
         if not self.request_url and not self.is_connected():
             return {"failed": "dispatch_failed"}
         return await super()._send(kind, payload, body)
 
-    async def _chat_postmessage(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def _chat_postmessage(self, reach: Reach, arguments: dict[str, Any]) -> dict[str, Any]:
         thread, text = str(arguments.get("thread_ts") or ""), str(arguments.get("text"))
         await self.when_arrived(thread, text)
         await asyncio.sleep(random.random() * self.jitter)
-        answer = await super()._chat_postmessage(arguments)
+        answer = await super()._chat_postmessage(reach, arguments)
         await self.when_taken(thread, text)
         return answer
