@@ -19,6 +19,7 @@ from bot.database.announcements import Announcements
 from bot.database.writer import Database
 from bot.encryption import Keyring
 from bot.installations.access import Installations
+from bot.installations.client import OAuthClient
 from bot.installations.known import KnownInstallations
 from bot.installations.refresh import TokenRefresh
 from bot.installations.single import SingleInstallation
@@ -199,7 +200,9 @@ def _many(
     if store is None or known is None or client_id is None or client_secret is None:
         return None
     client = slack.client(None)
-    rotator = AsyncTokenRotator(client_id=client_id, client_secret=client_secret, client=client)
+    rotator = AsyncTokenRotator(
+        client_id=client_id, client_secret=client_secret, client=OAuthClient(client)
+    )
     install = Install(
         client, settings.slack_api_url, client_id, client_secret, store, StateStore(database)
     )

@@ -4,7 +4,7 @@ import html
 import re
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
@@ -41,15 +41,14 @@ class Page:
 
 
 class Browser:
-    """Keeps the cookies of each server, and sends a Secure one to this machine's as well."""
+    """Keeps the cookies of each host, and sends a Secure one to this machine as well."""
 
     def __init__(self) -> None:
         self.cookies: dict[str, dict[str, str]] = {}
 
     async def get(self, address: str) -> Page:
         """Ask for a page. It does not go on to another one."""
-        server = "/".join(address.split("/")[:3])
-        kept = self.cookies.setdefault(server, {})
+        kept = self.cookies.setdefault(urlsplit(address).hostname or "", {})
         cookie = "; ".join(f"{name}={value}" for name, value in kept.items())
         headers = {"Cookie": cookie} if cookie else {}
         async with (

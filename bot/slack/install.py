@@ -21,6 +21,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.database.writer import CommitUnknownError, DatabaseUnavailableError
+from bot.installations.client import OAuthClient
 from bot.installations.store import STATE_LASTS, InstallationStore, StateStore
 from bot.slack import pages
 from bot.slack.pages import INSTALL_PATH, REDIRECT_PATH
@@ -101,17 +102,8 @@ class _RefusedError(Exception):
         self.error = error
 
 
-class _Client(AsyncWebClient):
+class _Client(OAuthClient):
     """Slack's client, which tells why Slack refused: the flow itself knows `invalid_code` only."""
-
-    def __init__(self, like: AsyncWebClient) -> None:
-        super().__init__(
-            base_url=like.base_url,
-            session=like.session,
-            timeout=like.timeout,
-            retry_handlers=[],
-            trust_env_in_session=False,
-        )
 
     async def oauth_v2_access(self, **arguments: Any) -> AsyncSlackResponse:  # noqa: ANN401
         return await _or_refused(super().oauth_v2_access(**arguments))

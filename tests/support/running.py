@@ -189,6 +189,7 @@ async def running(
             await task
         bot = Bot(parts, process, slack, leadsquared)
         slack.request_url = None if settings.slack_app_token else f"{bot.url}/slack/events"
+        slack.oauth.redirect_url = f"{bot.url}/slack/oauth_redirect"
         async with asyncio.timeout(10):
             while surface and ready and not all((await process.ready()).values()):
                 await asyncio.sleep(0.01)
