@@ -204,7 +204,7 @@ def _many(
         client_id=client_id, client_secret=client_secret, client=OAuthClient(client)
     )
     install = Install(
-        client, settings.slack_api_url, client_id, client_secret, store, StateStore(database)
+        client, settings.slack_api_url, client_id, client_secret, store, StateStore(database), known
     )
     return Many(store, known, TokenRefresh(store, known, keys, rotator), install)
 

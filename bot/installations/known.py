@@ -52,6 +52,7 @@ class KnownInstallations:
         self._of_token: dict[str, Installation] = {}  # by token, of those that were used
         self._refused: dict[str, tuple[Installation, str]] = {}
         self._changed = asyncio.Event()
+        self._reading = asyncio.Lock()  # else the slower of two would put the older state back
         self.expired = asyncio.Event()  # Slack calls a token expired: it is to be refreshed
 
     @property
@@ -123,6 +124,10 @@ class KnownInstallations:
 
     async def read(self) -> None:
         """Read what has changed in the store. Raises DatabaseUnavailableError."""
+        async with self._reading:
+            await self._read()
+
+    async def _read(self) -> None:
         known = self._known or {}
         since = max((one.changed_at for one in known.values()), default=0.0)
         found = await self._store.changed(since)

@@ -1,5 +1,6 @@
 """Installation from Slack: Bolt's OAuth flow, and the pages that a person sees at its end."""
 
+import contextlib
 import logging
 from typing import Any
 from urllib.parse import urljoin
@@ -22,6 +23,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.database.writer import CommitUnknownError, DatabaseUnavailableError
 from bot.installations.client import OAuthClient
+from bot.installations.known import KnownInstallations
 from bot.installations.store import STATE_LASTS, InstallationStore, StateStore
 from bot.slack import pages
 from bot.slack.pages import INSTALL_PATH, REDIRECT_PATH
@@ -41,7 +43,9 @@ class Install:
         client_secret: str,
         installations: InstallationStore,
         states: StateStore,
+        known: KnownInstallations,
     ) -> None:
+        self._known = known
         settings = AsyncOAuthSettings(
             client_id=client_id,
             client_secret=client_secret,
@@ -55,7 +59,7 @@ class Install:
             installation_store=installations,
             state_store=states,
             state_expiration_seconds=STATE_LASTS,
-            callback_options=AsyncCallbackOptions(_installed, _failed),
+            callback_options=AsyncCallbackOptions(self._installed, _failed),
         )
         # Bolt logs a refused code as it came.
         quiet = logging.getLogger("slack_bolt.oauth")
@@ -93,6 +97,13 @@ class Install:
             _log.error("installation_failed", reason=type(error).__name__)
             return pages.slack_away()
 
+    async def _installed(self, args: AsyncSuccessArgs) -> BoltResponse:
+        # A person who reads this types a command next: its answer is to find the token.
+        self._known.changed()
+        with contextlib.suppress(DatabaseUnavailableError):
+            await self._known.read()
+        return pages.installed(args.installation)
+
 
 class _RefusedError(Exception):
     """Slack refuses a code; `error` is its word. The code stands in no message."""
@@ -118,10 +129,6 @@ async def _or_refused(call: Any) -> AsyncSlackResponse:  # noqa: ANN401 - a coro
     except SlackApiError as error:
         raise _RefusedError(str(error.response.get("error") or "unreadable answer")) from None
     return response
-
-
-async def _installed(args: AsyncSuccessArgs) -> BoltResponse:
-    return pages.installed(args.installation)
 
 
 async def _failed(args: AsyncFailureArgs) -> BoltResponse:
