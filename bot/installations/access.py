@@ -15,7 +15,10 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Unidentified:
-    """It is not known yet: Slack has not said whose the token is, or the database was away."""
+    """It is not known yet.
+
+    Slack has not said whose the token is, the database was away, or the token has expired.
+    """
 
 
 @dataclass(frozen=True, slots=True)

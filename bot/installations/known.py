@@ -100,6 +100,7 @@ class KnownInstallations:
         if installation is None:
             return
         if error == EXPIRED:
+            self._access[installation.installed_in] = Unidentified()  # until it is refreshed
             self.expired.set()
         elif error in ENDING:
             self._access[installation.installed_in] = Ended(error)
@@ -109,6 +110,12 @@ class KnownInstallations:
     def changed(self) -> None:
         """Say that the store has changed."""
         self._changed.set()
+
+    async def catch_up(self) -> None:
+        """Read what this process has just changed; later, when the database is away."""
+        self.changed()
+        with contextlib.suppress(DatabaseUnavailableError):
+            await self.read()
 
     async def run(self) -> None:
         """Keep up with the store, until cancelled."""

@@ -186,7 +186,7 @@ class OAuth:
             self.grants.append(new)
             self._make_tokens(new)
             return new
-        old.scopes = new.scopes
+        old.scopes, old.enterprise_id = new.scopes, new.enterprise_id
         if self.rotates:
             self._make_tokens(old)
         return old

@@ -1,6 +1,5 @@
 """Installation from Slack: Bolt's OAuth flow, and the pages that a person sees at its end."""
 
-import contextlib
 import logging
 from typing import Any
 from urllib.parse import urljoin
@@ -99,9 +98,7 @@ class Install:
 
     async def _installed(self, args: AsyncSuccessArgs) -> BoltResponse:
         # A person who reads this types a command next: its answer is to find the token.
-        self._known.changed()
-        with contextlib.suppress(DatabaseUnavailableError):
-            await self._known.read()
+        await self._known.catch_up()
         return pages.installed(args.installation)
 
 

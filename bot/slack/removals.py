@@ -39,4 +39,4 @@ class Removals:
         if await self._store.end(
             where, happened.event.type, at=happened.event_time, revoked=revoked
         ):
-            self._known.changed()
+            await self._known.catch_up()

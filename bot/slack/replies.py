@@ -187,9 +187,14 @@ class SlackReplies:
         except TimeoutError:
             return NotNow("slack_is_slow")
         try:
-            return await self._call_in_turn(token, place, method, arguments)
+            result = await self._call_in_turn(token, place, method, arguments)
         finally:
             turn.release()
+        access = self._installations.access(delivery.enterprise_id, delivery.team_id)
+        if isinstance(result, Never) and isinstance(access, Ended | Unidentified):
+            # Slack has refused the token. With the next one it is told by the same route.
+            return NotNow(result.error)
+        return result
 
     async def _call_in_turn(
         self, token: str, place: tuple[str, str, bool], method: str, arguments: dict[str, Any]

@@ -179,7 +179,7 @@ FAILURES: dict[Any, tuple[int, str, str]] = {
 
 @pytest.mark.parametrize("way", FAILURES, ids=lambda way: way.__name__)
 async def test_what_goes_wrong_is_said_with_what_to_do(
-    bot: Bot, browser: Browser, way: Any, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str], bot: Bot, browser: Browser, way: Any
 ) -> None:
     status, title, what = FAILURES[way]
     page = await way(bot, browser)
@@ -191,8 +191,9 @@ async def test_what_goes_wrong_is_said_with_what_to_do(
     bot.slack.oauth.code_lasts = 600
     assert (await Team(bot, HOME).install(by=browser)).status == 200, "the next try goes through"
     code = re.search(r"code=(\w{32})", page.address)
-    said = "".join(capfd.readouterr()) + page.body
-    assert code is None or code[1] not in said
+    said = "".join(capfd.readouterr())
+    assert '"installed"' in said
+    assert code is None or code[1] not in said + page.body
 
 
 @pytest.mark.parametrize(
