@@ -78,6 +78,7 @@ def fill(connection: Connection, keyring: Keyring, history: History) -> None:
     insert("accounts", history.tenants, {"api_host": "'127.0.0.1:9'", "org_id": "'1' || n"})
     insert("tenants", history.tenants, _tenant())
     insert("workspaces", history.tenants, _workspace())
+    insert("homes", history.tenants, _home())
     insert("deliveries", history.deliveries, _delivery(words, history))
     insert("attempts", history.deliveries, _attempt(history))
     if not on_sqlite:
@@ -103,6 +104,15 @@ def _workspace() -> dict[str, str]:
         "team_id": "CASE WHEN n % 10 > 0 THEN 'T0FILLED' || n ELSE '' END",
         "enterprise_id": "CASE WHEN n % 10 > 0 THEN '' ELSE 'E0FILLED' || n END",
         "tenant_id": "n",
+    }
+
+
+def _home() -> dict[str, str]:
+    return {
+        "team_id": "'T0FILLED' || n",
+        "user_id": "'U01'",
+        "opened_at": ":now",
+        "published_at": ":now",
     }
 
 

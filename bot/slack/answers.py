@@ -19,6 +19,7 @@ Block = dict[str, Any]
 
 COMMAND = "/portal-activity"
 RECORD_AGAIN = "record_again"
+OPEN_SETUP = "open_setup"
 _QUOTE_AT_MOST = 500
 _AN_ADMIN = "an admin"
 _EXAMPLE = f"`{COMMAND} 143 Customer uploaded the signed form`"
@@ -74,7 +75,7 @@ def answer(delivery: Delivery, *, with_text: bool = False) -> Message:
     """The final answer. `with_text` repeats what was sent, where no anchor above shows it."""
     words = f"{_outcome(delivery)}\n{quoted(delivery)}" if with_text else _outcome(delivery)
     return _message(
-        words, [*_buttons(delivery), *(context(line) for line in _small_print(delivery))]
+        words, [*buttons_of(delivery), *(context(line) for line in _small_print(delivery))]
     )
 
 
@@ -179,6 +180,8 @@ def usage() -> Message:
         "• On a message, *More actions* &gt; *Record in LeadSquared* records that message, or its whole thread.\n"
         "• The ticket is its number (`143` or `#143`), its GUID, or a link to its page in LeadSquared.\n"
         "• The text is everything after the ticket, with its line breaks.\n"
+        f"• `{COMMAND} recent` shows this conversation's newest activities, and `status` whether something waits or failed.\n"
+        f"• `{COMMAND} setup` connects LeadSquared, and `{COMMAND} help` shows this text.\n"
         "The bot posts the activity in this conversation. Its thread shows the activity ID, or what went wrong "
         "and who can fix it."
     )
@@ -482,7 +485,8 @@ def context(words: str) -> Block:
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": words, "verbatim": True}]}
 
 
-def _buttons(delivery: Delivery) -> list[Block]:
+def buttons_of(delivery: Delivery) -> list[Block]:
+    """Return the buttons of what a person can still decide, as blocks."""
     buttons = [_button(button, delivery) for button in offered(delivery)]
     return [{"type": "actions", "elements": buttons}] if buttons else []
 
