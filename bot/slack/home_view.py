@@ -30,7 +30,7 @@ def home(page: Page, notice: Message | None = None) -> Block:
         section("\n".join(_connections(page.connected))),
         *_for_admins(page.health),
         _DIVIDER,
-        section(words.NEWEST),
+        section(f"*{words.NEWEST}*"),
         *(block for aged in page.newest for block in _entry(aged)),
         *([] if page.newest else [section(words.NONE_YET)]),
         _DIVIDER,
@@ -49,7 +49,7 @@ def recent(newest: tuple[Aged, ...]) -> Message:
     """Return the newest activities of a conversation, without their texts."""
     if not newest:
         return Message(words.NONE_HERE)
-    lines = [words.NEWEST_HERE, *(_line(aged, by=True) for aged in newest)]
+    lines = [f"*{words.NEWEST_HERE}*", *(_line(aged, by=True) for aged in newest)]
     return Message("\n".join(lines), tuple(section(line) for line in lines))
 
 

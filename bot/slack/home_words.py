@@ -7,10 +7,10 @@ from bot.slack.explanations import PROBLEMS, small_print
 from bot.slack.text import escape, one_line, shorten
 
 SET_UP = "Connect LeadSquared"
-NEWEST = "*Your newest activities*"
+NEWEST = "Your newest activities"
 NONE_YET = "You have recorded no activity in this workspace yet."
 NONE_HERE = "No activity was recorded in this conversation yet."
-NEWEST_HERE = "*The newest activities in this conversation*"
+NEWEST_HERE = "The newest activities in this conversation"
 THREAD = "Open the thread"
 NO_TEXT = "(the text can't be decrypted)"
 HOW_TO = (
@@ -106,15 +106,14 @@ def health(found: Health) -> list[str]:
     """Say in lines what waits and what failed in a workspace."""
     lines = []
     if found.waiting:
-        what = "1 activity waits" if found.waiting == 1 else f"{found.waiting:,} activities wait"
-        lines.append(f"⏳ {what}, the oldest for {duration(found.oldest)}.")
+        lines.append(f"⏳ Waiting: {found.waiting:,}, the oldest for {duration(found.oldest)}.")
     if found.undecided:
         lines.append(
-            f"⚠️ {found.undecided:,} may or may not be recorded. "
-            "Check their tickets, then press a button under each answer."
+            f"⚠️ May or may not be recorded: {found.undecided:,}. "
+            "Check the tickets, then press a button under each answer."
         )
     if found.not_recorded:
-        lines.append(f"❌ {found.not_recorded:,} not recorded in the last 24 hours.")
+        lines.append(f"❌ Not recorded in the last 24 hours: {found.not_recorded:,}.")
     if found.last_error is not None:
         lines.append(f"Last error {ago(found.error_ago)}: {PROBLEMS[found.last_error]}.")
     return lines or ["✅ Nothing waits, and nothing failed in the last 24 hours."]
