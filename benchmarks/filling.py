@@ -82,6 +82,7 @@ def fill(connection: Connection, keyring: Keyring, history: History) -> None:
     insert("oauth_states", history.tenants, {"digest": words.fingerprint, "expires_at": ":now + n"})
     insert("tenant_changes", history.tenants * 3, _tenant_change())
     insert("setup_people", history.tenants, _setup_person())
+    insert("homes", history.tenants, _home())
     insert("deliveries", history.deliveries, _delivery(words, history))
     insert("attempts", history.deliveries, _attempt(history))
     if not on_sqlite:
@@ -143,6 +144,15 @@ def _setup_person() -> dict[str, str]:
         "user_id": "'U01'",
         "named_by": "'U02'",
         "named_at": ":now",
+    }
+
+
+def _home() -> dict[str, str]:
+    return {
+        "team_id": "'T0FILLED' || n",
+        "user_id": "'U01'",
+        "opened_at": ":now",
+        "published_at": ":now",
     }
 
 

@@ -9,7 +9,9 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 
 from bot.activities.acceptance import Acceptance
+from bot.activities.delivery import Delivery
 from bot.activities.outbox import Outbox
+from bot.activities.recent import Recent
 from bot.activities.teller import Teller
 from bot.activities.tellings import Tellings
 from bot.activities.verifications import Verifications
@@ -33,11 +35,13 @@ from bot.slack.buttons import Buttons
 from bot.slack.commands import Commands
 from bot.slack.conversations import SlackConversations
 from bot.slack.forms import Forms
+from bot.slack.home import Home, Homes
 from bot.slack.install import Install
 from bot.slack.modals_api import SlackModals
 from bot.slack.names import SlackNames
 from bot.slack.removals import Removals
 from bot.slack.replies import Responder, SlackReplies
+from bot.slack.reports import Reports
 from bot.slack.roles import SlackRoles
 from bot.slack.setup import Setup
 from bot.slack.shared import Shared
@@ -108,6 +112,10 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             SlackWeb(settings.slack_api_url, installations.refuse)
         )
         leadsquared = await stack.enter_async_context(leadsquared_client(settings))
+        recent = Recent(database, keys)
+        roles = SlackRoles(slack, installations)
+        homes = Homes(slack, installations, roles, recent)
+        stack.push_async_callback(homes.close)
         begin_within = settings.lease - settings.call_deadline
         verifies = settings.leadsquared_look_after_unknown
         verify_after = VERIFY_AFTER[0] if verifies else None
@@ -117,6 +125,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             SlackReplies(slack, installations),
             retry_for=settings.retry_for,
             poll_interval=settings.poll_interval,
+            on_told=homes.changed,
         )
         worker = Worker(
             outbox,
@@ -125,8 +134,14 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             retry_for=settings.retry_for,
             poll_interval=settings.poll_interval,
             begin_within=begin_within,
+            on_settled=homes.changed,
         )
-        acceptance = Acceptance(database, keys, on_accepted=worker.wake, on_decided=teller.wake)
+
+        def decided(delivery: Delivery) -> None:
+            teller.wake()
+            homes.changed(delivery)
+
+        acceptance = Acceptance(database, keys, on_accepted=worker.wake, on_decided=decided)
         verifier = None
         if verifies:
             verifier = Verifier(
@@ -147,7 +162,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             )
         )
         background = Background()
-        responder = Responder(slack, background)
+        responder = Responder(slack, background, homes.say)
         signing_secret = (
             None if settings.slack_app_token else _secret(settings.slack_signing_secret)
         )
@@ -162,18 +177,25 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         setup = Setup(
             shared,
             modals,
-            SlackRoles(slack, installations),
+            roles,
             Connections(database, keys),
             leadsquared,
             keys,
             settings.leadsquared_allowed_hosts,
         )
+        reports = Reports(recent)
+        subcommands = {
+            "recent": reports.recent,
+            "status": reports.status,
+            "setup": setup.command,
+        }
         features: list[Feature] = [
-            Commands(shared, names, forms, {"setup": setup.command}),
+            Commands(shared, names, forms, subcommands),
             setup,
             Shortcuts(shared, modals, conversations, keys),
             forms,
             Buttons(shared, forms),
+            Home(homes),
         ]
         if store is not None and known is not None:
             features.append(Removals(store, known))

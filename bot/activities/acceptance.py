@@ -108,8 +108,8 @@ class Acceptance:
     """Commits what a person asks for before the person hears of it.
 
     After a commit it calls `on_accepted` with the tenant that has a new delivery, and `on_decided`
-    when a person has decided about an earlier one. So no caller has to remember to wake the worker
-    or the teller.
+    with an earlier delivery about which a person has decided. So no caller has to remember to wake
+    the worker or the teller.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Acceptance:
         keyring: Keyring,
         *,
         on_accepted: Callable[[int], None] = lambda _: None,
-        on_decided: Callable[[], None] = lambda: None,
+        on_decided: Callable[[Delivery], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._keyring = keyring
@@ -233,7 +233,7 @@ class Acceptance:
         again = await self._promptly(write)
         if isinstance(again, Double):
             return Unmapped()  # despite all, nothing is a double
-        return self._announced(again, submission, retry_of=shown.id)
+        return self._announced(again, submission, retry_of=shown)
 
     async def send_edited(
         self, shown: Delivery, submission: Submission, *, despite: str | None = None
@@ -249,7 +249,7 @@ class Acceptance:
             return self._send_again(connection, shown.id, row, wanted, submission.user_id)
 
         result = await self._promptly(write)
-        return self._announced(result, submission, retry_of=shown.id)
+        return self._announced(result, submission, retry_of=shown)
 
     def _send_again(
         self, connection: Connection, old_id: str, row: Row, despite: int, by: str
@@ -292,7 +292,7 @@ class Acceptance:
 
         confirmed = await self._promptly(write)
         if isinstance(confirmed, Delivery):
-            self._on_decided()
+            self._on_decided(confirmed)
         return confirmed
 
     async def find(
@@ -324,19 +324,21 @@ class Acceptance:
 
         await self._promptly(write)
 
-    def _announced(self, result: T, submission: Submission, *, retry_of: str | None = None) -> T:
+    def _announced(
+        self, result: T, submission: Submission, *, retry_of: Delivery | None = None
+    ) -> T:
         """Log what was just committed, and wake who acts on it."""
         if not isinstance(result, Accepted):
             return result
         if not result.again:  # what was accepted before was logged then
             where = {"team": submission.team_id, "ticket": submission.ticket_id}
-            more = {} if retry_of is None else {"retry_of": retry_of}
+            more = {} if retry_of is None else {"retry_of": retry_of.id}
             _log.info("accepted", delivery=result.id, **where, **more)
         # `again`, too: when the answer to a commit is lost, the database's unit of work runs again,
         # and finds its own row.
         self._on_accepted(result.tenant_id)
         if retry_of is not None:
-            self._on_decided()
+            self._on_decided(retry_of)
         return result
 
     async def _promptly(self, do: Callable[[Connection], T], *, row: int | None = None) -> T:

@@ -155,6 +155,9 @@ class Step(StrEnum):
 AFTER_ANSWERS = frozenset({Step.DELETION, Step.DECISION, Step.MARK})
 """Steps that are never urgent: where Slack's rate limit is short, answers go first."""
 
+OUTCOMES = frozenset({Step.ANSWER, Step.FINDING, Step.DECISION})
+"""Steps that tell what a delivery has become."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tell:

@@ -14,7 +14,14 @@ from typing import Protocol, TypeVar
 import structlog
 
 from bot.activities.delivery import Delivery, Route
-from bot.activities.policy import AFTER_ANSWERS, RETRY_DATABASE, TELL_FOR, Step, give_up_at
+from bot.activities.policy import (
+    AFTER_ANSWERS,
+    OUTCOMES,
+    RETRY_DATABASE,
+    TELL_FOR,
+    Step,
+    give_up_at,
+)
 from bot.activities.tellings import Due, Tellings
 from bot.backoff import jittered
 from bot.database.writer import DatabaseUnavailableError
@@ -108,12 +115,20 @@ class Teller:
     """Tells what is due. One `run` per process; `wake` from anywhere in its event loop."""
 
     def __init__(
-        self, tellings: Tellings, replies: Replies, *, retry_for: float, poll_interval: float
+        self,
+        tellings: Tellings,
+        replies: Replies,
+        *,
+        retry_for: float,
+        poll_interval: float,
+        on_told: Callable[[Delivery], None] = lambda _: None,
     ) -> None:
+        """`on_told` is called after what became of a delivery was told, or what was decided."""
         self._tellings = tellings
         self._replies = replies
         self._retry_for = retry_for
         self._poll_interval = poll_interval
+        self._on_told = on_told
         self._changed = asyncio.Event()
         self._stopping = False
         self._timers: dict[float, asyncio.TimerHandle] = {}  # by their delay
@@ -250,7 +265,10 @@ class Teller:
         match telling:
             case Told(ts):
                 _log.info("told", step=step.value, route=delivery.route.value)
-                return await _written(lambda: self._tellings.told(due, ts))
+                next_ = await _written(lambda: self._tellings.told(due, ts))
+                if step in OUTCOMES:
+                    self._on_told(delivery)
+                return next_
             case Elsewhere(route, reason):
                 _log.warning("told_elsewhere", step=step.value, route=route.value, reason=reason)
                 return await _written(lambda: self._tellings.tell_elsewhere(due, route))

@@ -11,6 +11,7 @@ from typing import Protocol
 import structlog
 
 from bot.activities.backlog import Backlog
+from bot.activities.delivery import Delivery
 from bot.activities.outbox import Claim, Claimed, Outbox
 from bot.activities.policy import (
     ANCHOR_AFTER,
@@ -74,7 +75,8 @@ class Tells(Protocol):
 class Worker:
     """Sends what was accepted. One `run` per process; `wake` from anywhere in its event loop.
 
-    Seconds: no call is begun later than `begin_within` after its claim.
+    Seconds: no call is begun later than `begin_within` after its claim. `on_settled` is called
+    with each delivery that has its outcome.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Worker:
         retry_for: float,
         poll_interval: float,
         begin_within: float,
+        on_settled: Callable[[Delivery], None] = lambda _: None,
     ) -> None:
         self._outbox = outbox
         self._portal = portal
@@ -93,6 +96,7 @@ class Worker:
         self._retry_for = retry_for
         self._poll_interval = poll_interval
         self._begin_within = begin_within
+        self._on_settled = on_settled
         self._started = steady()
         self._changed = asyncio.Event()
         self._stopping = False
@@ -260,6 +264,8 @@ class Worker:
             break
         _log_attempt(claimed, outcome, decision, seconds=seconds, settled=settled)
         self._teller.wake()
+        if not isinstance(decision, Repeat):
+            self._on_settled(claimed.delivery)
 
 
 def _log_attempt(

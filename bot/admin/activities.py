@@ -23,11 +23,12 @@ from bot.activities.delivery import (
     Waiting,
 )
 from bot.admin.snapshot import read
-from bot.admin.words import PROBLEMS, WAITS, ago, shown, table
+from bot.admin.words import WAITS, ago, shown, table
 from bot.database.tables import IS_OPEN, IS_REJECTED, MAY_BE_ON_TICKET, accounts, deliveries, now
 from bot.database.writer import CommitUnknownError, Database, DatabaseUnavailableError
 from bot.encryption import Keyring
 from bot.leadsquared.outcome import Problem
+from bot.slack.explanations import PROBLEMS
 from bot.tenants.directory import Scope
 
 DAY = 24 * 3600.0

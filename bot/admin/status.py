@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from bot.activities.backlog import WAITS_LONG
 from bot.activities.delivery import Finding, State, Waiting
 from bot.admin.snapshot import read
-from bot.admin.words import PROBLEMS, ago, duration, table
+from bot.admin.words import ago, duration, table
 from bot.database.tables import (
     IS_ACCEPTED,
     IS_OPEN,
@@ -26,6 +26,7 @@ from bot.database.tables import (
 from bot.database.writer import Database
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import Problem
+from bot.slack.explanations import PROBLEMS
 from bot.tenants.directory import read_tenant
 
 DAY = 24 * 3600.0

@@ -3,31 +3,6 @@
 from collections.abc import Sequence
 
 from bot.activities.delivery import Waiting
-from bot.leadsquared.outcome import Problem
-
-PROBLEMS = {
-    Problem.BAD_REQUEST: "LeadSquared rejected the request",
-    Problem.UNAUTHORIZED: "LeadSquared rejected the access keys",
-    Problem.FORBIDDEN: "LeadSquared denied access",
-    Problem.NOT_FOUND: "LeadSquared has no such ticket",
-    Problem.REFUSED: "LeadSquared rejected the activity",
-    Problem.FAILED: "LeadSquared could not record the activity",
-    Problem.TLS: "no secure connection to LeadSquared",
-    Problem.ADDRESS_REFUSED: "the API address is not allowed",
-    Problem.UNREACHABLE: "LeadSquared could not be reached",
-    Problem.RATE_LIMITED: "LeadSquared's rate limit was used up",
-    Problem.TENANT_REMOVED: "the tenant was removed",
-    Problem.ACCOUNT_CHANGED: "the tenant has another account now",
-    Problem.UNDECIPHERABLE: "a value cannot be decrypted",
-    Problem.NO_ANSWER: "LeadSquared did not answer in time",
-    Problem.DROPPED: "the connection to LeadSquared broke",
-    Problem.SERVER_ERROR: "LeadSquared answered with a server error",
-    Problem.UNREADABLE: "LeadSquared's answer could not be read",
-    Problem.REDIRECTED: "LeadSquared answered with a redirect",
-    Problem.INTERRUPTED: "the bot was stopped during the call",
-    Problem.RESTORED: "the database was restored from a backup",
-}
-"""What a problem means, in a few words."""
 
 WAITS = {
     Waiting.TURN: "waits for its turn",

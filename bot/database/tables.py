@@ -149,6 +149,7 @@ IS_LEASED = deliveries.c.state.in_((_CLAIMED, _SENDING))
 IS_ACCEPTED = deliveries.c.state == _ACCEPTED
 IS_SETTLED = deliveries.c.settled_at.is_not(None)
 IS_REJECTED = deliveries.c.state == sa.literal_column("'rejected'")
+IS_NOT_RECORDED = deliveries.c.problem.is_not(None)
 IS_UNDECIDED = sa.and_(
     deliveries.c.state == sa.literal_column("'unknown'"), deliveries.c.resolution.is_(None)
 )
@@ -178,6 +179,24 @@ _partial_index(
     "ix_deliveries_on_ticket", MAY_BE_ON_TICKET, deliveries.c.account_id, deliveries.c.ticket_id
 )
 _partial_index("ix_deliveries_rejected", IS_REJECTED, deliveries.c.ticket_id)
+# What App Home and `recent` show. Only of what is settled, so that an acceptance writes no more.
+_partial_index(
+    "ix_deliveries_person",
+    IS_SETTLED,
+    deliveries.c.team_id,
+    deliveries.c.user_id,
+    deliveries.c.seq,
+)
+_partial_index(
+    "ix_deliveries_conversation",
+    IS_SETTLED,
+    deliveries.c.team_id,
+    deliveries.c.channel_id,
+    deliveries.c.seq,
+)
+_partial_index(
+    "ix_deliveries_problem", IS_NOT_RECORDED, deliveries.c.team_id, deliveries.c.settled_at
+)
 _partial_index(
     "ix_deliveries_undecided", IS_UNDECIDED, deliveries.c.team_id, deliveries.c.tenant_id
 )
@@ -271,6 +290,16 @@ setup_people = sa.Table(
     sa.Column("user_id", sa.Text, primary_key=True),
     sa.Column("named_by", sa.Text, nullable=False),
     sa.Column("named_at", Moment, nullable=False),
+)
+
+homes = sa.Table(
+    "homes",
+    metadata,
+    # The App Home of a person who has opened it: nothing is published for anybody else.
+    sa.Column("team_id", sa.Text, primary_key=True),
+    sa.Column("user_id", sa.Text, primary_key=True),
+    sa.Column("opened_at", Moment, nullable=False),
+    sa.Column("published_at", Moment),  # by any process
 )
 
 

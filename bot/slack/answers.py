@@ -75,7 +75,7 @@ def answer(delivery: Delivery, *, with_text: bool = False) -> Message:
     """The final answer. `with_text` repeats what was sent, where no anchor above shows it."""
     words = f"{_outcome(delivery)}\n{quoted(delivery)}" if with_text else _outcome(delivery)
     return _message(
-        words, [*_buttons(delivery), *(context(line) for line in _small_print(delivery))]
+        words, [*buttons_of(delivery), *(context(line) for line in _small_print(delivery))]
     )
 
 
@@ -185,6 +185,7 @@ def usage() -> Message:
         "• The ticket is its number (`143` or `#143`), its GUID, or a link to its page in LeadSquared.\n"
         "• The text is everything after the ticket, with its line breaks.\n"
         f"• `{COMMAND} setup` connects LeadSquared, for workspace admins and the people they name.\n"
+        f"• `{COMMAND} recent` shows this conversation's newest activities, and `status` whether something waits or failed.\n"
         "The bot posts the activity in this conversation. Its thread shows the activity ID, or what went wrong "
         "and who can fix it."
     )
@@ -500,7 +501,7 @@ def context(words: str) -> Block:
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": words, "verbatim": True}]}
 
 
-def _buttons(delivery: Delivery) -> list[Block]:
+def buttons_of(delivery: Delivery) -> list[Block]:
     """Return the buttons that the answer offers: none when it is recorded or decided."""
     if not delivery.resendable:
         return []

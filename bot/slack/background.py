@@ -25,6 +25,13 @@ class Background:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=within)
 
+    async def cancel(self) -> None:
+        """End what was started, wherever it is."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
 
 async def _logged(work: Coroutine[Any, Any, None]) -> None:
     try:

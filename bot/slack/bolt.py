@@ -1,6 +1,7 @@
 """The Bolt application: which listeners there are, and what happens when one fails."""
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
@@ -14,7 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.database.writer import DatabaseUnavailableError
 from bot.slack import answers, modals
-from bot.slack.payloads import Payload
+from bot.slack.payloads import BlockActions, MessageShortcut, Payload
 from bot.slack.replies import Responder
 from bot.slack.text import as_read
 
@@ -66,8 +67,13 @@ def bolt_application(
     )
     for feature in features:
         feature.register(bolt)
+    bolt.event(re.compile(""))(_ignore)
     bolt.error(_told_as_broken(responder))
     return bolt
+
+
+async def _ignore() -> None:
+    """Take an event that no feature needs: Slack repeats what is refused."""
 
 
 async def dispatch(bolt: AsyncApp, payload: Payload) -> BoltResponse:
@@ -113,14 +119,10 @@ def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltRespons
             # By a field, and not in the form's place: what was typed stays.
             errors = {modals.TICKET_BLOCK: as_read(answers.broken().words)}
             return BoltResponse(status=200, body={"response_action": "errors", "errors": errors})
-        if kind in ("block_actions", "message_action"):
+        click = request.context.get(_PAYLOAD)
+        if isinstance(click, BlockActions | MessageShortcut):
             # Slack does not show the acknowledgement of a click.
-            container = request.body.get("container") or {}
-            responder.say(
-                request.body.get("response_url"),
-                answers.broken(),
-                thread_ts=container.get("thread_ts"),
-            )
+            responder.say(click, answers.broken())
             return BoltResponse(status=200, body="")
         return BoltResponse(
             status=200, body={"response_type": "ephemeral", "text": answers.broken().text}

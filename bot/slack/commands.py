@@ -77,7 +77,7 @@ class Subcommand(Protocol):
     Return what the person reads at once; None when something opens instead. Slack waits 3 s.
     """
 
-    async def __call__(self, command: SlashCommand, rest: str) -> answers.Message | None: ...
+    async def __call__(self, command: SlashCommand, rest: str, /) -> answers.Message | None: ...
 
 
 class Commands:

@@ -228,7 +228,7 @@ class Container(Payload):
 class BlockActions(Interaction):
     """A person pressed a button, or chose something.
 
-    It is in a message, or in a modal (`view`, and no `response_url`).
+    It is in a message, or in a modal or App Home (`view`, and no `response_url`).
     """
 
     type: Literal["block_actions"]
@@ -242,6 +242,11 @@ class BlockActions(Interaction):
         """The thread in which the button stands, and so what is said to it."""
         ts = self.container.thread_ts if self.container else None
         return ts if ts is not None and is_ts(ts) else None
+
+    @property
+    def is_at_home(self) -> bool:
+        """Whether the button stands in App Home, where no response_url answers it."""
+        return self.view is not None and self.view.type == "home"
 
 
 class ViewSubmission(Interaction):

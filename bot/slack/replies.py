@@ -1,6 +1,7 @@
 """Where and how an outcome is posted: anchor message, thread, response_url, direct message."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -21,6 +22,7 @@ from bot.installations.access import (
 from bot.slack import answers
 from bot.slack.answers import Message
 from bot.slack.background import Background
+from bot.slack.payloads import BlockActions, MessageShortcut
 from bot.slack.web import Done, Never, NotNow, Result, SlackWeb
 from bot.tenants.directory import Scope
 
@@ -246,19 +248,27 @@ def _after(delivery: Delivery) -> Route:
 class Responder:
     """Answers a click in the background, after its acknowledgement. Such an answer may be lost."""
 
-    def __init__(self, web: SlackWeb, background: Background) -> None:
+    def __init__(
+        self,
+        web: SlackWeb,
+        background: Background,
+        at_home: Callable[[BlockActions, Message], None],
+    ) -> None:
+        """`at_home` answers a click in App Home, which has no response_url."""
         self._web = web
         self._background = background
+        self._at_home = at_home
 
-    def say(
-        self, response_url: str | None, message: Message, *, thread_ts: str | None = None
-    ) -> None:
-        """Answer only the person who clicked, in the thread of the click."""
+    def say(self, click: BlockActions | MessageShortcut, message: Message) -> None:
+        """Answer only the person who clicked: in the thread of the click, or in App Home."""
+        if isinstance(click, BlockActions) and click.is_at_home:
+            self._at_home(click, message)
+            return
         self._start(
-            response_url,
+            click.response_url,
             {"response_type": "ephemeral", "replace_original": False},
             message,
-            thread_ts,
+            click.thread_ts,
         )
 
     def replace(

@@ -30,8 +30,8 @@ class Shared:
     link_hosts: tuple[str, ...]
 
     def say(self, click: BlockActions | MessageShortcut, message: Message) -> None:
-        """Say something in the thread of the click, which only the person who clicked sees."""
-        self.responder.say(click.response_url, message, thread_ts=click.thread_ts)
+        """Say something where the click was, which only the person who clicked sees."""
+        self.responder.say(click, message)
 
     def not_connected(self, enterprise_id: str | None, team_id: str) -> Message:
         """Say that a workspace has no tenant, or that the bot does not know it yet."""

@@ -56,7 +56,7 @@ async def office(url: str) -> AsyncIterator[Office]:
     assert tenant_id is not None
     woken: list[int | str] = []
     acceptance = Acceptance(
-        database, keyring, on_accepted=woken.append, on_decided=lambda: woken.append("decided")
+        database, keyring, on_accepted=woken.append, on_decided=lambda _: woken.append("decided")
     )
     yield Office(acceptance, database, tenant_id, woken)
     await database.close()

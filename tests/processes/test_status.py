@@ -18,13 +18,14 @@ from bot.activities.backlog import WAITS_LONG
 from bot.activities.delivery import Submission, Waiting
 from bot.admin.activities import Wanted, _listed, listed
 from bot.admin.status import DAY, Group, _look, needs
-from bot.admin.words import PROBLEMS, WAITS, ago, duration, shown, table
+from bot.admin.words import WAITS, ago, duration, shown, table
 from bot.database.engines import PATIENCE, engine_for
 from bot.database.writer import Database
 from bot.encryption import Keyring
 from bot.leadsquared.outcome import Problem
 from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
+from bot.slack.explanations import PROBLEMS
 from bot.tenants.directory import Directory, Scope
 from support.plans import EXPLAIN, HISTORY, UNDER_WAY, filled, plan_nodes, used_on_sqlite
 from support.programs import Ended, run, run_beside, serving, until
