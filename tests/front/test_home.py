@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -291,12 +293,12 @@ async def test_admins_read_what_waits_and_what_failed(bot: Bot) -> None:
     bot.leadsquared.latency = 0.5
     text = await opened(bot, ADA)
 
-    assert "⚠️ 1 may or may not be recorded." in text
-    assert "❌ 2 not recorded in the last 24 hours." in text
+    assert "⚠️ May or may not be recorded: 1." in text
+    assert "❌ Not recorded in the last 24 hours: 2." in text
     assert re.search(r"Last error .*: LeadSquared rejected the access keys\.", text)
     assert "hello" not in text
     assert "Connect LeadSquared" in text
-    assert "in the last 24 hours" not in await opened(bot, ANNA)
+    assert "the last 24 hours" not in await opened(bot, ANNA)
     assert "Connect LeadSquared" not in text_of(bot.slack.homes[ANNA])
 
 
@@ -322,3 +324,59 @@ async def test_what_slack_does_not_take_is_shown_at_the_next_opening(bot: Bot) -
         await asyncio.sleep(0.01)
     assert bot.slack.homes == {}
     assert "How to record" in await opened(bot)
+
+
+@pytest.mark.parametrize("event", ["app_uninstalled", "tokens_revoked", "message"])
+async def test_an_event_that_the_bot_does_not_need_is_taken(bot: Bot, event: str) -> None:
+    assert await bot.slack.event(event, team_id=TEAM) == {}, "else Slack sends it again"
+
+
+async def test_a_locked_database_is_said_in_the_page(bot: Bot, tmp_path: Path) -> None:
+    await failed(bot, Behaviour.DROP)
+    view = bot.slack.homes[ANNA]
+    holder = sqlite3.connect(tmp_path / "bot.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        assert "The bot can't read its database" in await opened(bot)
+        await bot.slack.press(view, THERE, person=ANNA)
+        await home(bot, shows=lambda text: text.startswith("The bot couldn't store this"))
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()
+    text = await opened(bot)
+    assert "may or may not be recorded" in text
+    assert "couldn't store" not in text
+
+
+async def test_a_token_that_slack_rejects_publishes_nothing(bot: Bot) -> None:
+    await opened(bot)
+    await bot.type("143 before")
+    await home(bot, shows=lambda text: "Ticket 143: recorded" in text)
+    bot.slack.faults["chat.postMessage"].append(Fault("invalid_auth"))
+    await bot.type("144 hello")
+    await bot.told_to(ANNA)
+    before = len(publications(bot))
+    await bot.at_rest()
+    await bot.slack.open_home(ANNA)
+    assert len(publications(bot)) == before
+
+
+async def test_the_page_is_published_by_the_process_that_sends(
+    bot: Bot, environment: dict[str, str], start: Start
+) -> None:
+    await opened(bot)
+    bot.parts.worker.stop()
+    bot.parts.teller.stop()
+    async with start(environment, surface=False):
+        bot.slack.request_url = f"{bot.url}/slack/events"
+        await bot.type("143 hello")
+        await home(bot, shows=lambda text: "Ticket 143: recorded" in text)
+
+
+async def test_a_stop_waits_for_no_publication(environment: dict[str, str], start: Start) -> None:
+    async with start(environment) as bot:
+        await opened(bot)
+        bot.slack.faults["views.publish"].append(Fault("", delay=60.0))
+        await bot.slack.open_home(ANNA)
+        started = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - started < 10

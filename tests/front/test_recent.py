@@ -80,9 +80,9 @@ async def test_status_says_what_waits_and_what_failed_in_this_workspace(bot: Bot
     text = await asked(bot, "status")
     await bot.at_rest()
 
-    assert re.search(r"⏳ 1 activity waits, the oldest for \d seconds?\.", text)
-    assert "⚠️ 1 may or may not be recorded." in text
-    assert "❌ 1 not recorded in the last 24 hours." in text
+    assert re.search(r"⏳ Waiting: 1, the oldest for \d seconds?\.", text)
+    assert "⚠️ May or may not be recorded: 1." in text
+    assert "❌ Not recorded in the last 24 hours: 1." in text
     assert re.search(r"Last error .*: LeadSquared rejected the access keys\.", text)
     elsewhere = await asked(bot, "status", team_id="T0OTHER")
     assert elsewhere == (

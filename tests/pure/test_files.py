@@ -103,6 +103,7 @@ SLACK_TAKES = of(
     oauth_config=of(scopes=of(bot=several(words(1, 50), 255))),
     settings=of(
         interactivity=of(("is_enabled",), is_enabled=FLAG, request_url=ADDRESS),
+        event_subscriptions=of(request_url=ADDRESS, bot_events=several(words(1, 50), 100)),
         org_deploy_enabled=FLAG,
         socket_mode_enabled=FLAG,
         token_rotation_enabled=FLAG,
@@ -151,6 +152,15 @@ def test_the_manifest_has_the_command_as_it_is_registered_with_its_text_escaped(
     assert command["command"] == COMMAND
     assert command["should_escape"] is True
     assert manifest(variant)["settings"]["interactivity"]["is_enabled"] is True
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_manifest_subscribes_to_the_events_that_the_bot_takes(variant: str) -> None:
+    wanted = manifest(variant)
+    assert wanted["features"]["app_home"]["home_tab_enabled"] is True
+    text = "".join(file.read_text() for file in (ROOT / "bot" / "slack").glob("*.py"))
+    taken = re.findall(r'bolt\.event\("(\w+)"\)', text)
+    assert sorted(wanted["settings"]["event_subscriptions"]["bot_events"]) == sorted(taken)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

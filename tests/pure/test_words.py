@@ -14,11 +14,12 @@ from slack_sdk.oauth.installation_store import Installation
 
 from bot.activities.acceptance import Double
 from bot.activities.delivery import Delivery, Finding, Resolution, Route, State, Waiting
+from bot.activities.recent import Aged, Health
 from bot.activities.ticket import MalformedTicketError, parse_ticket
 from bot.database.writer import CommitUnknownError, DatabaseUnavailableError
 from bot.leadsquared.outcome import Problem
 from bot.leadsquared.tenant import ENVIRONMENT
-from bot.slack import answers, hints, modals, pages, setup_words
+from bot.slack import answers, hints, home_words, modals, pages, setup_words
 from bot.slack.answers import Message
 from bot.slack.explanations import EXPLANATIONS, UNREADABLE, unreadable
 from bot.slack.modals import Form, FormText, Metadata, edit_form, modal
@@ -30,7 +31,7 @@ SLACK = Path(answers.__file__).parent
 SENTENCE = re.compile(r"^[A-Z“]\S* (?:\S+ ){2}")
 DOCS = ROOT / "docs" / "errors.md"
 MAYA, BEN = "U0MAYA", "U0BEN"
-NAMES = {f"<@{MAYA}>": "@Maya", f"<@{BEN}>": "@Ben"}
+NAMES = {f"<@{MAYA}>": "@Maya", f"<@{BEN}>": "@Ben", "<#C0SUPPORT>": "#support"}
 DETAIL = {
     Problem.TLS: "its certificate is not valid: certificate has expired",
     Problem.ADDRESS_REFUSED: "The API address is not https",
@@ -82,6 +83,9 @@ PRESENT, ABSENT = (
     replace(UNKNOWN, finding=Finding.ABSENT),
 )
 DOUBLE = Message("…")
+WAITING_FOR = [replace(BASE, state=State.ACCEPTED, waiting=reason) for reason in (None, *Waiting)]
+WELL = Health(0, 0, 0, 0, 0, None, 0)
+ILL = Health(0, 3, 300, 2, 4, Problem.UNAUTHORIZED, 180)
 DOUBLES = [Double(one, 20) for one in (BASE, SENDING, _ended(Problem.NO_ANSWER), CONFIRMED)]
 
 
@@ -174,6 +178,28 @@ def shown() -> dict[str, list[Message | str]]:
         "submitted_before": [answers.submitted_before(BASE)],
         "no_token": [answers.no_token("T012ABCDEF")],
         "recorded_again": [answers.recorded_again(BASE)],
+        "connection": [
+            home_words.connection(what, org_id)
+            for what in ("workspace", "conversation")
+            for org_id in (None, "22824")
+        ],
+        "connection_of": [home_words.connection_of("C0SUPPORT", "22825")],
+        "and_more": [home_words.and_more(3)],
+        "outcome": [
+            home_words.outcome(one)
+            for one in (
+                *(BASE, CONFIRMED, SENT_AGAIN, SENT_UNKNOWN, PRESENT, UNKNOWN),
+                *(_ended(Problem.FAILED), *WAITING_FOR),
+            )
+        ],
+        "sent": [home_words.sent(Aged(BASE, 180), by=by) for by in (False, True)],
+        "health": [line for found in (WELL, ILL) for line in home_words.health(found)],
+        "as_of": [home_words.as_of(0)],
+        "not_shown": [home_words.not_shown()],
+        **{
+            name: [getattr(home_words, name)]
+            for name in ("NEWEST", "NEWEST_HERE", "NONE_YET", "NONE_HERE", "NO_TEXT", "HOW_TO")
+        },
         "quoted": [
             answers.quoted(replace(BASE, text=text)).split("\n")[-1] for text in (None, "x" * 1234)
         ],
@@ -208,9 +234,10 @@ def shown() -> dict[str, list[Message | str]]:
 
 BUILDING_BLOCKS = {
     "activity_id", "clock_time", "day_and_time", "double", "message", "stands_alone", "section",
-    "context", "plain_text", "setup_button",
+    "context", "plain_text", "setup_button", "buttons_of", "ago", "duration", "text",
+    "THREAD",
 }  # fmt: skip
-"""Of answers.py, what says nothing of its own."""
+"""Of the modules of words, what says nothing of its own; and labels."""
 
 
 def labels() -> Iterator[str]:
@@ -242,6 +269,7 @@ def labels() -> Iterator[str]:
     ]
     for thing in shown_:
         yield from _plain(thing)
+    yield home_words.THREAD
 
 
 def _plain(thing: Any) -> Iterator[str]:
@@ -294,7 +322,7 @@ def test_each_text_has_its_entry_and_each_entrys_text_exists() -> None:
     assert sorted(documented() - texts) == []
 
 
-@pytest.mark.parametrize("module", [answers, hints, setup_words])
+@pytest.mark.parametrize("module", [answers, hints, home_words, setup_words])
 def test_nothing_that_says_something_is_left_out(module: Any) -> None:
     own = {
         name
@@ -302,7 +330,11 @@ def test_nothing_that_says_something_is_left_out(module: Any) -> None:
         if not name.startswith("_")
         and (
             (inspect.isfunction(value) and value.__module__ == module.__name__)
-            or (module is hints and isinstance(value, str) and not name.startswith("_"))
+            or (
+                module is not answers
+                and isinstance(value, str)
+                and name not in ("COMMAND", "OPERATOR")
+            )
         )
     }
     assert own - BUILDING_BLOCKS <= shown().keys()
@@ -317,10 +349,8 @@ SLACKS_OWN = {"This content can't be displayed.", "This message contains interac
 
 def test_no_other_module_says_something_to_a_person() -> None:
     for file in sorted(SLACK.glob("*.py")):
-        if (
-            file.stem
-            in {"answers", "hints", "explanations", "pages", "setup_words"} | WORDS_FOR_PROGRAMS
-        ):
+        words = {"answers", "hints", "explanations", "home_words", "pages", "setup_words"}
+        if file.stem in words | WORDS_FOR_PROGRAMS:
             continue
         tree = ast.parse(file.read_text())
         docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
