@@ -17,7 +17,7 @@ from bot.slack import home_view
 from bot.slack.answers import Block, Message
 from bot.slack.background import Background
 from bot.slack.bolt import payload_of
-from bot.slack.payloads import BlockActions, EventCallback
+from bot.slack.payloads import BlockActions, EventCallback, is_member
 from bot.slack.roles import SlackRoles
 from bot.slack.web import Done, NotNow, SlackWeb
 
@@ -72,6 +72,8 @@ class Homes:
 
     def say(self, click: BlockActions, message: Message) -> None:
         """Answer a click in the page, above all else in it."""
+        if not is_member(click, click.team_id, click.enterprise_id):
+            return  # another organisation's people have no page here
         person = Person(click.team_id, click.user.id, click.enterprise_id)
         self._notices[person] = (message, time.monotonic() + NOTICE_LASTS)
         self._publish(person, asked=True)

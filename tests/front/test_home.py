@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bot.playground.leadsquared import Behaviour
-from bot.playground.slack import Fault
+from bot.playground.slack import APP_TOKEN, Fault
 from bot.playground.workspace import Person
 from bot.tenants.directory import Scope
 from support.running import TEAM, Bot, Start, ticket_that
@@ -253,15 +253,46 @@ async def test_a_button_that_is_past_its_time_is_answered_above_the_page(bot: Bo
     assert "nothing was done" not in await opened(bot)
 
 
-async def test_another_workspaces_click_finds_nothing(bot: Bot) -> None:
+OTHER, CORP = {"id": "T0OTHER"}, {"id": "E0CORP"}
+CLAIMS: dict[str, dict[str, Any]] = {
+    "all the other's": {"team": OTHER, "user": {"team_id": "T0OTHER"}},
+    "a member of the other, in the first": {"user": {"team_id": "T0OTHER"}},
+    "a member of the first, in the other": {"team": OTHER, "user": {"team_id": TEAM}},
+    "no team": {"team": None, "user": {"team_id": "T0OTHER"}},
+    "an organisation's": {"team": OTHER, "user": {"team_id": "E0CORP"}, "enterprise": CORP},
+    "no team, an organisation's": {
+        "team": None,
+        "user": {"team_id": "T0OTHER"},
+        "enterprise": CORP,
+    },
+}
+
+
+async def test_another_workspaces_click_reaches_nothing(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await failed(bot, Behaviour.DROP)
+    kept: list[dict[str, Any]] = []
+
+    async def keep(payload: dict[str, Any]) -> dict[str, Any]:
+        kept.append(payload)
+        return {}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bot.slack, "_interact", keep)
+        for label in (AGAIN, THERE):
+            await bot.slack.press(bot.slack.homes[ANNA], label, person=ANNA)
     before = len(publications(bot))
-    view = bot.slack.homes[ANNA]
-    changes = {"team": {"id": "T0OTHER"}, "user": {"id": "U0MALLORY", "team_id": "T0OTHER"}}
-    assert await bot.slack.press(view, THERE, person="U0MALLORY", **changes) == {}
-    assert await bot.slack.press(view, AGAIN, person="U0MALLORY", **changes) == {}
+    for claim in CLAIMS.values():
+        for payload in kept:
+            changes = claim | {"user": {"id": "U0MALLORY", **claim["user"]}}
+            if "enterprise" in claim:  # a view of the first would name its workspace
+                changes["view"] = payload["view"] | {"team_id": "T0OTHER"}
+            assert await bot.slack._interact(payload | changes) == {}
     await bot.at_rest()
-    assert "confirmed" not in await opened(bot)
+
+    assert "may or may not be recorded" in await opened(bot)
+    assert len(bot.leadsquared.ledger.calls) == 1
     assert len(publications(bot)) == before + 1
     assert publications(bot, "U0MALLORY") == []
 
@@ -380,3 +411,12 @@ async def test_a_stop_waits_for_no_publication(environment: dict[str, str], star
         await bot.slack.open_home(ANNA)
         started = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - started < 10
+
+
+async def test_the_page_is_shown_by_websocket_too(
+    environment: dict[str, str], start: Start
+) -> None:
+    del environment["SLACK_SIGNING_SECRET"], environment["PORT"]
+    async with start(environment | {"SLACK_APP_TOKEN": APP_TOKEN}) as bot:
+        await recorded(bot, "143 hello")
+        assert "Ticket 143: recorded" in await opened(bot)
