@@ -184,17 +184,13 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             settings.leadsquared_allowed_hosts,
         )
         reports = Reports(recent)
+        subcommands = {
+            "recent": reports.recent,
+            "status": reports.status,
+            "setup": setup.command,
+        }
         features: list[Feature] = [
-            Commands(
-                shared,
-                names,
-                forms,
-                {
-                    "setup": setup.command,
-                    "recent": reports.recent,
-                    "status": reports.status,
-                },
-            ),
+            Commands(shared, names, forms, subcommands),
             setup,
             Shortcuts(shared, modals, conversations, keys),
             forms,

@@ -186,7 +186,7 @@ def usage() -> Message:
         "• The text is everything after the ticket, with its line breaks.\n"
         f"• `{COMMAND} recent` shows this conversation's newest activities, and `status` whether something waits or failed.\n"
         f"• `{COMMAND} setup` connects LeadSquared, for workspace admins and the people they name.\n"
-        f"• `{COMMAND} help` shows this text.\n"
+        f"• `{COMMAND} recent` shows this conversation's newest activities, and `status` whether something waits or failed.\n"
         "The bot posts the activity in this conversation. Its thread shows the activity ID, or what went wrong "
         "and who can fix it."
     )
@@ -503,7 +503,7 @@ def context(words: str) -> Block:
 
 
 def buttons_of(delivery: Delivery) -> list[Block]:
-    """Return the buttons of what a person can still decide, as blocks."""
+    """Return the buttons that the answer offers: none when it is recorded or decided."""
     if not delivery.resendable:
         return []
     buttons = [_button(button, delivery) for button in offered(delivery)]

@@ -6,15 +6,14 @@ from bot.activities.delivery import Delivery
 from bot.activities.recent import Aged, Connected, Health, Page
 from bot.slack import home_words as words
 from bot.slack.answers import (
-    OPEN_SETUP,
     Block,
     Message,
     buttons_of,
     context,
-    plain_text,
     section,
+    setup_button,
 )
-from bot.slack.explanations import explain, offered
+from bot.slack.explanations import explain
 from bot.slack.text import escape
 
 CHANNELS = 10
@@ -41,7 +40,7 @@ def home(page: Page, notice: Message | None = None) -> Block:
 
 def away(notice: Message | None = None) -> Block:
     """Return the view while the database is away."""
-    blocks = [*_of(notice), *words.database_away().blocks, _DIVIDER, section(words.HOW_TO)]
+    blocks = [*_of(notice), *words.not_shown().blocks, _DIVIDER, section(words.HOW_TO)]
     return {"type": "home", "blocks": blocks}
 
 
@@ -55,7 +54,7 @@ def recent(newest: tuple[Aged, ...]) -> Message:
 
 def status(connected: Connected, channel_id: str, health: Health) -> Message:
     """Return a conversation's connection, and its workspace's health."""
-    lines = [words.connected("conversation", connected.at(channel_id)), *words.health(health)]
+    lines = [words.connection("conversation", connected.at(channel_id)), *words.health(health)]
     return Message("\n".join(lines), (section("\n".join(lines)),))
 
 
@@ -66,10 +65,10 @@ def _of(notice: Message | None) -> list[Block]:
 
 
 def _connections(connected: Connected) -> Iterator[str]:
-    yield words.connected("workspace", connected.org_id)
+    yield words.connection("workspace", connected.org_id)
     channels = sorted(connected.channels.items())
     for channel_id, org_id in channels[:CHANNELS]:
-        yield words.connected_elsewhere(channel_id, org_id)
+        yield words.connection_of(channel_id, org_id)
     if (more := len(channels) - CHANNELS) > 0:
         yield words.and_more(more)
 
@@ -77,25 +76,24 @@ def _connections(connected: Connected) -> Iterator[str]:
 def _for_admins(health: Health | None) -> list[Block]:
     if health is None:
         return []
-    button = {"type": "button", "action_id": OPEN_SETUP, "text": plain_text(words.SET_UP)}
     return [
         section("\n".join(words.health(health))),
         context(words.as_of(health.at)),
-        {"type": "actions", "elements": [button]},
+        {"type": "actions", "elements": [setup_button()]},
     ]
 
 
 def _entry(aged: Aged) -> Iterator[Block]:
     delivery = aged.delivery
     lines = [_line(aged, by=False), f"> {words.text(delivery)}"]
-    if offered(delivery):
+    if delivery.resendable:
         lines.append(explain(delivery))
     yield section("\n".join(lines))
     yield from buttons_of(delivery)
 
 
 def _line(aged: Aged, *, by: bool) -> str:
-    parts = [words.state(aged.delivery), words.sent(aged, by=by)]
+    parts = [words.outcome(aged.delivery), words.sent(aged, by=by)]
     if url := thread_link(aged.delivery):
         parts.append(f"<{escape(url)}|{words.THREAD}>")
     return " · ".join(parts)

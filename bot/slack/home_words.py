@@ -6,7 +6,6 @@ from bot.slack.answers import COMMAND, Message, activity_id, clock_time, message
 from bot.slack.explanations import PROBLEMS, small_print
 from bot.slack.text import escape, one_line, shorten
 
-SET_UP = "Connect LeadSquared"
 NEWEST = "Your newest activities"
 NONE_YET = "You have recorded no activity in this workspace yet."
 NONE_HERE = "No activity was recorded in this conversation yet."
@@ -28,14 +27,14 @@ _WAITING = {
 }
 
 
-def connected(what: str, org_id: str | None) -> str:
+def connection(what: str, org_id: str | None) -> str:
     """Say to which LeadSquared organisation a workspace, or a conversation, is connected."""
     if org_id is None:
         return f"This {what} isn't connected to LeadSquared yet. Ask an admin to connect it."
     return f"This {what} is connected to LeadSquared org {escape(org_id)}."
 
 
-def connected_elsewhere(channel_id: str, org_id: str) -> str:
+def connection_of(channel_id: str, org_id: str) -> str:
     """Say which organisation one channel is connected to."""
     return f"In <#{escape(channel_id)}>: LeadSquared org {escape(org_id)}."
 
@@ -44,9 +43,9 @@ def and_more(number: int) -> str:
     return f"In {number:,} more channels: other LeadSquared orgs."
 
 
-def state(delivery: Delivery) -> str:
+def outcome(delivery: Delivery) -> str:
     """Say in a line what became of an activity."""
-    return f"{_icon(delivery)} Ticket {delivery.ticket_id}: {_state(delivery)}"
+    return f"{_icon(delivery)} Ticket {delivery.ticket_id}: {_outcome(delivery)}"
 
 
 def _icon(delivery: Delivery) -> str:
@@ -55,7 +54,7 @@ def _icon(delivery: Delivery) -> str:
     return {State.REJECTED: "❌", State.UNKNOWN: "⚠️"}.get(delivery.state, "⏳")
 
 
-def _state(delivery: Delivery) -> str:
+def _outcome(delivery: Delivery) -> str:
     if delivery.state is State.RECORDED:
         return f"recorded, activity ID {activity_id(delivery)}"
     if delivery.resolution is Resolution.CONFIRMED:
@@ -123,7 +122,7 @@ def as_of(moment: float) -> str:
     return f"As of {clock_time(moment)}. Open this page again to refresh it."
 
 
-def database_away() -> Message:
+def not_shown() -> Message:
     return message(
         "The bot can't read its database, so it can't show your activities. Try again in a minute.",
         small_print("the database did not answer; run `python -m bot check`", "not shown"),

@@ -18,7 +18,7 @@ class Reports:
         try:
             newest = await self._recent.of_conversation(command.team_id, command.channel_id)
         except DatabaseUnavailableError:
-            return home_words.database_away()
+            return home_words.not_shown()
         return home_view.recent(newest)
 
     async def status(self, command: SlashCommand, _rest: str) -> Message:
@@ -26,6 +26,6 @@ class Reports:
         try:
             found = await self._recent.status(command.enterprise_id, command.team_id)
         except DatabaseUnavailableError:
-            return home_words.database_away()
+            return home_words.not_shown()
         connected, health = found
         return home_view.status(connected, command.channel_id, health)
