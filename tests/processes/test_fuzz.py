@@ -33,7 +33,7 @@ from bot.slack.connections import BODY_WITHIN
 from support.connections import Client
 from support.databases import missing
 from support.payloads import EVENT, WHOLE, Payload, broken_parts, shortcut, submission
-from support.programs import BOT, Serving, serving, until
+from support.programs import ANEW, BOT, Serving, serving, until
 from support.running import ACCOUNT, ENCRYPTION_KEY, TEAM
 from support.signed import FORM, command
 
@@ -355,11 +355,11 @@ FEW_FILES = ("bash", "-c", 'ulimit -n 1024; exec "$@"', "bash", *BOT)
 
 @pytest.fixture
 def start_by() -> Sequence[str]:
-    """Return how the process that is served is started.
+    """Return how the process that is served is started: with no memory but its own.
 
     A test may have another way as a parameter.
     """
-    return BOT
+    return (*ANEW, *BOT)
 
 
 @pytest.fixture
