@@ -17,6 +17,7 @@ from bot.playground.slack import SlackStandIn
 from bot.playground.workspace import Channel, Person, Posted, Workspace
 from bot.process import Process
 from bot.settings import Settings, load_settings
+from support.databases import sqlite_file
 
 TEAM = "T0HOME"
 ACCOUNT = Account("22824", "access-key-of-the-tests", "secret-key-of-the-tests")
@@ -171,7 +172,11 @@ async def running(
     """
     settings = settings_from(environment)
     configure_logging(settings.log_level, "json")
-    migrate_database(settings.sqlalchemy_url)
+    file = settings.sqlite_file
+    if file is not None and not file.exists():
+        sqlite_file(file)
+    else:
+        migrate_database(settings.sqlalchemy_url)
     stop, started = asyncio.Event(), asyncio.Event()
     async with build(settings) as parts:
         process = Process(parts, surface=surface)
