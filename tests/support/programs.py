@@ -24,6 +24,9 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 BOT = (sys.executable, "-m", "bot")
 
+PATIENCE = 60.0
+"""Seconds that a test waits for what must come, on a machine that does much else as well."""
+
 ANEW = ("env",)
 """In front of a command: it is started anew, and not forked."""
 
@@ -76,7 +79,7 @@ def run(
     typed: str | bytes = b"",
     command: Sequence[str] = BOT,
     umask: int = -1,
-    within: float = 30,
+    within: float = PATIENCE,
 ) -> Ended:
     """Run `python -m bot …` to its end.
 
@@ -113,7 +116,7 @@ def run_all(
     folder: Path | None = None,
     *,
     at_once: int | None = None,
-    within: float = 20,
+    within: float = PATIENCE,
 ) -> list[Ended]:
     """Run processes beside each other, `at_once` of them, or as many as there are processors.
 
@@ -272,7 +275,7 @@ class Serving:
     def signal(self, number: int = signal.SIGTERM) -> None:
         self._process.send_signal(number)
 
-    async def logged(self, words: str, *, within: float = 20) -> None:
+    async def logged(self, words: str, *, within: float = PATIENCE) -> None:
         """Wait until the log has these words."""
         await until(lambda: words in self.log or self.status is not None, within=within)
         assert words in self.log, self.log
@@ -284,7 +287,7 @@ class Serving:
         assert found is not None, self.log
         return f"http://127.0.0.1:{found[1]}"
 
-    async def ended(self, *, within: float = 30) -> int:
+    async def ended(self, *, within: float = PATIENCE) -> int:
         """Wait for the end; return the exit status."""
         await until(lambda: self.status is not None, within=within)
         assert self.status is not None
@@ -319,7 +322,7 @@ def serving(
         process.wait()
 
 
-async def until(condition: Callable[[], object], *, within: float = 20) -> None:
+async def until(condition: Callable[[], object], *, within: float = PATIENCE) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + within
     while not condition():

@@ -18,6 +18,7 @@ from bot.playground.workspace import Channel, Person, Posted, Workspace
 from bot.process import Process
 from bot.settings import Settings, load_settings
 from support.databases import sqlite_file
+from support.programs import PATIENCE
 
 TEAM = "T0HOME"
 ACCOUNT = Account("22824", "access-key-of-the-tests", "secret-key-of-the-tests")
@@ -117,7 +118,7 @@ class Bot:
         ]
         return [message for message in posted if message.thread_ts is None][number]
 
-    async def answered(self, *, messages: int = 1, within: float = 20.0) -> Posted:
+    async def answered(self, *, messages: int = 1, within: float = PATIENCE) -> Posted:
         """Wait until so many answers stand in threads; return the last."""
 
         def answers() -> list[Posted]:
@@ -131,7 +132,7 @@ class Bot:
         await self.slack.until(lambda: len(answers()) >= messages, within=within)
         return answers()[-1]
 
-    async def told_to(self, person: str, *, messages: int = 1, within: float = 20.0) -> Posted:
+    async def told_to(self, person: str, *, messages: int = 1, within: float = PATIENCE) -> Posted:
         """Wait for ephemeral messages to a person; return the last."""
 
         def shown() -> list[Posted]:
@@ -142,7 +143,7 @@ class Bot:
         await self.slack.until(lambda: len(shown()) >= messages, within=within)
         return shown()[-1]
 
-    async def at_rest(self, *, within: float = 20.0) -> None:
+    async def at_rest(self, *, within: float = PATIENCE) -> None:
         """Wait until every delivery is settled and told."""
         async with asyncio.timeout(within):
             while await self.parts.outbox.unfinished():
@@ -187,7 +188,7 @@ async def running(
             await task
         bot = Bot(parts, process, slack, leadsquared)
         slack.request_url = None if settings.slack_app_token else f"{bot.url}/slack/events"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while surface and ready and not all((await process.ready()).values()):
                 await asyncio.sleep(0.01)
         try:
