@@ -4,18 +4,17 @@ import importlib
 import pkgutil
 import re
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy.engine import Connection
 
 import bot
-from bot.database.schema import migrate_database
 from bot.database.statement import Row, Statement
-from support.databases import database
-from support.plans import EXPLAIN, filled, plan_nodes, used_on_sqlite
+from support.plans import EXPLAIN, plan_nodes, prepared, quiet, used_on_sqlite, with_backlog
 from support.programs import ROOT
-from support.running import spelt_for_sqlalchemy
 
 DEAR = 200
 """In PostgreSQL's units; a history of this size costs 2,000 to go through."""
@@ -105,19 +104,23 @@ def test_every_statement_is_found() -> None:
     )
 
 
-def test_every_statement_is_carried_out_by_the_indexes_that_it_names(url: str) -> None:
-    with filled(url) as connection:
-        assert wrong(connection) == []
+@pytest.fixture(params=["sqlite", "postgresql"])
+def filled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connection]:
+    """A connection to a database of each kind, with a history and a backlog."""
+    with prepared(request.param, tmp_path, with_backlog) as connection:
+        yield connection
 
 
-def test_nothing_is_dear_when_nothing_is_under_way() -> None:
-    with database() as url:
-        migrate_database(spelt_for_sqlalchemy(url))
-        with filled(url, quiet=True) as connection:
-            costs = {}
-            for name, statement in STATEMENTS.items():
-                (plan,) = explained(connection, statement)
-                costs[name] = plan["QUERY PLAN"][0]["Plan"]["Total Cost"]
+def test_every_statement_is_carried_out_by_the_indexes_that_it_names(filled: Connection) -> None:
+    assert wrong(filled) == []
+
+
+def test_nothing_is_dear_when_nothing_is_under_way(tmp_path: Path) -> None:
+    with prepared("postgresql", tmp_path, quiet) as connection:
+        costs = {}
+        for name, statement in STATEMENTS.items():
+            (plan,) = explained(connection, statement)
+            costs[name] = plan["QUERY PLAN"][0]["Plan"]["Total Cost"]
     # A search costs 8 and an update little more. PostgreSQL knows nothing of a column that is
     # empty throughout, and may take a third of all rows for found: with a million of them that is
     # a plan with workers, compiled first.
@@ -133,7 +136,6 @@ def test_nothing_is_dear_when_nothing_is_under_way() -> None:
         ("ix_deliveries_untold", "tellings.due"),
     ],
 )
-def test_a_missing_index_is_noticed(url: str, index: str, hit: str) -> None:
-    with filled(url) as connection:
-        connection.exec_driver_sql(f"DROP INDEX {index}")
-        assert any(problem.startswith(f"{hit} ") for problem in wrong(connection))
+def test_a_missing_index_is_noticed(filled: Connection, index: str, hit: str) -> None:
+    filled.exec_driver_sql(f"DROP INDEX {index}")
+    assert any(problem.startswith(f"{hit} ") for problem in wrong(filled))

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 @pytest.fixture
 def postgresql() -> Iterator[str]:
-    with database() as url:
+    with database(migrate_database) as url:
         yield url
 
 
@@ -198,7 +198,6 @@ async def test_a_ticket_has_one_call_at_a_time_although_an_earlier_acceptance_is
     postgresql: str,
 ) -> None:
     url = _driver(postgresql)
-    migrate_database(url)
     keyring = Keyring([ENCRYPTION_KEY])
     slow, quick = Database(url), Database(url)
     first, second = (Outbox(database, keyring, lease=30.0) for database in (slow, quick))
@@ -271,7 +270,6 @@ async def test_what_somebody_once_listened_to_is_not_kept_for_ever(postgresql: s
 
 async def test_who_waits_for_a_locked_row_makes_way_for_people(postgresql: str) -> None:
     url = _driver(postgresql)
-    migrate_database(url)
     one = Database(url)
     change = sa.text("UPDATE things SET changed = changed + 1")
     with psycopg.connect(postgresql) as foreign:

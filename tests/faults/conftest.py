@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bot.database.schema import migrate_database
 from faults.audit import Counts
 from faults.bench import Bench, chat, portal
-from support.databases import database
+from support.databases import database, sqlite_file
 
 _PROPERTY = "faults"
 
@@ -22,12 +23,12 @@ def kind() -> str:
 
 @pytest.fixture
 def url(kind: str, tmp_path: Path) -> Iterator[str]:
-    """An empty database of a kind."""
+    """A migrated database of a kind."""
     with ExitStack() as stack:
         yield (
-            f"sqlite:///{tmp_path / 'bot.db'}"
+            sqlite_file(tmp_path / "bot.db")
             if kind == "sqlite"
-            else stack.enter_context(database())
+            else stack.enter_context(database(migrate_database))
         )
 
 

@@ -17,7 +17,7 @@ JITTER = 0.2
 LIVES = 1.2
 """Seconds that a process lives at most, from the moment at which it may be sent commands."""
 
-STARTS = 0.8
+STARTS = 0.3
 """Seconds in which a process starts, more or less: some die before they serve."""
 
 BURST = 20

@@ -3,6 +3,8 @@
 Signed requests in, LeadSquared and Slack stand-ins out, SQLite on disk.
 """
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from bot.playground.leadsquared import Behaviour
@@ -176,8 +178,16 @@ async def test_the_same_trigger_id_twice_is_one_activity(bot: Bot) -> None:
     assert len([message for message in bot.slack.workspace.messages if message.thread_ts]) == 1
 
 
-async def test_the_same_trigger_id_from_two_workspaces_is_two_activities(bot: Bot) -> None:
+@pytest.fixture
+async def polling(start: Start, environment: dict[str, str]) -> AsyncIterator[Bot]:
+    """A bot that soon answers a workspace for which it has no token: after three polls."""
+    async with start(environment | {"POLL_INTERVAL": "0.2"}) as bot:
+        yield bot
+
+
+async def test_the_same_trigger_id_from_two_workspaces_is_two_activities(polling: Bot) -> None:
     # Nothing is keyed by what is unique within one workspace only.
+    bot = polling
     await bot.parts.directory.map("environment", Scope(team_id="T0SECOND"))
     for team in (TEAM, "T0SECOND"):
         answer = await bot.slack.command(
@@ -189,7 +199,8 @@ async def test_the_same_trigger_id_from_two_workspaces_is_two_activities(bot: Bo
     assert len(bot.leadsquared.on("143")) == 2
 
 
-async def test_another_workspace_is_answered_without_this_ones_token(bot: Bot) -> None:
+async def test_another_workspace_is_answered_without_this_ones_token(polling: Bot) -> None:
+    bot = polling
     await bot.parts.directory.map("environment", Scope(team_id="T0SECOND"))
     await bot.type("143 hello", team_id="T0SECOND")
     told = await bot.told_to("U0ANNA")

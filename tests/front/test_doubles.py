@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from bot.activities.acceptance import Double
 from bot.activities.delivery import State, Submission
+from bot.database.schema import migrate_database
 from bot.database.tables import deliveries
 from bot.playground.leadsquared import Behaviour
 from bot.playground.slack import Fault
@@ -32,7 +33,7 @@ async def either(
         async with start(environment) as bot:
             yield bot
         return
-    with database() as url:
+    with database(migrate_database) as url:
         async with start(environment | {"DATABASE_URL": url}) as bot:
             yield bot
 

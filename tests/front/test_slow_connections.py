@@ -93,11 +93,16 @@ async def test_a_second_request_has_as_long_for_its_headers(bot: Bot, dial: Dial
     assert await client.closed(20) <= HEADERS_WITHIN + LATE
 
 
-async def test_an_idle_connection_outlasts_what_a_request_may_take(bot: Bot, dial: Dial) -> None:
+async def test_an_idle_connection_outlasts_what_a_request_may_take(
+    bot: Bot, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = HEADERS_WITHIN / 5
+    for name in ("HEADERS_WITHIN", "BODY_WITHIN", "LINGER"):
+        monkeypatch.setattr(f"bot.slack.connections.{name}", short)
     client = await dial(address_of(bot), HEALTHY)
     await client.answer()
     with pytest.raises(TimeoutError):
-        await client.closed(HEADERS_WITHIN + BODY_WITHIN + LATE)
+        await client.closed(2 * short + LATE)
     client.writer.write(HEALTHY)
     assert (await client.answer()).startswith(b"HTTP/1.1 200")
     client.close()

@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from bot.activities.verifier import same_words
+from bot.activities.verifier import VERIFY_AFTER, same_words
 from bot.database.clock import steady
 from bot.leadsquared.outcome import CannotRead, Conversation
 from bot.leadsquared.reading import read_conversations
@@ -17,6 +17,12 @@ from support.running import ACCOUNT, Bot, Start, ticket_that
 ON = {"LEADSQUARED_LOOK_AFTER_UNKNOWN": "true", "POLL_INTERVAL": "0.2"}
 HANGS, DROPS = ticket_that(Behaviour.HANG), ticket_that(Behaviour.DROP)
 THERE, NOT_SO_FAR = "✅ Found on ticket", "🔎 Not found on ticket"
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look comes sooner than after 5 s."""
+    monkeypatch.setattr("bot.app.VERIFY_AFTER", (0.5, *VERIFY_AFTER[1:]))
 
 
 def said(bot: Bot, words: str) -> list[str]:

@@ -14,7 +14,7 @@ from support.accepting import Web, accept, answers
 from support.databases import database
 from support.pooling_proxy import pooling_proxy
 from support.programs import serving, until
-from support.running import Start, spelt_for_sqlalchemy
+from support.running import Start
 
 NEVER = "300"
 """For POLL_INTERVAL: what is found is found because it was announced."""
@@ -27,8 +27,7 @@ LISTENERS = (
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with database() as given:
-        migrate_database(spelt_for_sqlalchemy(given))
+    with database(migrate_database) as given:
         yield given
 
 

@@ -39,8 +39,7 @@ def program(name: str) -> str:
 
 @pytest.fixture
 def postgres() -> Iterator[str]:
-    with database() as url:
-        migrate_database(spelt_for_sqlalchemy(url))
+    with database(migrate_database) as url:
         yield url
 
 

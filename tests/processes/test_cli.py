@@ -296,6 +296,7 @@ async def test_a_channels_mapping_wins_over_its_workspaces_and_that_over_its_ent
     variables = {
         name: value for name, value in environment.items() if name not in OF_THE_ENVIRONMENTS_TENANT
     }
+    variables["POLL_INTERVAL"] = "0.2"  # another workspace is answered after three polls
 
     async def tenants(*arguments: str) -> None:
         ended = await run_beside("tenants", *arguments, cwd=tmp_path, variables=variables)

@@ -6,12 +6,14 @@ import re
 import signal
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from bot.playground.terminal import TICKETS
-from support.programs import BOT, Ended, Task, run_all, surroundings, until
+from support.programs import BOT, Ended, run, surroundings, until
+from support.sharing import made_once
 
 HELLO = ["/portal-activity 143 hello"]
 # Every row of the table that is not recorded at once, by the ticket (or the switch) that leads to
@@ -257,7 +259,7 @@ NONSENSE = {
     "": [],
 }
 SCRIPTS: dict[str, list[str]] = {
-    "away": list(AWAY),  # the longest is begun first
+    "away": list(AWAY),
     "rows": list(ROWS),
     "presses": [*PRESSES, ":press 1"],
     "shortcuts": [line for command in SHORTCUTS for line in (command, *ANSWERS.get(command, []))],
@@ -269,22 +271,34 @@ SCRIPTS: dict[str, list[str]] = {
 }
 
 
+class Played(dict[str, Ended]):
+    """How each script ended, in a playground of its own. It is played when a test asks for it."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        super().__init__()
+        self._folders = folders
+
+    def __missing__(self, script: str) -> Ended:
+        found = made_once(self._folders, f"played {script}", lambda: asdict(self._play(script)))
+        self[script] = Ended(**found)
+        return self[script]
+
+    def _play(self, script: str) -> Ended:
+        folder = self._folders.mktemp("playground")
+        variables = {
+            "SLACK_BOT_TOKEN": "xoxb-of-the-developer",
+            "DATABASE_URL": "nonsense",
+            "PORT": "nonsense",
+        }
+        typed = "".join(f"{line}\n" for line in SCRIPTS[script])
+        ended = run("playground", cwd=folder, variables=variables, typed=typed, within=38)
+        assert list(folder.iterdir()) == [], "a playground leaves nothing behind"
+        return ended
+
+
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
-    """Every script, each in a playground of its own, beside each other."""
-    folder = tmp_path_factory.mktemp("playground")
-    variables = {
-        "SLACK_BOT_TOKEN": "xoxb-of-the-developer",
-        "DATABASE_URL": "nonsense",
-        "PORT": "nonsense",
-    }
-    tasks = [
-        Task(("playground",), variables, "".join(f"{line}\n" for line in script).encode())
-        for script in SCRIPTS.values()
-    ]
-    ended = dict(zip(SCRIPTS, run_all(tasks, folder, at_once=len(tasks), within=38), strict=True))
-    assert list(folder.iterdir()) == [], "a playground leaves nothing behind"
-    return ended
+def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    return Played(tmp_path_factory)
 
 
 def parts(ended: Ended) -> list[tuple[str, str]]:
@@ -296,9 +310,7 @@ def parts(ended: Ended) -> list[tuple[str, str]]:
     ]
 
 
-def shown_after(
-    script: str, played: Mapping[str, Ended], expected: Mapping[str, list[str]]
-) -> None:
+def shown_after(script: str, played: Played, expected: Mapping[str, list[str]]) -> None:
     found = parts(played[script])
     assert [line for line, _ in found][: len(expected)] == list(expected)
     for (line, shown), words in zip(found, expected.values(), strict=False):
@@ -307,12 +319,12 @@ def shown_after(
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_script_is_run_to_its_end_and_ends_well(script: str, played: dict[str, Ended]) -> None:
+def test_a_script_is_run_to_its_end_and_ends_well(script: str, played: Played) -> None:
     assert (played[script].status, played[script].err) == (0, "")
 
 
 def test_a_piped_command_shows_the_channel_the_thread_and_the_tickets_activity(
-    played: dict[str, Ended],
+    played: Played,
 ) -> None:
     lines = played["hello"].out.splitlines()
     *_, anchor = [
@@ -328,7 +340,7 @@ def test_a_piped_command_shows_the_channel_the_thread_and_the_tickets_activity(
     ]
 
 
-def test_the_help_lists_every_ticket_and_ends_at_quit(played: dict[str, Ended]) -> None:
+def test_the_help_lists_every_ticket_and_ends_at_quit(played: Played) -> None:
     for number, (_, says) in TICKETS.items():
         assert re.search(
             rf"^  {number}  \S" if says else rf"\b{number}\b",
@@ -340,29 +352,29 @@ def test_the_help_lists_every_ticket_and_ends_at_quit(played: dict[str, Ended]) 
 
 @pytest.mark.parametrize(("script", "expected"), [("rows", ROWS), ("busy", BUSY), ("away", AWAY)])
 def test_every_row_of_the_table_is_reachable(
-    script: str, expected: dict[str, list[str]], played: dict[str, Ended]
+    script: str, expected: dict[str, list[str]], played: Played
 ) -> None:
     shown_after(script, played, expected)
 
 
-def test_buttons_and_forms_are_pressed_filled_and_submitted(played: dict[str, Ended]) -> None:
+def test_buttons_and_forms_are_pressed_filled_and_submitted(played: Played) -> None:
     shown_after("presses", played, PRESSES)
 
 
 def test_the_shortcut_is_used_on_messages_of_each_shape_and_its_fields_are_asked_one_by_one(
-    played: dict[str, Ended],
+    played: Played,
 ) -> None:
     shown_after("shortcuts", played, SHORTCUTS)
 
 
 def test_a_second_workspace_of_an_organisation_installs_the_bot_and_removes_it(
-    played: dict[str, Ended],
+    played: Played,
 ) -> None:
     shown_after("workspaces", played, WORKSPACES)
 
 
 def test_what_the_playground_does_not_know_is_told_and_ends_nothing(
-    played: dict[str, Ended],
+    played: Played,
 ) -> None:
     found = dict(parts(played["help"])[1:])
     for line, words in NONSENSE.items():
@@ -370,13 +382,13 @@ def test_what_the_playground_does_not_know_is_told_and_ends_nothing(
             assert word in found[line]
 
 
-def test_a_button_that_was_pressed_already_is_told_to_be_gone(played: dict[str, Ended]) -> None:
+def test_a_button_that_was_pressed_already_is_told_to_be_gone(played: Played) -> None:
     line, shown = parts(played["presses"])[-1]
     assert line == ":press 1"
     assert shown.startswith(("Which button?", "That button"))
 
 
-def test_a_script_may_switch_slack_off_and_on_again(played: dict[str, Ended]) -> None:
+def test_a_script_may_switch_slack_off_and_on_again(played: Played) -> None:
     assert "Slack is off" in played["slack away"].out
     assert "Recorded on ticket 143, activity ID 1" in played["slack away"].out
 

@@ -3,8 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from benchmarks.filling import fill
 from bot.activities.acceptance import Acceptance, Accepted
 from bot.activities.backlog import WAITS_LONG
 from bot.activities.delivery import Submission, Waiting
@@ -27,7 +25,15 @@ from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
 from bot.slack.explanations import PROBLEMS
 from bot.tenants.directory import Directory, Scope
-from support.plans import EXPLAIN, HISTORY, UNDER_WAY, filled, plan_nodes, used_on_sqlite
+from support.databases import Prepare
+from support.plans import (
+    EXPLAIN,
+    plan_nodes,
+    prepared,
+    under_way_without_statistics,
+    used_on_sqlite,
+    with_backlog,
+)
 from support.programs import Ended, run, run_beside, serving, until
 from support.running import ACCOUNT, ENCRYPTION_KEY, TEAM, Start, spelt_for_sqlalchemy, ticket_that
 
@@ -278,25 +284,10 @@ WAYS = [
 ]  # fmt: skip
 
 
-@contextmanager
-def filled_without_statistics(url: str) -> Iterator[Connection]:
-    """Lend a connection to a database such as a bot's own: on SQLite nothing gathers statistics."""
-    engine = engine_for(spelt_for_sqlalchemy(url), PATIENCE)
-    try:
-        with engine.begin() as connection:
-            fill(connection, KEYRING, HISTORY)
-            connection.execute(sa.text(UNDER_WAY))
-        with engine.begin() as connection:
-            yield connection
-    finally:
-        engine.dispose()
-
-
-@pytest.mark.parametrize("filled", [filled, filled_without_statistics])
-def test_no_look_goes_through_the_history(
-    url: str, filled: Callable[[str], AbstractContextManager[Connection]]
-) -> None:
-    with filled(url) as connection:
+@pytest.mark.parametrize("prepare", [with_backlog, under_way_without_statistics])
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_no_look_goes_through_the_history(kind: str, prepare: Prepare, tmp_path: Path) -> None:
+    with prepared(kind, tmp_path, prepare) as connection:
         asked: list[tuple[str, Any]] = []
 
         def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:

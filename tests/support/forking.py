@@ -1,8 +1,8 @@
-"""A process that has loaded the product, and forks for each command that a test runs.
+"""A process that has loaded the product, and forks for each process that a test starts.
 
 `python -m bot …` spends 1.2 s of CPU on imports. A fork of this process has them: it gets the
 arguments, the environment, the folder and the standard streams of a process of its own.
-`make coverage` starts each command anew (`programs.py`).
+`make coverage` starts each process anew (`programs.py`).
 """
 
 import gc
@@ -32,7 +32,7 @@ ALSO = (
 def serve(control: socket.socket) -> None:
     """Fork for each request, until the test process is gone.
 
-    Only a fork that runs a command raises.
+    Only a fork that runs a module raises.
     """
     modules = [one.name for one in pkgutil.walk_packages(bot.__path__, "bot.")]
     for name in (*modules, *ALSO):
@@ -53,7 +53,7 @@ def serve(control: socket.socket) -> None:
 
 
 def _watch(reply: int, *streams: int) -> None:
-    """Run a command in a fork; tell its process ID, and its exit status when it ends."""
+    """Run a module in a fork; tell its process ID, and its exit status when it ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     teller = socket.socket(fileno=reply)
     asked = json.loads(teller.makefile().readline())
@@ -61,7 +61,7 @@ def _watch(reply: int, *streams: int) -> None:
     if pid == 0:
         teller.close()
         _become(asked, streams)
-        runpy.run_module("bot", run_name="__main__", alter_sys=True)
+        runpy.run_module(asked["arguments"][0], run_name="__main__", alter_sys=True)
         sys.exit()
     teller.send(f"{pid}\n".encode())
     _, status = os.waitpid(pid, 0)
@@ -80,8 +80,8 @@ def _become(asked: dict[str, Any], streams: tuple[int, ...]) -> None:
         os.umask(asked["umask"])
     time.tzset()
     random.seed()
-    sys.path[0] = asked["cwd"]
-    sys.argv = ["bot", *asked["arguments"]]
+    sys.path[:2] = [asked["cwd"], *asked["env"]["PYTHONPATH"].split(os.pathsep)]
+    sys.argv = asked["arguments"]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,8 +11,10 @@ from sqlalchemy.engine import Connection
 
 from benchmarks.filling import History, fill
 from bot.database.engines import PATIENCE, engine_for
+from bot.database.schema import migrate_database
 from bot.database.tables import metadata
 from bot.encryption import Keyring
+from support.databases import Prepare, database, sqlite_file
 from support.running import ENCRYPTION_KEY, spelt_for_sqlalchemy
 
 HISTORY = History(20_000, 2_000)
@@ -81,17 +84,42 @@ def _named_indexes(connection: Connection) -> dict[str, str]:
     return names
 
 
-@contextmanager
-def filled(url: str, *, quiet: bool = False) -> Iterator[Connection]:
-    """Lend a connection to a database with history, statistics and (unless quiet) a backlog."""
-    engine = engine_for(spelt_for_sqlalchemy(url), PATIENCE)
+def with_backlog(url: str) -> None:
+    """Make a database with a history, a backlog, and statistics."""
+    _prepare(url, UNDER_WAY, TO_VERIFY, "ANALYZE")
+
+
+def under_way_without_statistics(url: str) -> None:
+    """Make a database with a history and a backlog."""
+    _prepare(url, UNDER_WAY)
+
+
+def quiet(url: str) -> None:
+    """Make a database with a history and statistics, in which nothing is under way."""
+    _prepare(url, "ANALYZE")
+
+
+def _prepare(url: str, *changes: str) -> None:
+    migrate_database(url)
+    engine = engine_for(url, PATIENCE)
     try:
         with engine.begin() as connection:
             fill(connection, Keyring([ENCRYPTION_KEY]), HISTORY)
-            for change in () if quiet else (UNDER_WAY, TO_VERIFY):
+            for change in changes:
                 connection.execute(sa.text(change))
-            connection.execute(sa.text("ANALYZE"))
-        with engine.begin() as connection:
-            yield connection
     finally:
         engine.dispose()
+
+
+@contextmanager
+def prepared(kind: str, folder: Path, prepare: Prepare) -> Iterator[Connection]:
+    """Lend a connection to a copy of a database of a kind, `sqlite` or `postgresql`."""
+    with ExitStack() as stack:
+        url = (
+            sqlite_file(folder / "prepared.db", prepare)
+            if kind == "sqlite"
+            else stack.enter_context(database(prepare))
+        )
+        engine = engine_for(spelt_for_sqlalchemy(url), PATIENCE)
+        stack.callback(engine.dispose)
+        yield stack.enter_context(engine.begin())

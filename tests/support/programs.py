@@ -24,6 +24,12 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 BOT = (sys.executable, "-m", "bot")
 
+PATIENCE = 60.0
+"""Seconds that a test waits for what must come, on a machine that does much else as well."""
+
+ANEW = ("env",)
+"""In front of a command: it is started anew, and not forked."""
+
 
 # -- processes that end by themselves
 
@@ -73,7 +79,7 @@ def run(
     typed: str | bytes = b"",
     command: Sequence[str] = BOT,
     umask: int = -1,
-    within: float = 30,
+    within: float = PATIENCE,
 ) -> Ended:
     """Run `python -m bot …` to its end.
 
@@ -81,8 +87,10 @@ def run(
     """
     given = typed.encode() if isinstance(typed, str) else typed
     environment = surroundings(variables or {})
-    if command == BOT and not any(name.startswith("COVERAGE_") for name in environment):
-        return _run_forked(arguments, given, within, cwd=str(cwd), env=environment, umask=umask)
+    if (module := _forked_as(command, environment)) is not None:
+        return _run_forked(
+            [module, *arguments], given, within, cwd=str(cwd), env=environment, umask=umask
+        )
     with subprocess.Popen(
         [*command, *arguments],
         cwd=cwd,
@@ -103,65 +111,12 @@ def run(
     return Ended(process.returncode, out.decode(), err.decode())
 
 
-@functools.cache
-def _forking() -> "tuple[socket.socket, subprocess.Popen[bytes]]":
-    """Start the process that forks (`forking.py`), once for a test process; it ends with it."""
-    ours, its = socket.socketpair()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "support.forking", str(its.fileno())],
-        cwd=ROOT / "tests",
-        env=surroundings({}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        pass_fds=[its.fileno()],
-    )
-    its.close()
-    return ours, process
-
-
-_ONE_AT_A_TIME = threading.Lock()
-
-
-def stop_forking() -> None:
-    """End the process that forks, if a test has started it."""
-    if _forking.cache_info().currsize:
-        control, process = _forking()
-        control.close()
-        process.wait(10)
-        _forking.cache_clear()
-
-
-def _run_forked(
-    arguments: Sequence[str], typed: bytes, within: float, **surrounded: object
-) -> Ended:
-    ours, its = socket.socketpair()
-    with ours, TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
-        given.write(typed)
-        given.seek(0)
-        with its, _ONE_AT_A_TIME:
-            streams = [its.fileno(), given.fileno(), out.fileno(), err.fileno()]
-            socket.send_fds(_forking()[0], [b"."], streams)
-        ours.sendall(json.dumps({"arguments": arguments, **surrounded}).encode() + b"\n")
-        told = ours.makefile()
-        pid = int(told.readline())
-        try:
-            if not select.select([ours], [], [], within)[0]:
-                os.kill(pid, signal.SIGKILL)
-            status = int(told.readline())
-        except BaseException:
-            os.kill(pid, signal.SIGKILL)
-            raise
-        out.seek(0)
-        err.seek(0)
-        return Ended(status, out.read().decode(), err.read().decode())
-
-
 def run_all(
     tasks: Iterable[Task],
     folder: Path | None = None,
     *,
     at_once: int | None = None,
-    within: float = 20,
+    within: float = PATIENCE,
 ) -> list[Ended]:
     """Run processes beside each other, `at_once` of them, or as many as there are processors.
 
@@ -192,13 +147,112 @@ async def run_beside(
     )
 
 
+# -- processes that are forked
+
+
+def _forked_as(command: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """Return the module that a fork runs for a command; None when it needs a start of its own."""
+    at_a_start_only = (
+        name.startswith(("COVERAGE_", "PYTHON"))
+        for name, value in environment.items()
+        if value and name != "PYTHONPATH"
+    )
+    if len(command) != len(BOT) or command[:2] != BOT[:2] or any(at_a_start_only):
+        return None
+    return command[2]
+
+
+@functools.cache
+def _forking() -> "tuple[socket.socket, subprocess.Popen[bytes]]":
+    """Start the process that forks (`forking.py`), once for a test process; it ends with it."""
+    ours, its = socket.socketpair()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "support.forking", str(its.fileno())],
+        cwd=ROOT / "tests",
+        env=surroundings({}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=[its.fileno()],
+    )
+    its.close()
+    return ours, process
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def stop_forking() -> None:
+    """End the process that forks, if a test has started it."""
+    if _forking.cache_info().currsize:
+        control, process = _forking()
+        control.close()
+        process.wait(10)
+        _forking.cache_clear()
+
+
+class Forked:
+    """A fork that runs `python -m …`. It has what the tests use of `subprocess.Popen`."""
+
+    def __init__(self, arguments: Sequence[str], streams: Sequence[int], **surrounded: Any) -> None:
+        self._ours, its = socket.socketpair()
+        with its, _ONE_AT_A_TIME:
+            socket.send_fds(_forking()[0], [b"."], [its.fileno(), *streams])
+        asked = {"arguments": arguments, **surrounded}
+        self._ours.sendall(json.dumps(asked).encode() + b"\n")
+        self._told = self._ours.makefile()
+        self.pid = int(self._told.readline())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None and select.select([self._ours], [], [], 0)[0]:
+            self.wait()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._ours], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+            self.returncode = int(self._told.readline())
+            self._told.close()
+            self._ours.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def _run_forked(
+    arguments: Sequence[str], typed: bytes, within: float, **surrounded: object
+) -> Ended:
+    with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+        given.write(typed)
+        given.seek(0)
+        streams = [given.fileno(), out.fileno(), err.fileno()]
+        process = Forked(arguments, streams, **surrounded)
+        try:
+            process.wait(within)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        except BaseException:
+            process.kill()
+            raise
+        status = process.wait()
+        out.seek(0)
+        err.seek(0)
+        return Ended(status, out.read().decode(), err.read().decode())
+
+
 # -- processes that serve
 
 
 class Serving:
     """A process that runs until it is told to stop; its standard error goes to a file."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes] | Forked", log: Path) -> None:
         self._process = process
         self._log = log
 
@@ -221,7 +275,7 @@ class Serving:
     def signal(self, number: int = signal.SIGTERM) -> None:
         self._process.send_signal(number)
 
-    async def logged(self, words: str, *, within: float = 20) -> None:
+    async def logged(self, words: str, *, within: float = PATIENCE) -> None:
         """Wait until the log has these words."""
         await until(lambda: words in self.log or self.status is not None, within=within)
         assert words in self.log, self.log
@@ -233,7 +287,7 @@ class Serving:
         assert found is not None, self.log
         return f"http://127.0.0.1:{found[1]}"
 
-    async def ended(self, *, within: float = 30) -> int:
+    async def ended(self, *, within: float = PATIENCE) -> int:
         """Wait for the end; return the exit status."""
         await until(lambda: self.status is not None, within=within)
         assert self.status is not None
@@ -246,15 +300,21 @@ def serving(
 ) -> Iterator[Serving]:
     """Start `python -m bot …` and kill it at the end of the block, if it is still there."""
     log = cwd / f"{arguments[0]}-{secrets.token_hex(3)}.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [*command, *arguments],
-            cwd=cwd,
-            env=surroundings({"LOG_FORMAT": "json", **variables}),
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-        )
+    environment = surroundings({"LOG_FORMAT": "json", **variables})
+    process: subprocess.Popen[bytes] | Forked
+    with log.open("wb") as file, open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
+        if (module := _forked_as(command, environment)) is not None:
+            streams = [nothing.fileno(), file.fileno(), file.fileno()]
+            process = Forked([module, *arguments], streams, cwd=str(cwd), env=environment, umask=-1)
+        else:
+            process = subprocess.Popen(
+                [*command, *arguments],
+                cwd=cwd,
+                env=environment,
+                stdin=nothing,
+                stdout=file,
+                stderr=file,
+            )
     try:
         yield Serving(process, log)
     finally:
@@ -262,7 +322,7 @@ def serving(
         process.wait()
 
 
-async def until(condition: Callable[[], object], *, within: float = 20) -> None:
+async def until(condition: Callable[[], object], *, within: float = PATIENCE) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + within
     while not condition():

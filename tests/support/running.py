@@ -18,6 +18,8 @@ from bot.playground.slack import SlackStandIn
 from bot.playground.workspace import Channel, Person, Posted, Workspace
 from bot.process import Process
 from bot.settings import Settings, load_settings
+from support.databases import sqlite_file
+from support.programs import PATIENCE
 
 TEAM = "T0HOME"
 ACCOUNT = Account("22824", "access-key-of-the-tests", "secret-key-of-the-tests")
@@ -123,7 +125,7 @@ class Bot:
         ]
         return [message for message in posted if message.thread_ts is None][number]
 
-    async def answered(self, *, messages: int = 1, within: float = 20.0) -> Posted:
+    async def answered(self, *, messages: int = 1, within: float = PATIENCE) -> Posted:
         """Wait until so many answers stand in threads; return the last."""
 
         def answers() -> list[Posted]:
@@ -137,7 +139,7 @@ class Bot:
         await self.slack.until(lambda: len(answers()) >= messages, within=within)
         return answers()[-1]
 
-    async def told_to(self, person: str, *, messages: int = 1, within: float = 20.0) -> Posted:
+    async def told_to(self, person: str, *, messages: int = 1, within: float = PATIENCE) -> Posted:
         """Wait for ephemeral messages to a person; return the last."""
 
         def shown() -> list[Posted]:
@@ -148,7 +150,7 @@ class Bot:
         await self.slack.until(lambda: len(shown()) >= messages, within=within)
         return shown()[-1]
 
-    async def at_rest(self, *, within: float = 20.0) -> None:
+    async def at_rest(self, *, within: float = PATIENCE) -> None:
         """Wait until every delivery is settled and told."""
         async with asyncio.timeout(within):
             while await self.parts.outbox.unfinished():
@@ -178,7 +180,11 @@ async def running(
     """
     settings = settings_from(environment)
     configure_logging(settings.log_level, "json")
-    migrate_database(settings.sqlalchemy_url)
+    file = settings.sqlite_file
+    if file is not None and not file.exists():
+        sqlite_file(file)
+    else:
+        migrate_database(settings.sqlalchemy_url)
     stop, started = asyncio.Event(), asyncio.Event()
     async with build(settings) as parts:
         process = Process(parts, surface=surface)
@@ -190,7 +196,7 @@ async def running(
         bot = Bot(parts, process, slack, leadsquared)
         slack.request_url = None if settings.slack_app_token else f"{bot.url}/slack/events"
         slack.oauth.redirect_url = f"{bot.url}/slack/oauth_redirect"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while surface and ready and not all((await process.ready()).values()):
                 await asyncio.sleep(0.01)
         try:

@@ -23,7 +23,7 @@ from bot.database.writer import CommitUnknownError, Database
 from bot.encryption import Keyring
 from bot.leadsquared.tenant import Tenant
 from bot.tenants.directory import Directory, Scope
-from support.databases import database
+from support.databases import database, sqlite_file
 from support.running import ENCRYPTION_KEY
 
 T = TypeVar("T")
@@ -182,12 +182,10 @@ def stepped_store(engine: str, folder: Path, *, lease: float) -> Iterator[Store]
     """Lend a store of one's own on `sqlite` or `postgresql`. `lease` in seconds."""
     with ExitStack() as stack:
         if engine == "sqlite":
-            url, clock = f"sqlite:///{folder / 'bot.db'}", Clock()
-            migrate_database(url)
+            url, clock = sqlite_file(folder / "bot.db"), Clock()
         else:
-            plain_url = stack.enter_context(database())
+            plain_url = stack.enter_context(database(migrate_database))
             url = plain_url.replace("postgresql://", "postgresql+psycopg://", 1)
-            migrate_database(url)
             clock = Clock(stack.enter_context(_postgresql_clock(plain_url)))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         # How long a person waits for the database is another test's question; here a slow machine
