@@ -46,7 +46,7 @@ async def test_the_files_of_one_command_are_those_of_the_page(
     page = (ROOT / "docs" / "design" / "one-command.md").read_text()
     listed = re.findall(r"^\| (\d*) \| `([^`]+)` \|", page, re.MULTILINE)
     with passed() as found:
-        async with start(environment) as bot:
+        async with start(environment | {"POLL_INTERVAL": "300"}) as bot:
             await bot.at_rest()
             found.clear()
             await bot.type("143 Customer uploaded the signed form")

@@ -82,7 +82,7 @@ class Stored:
 
 
 def is_encrypted(column: sa.Column[Any]) -> bool:
-    return isinstance(column.type, sa.LargeBinary) and column.name != "fingerprint"
+    return isinstance(column.type, sa.LargeBinary) and column.name not in ("fingerprint", "digest")
 
 
 @pytest.fixture
