@@ -187,6 +187,7 @@ def usage() -> Message:
         f"• `{COMMAND} recent` shows this conversation's newest activities, and `status` whether something waits or failed.\n"
         f"• `{COMMAND} setup` connects LeadSquared, for workspace admins and the people they name.\n"
         f"• `{COMMAND} recent` shows this conversation's newest activities, and `status` whether something waits or failed.\n"
+        f"• `{COMMAND} help` shows this text.\n"
         "The bot posts the activity in this conversation. Its thread shows the activity ID, or what went wrong "
         "and who can fix it."
     )

@@ -338,6 +338,14 @@ async def test_an_admin_reads_that_all_is_well(bot: Bot) -> None:
     assert "✅ Nothing waits, and nothing failed in the last 24 hours." in await opened(bot, ADA)
 
 
+async def test_an_admin_can_open_the_set_up_there(bot: Bot) -> None:
+    admin(bot)
+    await opened(bot, ADA)
+    view = bot.slack.homes[ADA]
+    assert await bot.slack.press(view, "Connect LeadSquared", person=ADA) == {}
+    await bot.slack.until(lambda: "Org ID" in str(bot.slack.modals.open))
+
+
 async def test_a_person_whose_role_slack_does_not_tell_is_no_admin(bot: Bot) -> None:
     admin(bot)
     bot.slack.faults["users.info"].append(Fault("internal_error"))
