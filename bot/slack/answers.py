@@ -184,7 +184,6 @@ def usage() -> Message:
         "• On a message, *More actions* &gt; *Record in LeadSquared* records that message, or its whole thread.\n"
         "• The ticket is its number (`143` or `#143`), its GUID, or a link to its page in LeadSquared.\n"
         "• The text is everything after the ticket, with its line breaks.\n"
-        f"• `{COMMAND} recent` shows this conversation's newest activities, and `status` whether something waits or failed.\n"
         f"• `{COMMAND} setup` connects LeadSquared, for workspace admins and the people they name.\n"
         f"• `{COMMAND} recent` shows this conversation's newest activities, and `status` whether something waits or failed.\n"
         f"• `{COMMAND} help` shows this text.\n"
