@@ -16,8 +16,10 @@ VALUES_AND_LOOPS = {
     "leadsquared/outcome.py", "leadsquared/tenant.py", "installations/access.py",
 }  # fmt: skip
 
-BESIDE_IT = {"slack/home.py", "slack/background.py", "activities/recent.py"}
-"""What hears of the outcome and publishes App Home, in the background."""
+BESIDE_IT = {
+    "slack/home.py", "slack/background.py", "activities/recent.py", "activities/backlog.py",
+}  # fmt: skip
+"""What hears of the outcome and publishes App Home, in the background; and the poll."""
 
 
 @contextmanager
