@@ -21,6 +21,9 @@ from bot.tenants.directory import account_of, read_tenant
 READ_WITHIN = 1.0
 """Seconds that a person waits for reading what there is."""
 
+NAMED_WITHIN = 0.7
+"""Seconds for a command that names a person, after Slack was asked about both people."""
+
 WRITTEN_WITHIN = 5.0
 """Seconds that a person waits for a change, in a view that stands open."""
 
@@ -298,7 +301,7 @@ class Connections:
             if self._NAME.run(connection, **values, named_by=by.user_id):
                 append(connection, by, What.NAMED, "", user_id)
 
-        await self._database.run(write, answer_within=READ_WITHIN)
+        await self._database.run(write, answer_within=NAMED_WITHIN)
 
     async def unname(self, by: Author, user_id: str) -> bool:
         """Let a person connect the workspace no more; False when that was so before."""
@@ -309,7 +312,7 @@ class Connections:
             append(connection, by, What.UNNAMED, "", user_id)
             return True
 
-        return await self._database.run(write, answer_within=READ_WITHIN)
+        return await self._database.run(write, answer_within=NAMED_WITHIN)
 
     def _found(self, connection: Connection, by: Author, channel_id: str) -> "_Found":
         rows = self._FIND.all(
