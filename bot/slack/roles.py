@@ -1,5 +1,6 @@
 """What Slack says of a person: an admin, a guest, a member of another organisation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.installations.access import Installations, token_of
@@ -34,23 +35,26 @@ class SlackRoles:
         user = found.data.get("user") if isinstance(found, Done) else None
         if not isinstance(user, dict) or user.get("deleted") is True:
             return None
-        return Role(
-            is_admin=any(
-                user.get(name) is True for name in ("is_admin", "is_owner", "is_primary_owner")
-            ),
-            is_guest=any(
-                user.get(name) is True for name in ("is_restricted", "is_ultra_restricted")
-            ),
-            is_stranger=user.get("is_stranger") is True or not _is_of(user, enterprise_id, team_id),
-        )
+        return role_of(user, enterprise_id, team_id)
 
 
-def _is_of(user: dict[str, object], enterprise_id: str | None, team_id: str) -> bool:
-    if user.get("team_id") in (team_id, None):
-        return True
+def role_of(user: Mapping[str, object], enterprise_id: str | None, team_id: str) -> Role:
+    """Read a person's role in the workspace `team_id`.
+
+    In an organisation Slack may show a person as another workspace's. Then their role there says
+    nothing here: only the organisation's own admins and owners count.
+    """
+    here = user.get("team_id") in (team_id, None)
     grid = user.get("enterprise_user")
-    return (
-        enterprise_id is not None
-        and isinstance(grid, dict)
-        and grid.get("enterprise_id") == enterprise_id
+    grid = grid if isinstance(grid, dict) else {}
+    same_organisation = enterprise_id is not None and grid.get("enterprise_id") == enterprise_id
+    return Role(
+        is_admin=(here and _any(user, "is_admin", "is_owner", "is_primary_owner"))
+        or (same_organisation and _any(grid, "is_admin", "is_owner")),
+        is_guest=_any(user, "is_restricted", "is_ultra_restricted"),
+        is_stranger=_any(user, "is_stranger") or not (here or same_organisation),
     )
+
+
+def _any(user: Mapping[str, object], *names: str) -> bool:
+    return any(user.get(name) is True for name in names)
