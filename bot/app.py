@@ -10,6 +10,7 @@ from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 
 from bot.activities.acceptance import Acceptance
 from bot.activities.outbox import Outbox
+from bot.activities.retention import Retention
 from bot.activities.teller import Teller
 from bot.activities.tellings import Tellings
 from bot.activities.verifications import Verifications
@@ -66,6 +67,7 @@ class Parts:
     keyring: Keyring
     worker: Worker
     teller: Teller
+    retention: Retention
     verifier: Verifier | None  # None: what is unknown is left to people
     announcements: Announcements | None  # None: SQLite announces nothing
     background: Background
@@ -175,6 +177,11 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             keys,
             worker,
             teller,
+            Retention(
+                database,
+                text_days=settings.retention_days,
+                audit_days=settings.audit_days,
+            ),
             verifier,
             announcements,
             background,

@@ -30,14 +30,14 @@ VALUES: dict[str, Any] = {
     "finding": None, "fingerprint": b"0123456789abcdef", "id": "abcdefghijkl",
     "installed_by": "U01", "installed_in": "T0FILLED7", "key": "6.6.trigger", "lease": 30.0,
     "lease_until": NOW, "leave": 6.0, "mark": "recorded", "message_ts": "1710000009.000100",
-    "moment": NOW, "name": "Filled 7", "noted": "turn", "number": 1, "occupied_for": 5.0,
-    "old": b"token", "outcome": "recorded", "problem": None, "process": "a process",
-    "refresh_token": b"token", "resolution": None, "resolved_by": "U01", "response_url": b"url",
-    "retry_of": None, "room": 25, "route": "thread", "scopes": "commands", "seconds": 1.0,
-    "seq": 7777, "settled_only": False, "since": NOW, "state": "accepted", "team_id": "T0FILLED7",
-    "tell_at": NOW, "tenant_id": 21, "text": b"text", "thread_ts": "1710000001.000100",
-    "through_ts": None, "ticket_id": "100003", "ts": "1710000007.000200", "until": NOW,
-    "user_id": "U01", "waiting": None, "within": 5.0,
+    "moment": NOW, "name": "Filled 7", "noted": "turn", "nothing": b"", "number": 1,
+    "occupied_for": 5.0, "old": b"token", "outcome": "recorded", "problem": None,
+    "process": "a process", "refresh_token": b"token", "resolution": None, "resolved_by": "U01",
+    "response_url": b"url", "retry_of": None, "room": 25, "route": "thread", "scopes": "commands",
+    "seconds": 1.0, "seq": 7777, "settled_only": False, "since": NOW, "state": "accepted",
+    "team_id": "T0FILLED7", "tell_at": NOW, "tenant_id": 21, "text": b"text",
+    "thread_ts": "1710000001.000100", "through_ts": None, "ticket_id": "100003",
+    "ts": "1710000007.000200", "until": NOW, "user_id": "U01", "waiting": None, "within": 5.0,
 }  # fmt: skip
 
 

@@ -163,7 +163,10 @@ def shown() -> dict[str, list[Message | str]]:
         ],
         "foreign_member": [answers.foreign_member()],
         "elsewhere": [answers.elsewhere()],
-        "undecipherable": [answers.undecipherable()],
+        "without_text": [
+            answers.without_text(BASE),
+            answers.without_text(replace(BASE, is_erased=True)),
+        ],
         "modal_failed": [answers.modal_failed()],
         "recorded_before": [
             *(answers.recorded_before(one, None, MAYA) for one in DOUBLES),
