@@ -77,7 +77,7 @@ class Retention:
             SELECT seq FROM deliveries
             WHERE settled_at < (SELECT bot_now()) - :seconds AND erased_at IS NULL
             AND tell_at IS NULL AND verify_at IS NULL
-            ORDER BY settled_at LIMIT :at_most
+            ORDER BY erased_at, settled_at LIMIT :at_most
             FOR UPDATE SKIP LOCKED
         )
         """,
@@ -93,7 +93,7 @@ class Retention:
             WHERE settled_at IS NOT NULL AND erased_at IS NULL
             AND (state = 'recorded' OR resolution IS NOT NULL)
             AND tell_at IS NULL AND verify_at IS NULL
-            ORDER BY settled_at LIMIT :at_most
+            ORDER BY erased_at, settled_at LIMIT :at_most
             FOR UPDATE SKIP LOCKED
         )
         """,
