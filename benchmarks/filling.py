@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from bot.encryption import Keyring
 
 YEAR = 365 * 24 * 3600.0
+RETENTION = 90 * 24 * 3600.0
 TEXT, RESPONSE_URL = 240, 280
 """Bytes of an encrypted text of two lines, and of an encrypted response_url."""
 
@@ -197,6 +198,8 @@ def _delivery(words: _Words, history: History) -> dict[str, str]:
         "anchor_mark": "CASE WHEN n % 3 > 0 THEN 'recorded' END",
         "replied_at": f"{accepted_at} + 0.5",
         "tell_attempts": "0",
+        "erased_at": f"CASE WHEN {accepted_at} < CAST(:now AS DOUBLE PRECISION) - {RETENTION} "
+        f"THEN {accepted_at} + {RETENTION} END",
     }
 
 

@@ -12,6 +12,7 @@ from bot.activities.acceptance import Acceptance
 from bot.activities.delivery import Delivery
 from bot.activities.outbox import Outbox
 from bot.activities.recent import Recent
+from bot.activities.retention import Retention
 from bot.activities.teller import Teller
 from bot.activities.tellings import Tellings
 from bot.activities.verifications import Verifications
@@ -73,6 +74,7 @@ class Parts:
     keyring: Keyring
     worker: Worker
     teller: Teller
+    retention: Retention
     verifier: Verifier | None  # None: what is unknown is left to people
     announcements: Announcements | None  # None: SQLite announces nothing
     background: Background
@@ -210,6 +212,11 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             keys,
             worker,
             teller,
+            Retention(
+                database,
+                text_days=settings.retention_days,
+                audit_days=settings.audit_days,
+            ),
             verifier,
             announcements,
             background,

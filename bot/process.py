@@ -97,6 +97,7 @@ class Process:
                 asyncio.create_task(_keep_going("teller", self._parts.teller.run), name="teller"),
             ]
             beside = [preparing, *self._learning()]
+            beside.append(asyncio.create_task(_keep_going("retention", self._erase)))
             if self._parts.verifier is not None:
                 beside.append(
                     asyncio.create_task(_keep_going("verifier", self._parts.verifier.run))
@@ -195,6 +196,10 @@ class Process:
     async def _work(self) -> None:
         await self._prepared.wait()
         await self._parts.worker.run()
+
+    async def _erase(self) -> None:
+        await self._prepared.wait()
+        await self._parts.retention.run()
 
     async def _open(self, stack: AsyncExitStack) -> None:
         settings = self._settings

@@ -78,6 +78,8 @@ class Settings(BaseSettings):
     retry_for: Seconds = 900
     lease: Annotated[float, Field(ge=5, le=3600)] = 30
     shutdown_grace: Annotated[float, Field(ge=3, le=300)] = 25
+    retention_days: Annotated[float, Field(ge=0, le=36_500)] = 90
+    audit_days: Annotated[float, Field(ge=0, le=36_500)] = 730
     poll_interval: Annotated[float, Field(ge=0.1, le=300)] = 5
 
     dyno: str | None = None
@@ -191,6 +193,15 @@ class Settings(BaseSettings):
                 f"LEASE: must be {self.call_deadline + LEASE_MARGIN:g} or more: "
                 "LEADSQUARED_CONNECT_TIMEOUT + LEADSQUARED_READ_TIMEOUT + 5 for the longest call, "
                 f"and {LEASE_MARGIN:g} to begin it; raise it, or lower those"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rows_outlast_their_texts(self) -> Self:
+        if self.audit_days < self.retention_days:
+            raise ValueError(
+                f"AUDIT_DAYS: must be RETENTION_DAYS ({self.retention_days:g}) or more; "
+                "raise it, or lower RETENTION_DAYS"
             )
         return self
 

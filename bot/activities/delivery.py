@@ -117,7 +117,7 @@ class Delivery:
     tenant_name: str
     account_id: int  # the LeadSquared account that it was accepted for
     ticket_id: str
-    text: str | None = field(repr=False)  # None: its secret is no longer among ENCRYPTION_KEYS
+    text: str | None = field(repr=False)  # None: no secret of today decrypts it, or it was deleted
     response_url: str | None = field(repr=False)
     thread_ts: str | None  # the thread that the activity came from; None: the anchor's
     message_ts: str | None  # the message that was recorded, where it came from one
@@ -146,6 +146,7 @@ class Delivery:
     note_ts: str | None = None  # the note in the thread, until the answer takes its place
     answer_ts: str | None = None  # the answer in the thread
     resolution_told: Resolution | None = None  # the decision that the answer shows
+    is_erased: bool = False  # its words were deleted, as RETENTION_DAYS says
     sent_again_on: str | None = None  # the ticket of the delivery that took its place
 
     def has_message(self, ts: str | None) -> bool:
@@ -240,6 +241,7 @@ class Rows:
             account_id=row["account_id"],
             ticket_id=row["ticket_id"],
             text=self._decrypted(row["text"]),
+            is_erased=row["erased_at"] is not None,
             response_url=self._decrypted(row["response_url"]),
             thread_ts=row["thread_ts"],
             message_ts=row["message_ts"],

@@ -318,6 +318,8 @@ def why_not(action: Action, delivery: Delivery | None, *, asked: bool) -> str | 
         cannot_be = "it was not recorded, so it cannot be on the ticket"
         return None if delivery.state is State.UNKNOWN else cannot_be
     if delivery.text is None:
+        if delivery.is_erased:
+            return "its text has been deleted (RETENTION_DAYS); write the activity again in Slack"
         return "its text cannot be decrypted; add the earlier secret to ENCRYPTION_KEYS"
     if _is_found(delivery) and not asked:
         return "LeadSquared shows it on the ticket; settle it, or retry it without --yes"

@@ -122,7 +122,7 @@ def _outdated(
     for row in rows:
         number, tokens = row[0], row[1:]
         for column, token in zip(encrypted.columns, tokens, strict=True):
-            if token is None:
+            if not token:
                 continue
             values += 1
             try:

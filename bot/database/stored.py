@@ -112,7 +112,7 @@ async def examine(
         of_admins = (keys.limit(tenants_at_most), tokens.limit(tenants_at_most))
         queries = (*of_admins, newest_first.where(IS_OPEN), newest_first)
         found = (token for query in queries for row in connection.execute(query) for token in row)
-        return list(dict.fromkeys(token for token in found if token is not None))
+        return list(dict.fromkeys(token for token in found if token))
 
     tokens = await database.run(sample)
     unreadable = sum(not _is_readable(keyring, token) for token in tokens)
@@ -125,13 +125,15 @@ def stored_values(connection: Connection) -> int:
     """Count all that is stored encrypted; 0 where there are no tables yet."""
     there = sa.inspect(connection)
     counts = [
-        connection.execute(
-            sa.select(*(sa.func.count(column) for column in encrypted.columns))
-        ).one()
+        connection.execute(sa.select(*(_stored(column) for column in encrypted.columns))).one()
         for encrypted in ENCRYPTED
         if there.has_table(encrypted.table.name)
     ]
     return sum(count for row in counts for count in row)
+
+
+def _stored(column: sa.Column[Any]) -> sa.Function[int]:
+    return sa.func.count(sa.func.nullif(column, b""))  # a text that was deleted is empty
 
 
 async def _require_one_readable(database: Database, keyring: Keyring) -> None:
@@ -162,8 +164,11 @@ async def _all_values(database: Database) -> AsyncIterator[bytes]:
 
 
 def _values(rows: Sequence[Sequence[Any]]) -> Iterator[bytes]:
-    """Return the encrypted values of rows whose first field is their number."""
-    return (token for row in rows for token in row[1:] if token is not None)
+    """Return the encrypted values of rows whose first field is their number.
+
+    A text that was deleted is empty.
+    """
+    return (token for row in rows for token in row[1:] if token)
 
 
 def _is_readable(keyring: Keyring, token: bytes) -> bool:

@@ -134,6 +134,7 @@ deliveries = sa.Table(
     sa.Column("tell_at", Moment),
     sa.Column("tell_lease_until", Moment),
     sa.Column("tell_attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("erased_at", Moment),  # its words were deleted: `text` is empty
     sa.UniqueConstraint("team_id", "key"),
     sa.Index("ix_deliveries_fingerprint", "fingerprint"),
 )
@@ -148,6 +149,7 @@ IS_OPEN = deliveries.c.state.in_((_ACCEPTED, _CLAIMED, _SENDING))
 IS_LEASED = deliveries.c.state.in_((_CLAIMED, _SENDING))
 IS_ACCEPTED = deliveries.c.state == _ACCEPTED
 IS_SETTLED = deliveries.c.settled_at.is_not(None)
+IS_UNERASED = sa.and_(deliveries.c.settled_at.is_not(None), deliveries.c.erased_at.is_(None))
 IS_REJECTED = deliveries.c.state == sa.literal_column("'rejected'")
 IS_NOT_RECORDED = deliveries.c.problem.is_not(None)
 IS_UNDECIDED = sa.and_(
@@ -174,6 +176,9 @@ _partial_index("ix_deliveries_due", IS_ACCEPTED, deliveries.c.due_at, deliveries
 _partial_index("ix_deliveries_leased", IS_LEASED, deliveries.c.lease_until)
 _partial_index("ix_deliveries_untold", IS_UNTOLD, deliveries.c.tell_at)
 _partial_index("ix_deliveries_settled", IS_SETTLED, deliveries.c.settled_at)
+_partial_index(
+    "ix_deliveries_unerased", IS_UNERASED, deliveries.c.erased_at, deliveries.c.settled_at
+)
 _partial_index("ix_deliveries_verify", IS_TO_VERIFY, deliveries.c.verify_at)
 _partial_index(
     "ix_deliveries_on_ticket", MAY_BE_ON_TICKET, deliveries.c.account_id, deliveries.c.ticket_id

@@ -355,7 +355,12 @@ def elsewhere() -> Message:
     )
 
 
-def undecipherable() -> Message:
+def without_text(delivery: Delivery) -> Message:
+    """The answer where something needs a text that the bot no longer has."""
+    if delivery.is_erased:
+        return Message(
+            "The text of this activity has been deleted, so nothing was sent. Write the activity again."
+        )
     return message(
         "The bot can't decrypt this text, so nothing was sent. Ask an admin to fix this, or write the activity again.",
         _SECRET,
@@ -465,7 +470,11 @@ def section(words: str) -> Block:
 
 def quoted(delivery: Delivery) -> str:
     if delivery.text is None:
-        return "> (the text can't be decrypted)"
+        return (
+            "> (the text has been deleted)"
+            if delivery.is_erased
+            else "> (the text can't be decrypted)"
+        )
     shown = quote(delivery.text, at_most=_QUOTE_AT_MOST)
     if len(escape(legible(delivery.text))) <= _QUOTE_AT_MOST:
         return shown

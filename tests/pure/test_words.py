@@ -168,7 +168,10 @@ def shown() -> dict[str, list[Message | str]]:
         ],
         "foreign_member": [answers.foreign_member()],
         "elsewhere": [answers.elsewhere()],
-        "undecipherable": [answers.undecipherable()],
+        "without_text": [
+            answers.without_text(BASE),
+            answers.without_text(replace(BASE, is_erased=True)),
+        ],
         "modal_failed": [answers.modal_failed()],
         "recorded_before": [
             *(answers.recorded_before(one, None, MAYA) for one in DOUBLES),
@@ -198,10 +201,14 @@ def shown() -> dict[str, list[Message | str]]:
         "not_shown": [home_words.not_shown()],
         **{
             name: [getattr(home_words, name)]
-            for name in ("NEWEST", "NEWEST_HERE", "NONE_YET", "NONE_HERE", "NO_TEXT", "HOW_TO")
+            for name in ("NEWEST", "NEWEST_HERE", "NONE_YET", "NONE_HERE", "NO_TEXT", "DELETED", "HOW_TO")
         },
         "quoted": [
-            answers.quoted(replace(BASE, text=text)).split("\n")[-1] for text in (None, "x" * 1234)
+            *(
+                answers.quoted(replace(BASE, text=text)).split("\n")[-1]
+                for text in (None, "x" * 1234)
+            ),
+            answers.quoted(replace(BASE, text=None, is_erased=True)).split("\n")[-1],
         ],
         "TICKET": [hints.TICKET],
         "TEXT": [hints.TEXT],
