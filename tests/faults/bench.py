@@ -40,7 +40,7 @@ LEASE = CONNECT + READ + 10
 """The shortest that the settings take with these time-outs."""
 
 POLL = 0.5
-RESTING = LEASE + POLL + 12
+RESTING = LEASE + POLL + 30
 """Seconds after which all must have ended, also what a dead process held: the lease, the poll, and
 the work itself.
 """
