@@ -83,7 +83,7 @@ class TokenRefresh:
         word = str(error.response.get("error") or "unreadable answer")
         self._log_failure(expiring, word)
         if expiring.has_expired and word == "invalid_refresh_token":
-            await self._store.end(expiring.installed_in, EXPIRED)
+            await self._store.end(expiring.installed_in, EXPIRED, until=expiring.installed_at)
 
     async def _write(self, expiring: Expiring, new: Bot) -> None:
         """Store the new token, as often as it takes: the old refresh token is used up."""

@@ -80,6 +80,7 @@ class Expiring:
     """A token that this process is to refresh, under a lease."""
 
     installed_in: str
+    installed_at: float
     refresh_token: bytes = field(repr=False)
     has_expired: bool
 
@@ -216,7 +217,7 @@ class InstallationStore(AsyncInstallationStore):
         UPDATE installations
         SET bot_token = NULL, refresh_token = NULL, expires_at = NULL, ended_at = bot_now(),
             ended_because = :because, changed_at = bot_now()
-        WHERE installed_in = :installed_in AND ended_at IS NULL AND installed_at < :before
+        WHERE installed_in = :installed_in AND ended_at IS NULL AND installed_at <= :until
         RETURNING pg_notify('{CHANNEL}', :process || ' {INSTALLATIONS}')
         """,
         index=("uq_installations_installed_in",),
@@ -227,18 +228,18 @@ class InstallationStore(AsyncInstallationStore):
         where: str,
         because: str,
         *,
-        at: float | None = None,
+        until: float | None = None,
         revoked: Collection[str] | None = None,
     ) -> bool:
-        """End an installation, unless it was made after `at`. Say whether this ended it.
+        """End an installation, unless it was made after `until`. Say whether this ended it.
 
-        `at` in whole seconds since the epoch, by Slack's clock. `revoked` names the bot users whose
-        tokens were revoked: another one's revocation ends nothing here.
+        `revoked` names the bot users whose tokens were revoked: another one's revocation ends
+        nothing here.
         """
         values = {
             "installed_in": where,
             "because": because,
-            "before": 1e12 if at is None else at + 1,
+            "until": 1e12 if until is None else until,
             "process": self._database.process,
         }
 
@@ -275,6 +276,20 @@ class InstallationStore(AsyncInstallationStore):
         }
         if await self._database.run(lambda connection: self._END_TOKEN.one(connection, **values)):
             _log.warning("installation_ended", installed_in=where, because=because)
+
+    _EXPIRE_TOKEN = Statement(
+        "Slack calls a token expired: it is to be refreshed now, whatever end is stored.",
+        """
+        UPDATE installations SET expires_at = bot_now()
+        WHERE installed_in = :installed_in AND bot_token = :bot_token AND expires_at > bot_now()
+        """,
+        index=("uq_installations_installed_in",),
+    )
+
+    async def expire_token(self, where: str, bot_token: bytes) -> None:
+        """Let a token, as it was stored, be refreshed next."""
+        values = {"installed_in": where, "bot_token": bot_token}
+        await self._database.run(lambda connection: self._EXPIRE_TOKEN.run(connection, **values))
 
     _CHANGED = Statement(
         "Installations that changed after a moment, the earliest first.",
@@ -313,7 +328,7 @@ class InstallationStore(AsyncInstallationStore):
             ORDER BY expires_at LIMIT :at_most
             FOR UPDATE SKIP LOCKED
         )
-        RETURNING installed_in, refresh_token, expires_at < bot_now() AS has_expired
+        RETURNING installed_in, installed_at, refresh_token, expires_at < bot_now() AS has_expired
         """,
         index=("ix_installations_expires_at", "pk_installations"),
     )
@@ -324,7 +339,12 @@ class InstallationStore(AsyncInstallationStore):
             lambda connection: self._LEASE.all(connection, at_most=at_most)
         )
         return [
-            Expiring(row["installed_in"], row["refresh_token"], bool(row["has_expired"]))
+            Expiring(
+                row["installed_in"],
+                row["installed_at"],
+                row["refresh_token"],
+                bool(row["has_expired"]),
+            )
             for row in rows
         ]
 
@@ -335,7 +355,7 @@ class InstallationStore(AsyncInstallationStore):
         SET bot_token = :bot_token, refresh_token = :refresh_token,
             expires_at = bot_now() + :expires_in, refresh_lease_until = NULL,
             changed_at = bot_now()
-        WHERE installed_in = :installed_in AND refresh_token = :old
+        WHERE installed_in = :installed_in AND installed_at = :installed_at AND ended_at IS NULL
         RETURNING pg_notify('{CHANNEL}', :process || ' {INSTALLATIONS}')
         """,
         index=("uq_installations_installed_in",),
@@ -347,7 +367,7 @@ class InstallationStore(AsyncInstallationStore):
         """Store what a refresh brought."""
         values = {
             "installed_in": old.installed_in,
-            "old": old.refresh_token,
+            "installed_at": old.installed_at,
             "expires_in": expires_in,
             "process": self._database.process,
             **self._tokens(bot_token, refresh_token),
