@@ -209,6 +209,7 @@ async def test_it_is_connected_without_a_token_of_the_environments_alone(
         ("rate_limit", "0", "from 1 to 1,000"),
         ("rate_limit", "many", "from 1 to 1,000"),
         ("rate_limit", "100000001", "from 1 to 1,000"),
+        ("rate_limit", "00025999999", "from 1 to 1,000"),
         ("other_api_host", "https://leadsquared.example.com", "may not send keys to leadsquared.e"),
         ("other_api_host", "http://apigw.service-in.leadsquared.com", "not an API host"),
         ("other_api_host", "http://localhost:5432", "may not send keys to localhost"),
