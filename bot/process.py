@@ -247,6 +247,8 @@ class Process:
         # What was just settled is told as well, even when a call that hangs has used the time up.
         untold = await parts.teller.finish(max(until - time.monotonic(), CLOSING / 2))
         await parts.background.finish(CLOSING / 4)
+        if parts.many is not None:
+            await parts.many.refresh.finish(max(until - time.monotonic(), CLOSING / 4))
         await self._log_what_is_left(in_flight, untold)
 
     async def _log_what_is_left(self, in_flight: int, untold: int) -> None:

@@ -1,7 +1,7 @@
 """python -m bot: run, serve, administer. `python -m bot --help` lists the commands.
 
-The groups `tenants`, `activities` and `keys` have files of their own. What only one command needs
-is imported inside it, so that a start stays quick.
+The groups `tenants`, `workspaces`, `activities` and `keys` have files of their own. What only one
+command needs is imported inside it, so that a start stays quick.
 """
 
 import asyncio

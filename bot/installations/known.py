@@ -51,7 +51,8 @@ class KnownInstallations:
         self._read_at = 0.0  # by the database's clock
         self._access: dict[str, Access] = {}
         self._of_token: dict[str, Installation] = {}  # by token, of those that were used
-        self._refused: dict[str, tuple[Installation, str]] = {}
+        self._token_in: dict[str, str] = {}  # the same the other way round, by installed_in
+        self._refused: dict[str, tuple[str, str]] = {}  # token and Slack's word, by installed_in
         self._changed = asyncio.Event()
         self._reading = asyncio.Lock()  # else the slower of two would put the older state back
         self.expired = asyncio.Event()  # Slack calls a token expired: it is to be refreshed
@@ -93,6 +94,7 @@ class KnownInstallations:
             _log.error("bot_token_cannot_be_decrypted", installed_in=installation.installed_in)
             return TokenUnreadable()
         self._of_token[token] = installation
+        self._token_in[installation.installed_in] = token
         return Granted(token)
 
     def refuse(self, token: str | None, error: str) -> None:
@@ -102,11 +104,12 @@ class KnownInstallations:
             return
         if error == EXPIRED:
             self._access[installation.installed_in] = Unidentified()  # until it is refreshed
-            self.expired.set()
         elif error in ENDING:
             self._access[installation.installed_in] = Ended(error)
-            self._refused[installation.installed_in] = (installation, error)
-            self._changed.set()
+        else:
+            return
+        self._refused[installation.installed_in] = (token or "", error)
+        self._changed.set()
 
     def changed(self) -> None:
         """Say that the store has changed."""
@@ -123,7 +126,7 @@ class KnownInstallations:
         while True:
             self._changed.clear()
             try:
-                await self._end_refused()
+                await self._write_refused()
                 await self.read()
             except DatabaseUnavailableError as error:
                 _log.warning("database_unavailable", reason=str(error))
@@ -141,15 +144,18 @@ class KnownInstallations:
         news = [one for one in changes.installations if known.get(one.installed_in) != one]
         for one in news:
             known[one.installed_in] = one
-            before = self._access.pop(one.installed_in, None)
-            if isinstance(before, Granted):
-                self._of_token.pop(before.token, None)
+            self._access.pop(one.installed_in, None)
+            self._of_token.pop(self._token_in.pop(one.installed_in, ""), None)
         self._known, self._read_at = known, changes.at
         if any(one.bot_token is not None for one in news):
             self._on_granted()
 
-    async def _end_refused(self) -> None:
-        for where, (installation, error) in list(self._refused.items()):
-            if installation.bot_token is not None:
-                await self._store.end_token(where, installation.bot_token, error)
-            del self._refused[where]
+    async def _write_refused(self) -> None:
+        for where, (token, error) in list(self._refused.items()):
+            if error == EXPIRED:
+                await self._store.expire_token(where, token)
+                self.expired.set()
+            else:
+                await self._store.end_token(where, token, error)
+            if self._refused.get(where) == (token, error):
+                del self._refused[where]

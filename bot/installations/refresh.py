@@ -12,7 +12,7 @@ from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 
 from bot.database.writer import DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError
-from bot.installations.known import EXPIRED, KnownInstallations
+from bot.installations.known import ENDING, EXPIRED, KnownInstallations
 from bot.installations.store import Expiring, InstallationStore
 
 _log = structlog.get_logger(__name__)
@@ -41,6 +41,7 @@ class TokenRefresh:
         self._known = known
         self._keyring = keyring
         self._rotator = rotator
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Refresh, until cancelled."""
@@ -48,11 +49,23 @@ class TokenRefresh:
             self._known.expired.clear()
             try:
                 while expiring := await self._store.lease_expiring(AT_ONCE):
-                    await asyncio.gather(*(self._refresh(one) for one in expiring))
+                    await asyncio.wait([self._begun(one) for one in expiring])
             except DatabaseUnavailableError as error:
                 _log.warning("database_unavailable", reason=str(error))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._known.expired.wait(), LOOK)
+
+    def _begun(self, expiring: Expiring) -> asyncio.Task[None]:
+        """Begin a refresh, which goes on when `run` is cancelled: its answer comes once."""
+        task = asyncio.create_task(self._refresh(expiring))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
+
+    async def finish(self, within: float) -> None:
+        """Wait for what is under way, `within` so many seconds."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=within)
 
     async def _refresh(self, expiring: Expiring) -> None:
         try:
@@ -82,8 +95,15 @@ class TokenRefresh:
     async def _refused(self, expiring: Expiring, error: SlackApiError) -> None:
         word = str(error.response.get("error") or "unreadable answer")
         self._log_failure(expiring, word)
-        if expiring.has_expired and word == "invalid_refresh_token":
-            await self._store.end(expiring.installed_in, EXPIRED)
+        if word in ENDING or (expiring.has_expired and word == "invalid_refresh_token"):
+            await self._end(expiring, word if word in ENDING else EXPIRED)
+
+    async def _end(self, expiring: Expiring, because: str) -> None:
+        try:
+            await self._store.end(expiring.installed_in, because, until=expiring.installed_at)
+        except DatabaseUnavailableError as error:
+            _log.warning("database_unavailable", reason=str(error))  # the next try ends it
+        self._known.changed()
 
     async def _write(self, expiring: Expiring, new: Bot) -> None:
         """Store the new token, as often as it takes: the old refresh token is used up."""

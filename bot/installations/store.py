@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from bot.database.announcements import CHANNEL, INSTALLATIONS
 from bot.database.statement import Row, Statement
 from bot.database.writer import Database
-from bot.encryption import Keyring
+from bot.encryption import Keyring, UndecipherableError
 
 _log = structlog.get_logger(__name__)
 
@@ -80,6 +80,7 @@ class Expiring:
     """A token that this process is to refresh, under a lease."""
 
     installed_in: str
+    installed_at: float
     refresh_token: bytes = field(repr=False)
     has_expired: bool
 
@@ -216,7 +217,7 @@ class InstallationStore(AsyncInstallationStore):
         UPDATE installations
         SET bot_token = NULL, refresh_token = NULL, expires_at = NULL, ended_at = bot_now(),
             ended_because = :because, changed_at = bot_now()
-        WHERE installed_in = :installed_in AND ended_at IS NULL AND installed_at < :before
+        WHERE installed_in = :installed_in AND ended_at IS NULL AND installed_at <= :until
         RETURNING pg_notify('{CHANNEL}', :process || ' {INSTALLATIONS}')
         """,
         index=("uq_installations_installed_in",),
@@ -227,18 +228,18 @@ class InstallationStore(AsyncInstallationStore):
         where: str,
         because: str,
         *,
-        at: float | None = None,
+        until: float | None = None,
         revoked: Collection[str] | None = None,
     ) -> bool:
-        """End an installation, unless it was made after `at`. Say whether this ended it.
+        """End an installation, unless it was made after `until`. Say whether this ended it.
 
-        `at` in whole seconds since the epoch, by Slack's clock. `revoked` names the bot users whose
-        tokens were revoked: another one's revocation ends nothing here.
+        `revoked` names the bot users whose tokens were revoked: another one's revocation ends
+        nothing here.
         """
         values = {
             "installed_in": where,
             "because": because,
-            "before": 1e12 if at is None else at + 1,
+            "until": 1e12 if until is None else until,
             "process": self._database.process,
         }
 
@@ -253,28 +254,55 @@ class InstallationStore(AsyncInstallationStore):
             _log.warning("installation_ended", installed_in=where, because=because)
         return ended
 
-    _END_TOKEN = Statement(
-        "Slack rejects a token: its installation has ended, unless it has another token by now.",
-        f"""
-        UPDATE installations
-        SET bot_token = NULL, refresh_token = NULL, expires_at = NULL, ended_at = bot_now(),
-            ended_because = :because, changed_at = bot_now()
-        WHERE installed_in = :installed_in AND bot_token = :bot_token
-        RETURNING pg_notify('{CHANNEL}', :process || ' {INSTALLATIONS}')
+    _LOCK = Statement(
+        "An installation that is then changed.",
+        "SELECT * FROM installations WHERE installed_in = :installed_in FOR UPDATE",
+        index=("uq_installations_installed_in",),
+    )
+    _EXPIRE = Statement(
+        "Slack calls a token expired: it is to be refreshed now, whatever end is stored.",
+        """
+        UPDATE installations SET expires_at = bot_now()
+        WHERE installed_in = :installed_in AND expires_at > bot_now()
         """,
         index=("uq_installations_installed_in",),
     )
 
-    async def end_token(self, where: str, bot_token: bytes, because: str) -> None:
-        """End an installation whose token, as it was stored, Slack rejects."""
+    async def end_token(self, where: str, token: str, because: str) -> None:
+        """End an installation whose token Slack rejects, unless it has another one by now."""
         values = {
             "installed_in": where,
             "because": because,
-            "bot_token": bot_token,
+            "until": 1e12,
             "process": self._database.process,
         }
-        if await self._database.run(lambda connection: self._END_TOKEN.one(connection, **values)):
+
+        def write(connection: Connection) -> bool:
+            return self._still_has(connection, where, token) and (
+                self._END.one(connection, **values) is not None
+            )
+
+        if await self._database.run(write):
             _log.warning("installation_ended", installed_in=where, because=because)
+
+    async def expire_token(self, where: str, token: str) -> None:
+        """Let a token be refreshed next, unless it was refreshed by now."""
+
+        def write(connection: Connection) -> None:
+            if self._still_has(connection, where, token):
+                self._EXPIRE.run(connection, installed_in=where)
+
+        await self._database.run(write)
+
+    def _still_has(self, connection: Connection, where: str, token: str) -> bool:
+        """Say whether this is the stored token: not as it was encrypted, which may be anew."""
+        row = self._LOCK.one(connection, installed_in=where)
+        if row is None or row["bot_token"] is None:
+            return False
+        try:
+            return self._keyring.decrypt(row["bot_token"]) == token
+        except UndecipherableError:
+            return False
 
     _CHANGED = Statement(
         "Installations that changed after a moment, the earliest first.",
@@ -313,7 +341,7 @@ class InstallationStore(AsyncInstallationStore):
             ORDER BY expires_at LIMIT :at_most
             FOR UPDATE SKIP LOCKED
         )
-        RETURNING installed_in, refresh_token, expires_at < bot_now() AS has_expired
+        RETURNING installed_in, installed_at, refresh_token, expires_at < bot_now() AS has_expired
         """,
         index=("ix_installations_expires_at", "pk_installations"),
     )
@@ -324,7 +352,12 @@ class InstallationStore(AsyncInstallationStore):
             lambda connection: self._LEASE.all(connection, at_most=at_most)
         )
         return [
-            Expiring(row["installed_in"], row["refresh_token"], bool(row["has_expired"]))
+            Expiring(
+                row["installed_in"],
+                row["installed_at"],
+                row["refresh_token"],
+                bool(row["has_expired"]),
+            )
             for row in rows
         ]
 
@@ -335,7 +368,7 @@ class InstallationStore(AsyncInstallationStore):
         SET bot_token = :bot_token, refresh_token = :refresh_token,
             expires_at = bot_now() + :expires_in, refresh_lease_until = NULL,
             changed_at = bot_now()
-        WHERE installed_in = :installed_in AND refresh_token = :old
+        WHERE installed_in = :installed_in AND installed_at = :installed_at AND ended_at IS NULL
         RETURNING pg_notify('{CHANNEL}', :process || ' {INSTALLATIONS}')
         """,
         index=("uq_installations_installed_in",),
@@ -347,7 +380,7 @@ class InstallationStore(AsyncInstallationStore):
         """Store what a refresh brought."""
         values = {
             "installed_in": old.installed_in,
-            "old": old.refresh_token,
+            "installed_at": old.installed_at,
             "expires_in": expires_in,
             "process": self._database.process,
             **self._tokens(bot_token, refresh_token),

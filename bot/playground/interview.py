@@ -111,7 +111,8 @@ class Interview:
         """Close the form that is open."""
         if (modal := self.modal) is not None:
             self.slack.modals.close(modal["id"])
-            print("  Closed; nothing was recorded.")
+            records = any(_label(modal, block_id) == "Ticket" for block_id in inputs(modal))
+            print("  Closed; nothing was recorded." if records else "  Closed.")
 
 
 def _label(modal: View, block_id: str) -> str:

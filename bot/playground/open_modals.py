@@ -12,13 +12,26 @@ def inputs(view: View) -> dict[str, dict[str, Any]]:
     }
 
 
+def buttons_in(view: View) -> list[dict[str, Any]]:
+    """Return what Slack sends of each button of a view when it is pressed."""
+    return [button for block in view.get("blocks", []) for button in buttons_of(block)]
+
+
+def buttons_of(block: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the same of one block's buttons."""
+    return [
+        {**element, "block_id": block.get("block_id", "b1")}
+        for element in [*block.get("elements", []), block.get("accessory", {})]
+        if element.get("type") == "button"
+    ]
+
+
 def button_in(view: View, label: str) -> dict[str, Any]:
-    """Return what Slack sends of a view's button, by its label, when it is pressed."""
-    for block in view.get("blocks", []):
-        for element in [*block.get("elements", []), block.get("accessory", {})]:
-            if element.get("type") == "button" and element["text"]["text"] == label:
-                return {**element, "block_id": block.get("block_id", "b1")}
-    raise KeyError(label)
+    """Return the same of the first button with a label."""
+    found = (one for one in buttons_in(view) if one["text"]["text"] == label)
+    if (button := next(found, None)) is None:
+        raise KeyError(label)
+    return button
 
 
 _CHOSEN = {

@@ -5,11 +5,12 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from bot.playground.leadsquared import Activity
-from bot.playground.open_modals import inputs
+from bot.playground.open_modals import View, buttons_of, inputs
 from bot.playground.slack import SlackStandIn
 from bot.playground.workspace import Posted, Workspace
 from bot.slack.messages import author, plain
@@ -19,9 +20,23 @@ LISTED = 6
 LINES = 5
 """Of a thread, and of a message, in a list."""
 
-_DATE = re.compile(r"<!date\^(\d+)\^([^|>]*)\|[^>]*>")
+_DATE = re.compile(r"<!date\^(\d+)\^([^|>]*)\|([^>]*)>")
 _MENTION = re.compile(r"<@([A-Z0-9]+)>")
+_CHANNEL = re.compile(r"<#([A-Z0-9]+)>")
+_LINK = re.compile(r"<https?://[^|>]+\|([^>]+)>")
 _BOLD = re.compile(r"(?<!\w)\*([^*\n]+)\*(?!\w)")
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A button that was shown, in a message or in a view."""
+
+    place: Posted | View
+    element: View
+
+    @property
+    def label(self) -> str:
+        return str(self.element["text"]["text"])
 
 
 class Screen:
@@ -30,7 +45,7 @@ class Screen:
     def __init__(self, slack: SlackStandIn) -> None:
         self._slack = slack
         self._shown: dict[str, int] = {}
-        self._buttons: list[tuple[Posted, str]] = []
+        self._buttons: list[Button] = []
         self._modals: set[str] = set()
         self._numbers: dict[str, list[Posted]] = {}
         self.asking = False  # the open form's fields are being asked one by one
@@ -53,8 +68,8 @@ class Screen:
                 self.form(modal)
         sys.stdout.flush()
 
-    def button(self, number: str) -> tuple[Posted, str] | None:
-        """Return the message and the label of a numbered button; without a number, the newest."""
+    def button(self, number: str) -> Button | None:
+        """Return a numbered button; without a number, the newest."""
         if not number and self._buttons:
             return self._buttons[-1]
         return (
@@ -199,17 +214,17 @@ class Screen:
         where = self._where(message)
         words = self._words(message)
         print(_indented(f"{where}{' (changed)' if changed else ''}: {words}", prefix))
-        labels = list(message.buttons())
-        for label in labels:
-            self._buttons.append((message, label))
-        if labels:
-            first = len(self._buttons) - len(labels) + 1
-            print(
-                _indented(
-                    "  ".join(f"[{number}: {label}]" for number, label in enumerate(labels, first)),
-                    "      ",
-                )
-            )
+        self._print_buttons(message, list(message.buttons().values()), "      ")
+
+    def _print_buttons(self, place: Posted | View, elements: list[View], prefix: str) -> None:
+        """Print buttons in a line, each with its number."""
+        if not elements:
+            return
+        buttons = [Button(place, element) for element in elements]
+        first = len(self._buttons) + 1
+        self._buttons += buttons
+        numbered = (f"[{number}: {one.label}]" for number, one in enumerate(buttons, first))
+        print(_indented("  ".join(numbered), prefix))
 
     def _where(self, message: Posted) -> str:
         workspace = self._in(message.channel)
@@ -240,6 +255,15 @@ class Screen:
         text = _MENTION.sub(
             lambda found: f"@{people[found[1]].name if found[1] in people else found[1]}", text
         )
+        channels = {
+            id_: channel
+            for workspace in self._slack.workspaces
+            for id_, channel in workspace.channels.items()
+        }
+        text = _CHANNEL.sub(
+            lambda found: f"#{channels[found[1]].name if found[1] in channels else found[1]}", text
+        )
+        text = _LINK.sub(r"\1", text)
         text = _BOLD.sub(r"\1", text).replace("`", "")
         return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
@@ -254,16 +278,35 @@ class Screen:
                 if "hint" in block:
                     print(_indented(f"({block['hint']['text']})", "  │   "))
             else:
-                print(_indented("\n".join(self._plain(text) for text in _texts(block)), "  │ "))
+                self._print_block(modal, block)
         if "submit" in modal:
-            ways = "change a field with :fill Text …, then :submit; or :cancel"
+            fields = [block["label"]["text"] for block in inputs(modal).values()]
+            field = "Text" if "Text" in fields else next(reversed(fields), "")
+            change = f"change a field with :fill {field} …, then " if field else ""
+            ways = f"{change}:submit; or :cancel"
             print(
                 f"  └ [{modal['submit']['text']}]  "
                 f"{'Enter keeps a value, :cancel closes the form' if self.asking else ways}"
             )
 
+    def home(self, view: View) -> None:
+        """Print an App Home."""
+        print("  ┌ App Home")
+        for block in view["blocks"]:
+            self._print_block(view, block)
+
+    def _print_block(self, view: View, block: View) -> None:
+        """Print what stands in a block that is no field."""
+        if block["type"] == "divider":
+            print("  │ ──")
+        elif words := "\n".join(self._plain(text) for text in _texts(block)):
+            print(_indented(words, "  │ "))
+        self._print_buttons(view, buttons_of(block), "  │   ")
+
 
 def _shown_date(found: re.Match[str]) -> str:
+    if "{ago}" in found[2]:
+        return found[3]
     moment = datetime.fromtimestamp(int(found[1])).astimezone()
     return f"{moment:%Y-%m-%d at %H:%M}" if "{date" in found[2] else f"{moment:%H:%M}"
 

@@ -193,7 +193,7 @@ class SlackStandIn(WebApi):
         element = block["element"]
         chosen = self.modals.state(modal)[block_id][element["action_id"]]
         action = {"action_id": element["action_id"], "block_id": block_id, **chosen}
-        await self._act(modal, action, person)
+        await self.act(modal, action, person)
 
     async def press(
         self,
@@ -204,15 +204,16 @@ class SlackStandIn(WebApi):
         **changes: Any,  # noqa: ANN401 - JSON
     ) -> Json:
         """Press a button in a modal, or in an App Home, by its label; return the bot's answer."""
-        return await self._act(view, button_in(view, label), person, **changes)
+        return await self.act(view, button_in(view, label), person, **changes)
 
-    async def _act(
+    async def act(
         self,
         view: View,
         action: Json,
         person: str,
         **changes: Any,  # noqa: ANN401 - JSON
     ) -> Json:
+        """Use one element of a modal, or of an App Home; return the bot's answer."""
         payload = {
             "type": "block_actions",
             **self._who(self.named(view["team_id"]), person),

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bot.app import Parts, build
 from bot.database.schema import migrate_database
@@ -19,18 +18,21 @@ from bot.leadsquared.tenant import Tenant
 from bot.logs import configure_logging
 from bot.playground import screen
 from bot.playground.browser import INSTALL, Browser
-from bot.playground.interview import Ask, Interview
+from bot.playground.interview import SHOWN_WITHIN, Ask, Interview
 from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
-from bot.playground.open_modals import inputs
-from bot.playground.scenes import NOTES, TEAM, TEAMS, Team, furnish
+from bot.playground.open_modals import View, buttons_in, inputs
+from bot.playground.scenes import GLOBEX, NOTES, TEAM, TEAMS, Team, furnish
 from bot.playground.slack import APP_TOKEN, CLIENT_ID, CLIENT_SECRET, SlackStandIn
-from bot.playground.workspace import Channel, Person, Workspace
+from bot.playground.workspace import Channel, Person, Posted, Workspace
 from bot.process import Process
 from bot.settings import Settings, load_settings
+from bot.slack.setup_modal import ACCESS_BLOCK, ORG_ID_BLOCK, OTHER_HOST_BLOCK, SECRET_BLOCK
 from bot.tenants.directory import Scope
 
 ACCOUNT = Account("22824", "playground-access-key", "playground-secret-key")
 GLOBEX_ACCOUNT = Account("33935", "globex-access-key", "globex-secret-key")
+ACCOUNTS = {TEAM: ACCOUNT, GLOBEX: GLOBEX_ACCOUNT}
+"""By workspace."""
 TICKETS = {
     "143": (Behaviour.FINE, "is fine; so are 144 and 145"),
     "144": (Behaviour.FINE, ""),
@@ -62,7 +64,8 @@ HELP = """\
 Type what you would type in Slack:
   /portal-activity 143 Customer uploaded the signed form
   /portal-activity            alone, or with only the ticket, opens the form
-  /portal-activity help
+  /portal-activity help       also recent, status
+  /portal-activity setup      connects LeadSquared; see :account
 Besides:
   :messages                 list the messages of this channel; \
 there are some in customers, private, direct and archive
@@ -72,6 +75,10 @@ type each field, Enter keeps its value,
   :press 1                  press button 1 of those shown; \
 :press 1 as Ben presses it as your colleague
   :fill Ticket 143          change a field of the open form (Ticket, Text), then  :submit
+  :account                  fill in the open set-up form, then  :submit
+                            ({account});
+                            :account wrong  has a wrong secret key
+  :home                     open App Home; :press works in it, too
   :channel private          go to another channel: {channels}
   :team Globex              go to another workspace: {teams}
   :install                  install the bot there, as Slack's page of consent does;
@@ -111,6 +118,8 @@ class Playground:
             ":shortcut": self._shortcut,
             ":press": self._press,
             ":fill": self._fill,
+            ":account": self._fill_in_account,
+            ":home": self._home,
             ":submit": self._submit,
             ":cancel": lambda _words: self.form.close(),
             ":channel": self._go,
@@ -142,6 +151,8 @@ class Playground:
         while await self.parts.outbox.unfinished():
             await asyncio.sleep(0.05)
         await self.parts.background.finish(2)
+        with contextlib.suppress(TimeoutError):
+            await self.slack.until(lambda: not _is_passing(self.form.modal), within=SHOWN_WITHIN)
 
     async def _command(self, word: str, text: str) -> None:
         if word != "/portal-activity":
@@ -183,11 +194,45 @@ class Playground:
         if found is None:
             print(f"Which button? {self.show.buttons()}")
             return
-        message, label = found
-        if label not in message.buttons():
-            print("That button is gone: someone has already decided.")
+        if isinstance(found.place, Posted):
+            if found.label in found.place.buttons():
+                await self.slack.click(found.place, found.label, person=person.id)
+                return
+        elif (view := self._standing(found)) is not None:
+            opened = len(self.slack.modals.open)
+            await self.slack.act(view, found.element, person.id)
+            if view["type"] == "home":
+                await self._show_home(view, opened)
             return
-        await self.slack.click(message, label, person=person.id)
+        print("That button is gone: someone has already decided.")
+
+    def _standing(self, button: screen.Button) -> View | None:
+        """Return the view in which a button stands now; None where it is gone."""
+        views = [*self.slack.modals.open, *self.slack.homes.values()]
+        return next((view for view in views if button.element in buttons_in(view)), None)
+
+    async def _home(self, _words: str) -> None:
+        """Open App Home, and print it."""
+        if self._is_missing():
+            return
+        before = self.slack.homes.get(self.team.you.id)
+        opened = len(self.slack.modals.open)
+        await self.slack.open_home(self.team.you.id)
+        await self._show_home(before, opened)
+
+    async def _show_home(self, before: View | None, opened: int) -> None:
+        """Print App Home once it is another one than before; a form may open instead."""
+
+        def now() -> View | None:
+            return self.slack.homes.get(self.team.you.id)
+
+        with contextlib.suppress(TimeoutError):
+            await self.slack.until(
+                lambda: now() is not before or len(self.slack.modals.open) > opened,
+                within=SHOWN_WITHIN,
+            )
+        if (view := now()) is not None and view is not before:
+            self.show.home(view)
 
     def _messages(self, _words: str) -> None:
         self.show.messages(self.channel.id)
@@ -206,7 +251,7 @@ class Playground:
         await self.slack.shortcut(message, person=self.team.you.id)
         with contextlib.suppress(TimeoutError):
             await self.slack.until(
-                lambda: len(self.slack.modals.open) > before and not _is_loading(self.form.modal)
+                lambda: len(self.slack.modals.open) > before and not _is_passing(self.form.modal)
             )
         self.show.asking = True
         self.show.catch_up()
@@ -233,9 +278,25 @@ class Playground:
                 f"{', '.join(block['label']['text'] for block in inputs(modal).values())}"
             )
 
+    async def _fill_in_account(self, which: str) -> None:
+        """Fill in the form that connects LeadSquared."""
+        modal, account = self.form.modal, ACCOUNTS[self.team.id]
+        if modal is None or ORG_ID_BLOCK not in inputs(modal):
+            print("That form is not open. Open it: /portal-activity setup")
+            return
+        secret_key = "a-wrong-key" if which == "wrong" else account.secret_key
+        for block_id, value in (
+            (OTHER_HOST_BLOCK, self.leadsquared.url),
+            (ORG_ID_BLOCK, account.org_id),
+            (ACCESS_BLOCK, account.access_key),
+            (SECRET_BLOCK, secret_key),
+        ):
+            self.slack.modals.fill(modal, block_id, value)
+        self.show.form(modal)
+
     async def _submit(self, _words: str) -> None:
         modal = self.form.modal
-        if modal is None:
+        if modal is None or "submit" not in modal:
             print("There is no open form.")
             return
         answer = await self.slack.submit(modal, {}, person=self.team.you.id)
@@ -314,11 +375,20 @@ class Playground:
 
     def _help(self, _words: str = "") -> None:
         tickets = "\n".join(f"  {number}  {says}" for number, (_, says) in TICKETS.items() if says)
-        names = {"channels": self._channels(), "teams": _teams(), "install": self.bot + INSTALL}
+        names = {
+            "channels": self._channels(),
+            "teams": _teams(),
+            "install": self.bot + INSTALL,
+            "account": self._account(),
+        }
         print(HELP.format(tickets=tickets, **names))
 
     def _channels(self) -> str:
         return ", ".join(channel.name for channel in self.team.channels)
+
+    def _account(self) -> str:
+        own = ACCOUNTS[self.team.id]
+        return f"{self.leadsquared.url}, {own.org_id}, {own.access_key}, {own.secret_key}"
 
     def _named(self, name: str) -> Person | None:
         here = (self.team.you, self.team.colleague)
@@ -336,8 +406,12 @@ def _organised() -> str:
     return ", ".join(team.name for team in TEAMS if team.enterprise_id)
 
 
-def _is_loading(modal: dict[str, Any] | None) -> bool:
-    return modal is None or "Reading the message" in str(modal["blocks"])
+def _is_passing(modal: View | None) -> bool:
+    """Say whether a form only says that something goes on."""
+    return modal is not None and any(words in str(modal["blocks"]) for words in _PASSING)
+
+
+_PASSING = ("Reading the message", "Asking Slack", "Checking the keys")
 
 
 async def play() -> int:
@@ -477,6 +551,7 @@ def _settings(slack: SlackStandIn, folder: Path) -> Settings:
         slack_client_secret=CLIENT_SECRET,
         slack_app_token=APP_TOKEN,
         slack_api_url=slack.api_url,
+        leadsquared_allowed_hosts="127.0.0.1",
         leadsquared_connect_timeout=2,
         leadsquared_read_timeout=2,
         leadsquared_look_after_unknown=True,  # off elsewhere; here one may see what it does

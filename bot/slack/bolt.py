@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from slack_bolt.async_app import AsyncApp
@@ -15,7 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.database.writer import DatabaseUnavailableError
 from bot.slack import answers, modals
-from bot.slack.payloads import BlockActions, MessageShortcut, Payload
+from bot.slack.payloads import BlockActions, MessageShortcut, Payload, View, ViewSubmission
 from bot.slack.replies import Responder
 from bot.slack.text import as_read
 
@@ -103,6 +103,15 @@ def payload_of(context: AsyncBoltContext, kind: type[P]) -> P:
     return payload
 
 
+def _broken_form(view: View) -> dict[str, Any]:
+    """Say that nothing was done by the ticket's field, where there is one: what was typed stays."""
+    broken = answers.broken()
+    if any(block.block_id == modals.TICKET_BLOCK for block in view.blocks):
+        errors = {modals.TICKET_BLOCK: as_read(broken.words)}
+        return {"response_action": "errors", "errors": errors}
+    return {"response_action": "update", "view": modals.notice_modal(broken)}
+
+
 def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltResponse]]:
     """Return the listener for unexpected errors.
 
@@ -115,11 +124,9 @@ def _told_as_broken(responder: Responder) -> Callable[..., Awaitable[BoltRespons
             _log.warning("event_not_taken", reason=str(error))
             return BoltResponse(status=503, body="")  # Slack sends it again
         _log.error("listener_failed", exc_info=error, kind=kind)
-        if kind == "view_submission":
-            # By a field, and not in the form's place: what was typed stays.
-            errors = {modals.TICKET_BLOCK: as_read(answers.broken().words)}
-            return BoltResponse(status=200, body={"response_action": "errors", "errors": errors})
         click = request.context.get(_PAYLOAD)
+        if isinstance(click, ViewSubmission):
+            return BoltResponse(status=200, body=_broken_form(click.view))
         if isinstance(click, BlockActions | MessageShortcut):
             # Slack does not show the acknowledgement of a click.
             responder.say(click, answers.broken())

@@ -1,6 +1,7 @@
 """Installation from Slack: Bolt's OAuth flow, and the pages that a person sees at its end."""
 
 import logging
+import re
 from typing import Any
 from urllib.parse import urljoin
 
@@ -29,6 +30,10 @@ from bot.slack.pages import INSTALL_PATH, REDIRECT_PATH
 from bot.slack.scopes import SCOPES
 
 _log = structlog.get_logger(__name__)
+
+_WORKSPACE = re.compile(r"[TE][A-Z0-9]{1,30}")
+_WORD = re.compile(r"[a-z_]{1,60}")
+"""Slack's words for errors, and Bolt's."""
 
 
 class Install:
@@ -70,6 +75,8 @@ class Install:
         """Send the person to Slack's page of consent."""
         try:
             asked = await to_bolt_request(request)
+            if not all(_WORKSPACE.fullmatch(team) for team in asked.query.get("team", ())):
+                del asked.query["team"]  # Bolt would copy it into Slack's address as it is
             return await to_aiohttp_response(await self._flow.handle_installation(asked))
         except DatabaseUnavailableError as error:
             _log.warning("installation_not_begun", reason=str(error))
@@ -133,5 +140,6 @@ async def _failed(args: AsyncFailureArgs) -> BoltResponse:
 
 
 def _failure(reason: str, status: int) -> BoltResponse:
-    _log.warning("installation_failed", reason=reason[:100])
-    return pages.failed(reason[:100], status)
+    word = reason if _WORD.fullmatch(reason) else "unknown"  # anybody can write into the address
+    _log.warning("installation_failed", reason=word)
+    return pages.failed(word, status)

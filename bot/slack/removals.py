@@ -36,7 +36,7 @@ class Removals:
         where = happened.installed_in
         if where is None or revoked == ():
             return
-        if await self._store.end(
-            where, happened.event.type, at=happened.event_time, revoked=revoked
-        ):
+        # `event_time` has whole seconds, so one that was made within this second ends too.
+        until = None if happened.event_time is None else happened.event_time + 1
+        if await self._store.end(where, happened.event.type, until=until, revoked=revoked):
             await self._known.catch_up()

@@ -129,7 +129,7 @@ def read(opened: Opened, state: ViewState, allowed_hosts: tuple[str, ...]) -> Dr
         if key is not None and not _is_key(key):
             errors[block] = words.KEY_MALFORMED
     limit = typed.limit.replace(",", "")
-    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:5]) <= MOST_CALLS):
+    if not _is_limit(limit):
         errors[LIMIT_BLOCK] = words.LIMIT_MALFORMED
     if errors:
         return errors
@@ -195,6 +195,11 @@ def _is_org_id(text: str) -> bool:
         return check_org_id(text).isdecimal()
     except ValueError:
         return False
+
+
+def _is_limit(text: str) -> bool:
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_CALLS))
+    return is_number and 1 <= int(text) <= MOST_CALLS
 
 
 def _is_key(text: str) -> bool:

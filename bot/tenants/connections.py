@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from bot.database.statement import Row, Statement
 from bot.database.tables import insert, now, tenants
-from bot.database.writer import Database
+from bot.database.writer import CommitUnknownError, Database, DatabaseUnavailableError
 from bot.encryption import Keyring
 from bot.leadsquared.address import api_host
 from bot.leadsquared.tenant import Tenant
@@ -148,7 +148,10 @@ class Connections:
     async def seen(
         self, enterprise_id: str | None, team_id: str, channel_id: str, since: int | None = None
     ) -> Seen:
-        """Return what a workspace is connected to; `since` also what changed after that."""
+        """Return what a workspace is connected to; `since` also what changed after that.
+
+        Raises DatabaseUnavailableError: it only reads, so nothing is changed then.
+        """
 
         def read(connection: Connection) -> Seen:
             by = Author(team_id, enterprise_id)
@@ -162,7 +165,10 @@ class Connections:
                 () if since is None else after(connection, team_id, since),
             )
 
-        return await self._database.run(read, answer_within=READ_WITHIN)
+        try:
+            return await self._database.run(read, answer_within=READ_WITHIN)
+        except CommitUnknownError as error:
+            raise DatabaseUnavailableError(str(error)) from None
 
     def with_keys(self, own: Connected | None, wanted: Wanted) -> Tenant:
         """Return the tenant as it would be, with the keys that it keeps.

@@ -355,6 +355,78 @@ async def test_a_refresh_that_fails_for_now_ends_nothing(
         await until(lambda: access(home) == Granted(home.token))
 
 
+async def test_a_token_that_slack_calls_expired_before_its_time_is_refreshed_at_once(
+    start: Start, environment: dict[str, str], slack: SlackStandIn
+) -> None:
+    slack.oauth.rotates = True
+    async with start(environment) as bot:
+        home = Team(bot, HOME)
+        await home.joins()
+        slack.oauth.expire()  # by what is stored, it is good for 12 hours
+        assert await home.type("143 told with the next token") is None
+        await home.told("Recorded on ticket 143")
+        await bot.at_rest()
+        assert home.answers(), "in its thread"
+
+
+async def test_an_old_tokens_late_refusal_changes_nothing_after_a_refresh(
+    start: Start, environment: dict[str, str], slack: SlackStandIn
+) -> None:
+    slack.oauth.rotates = True
+    async with start(environment) as bot:
+        home = Team(bot, HOME)
+        await home.joins()
+        old = home.token
+        slack.oauth.expire()
+        await change(bot, HOME, expires_at=sa.func.bot_now() - 1)
+        assert "Recorded" in (await home.records("with the next token")).text
+        for word in ("token_expired", "token_revoked"):  # two calls that were slow
+            bot.parts.installations.refuse(old, word)
+            assert access(home) == Granted(home.token)
+
+
+async def test_a_refused_refresh_does_not_end_a_newer_installation(
+    start: Start, environment: dict[str, str], slack: SlackStandIn
+) -> None:
+    slack.oauth.rotates = True
+    async with start(environment) as bot:
+        assert bot.parts.many is not None
+        home = Team(bot, HOME)
+        await home.joins()
+        used_up = slack.oauth.grants[0]
+        used_up.refresh_token = "xoxe-1-used-up"
+        slack.faults["oauth.v2.access"].append(Fault("invalid_refresh_token", delay=1))
+        await change(bot, HOME, expires_at=sa.func.bot_now() - 1)
+        bot.parts.many.known.expired.set()
+        await until(lambda: not slack.faults["oauth.v2.access"])  # the refresh is under way
+        assert (await home.install()).status == 200
+        for _ in range(2):  # the next look for such tokens begins after the refusal
+            bot.parts.many.known.expired.set()
+            await until(lambda: bot.parts.many and not bot.parts.many.known.expired.is_set())
+        assert (await stored(bot, HOME))["bot_token"] is not None
+        assert "Recorded" in (await home.records("with the newer installation")).text
+
+
+async def test_a_refresh_is_kept_although_the_secret_is_changed_meanwhile(
+    start: Start, environment: dict[str, str], slack: SlackStandIn
+) -> None:
+    slack.oauth.rotates = True
+    async with start(environment) as bot:
+        assert bot.parts.many is not None
+        home = Team(bot, HOME)
+        await home.joins()
+        first = home.token
+        slack.faults["oauth.v2.access"].append(Fault("", delay=1))
+        await change(bot, HOME, expires_at=sa.func.bot_now() - 1)
+        bot.parts.many.known.expired.set()
+        await until(lambda: not slack.faults["oauth.v2.access"])  # the refresh is under way
+        old = (await stored(bot, HOME))["refresh_token"]
+        keyring = Keyring([ENCRYPTION_KEY])
+        await change(bot, HOME, refresh_token=keyring.encrypt(keyring.decrypt(old)))
+        await until(lambda: home.token != first)
+        await until(lambda: access(home) == Granted(home.token))
+
+
 # -- a token that cannot be decrypted
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -17,6 +18,7 @@ from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 from bot.playground.slack import Fault, SlackStandIn
 from bot.playground.workspace import Person, Posted
 from bot.slack.setup import DONE_WITHIN
+from bot.tenants.connections import READ_WITHIN
 from bot.tenants.directory import Scope
 from support.running import ACCOUNT, TEAM, Bot, Start
 
@@ -209,6 +211,7 @@ async def test_it_is_connected_without_a_token_of_the_environments_alone(
         ("rate_limit", "0", "from 1 to 1,000"),
         ("rate_limit", "many", "from 1 to 1,000"),
         ("rate_limit", "100000001", "from 1 to 1,000"),
+        ("rate_limit", "00025999999", "from 1 to 1,000"),
         ("other_api_host", "https://leadsquared.example.com", "may not send keys to leadsquared.e"),
         ("other_api_host", "http://apigw.service-in.leadsquared.com", "not an API host"),
         ("other_api_host", "http://localhost:5432", "may not send keys to localhost"),
@@ -638,6 +641,12 @@ async def test_the_last_changes_stand_at_the_end_of_the_form(fresh: Bot) -> None
 
 
 # -- what fails
+
+
+async def test_a_database_that_is_slow_at_opening_has_surely_changed_nothing(fresh: Bot) -> None:
+    busy = asyncio.create_task(fresh.parts.database.run(lambda _: time.sleep(READ_WITHIN + 0.5)))
+    assert "doesn't answer, so nothing was changed" in words(await opened(fresh))
+    await busy
 
 
 async def test_the_database_away_at_saving_is_said(fresh: Bot) -> None:

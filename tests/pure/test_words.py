@@ -201,7 +201,15 @@ def shown() -> dict[str, list[Message | str]]:
         "not_shown": [home_words.not_shown()],
         **{
             name: [getattr(home_words, name)]
-            for name in ("NEWEST", "NEWEST_HERE", "NONE_YET", "NONE_HERE", "NO_TEXT", "DELETED", "HOW_TO")
+            for name in (
+                "NEWEST",
+                "NEWEST_HERE",
+                "NONE_YET",
+                "NONE_HERE",
+                "NO_TEXT",
+                "DELETED",
+                "HOW_TO",
+            )
         },
         "quoted": [
             *(
