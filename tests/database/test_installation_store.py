@@ -128,3 +128,37 @@ async def test_what_is_stored_is_encrypted(
     found = await stores[1].async_find_bot(enterprise_id=None, team_id="T1")
     assert found is not None
     assert found.bot_token == "xoxe.xoxb-secret"
+
+
+async def test_a_rejected_token_ends_its_installation_although_it_was_encrypted_anew(
+    stores: list[InstallationStore], keyring: Keyring
+) -> None:
+    store, _ = stores
+    await stored(store, authorization("T1", "xoxb-first"))
+    known = KnownInstallations(store, keyring, poll_interval=5)
+    await known.read()
+    assert known.access(None, "T1") == Granted("xoxb-first")
+    anew = installations.update().values(bot_token=keyring.encrypt("xoxb-first"))
+    await store._database.run(lambda connection: connection.execute(anew))
+    await store.end_token("T1", "xoxb-first", "token_revoked")
+    await known.read()
+    assert known.access(None, "T1") == Ended("token_revoked")
+
+
+async def test_a_late_refusal_of_an_old_token_ends_no_newer_installation(
+    stores: list[InstallationStore], keyring: Keyring
+) -> None:
+    store, _ = stores
+    await stored(store, authorization("T1", "xoxb-first"))
+    known = KnownInstallations(store, keyring, poll_interval=5)
+    await known.read()
+    assert known.access(None, "T1") == Granted("xoxb-first")
+    known.refuse("xoxb-first", "token_expired")
+    await stored(store, authorization("T1", "xoxb-second"))
+    await known.read()
+    for word in ("token_expired", "token_revoked"):
+        known.refuse("xoxb-first", word)
+        assert known.access(None, "T1") == Granted("xoxb-second")
+    await store.end_token("T1", "xoxb-first", "token_revoked")
+    await known.read()
+    assert known.access(None, "T1") == Granted("xoxb-second")

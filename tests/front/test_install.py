@@ -85,6 +85,16 @@ async def test_the_first_page_asks_slack_for_the_manifests_scopes_and_nothing_mo
 # -- what fails, says why, and leads to the next try
 
 
+@pytest.mark.parametrize(
+    "team", ["T1&user_scope=admin", "T1\r\nSet-Cookie: a=b", "t1", "<script>", "T" * 99]
+)
+async def test_a_stranger_adds_nothing_to_slacks_page(
+    bot: Bot, browser: Browser, team: str
+) -> None:
+    page = await browser.get(f"{bot.url}{INSTALL}?team={quote(team)}")
+    assert set(parse_qs(urlsplit(page.location).query)) == {"state", "client_id", "scope"}
+
+
 async def begun(bot: Bot, browser: Browser) -> str:
     """Begin and allow; return the address that leads back to the bot."""
     back = await browser.allow(await browser.begin(bot.url), "Home")
@@ -245,6 +255,7 @@ async def test_what_stands_in_an_address_is_shown_as_text(bot: Bot, browser: Bro
     for query in (f"error={script}", f"state={script}&code=1", f"error=%00&x={script}", "error="):
         page = await browser.get(f"{bot.url}{CALLBACK}?{query}")
         assert "<script" not in page.body
+        assert "alert(1)" not in page.body
         assert page.title
         assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
         assert page.headers["Referrer-Policy"] == "no-referrer"
