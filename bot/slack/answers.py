@@ -229,10 +229,7 @@ def why_no_ticket(word: str, error: MalformedTicketError) -> str:
 
 def unmapped(team_id: str) -> Message:
     """The answer where nothing is connected, with a button for those who may connect it."""
-    small = small_print(
-        f"`python -m bot tenants map NAME --team {team_id}`, or the four `LEADSQUARED_…` variables",
-        "not connected",
-    )
+    small = small_print(f"`python -m bot tenants map NAME --team {team_id}`", "not connected")
     return _message(
         "This workspace isn't connected to LeadSquared yet, so nothing was recorded. "
         "Ask an admin to connect it, then try again.",
