@@ -81,6 +81,17 @@ def fill(connection: Connection, keyring: Keyring, history: History) -> None:
     insert("workspaces", history.tenants, _workspace())
     insert("installations", history.tenants, _installation())
     insert("oauth_states", history.tenants, {"digest": words.fingerprint, "expires_at": ":now + n"})
+    insert(
+        "audit",
+        history.tenants,
+        {
+            "at": f":now - {YEAR} * n / {history.tenants}",
+            "team_id": "'T0FILLED' || n",
+            "who": "'root'",
+            "what": "'exported'",
+            "detail": "''",
+        },
+    )
     insert("deliveries", history.deliveries, _delivery(words, history))
     insert("attempts", history.deliveries, _attempt(history))
     if not on_sqlite:
@@ -159,6 +170,10 @@ def _delivery(words: _Words, history: History) -> dict[str, str]:
         "settled_at": f"{accepted_at} + 0.3",
         "activity_id": "CASE WHEN n % 50 > 0 AND n % 51 > 0 THEN '' || n END",
         "problem": "CASE WHEN n % 50 = 0 THEN 'refused' WHEN n % 51 = 0 THEN 'no_answer' END",
+        # Half of what was rejected was sent again.
+        "resolution": "CASE WHEN n % 100 = 0 THEN 'sent_again' END",
+        "resolved_by": "CASE WHEN n % 100 = 0 THEN 'U0' || (n % 7) END",
+        "resolved_at": f"CASE WHEN n % 100 = 0 THEN {accepted_at} + 60 END",
         "route": "'thread'",
         "anchor_ts": "CASE WHEN n % 3 > 0 THEN '17' || (10000000 + n) || '.000200' END",
         "anchor_mark": "CASE WHEN n % 3 > 0 THEN 'recorded' END",

@@ -19,6 +19,7 @@ PROBLEMS = {
     Problem.TENANT_REMOVED: "the tenant was removed",
     Problem.ACCOUNT_CHANGED: "the tenant has another account now",
     Problem.UNDECIPHERABLE: "a value cannot be decrypted",
+    Problem.STOPPED: "an admin stopped it before it was sent",
     Problem.NO_ANSWER: "LeadSquared did not answer in time",
     Problem.DROPPED: "the connection to LeadSquared broke",
     Problem.SERVER_ERROR: "LeadSquared answered with a server error",
@@ -44,6 +45,11 @@ _UNITS = ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min"))
 def shown(text: str) -> str:
     """Return a text that cannot control a terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def printable(text: str) -> str:
+    """Return a text of several lines that cannot control a terminal."""
+    return "".join(one if one.isprintable() or one in "\r\n" else "?" for one in text)
 
 
 def duration(seconds: float) -> str:

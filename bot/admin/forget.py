@@ -1,0 +1,479 @@
+"""Deletes what is stored of a workspace or a person, beside a running bot: python -m bot forget."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy.engine import Connection
+
+from bot.activities.delivery import FORGOTTEN
+from bot.activities.retention import delete_activities
+from bot.admin.audit import Action, record
+from bot.admin.snapshot import read
+from bot.admin.words import shown
+from bot.database.announcements import CHANNEL, INSTALLATIONS
+from bot.database.statement import Row, Statement
+from bot.database.writer import Database, DatabaseUnavailableError
+
+T = TypeVar("T")
+
+BATCH = 100
+"""Rows in one transaction, so that what people wait for is not held up."""
+
+PAUSE = 0.01
+"""Seconds between two transactions."""
+
+LOOK = 0.2
+"""Seconds between two looks at what the bot still has to do."""
+
+SETTLED_WITHIN = 60.0
+"""Seconds in which a call that is under way has its outcome: a lease, and as long again."""
+
+TOLD_WITHIN = 15.0
+"""Seconds in which the bot posts an outcome, if it runs."""
+
+SHOWN = 20
+"""Activities without an outcome that are named."""
+
+TRIES = 5
+"""How often a batch is tried on a busy database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Rows of one kind: how many there are, and what removes or blanks them.
+
+    Of activities, `remove` takes `:at_most` at a time.
+    """
+
+    one: str
+    many: str
+    count: Statement
+    remove: Statement
+
+    def number(self, connection: Connection, values: dict[str, Any]) -> int:
+        (row,) = self.count.all(connection, **_only(self.count, values))
+        return int(row["number"])
+
+    def counted(self, number: int) -> str:
+        return f"{number:,} {self.one if number == 1 else self.many}"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A workspace, or a person in a workspace."""
+
+    team_id: str
+    user_id: str = ""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return {"team_id": self.team_id, "user_id": self.user_id, "forgotten": FORGOTTEN}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be removed of a target.
+
+    `open` are activities without an outcome, the first of them; `untold` counts outcomes that are
+    not posted in Slack yet.
+    """
+
+    target: Target
+    kept: tuple[tuple[Kept, int], ...]
+    open: tuple[str, ...]
+    untold: int
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.open and not any(number for _, number in self.kept)
+
+    def __str__(self) -> str:
+        return enumerated(self.kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was removed.
+
+    `left` are activities that had no outcome yet when it ended, `untold` outcomes that were never
+    posted.
+    """
+
+    removed: tuple[tuple[Kept, int], ...] = ()
+    left: tuple[str, ...] = ()
+    untold: int = 0
+
+    def __str__(self) -> str:
+        return enumerated(self.removed)
+
+
+def enumerated(found: Sequence[tuple[Kept, int]]) -> str:
+    """Return numbers in words, such as `3 activities and 1 mapping`."""
+    counted = [kept.counted(number) for kept, number in found if number]
+    if not counted:
+        return "nothing"
+    return " and ".join([", ".join(counted[:-1]), counted[-1]] if counted[1:] else counted)
+
+
+# -- a workspace
+
+_COUNT_ACTIVITIES = Statement(
+    "How many activities a workspace has.",
+    "SELECT count(user_id) AS number FROM deliveries WHERE team_id = :team_id",
+    index=("ix_deliveries_person",),
+)
+# An attempt that still holds a slot of the rate limit keeps its activity for these seconds.
+_SOME_ACTIVITIES = Statement(
+    "Settled activities of a workspace.",
+    """
+    SELECT seq FROM deliveries
+    WHERE team_id = :team_id AND settled_at IS NOT NULL
+    AND NOT EXISTS (
+        SELECT 1 FROM attempts
+        WHERE delivery_seq = deliveries.seq AND occupied_until > bot_now()
+    )
+    ORDER BY user_id, seq LIMIT :at_most
+    FOR UPDATE SKIP LOCKED
+    """,
+    index=("ix_deliveries_person", "pk_attempts"),
+)
+_ONLY_HERE = """
+    SELECT workspaces.tenant_id FROM workspaces
+    WHERE workspaces.team_id = :team_id
+    AND NOT EXISTS (
+        SELECT 1 FROM workspaces AS other
+        WHERE other.tenant_id = workspaces.tenant_id AND other.team_id != :team_id
+    )
+"""
+_BY_TEAM = "uq_workspaces_team_id_channel_id_enterprise_id"
+_COUNT_TENANTS = Statement(
+    "How many tenants serve this workspace and no other.",
+    f"SELECT count(*) AS number FROM tenants WHERE id IN ({_ONLY_HERE})",
+    index=(_BY_TEAM, "ix_workspaces_tenant_id", "pk_tenants"),
+)
+_REMOVE_TENANTS = Statement(
+    "The tenants that serve this workspace and no other go, with their keys and mappings.",
+    f"DELETE FROM tenants WHERE id IN ({_ONLY_HERE})",
+    index=(_BY_TEAM, "ix_workspaces_tenant_id", "pk_tenants"),
+)
+_COUNT_MAPPINGS = Statement(
+    "How many mappings a workspace has.",
+    "SELECT count(*) AS number FROM workspaces WHERE team_id = :team_id",
+    index=(_BY_TEAM,),
+)
+_REMOVE_MAPPINGS = Statement(
+    "A workspace is mapped to nothing any more.",
+    "DELETE FROM workspaces WHERE team_id = :team_id",
+    index=(_BY_TEAM,),
+)
+_COUNT_INSTALLATIONS = Statement(
+    "Whether a workspace has installed the bot.",
+    """
+    SELECT count(*) AS number FROM installations
+    WHERE installed_in = :team_id AND (ended_because IS NULL OR ended_because != :forgotten)
+    """,
+    index=("uq_installations_installed_in",),
+)
+# The row stays, so that each process sees that the installation has ended.
+_BLANK_INSTALLATION = Statement(
+    "A workspace's installation has ended. Nothing of it is left but its end.",
+    """
+    UPDATE installations
+    SET bot_token = NULL, refresh_token = NULL, expires_at = NULL, refresh_lease_until = NULL,
+        enterprise_id = NULL, name = NULL, app_id = NULL, bot_user_id = NULL, installed_by = NULL,
+        scopes = '', ended_at = bot_now(), ended_because = :forgotten, changed_at = bot_now()
+    WHERE installed_in = :team_id
+    """,
+    index=("uq_installations_installed_in",),
+)
+_ANNOUNCE = Statement(
+    "Each process reads the installations again.",
+    f"SELECT pg_notify('{CHANNEL}', :process || ' {INSTALLATIONS}')",
+)
+
+ACTIVITIES = Kept(
+    "activity with its attempts",
+    "activities with their attempts",
+    _COUNT_ACTIVITIES,
+    _SOME_ACTIVITIES,
+)
+BELONGINGS = (
+    Kept("tenant with its keys", "tenants with their keys", _COUNT_TENANTS, _REMOVE_TENANTS),
+    Kept("mapping", "mappings", _COUNT_MAPPINGS, _REMOVE_MAPPINGS),
+    Kept("installation", "installations", _COUNT_INSTALLATIONS, _BLANK_INSTALLATION),
+)
+"""All that a workspace has besides its activities, in the order in which it is removed.
+
+A table that holds something of a workspace needs an entry here.
+"""
+
+
+# -- a person
+
+_COUNT_RECORDED = Statement(
+    "How many activities a person has recorded in a workspace.",
+    "SELECT count(*) AS number FROM deliveries WHERE team_id = :team_id AND user_id = :user_id",
+    index=("ix_deliveries_person",),
+)
+# A direct message's channel is the person's own, as good as a name.
+_BLANK_RECORDED = Statement(
+    "Settled activities of a person keep what the audit trail needs, and not whose they were.",
+    """
+    UPDATE deliveries
+    SET user_id = :forgotten, text = :nothing, response_url = NULL, detail = NULL,
+        fingerprint = NULL, erased_at = COALESCE(erased_at, bot_now()), tell_at = NULL,
+        tell_lease_until = NULL, verify_at = NULL,
+        channel_id = CASE WHEN substr(channel_id, 1, 1) = 'D' THEN :forgotten ELSE channel_id END
+    WHERE seq IN (
+        SELECT seq FROM deliveries
+        WHERE team_id = :team_id AND user_id = :user_id AND settled_at IS NOT NULL
+        ORDER BY seq LIMIT :at_most
+        FOR UPDATE SKIP LOCKED
+    )
+    """,
+    index=("ix_deliveries_person", "pk_deliveries"),
+)
+_COUNT_DECIDED = Statement(
+    "About how many activities of a workspace a person has decided.",
+    """
+    SELECT count(*) AS number FROM deliveries
+    WHERE team_id = :team_id AND resolution IS NOT NULL AND resolved_at > 0
+    AND resolved_by = :user_id
+    """,
+    index=("ix_deliveries_resolved",),
+)
+_BLANK_DECIDED = Statement(
+    "What a person decided stays decided.",
+    """
+    UPDATE deliveries SET resolved_by = :forgotten
+    WHERE seq IN (
+        SELECT seq FROM deliveries
+        WHERE team_id = :team_id AND resolution IS NOT NULL AND resolved_at > 0
+        AND resolved_by = :user_id
+        ORDER BY resolved_at, seq LIMIT :at_most
+        FOR UPDATE SKIP LOCKED
+    )
+    """,
+    index=("ix_deliveries_resolved", "pk_deliveries"),
+)
+_COUNT_INSTALLED = Statement(
+    "Whether a person has installed the bot in a workspace.",
+    """
+    SELECT count(*) AS number FROM installations
+    WHERE installed_in = :team_id AND installed_by = :user_id
+    """,
+    index=("uq_installations_installed_in",),
+)
+_BLANK_INSTALLED = Statement(
+    "An installation stays, and not whose it was.",
+    """
+    UPDATE installations SET installed_by = NULL, changed_at = bot_now()
+    WHERE installed_in = :team_id AND installed_by = :user_id
+    """,
+    index=("uq_installations_installed_in",),
+)
+
+OF_A_PERSON = (
+    Kept("activity", "activities", _COUNT_RECORDED, _BLANK_RECORDED),
+    Kept("decision", "decisions", _COUNT_DECIDED, _BLANK_DECIDED),
+    Kept("installation", "installations", _COUNT_INSTALLED, _BLANK_INSTALLED),
+)
+"""All that names a person. A table that does needs an entry here."""
+
+_NEXT_TEAM = Statement(
+    "The next workspace that has recorded something.",
+    """
+    SELECT team_id FROM deliveries WHERE team_id > :team_id
+    ORDER BY team_id, user_id, seq LIMIT 1
+    """,
+    index=("ix_deliveries_person",),
+)
+
+
+# -- what has no outcome yet
+
+# Not by the index that begins with the workspace: little is open, and much is settled.
+_THEIRS = """
+    (:team_id = '' OR team_id || '' = :team_id) AND (:user_id = '' OR user_id || '' = :user_id)
+"""
+_OPEN = Statement(
+    "Activities without an outcome.",
+    f"""
+    SELECT id, ticket_id, state FROM deliveries
+    WHERE state IN ('accepted', 'claimed', 'sending') AND {_THEIRS}
+    ORDER BY seq + 0 LIMIT :at_most
+    """,
+    index=("ix_deliveries_open",),
+)
+_STOP = Statement(
+    "What waits is rejected without a call, and its person is told.",
+    f"""
+    UPDATE deliveries
+    SET state = 'rejected', problem = 'stopped', settled_at = bot_now(), tell_at = bot_now()
+    WHERE state = 'accepted' AND seq IN (
+        SELECT seq FROM deliveries
+        WHERE state = 'accepted' AND due_at > 0 AND {_THEIRS}
+        ORDER BY due_at LIMIT :at_most
+        FOR UPDATE SKIP LOCKED
+    )
+    """,
+    index=("ix_deliveries_due", "pk_deliveries"),
+)
+_COUNT_UNTOLD = Statement(
+    "How many outcomes are not posted yet.",
+    f"""
+    SELECT count(*) AS number FROM deliveries
+    WHERE tell_at IS NOT NULL AND settled_at IS NOT NULL AND {_THEIRS}
+    """,
+    index=("ix_deliveries_untold",),
+)
+
+
+def _only(statement: Statement, values: dict[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in statement.parameters}
+
+
+class Forgetting:
+    """Removes a workspace, or blanks a person, under an administrator's name.
+
+    `progress` is told how many rows are done.
+    """
+
+    def __init__(self, database: Database, who: str, progress: Callable[[int], None]) -> None:
+        self._database = database
+        self._who = who
+        self._progress = progress
+        self._done = 0
+
+    async def plans(self, team_id: str, user_id: str) -> list[Plan]:
+        """Return what there is of a workspace, or of a person in each workspace.
+
+        Without a workspace: in each one that has recorded something.
+        """
+        targets = [Target(team_id, user_id)] if team_id else await self._everywhere(user_id)
+        found = [await read(self._database, partial(self._plan, target)) for target in targets]
+        return [plan for plan in found if not plan.is_empty]
+
+    async def _everywhere(self, user_id: str) -> list[Target]:
+        targets: list[Target] = []
+        team_id = ""
+        while row := await read(self._database, partial(_NEXT_TEAM.one, team_id=team_id)):
+            team_id = row["team_id"]
+            targets.append(Target(team_id, user_id))
+        return targets
+
+    def _plan(self, target: Target, connection: Connection) -> Plan:
+        every = OF_A_PERSON if target.user_id else (ACTIVITIES, *BELONGINGS)
+        kept = tuple((one, one.number(connection, target.values)) for one in every)
+        return Plan(target, kept, self._open(connection, target), self._untold(connection, target))
+
+    def _open(self, connection: Connection, target: Target) -> tuple[str, ...]:
+        values = target.values | {"at_most": SHOWN + 1}
+        return tuple(map(_named, _OPEN.all(connection, **_only(_OPEN, values))))
+
+    def _untold(self, connection: Connection, target: Target) -> int:
+        (row,) = _COUNT_UNTOLD.all(connection, **_only(_COUNT_UNTOLD, target.values))
+        return int(row["number"])
+
+    async def stop_waiting(self, target: Target) -> tuple[str, ...]:
+        """Reject what waits, and let the bot say so in Slack. Return what has no outcome even then.
+
+        A call that is under way is waited for.
+        """
+        values = target.values | {"at_most": BATCH}
+        started = time.monotonic()
+        while True:
+            while await self._run(partial(_STOP.run, **_only(_STOP, values))):
+                await asyncio.sleep(PAUSE)
+            open_, untold = await read(self._database, partial(self._unfinished, target))
+            spent = time.monotonic() - started
+            if not open_ and (not untold or spent > TOLD_WITHIN):
+                return ()
+            if spent > SETTLED_WITHIN:
+                return open_
+            await asyncio.sleep(LOOK)
+
+    def _unfinished(self, target: Target, connection: Connection) -> tuple[tuple[str, ...], int]:
+        return self._open(connection, target), self._untold(connection, target)
+
+    async def forget(self, plan: Plan) -> Forgotten:
+        """Remove what there is of a target. Killed in the middle, it can be begun again."""
+        target = plan.target
+        what = "a person: " if target.user_id else ""
+        await record(self._database, target.team_id, self._who, Action.FORGETTING, f"{what}{plan}")
+        untold = await read(self._database, partial(self._untold, target=target))
+        removed = await (self._person(target) if target.user_id else self._team(target))
+        left = await read(self._database, partial(self._open, target=target))
+        done = Forgotten(removed, left, untold)
+        await record(self._database, target.team_id, self._who, Action.FORGOT, f"{what}{done}")
+        return done
+
+    async def _person(self, target: Target) -> tuple[tuple[Kept, int], ...]:
+        values = target.values | {"nothing": b"", "at_most": BATCH}
+        removed = []
+        for kept in OF_A_PERSON:
+            blank = partial(kept.remove.run, **_only(kept.remove, values))
+            removed.append((kept, await self._until_gone(kept, target, blank)))
+        return tuple(removed)
+
+    async def _team(self, target: Target) -> tuple[tuple[Kept, int], ...]:
+        """Remove first what new activities need, then the activities."""
+
+        def belongings(connection: Connection) -> tuple[tuple[Kept, int], ...]:
+            counted = tuple((kept, kept.number(connection, target.values)) for kept in BELONGINGS)
+            for kept in BELONGINGS:
+                kept.remove.run(connection, **_only(kept.remove, target.values))
+            _ANNOUNCE.one(connection, process=self._database.process)
+            return counted
+
+        def activities(connection: Connection) -> int:
+            some = _SOME_ACTIVITIES.all(connection, team_id=target.team_id, at_most=BATCH)
+            delete_activities(connection, [row["seq"] for row in some])
+            return len(some)
+
+        removed = await self._run(belongings)
+        number = await self._until_gone(ACTIVITIES, target, activities)
+        return ((ACTIVITIES, number), *removed)
+
+    async def _until_gone(
+        self, kept: Kept, target: Target, remove: Callable[[Connection], int]
+    ) -> int:
+        """Remove in batches; return how many rows.
+
+        A row may be busy for seconds: another process has locked it, or its last call still counts
+        for the rate limit. What has no outcome stays.
+        """
+
+        def left(connection: Connection) -> int:
+            number = kept.number(connection, target.values)
+            return number - len(self._open(connection, target)) if number else 0
+
+        total = 0
+        busy_since = time.monotonic()
+        while True:
+            while number := await self._run(remove):
+                total += number
+                self._done += number
+                self._progress(self._done)
+                await asyncio.sleep(PAUSE)
+            spent = time.monotonic() - busy_since
+            if await read(self._database, left) <= 0 or spent > SETTLED_WITHIN:
+                return total
+            await asyncio.sleep(LOOK)
+
+    async def _run(self, do: Callable[[Connection], T]) -> T:
+        """Carry out a short transaction; try again where the bot was in the way."""
+        for _ in range(TRIES - 1):
+            try:
+                return await self._database.run(do)
+            except DatabaseUnavailableError:
+                await asyncio.sleep(LOOK)
+        return await self._database.run(do)
+
+
+def _named(row: Row) -> str:
+    return shown(f"{row['id']}: ticket {row['ticket_id']}, {row['state']}")
