@@ -13,6 +13,7 @@ import typer
 
 from bot.admin.shared import Yes, confirm, fail, quiet_settings, with_database
 from bot.admin.words import printable
+from bot.settings import Settings
 
 if TYPE_CHECKING:
     from bot.admin.forget import Forgetting, Forgotten, Plan
@@ -90,21 +91,27 @@ def forget(
     user: Annotated[
         str, typer.Option("--user", help="The person's ID, U…: in this workspace, or in all.")
     ] = "",
+    ticket: Annotated[
+        str, typer.Option("--ticket", help="Only the words on this ticket, in this workspace.")
+    ] = "",
     waiting: Waiting = False,  # noqa: FBT002 - a flag
     yes: Yes = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Delete what is stored of a workspace, or blank what is stored of a person."""
+    """Delete what is stored of a workspace, or blank what is stored of a person or a ticket."""
+    from bot.admin.forget import Target
+
     _check_id("--team", team, "T")
     _check_id("--user", user, "UW")
     if not (team or user):
         fail("Give the workspace with --team T…, the person with --user U…, or both.")
+    if ticket and (user or not team):
+        fail("Give --ticket with --team T…, and without --user.")
     settings = quiet_settings()
+    target = Target(team, user, _ticket_id(ticket, settings) or "")
     bar = _Bar(shown=sys.stderr.isatty())
-    plans = with_database(
-        settings, lambda database, _: _forgetting(database, bar).plans(team, user)
-    )
+    plans = with_database(settings, lambda database, _: _forgetting(database, bar).plans(target))
     if not plans:
-        print(f"Nothing is stored of {user or team}{f' in {team}' if user and team else ''}.")
+        print(f"Nothing is stored of {target}.")
         return
     for line in (line for plan in plans for line in _described(plan)):
         print(line)
@@ -114,8 +121,7 @@ def forget(
             "(python -m bot activities), or stop those that wait with --waiting."
         )
     if not yes:
-        question = "Blank all this?" if user else "Delete all this?"
-        confirm("This cannot be undone.", question, "--yes")
+        confirm("This cannot be undone.", "Delete all this?", "--yes")
 
     async def do(database: "Database", _: "Keyring") -> bool:
         forgetting = _forgetting(database, bar)
@@ -127,14 +133,14 @@ def forget(
                 continue
             done = await forgetting.forget(plan)
             bar.end()
-            print(f"{'Blanked' if user else 'Deleted'} in {plan.target.team_id}: {done}.")
+            print(f"{'Blanked' if user else 'Deleted'}, {plan.target}: {done}.")
             all_done &= not done.left
             _warn(plan, done)
         return all_done
 
     if not with_database(settings, do):
         raise typer.Exit(1)
-    if not user and settings.leadsquared_api_url is not None:
+    if not (user or ticket) and settings.leadsquared_api_url is not None:
         print(
             "LEADSQUARED_API_URL and the three with it define a tenant: if it is this workspace's, "
             "the next start maps it again. Remove them first."
@@ -152,16 +158,12 @@ def audit(
     """List what was done in a workspace, when and by whom."""
     from json import dumps
 
-    from bot.activities.ticket import MalformedTicketError, parse_ticket
     from bot.admin.audit import HEADS, as_json, cells, events, line
 
     _check_id("--team", team, "T")
     moment = _moment(since)
     settings = quiet_settings()
-    try:
-        ticket_id = parse_ticket(ticket, settings.leadsquared_allowed_hosts) if ticket else None
-    except MalformedTicketError as error:
-        fail(f"--ticket: {error}")
+    ticket_id = _ticket_id(ticket, settings)
     out = _Out()
 
     async def do(database: "Database", _: "Keyring") -> None:
@@ -185,9 +187,7 @@ def _forgetting(database: "Database", bar: "_Bar") -> "Forgetting":
 
 def _described(plan: "Plan") -> list[str]:
     """Say what there is of a target, and what is in the way."""
-    target = plan.target
-    whose = f"{target.user_id} in {target.team_id}" if target.user_id else target.team_id
-    lines = [f"{whose}: {plan}."]
+    lines = [f"{plan.target}: {plan}."]
     if plan.untold:
         lines.append(f"  Not posted in Slack yet, and not posted any more: {plan.untold:,}.")
     if plan.open:
@@ -218,6 +218,15 @@ def _check_id(option: str, value: str, initials: str) -> None:
     if value and not (value.isascii() and value.isalnum() and value[0] in initials):
         starts = " or ".join(initials)
         fail(f"{option} takes Slack's ID, which starts with {starts}, not {value!r}.")
+
+
+def _ticket_id(ticket: str, settings: Settings) -> str | None:
+    from bot.activities.ticket import MalformedTicketError, parse_ticket
+
+    try:
+        return parse_ticket(ticket, settings.leadsquared_allowed_hosts) if ticket else None
+    except MalformedTicketError as error:
+        fail(f"--ticket: {error}")
 
 
 def _moment(since: str) -> float:

@@ -1,10 +1,11 @@
-"""Deletes what is stored of a workspace or a person, beside a running bot: python -m bot forget."""
+"""Deletes what is stored of a workspace, a person or a ticket: python -m bot forget."""
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy.engine import Connection
@@ -12,6 +13,7 @@ from sqlalchemy.engine import Connection
 from bot.activities.delivery import FORGOTTEN
 from bot.activities.retention import delete_activities
 from bot.admin.audit import Action, record
+from bot.admin.history import Whose, pages
 from bot.admin.snapshot import read
 from bot.admin.words import shown
 from bot.database.announcements import CHANNEL, INSTALLATIONS
@@ -43,14 +45,23 @@ TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Kind:
+    """What is stored, in words."""
+
+    one: str
+    many: str
+
+    def counted(self, number: int) -> str:
+        return f"{number:,} {self.one if number == 1 else self.many}"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Kind):
     """Rows of one kind: how many there are, and what removes or blanks them.
 
     Of activities, `remove` takes `:at_most` at a time.
     """
 
-    one: str
-    many: str
     count: Statement
     remove: Statement
 
@@ -58,20 +69,27 @@ class Kept:
         (row,) = self.count.all(connection, **_only(self.count, values))
         return int(row["number"])
 
-    def counted(self, number: int) -> str:
-        return f"{number:,} {self.one if number == 1 else self.many}"
-
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A workspace, or a person in a workspace."""
+    """A workspace, or a person or a ticket in it."""
 
     team_id: str
     user_id: str = ""
+    ticket_id: str = ""
 
     @property
     def values(self) -> dict[str, Any]:
-        return {"team_id": self.team_id, "user_id": self.user_id, "forgotten": FORGOTTEN}
+        return {
+            "team_id": self.team_id,
+            "user_id": self.user_id,
+            "ticket_id": self.ticket_id,
+            "forgotten": FORGOTTEN,
+        }
+
+    def __str__(self) -> str:
+        ticket = f"ticket {self.ticket_id}" if self.ticket_id else ""
+        return " in ".join(part for part in (self.user_id, ticket, self.team_id) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +97,11 @@ class Plan:
     """What would be removed of a target.
 
     `open` are activities without an outcome, the first of them; `untold` counts outcomes that are
-    not posted in Slack yet.
+    not posted in Slack yet, and would not be.
     """
 
     target: Target
-    kept: tuple[tuple[Kept, int], ...]
+    kept: "Counted"
     open: tuple[str, ...]
     untold: int
 
@@ -103,7 +121,7 @@ class Forgotten:
     posted.
     """
 
-    removed: tuple[tuple[Kept, int], ...] = ()
+    removed: "Counted" = ()
     left: tuple[str, ...] = ()
     untold: int = 0
 
@@ -111,7 +129,10 @@ class Forgotten:
         return enumerated(self.removed)
 
 
-def enumerated(found: Sequence[tuple[Kept, int]]) -> str:
+Counted = tuple[tuple[Kind, int], ...]
+
+
+def enumerated(found: Counted) -> str:
     """Return numbers in words, such as `3 activities and 1 mapping`."""
     counted = [kept.counted(number) for kept, number in found if number]
     if not counted:
@@ -294,11 +315,28 @@ _NEXT_TEAM = Statement(
 )
 
 
+# -- a ticket
+
+TEXTS = Kind("text", "texts")
+
+_BLANK_TEXT = Statement(
+    "A customer's words are deleted.",
+    """
+    UPDATE deliveries
+    SET text = :nothing, response_url = NULL, detail = NULL, fingerprint = NULL,
+        erased_at = bot_now()
+    WHERE seq = :seq AND settled_at IS NOT NULL AND erased_at IS NULL
+    """,
+    index=("pk_deliveries",),
+)
+
+
 # -- what has no outcome yet
 
 # Not by the index that begins with the workspace: little is open, and much is settled.
 _THEIRS = """
     (:team_id = '' OR team_id || '' = :team_id) AND (:user_id = '' OR user_id || '' = :user_id)
+    AND (:ticket_id = '' OR ticket_id || '' = :ticket_id)
 """
 _OPEN = Statement(
     "Activities without an outcome.",
@@ -338,7 +376,7 @@ def _only(statement: Statement, values: dict[str, Any]) -> dict[str, Any]:
 
 
 class Forgetting:
-    """Removes a workspace, or blanks a person, under an administrator's name.
+    """Removes a workspace, or blanks a person or a ticket, under an administrator's name.
 
     `progress` is told how many rows are done.
     """
@@ -349,13 +387,16 @@ class Forgetting:
         self._progress = progress
         self._done = 0
 
-    async def plans(self, team_id: str, user_id: str) -> list[Plan]:
-        """Return what there is of a workspace, or of a person in each workspace.
+    async def plans(self, target: Target) -> list[Plan]:
+        """Return what there is of a workspace, or of a person or a ticket in it.
 
-        Without a workspace: in each one that has recorded something.
+        Of a person without a workspace: in each one that has recorded something.
         """
-        targets = [Target(team_id, user_id)] if team_id else await self._everywhere(user_id)
-        found = [await read(self._database, partial(self._plan, target)) for target in targets]
+        if target.ticket_id:
+            found = [await self._plan_ticket(target)]
+        else:
+            targets = [target] if target.team_id else await self._everywhere(target.user_id)
+            found = [await read(self._database, partial(self._plan, one)) for one in targets]
         return [plan for plan in found if not plan.is_empty]
 
     async def _everywhere(self, user_id: str) -> list[Target]:
@@ -370,6 +411,21 @@ class Forgetting:
         every = OF_A_PERSON if target.user_id else (ACTIVITIES, *BELONGINGS)
         kept = tuple((one, one.number(connection, target.values)) for one in every)
         return Plan(target, kept, self._open(connection, target), self._untold(connection, target))
+
+    async def _plan_ticket(self, target: Target) -> Plan:
+        number = len(await self._with_text(target))
+        open_ = await read(self._database, partial(self._open, target=target))
+        return Plan(target, ((TEXTS, number),), open_, 0)
+
+    async def _with_text(self, target: Target) -> list[int]:
+        """Return the numbers of a ticket's activities whose words are still there."""
+        return [
+            row["seq"]
+            async for page in pages(self._database, Whose(target.team_id))
+            for row in page.rows
+            if row["ticket_id"] == target.ticket_id and row["erased_at"] is None
+            if row["settled_at"] is not None
+        ]
 
     def _open(self, connection: Connection, target: Target) -> tuple[str, ...]:
         values = target.values | {"at_most": SHOWN + 1}
@@ -404,26 +460,43 @@ class Forgetting:
         """Remove what there is of a target. Killed in the middle, it can be begun again."""
         target = plan.target
         what = "a person: " if target.user_id else ""
+        what = f"ticket {target.ticket_id}: " if target.ticket_id else what
         await record(self._database, target.team_id, self._who, Action.FORGETTING, f"{what}{plan}")
-        untold = await read(self._database, partial(self._untold, target=target))
-        removed = await (self._person(target) if target.user_id else self._team(target))
+        untold = 0
+        if target.ticket_id:  # its outcomes are still posted
+            removed = await self._ticket(target)
+        else:
+            untold = await read(self._database, partial(self._untold, target=target))
+            removed = await (self._person(target) if target.user_id else self._team(target))
         left = await read(self._database, partial(self._open, target=target))
         done = Forgotten(removed, left, untold)
         await record(self._database, target.team_id, self._who, Action.FORGOT, f"{what}{done}")
         return done
 
-    async def _person(self, target: Target) -> tuple[tuple[Kept, int], ...]:
+    async def _ticket(self, target: Target) -> Counted:
+        found = iter(await self._with_text(target))
+
+        def blank(connection: Connection) -> int:
+            return sum(_BLANK_TEXT.run(connection, seq=seq, nothing=b"") for seq in some)
+
+        number = 0
+        while some := list(islice(found, BATCH)):
+            number += await self._run(blank)
+            await asyncio.sleep(PAUSE)
+        return ((TEXTS, number),)
+
+    async def _person(self, target: Target) -> Counted:
         values = target.values | {"nothing": b"", "at_most": BATCH}
-        removed = []
+        removed: list[tuple[Kind, int]] = []
         for kept in OF_A_PERSON:
             blank = partial(kept.remove.run, **_only(kept.remove, values))
             removed.append((kept, await self._until_gone(kept, target, blank)))
         return tuple(removed)
 
-    async def _team(self, target: Target) -> tuple[tuple[Kept, int], ...]:
+    async def _team(self, target: Target) -> Counted:
         """Remove first what new activities need, then the activities."""
 
-        def belongings(connection: Connection) -> tuple[tuple[Kept, int], ...]:
+        def belongings(connection: Connection) -> Counted:
             counted = tuple((kept, kept.number(connection, target.values)) for kept in BELONGINGS)
             for kept in BELONGINGS:
                 kept.remove.run(connection, **_only(kept.remove, target.values))

@@ -238,7 +238,7 @@ async def test_people_record_while_a_person_is_forgotten(desk: Desk) -> None:
         typed += 1
         assert await desk.bot.type(f"{143 + typed % 3} number {typed}") is None
         await asyncio.sleep(0.2)
-    assert "Blanked in T0HOME: 2,000 activities." in await forgetting
+    assert "Blanked, U0OLD in T0HOME: 2,000 activities." in await forgetting
     await desk.bot.at_rest(within=60)
     assert len(desk.bot.leadsquared.ledger.activities) == typed + 1
     assert not any(row["user_id"] == "U0OLD" for row in await desk.rows())

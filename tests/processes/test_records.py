@@ -166,6 +166,9 @@ def test_an_export_begins_at_a_day_and_takes_an_organisation_for_its_workspaces(
         (("export", "--team", TEAM, "--format", "xlsx"), "csv or jsonl"),
         (("export", "--team", TEAM, "--since", "yesterday"), "2026-01-31"),
         (("forget",), "--user U…"),
+        (("forget", "--ticket", "143"), "--team T…"),
+        (("forget", "--team", TEAM, "--user", "U1", "--ticket", "143"), "without --user"),
+        (("forget", "--team", TEAM, "--ticket", "abc"), "--ticket"),
         (("forget", "--user", "anna"), "starts with U or W"),
         (("forget", "--team", "U0ANNA"), "starts with T"),
         (("audit", "--team", TEAM, "--ticket", "abc"), "--ticket"),
@@ -263,7 +266,7 @@ def test_a_workspace_is_deleted_and_another_one_stays(filled: Filled) -> None:
     what = (
         "150 activities with their attempts, 1 tenant with its keys, 1 mapping and 1 installation."
     )
-    assert ended.out == f"{TEAM}: {what}\nDeleted in {TEAM}: {what}\n"
+    assert ended.out == f"{TEAM}: {what}\nDeleted, {TEAM}: {what}\n"
 
     for table in metadata.sorted_tables:
         if table not in (audit, installations):
@@ -357,7 +360,7 @@ async def test_killed_in_the_middle_it_can_be_begun_again(url: str, tmp_path: Pa
     assert 0 < left < 2000
     ended = filled.run(*command)
     assert (ended.status, ended.err) == (0, "")
-    assert f"Deleted in {TEAM}: {left:,} activities with their attempts.\n" in ended.out
+    assert f"Deleted, {TEAM}: {left:,} activities with their attempts.\n" in ended.out
     assert filled.rows(deliveries, of_team(TEAM)) == []
     assert len(filled.rows(attempts)) == len(filled.rows(deliveries)) == 2000
 
@@ -369,7 +372,7 @@ def test_an_attempt_that_counts_for_the_rate_limit_stays_until_then(filled: Fill
         attempts.update().where(attempts.c.delivery_seq == newest).values(occupied_until=until_then)
     )
     ended = filled.run("forget", "--team", TEAM, "--yes")
-    assert "Deleted in T0FILLED1: 150 activities" in ended.out
+    assert "Deleted, T0FILLED1: 150 activities" in ended.out
     assert time.time() >= until_then
     assert filled.rows(deliveries, of_team(TEAM)) == []
 
@@ -397,7 +400,7 @@ def test_a_person_is_blanked_and_the_rows_stay_for_the_audit_trail(filled: Fille
         row["seq"] for row in before if row["resolved_by"] == "U03" and row["team_id"] == OTHER
     ]
     says = f"{len(mine)} activities"
-    assert f"Blanked in {OTHER}: {says}" in ended.out
+    assert f"Blanked, U03 in {OTHER}: {says}" in ended.out
 
     after = {row["seq"]: row for row in filled.rows(deliveries)}
     same = ("id", "key", "ticket_id", "state", "accepted_at", "settled_at", "activity_id")
@@ -419,7 +422,7 @@ def test_a_person_is_blanked_in_every_workspace(filled: Filled) -> None:
     ended = filled.run("forget", "--user", "U03", "--yes")
     assert (ended.status, ended.err) == (0, "")
     assert [line.split(":")[0] for line in ended.out.splitlines()] == [
-        f"U03 in {TEAM}", f"U03 in {OTHER}", f"Blanked in {TEAM}", f"Blanked in {OTHER}",
+        f"U03 in {TEAM}", f"U03 in {OTHER}", f"Blanked, U03 in {TEAM}", f"Blanked, U03 in {OTHER}",
     ]  # fmt: skip
     for table in metadata.sorted_tables:
         assert not any("U03" in row.values() for row in filled.rows(table)), table.name
@@ -436,6 +439,28 @@ def test_what_was_not_posted_yet_is_not_posted_any_more_and_named(filled: Filled
     assert "not posted in Slack: 1" in ended.err
     (row,) = filled.rows(deliveries, deliveries.c.seq == 1)
     assert row["tell_at"] is None
+
+
+# -- forget a ticket
+
+
+def test_the_words_on_a_ticket_are_deleted_and_nothing_else(filled: Filled) -> None:
+    before = filled.rows(deliveries)
+    mine = [row for row in before if (row["ticket_id"], row["team_id"]) == ("100003", TEAM)]
+    ended = filled.run("forget", "--team", TEAM, "--ticket", "#100003", "--yes")
+    assert (ended.status, ended.err) == (0, "")
+    assert f"Deleted, ticket 100003 in {TEAM}: {len(mine)} texts." in ended.out
+    words = ("text", "response_url", "detail", "fingerprint")
+    deleted = dict(zip(words, (b"", None, None, None), strict=True))
+    after = {row["seq"]: dict(row) for row in filled.rows(deliveries)}
+    assert len(mine) > 3
+    for row in before:
+        now = after[row["seq"]]
+        assert (now.pop("erased_at") is not None) is (row in mine)
+        changed = deleted if row in mine else {}
+        assert now == {name: value for name, value in row.items() if name != "erased_at"} | changed
+    again = filled.run("forget", "--team", TEAM, "--ticket", "100003", "--yes")
+    assert again.out == f"Nothing is stored of ticket 100003 in {TEAM}.\n"
 
 
 # -- bounded memory
