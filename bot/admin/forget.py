@@ -57,17 +57,43 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Kept(Kind):
-    """Rows of one kind: how many there are, and what removes or blanks them.
-
-    Of activities, `remove` takes `:at_most` at a time.
-    """
+    """Rows of one kind: how many there are."""
 
     count: Statement
-    remove: Statement
 
     def number(self, connection: Connection, values: dict[str, Any]) -> int:
         (row,) = self.count.all(connection, **_only(self.count, values))
         return int(row["number"])
+
+
+@dataclass(frozen=True, slots=True)
+class Few(Kept):
+    """Rows that one statement removes or blanks."""
+
+    remove: Statement
+
+    def remove_all(self, connection: Connection, values: dict[str, Any]) -> int:
+        return self.remove.run(connection, **_only(self.remove, values))
+
+
+@dataclass(frozen=True, slots=True)
+class Many(Kept):
+    """Rows that go in batches: `some` finds the next ones, and `blank` is for one of them.
+
+    Without `blank` they are activities that are deleted.
+    """
+
+    some: Statement
+    blank: Statement | None = None
+
+    def remove_some(self, connection: Connection, values: dict[str, Any]) -> list[Row]:
+        rows = self.some.all(connection, **_only(self.some, values))
+        if self.blank is None:
+            delete_activities(connection, [row["seq"] for row in rows])
+            return rows
+        for row in rows:
+            self.blank.run(connection, **_only(self.blank, values | {"seq": row["seq"]}))
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,16 +242,16 @@ _ANNOUNCE = Statement(
     f"SELECT pg_notify('{CHANNEL}', :process || ' {INSTALLATIONS}')",
 )
 
-ACTIVITIES = Kept(
+ACTIVITIES = Many(
     "activity with its attempts",
     "activities with their attempts",
     _COUNT_ACTIVITIES,
     _SOME_ACTIVITIES,
 )
 BELONGINGS = (
-    Kept("tenant with its keys", "tenants with their keys", _COUNT_TENANTS, _REMOVE_TENANTS),
-    Kept("mapping", "mappings", _COUNT_MAPPINGS, _REMOVE_MAPPINGS),
-    Kept("installation", "installations", _COUNT_INSTALLATIONS, _BLANK_INSTALLATION),
+    Few("tenant with its keys", "tenants with their keys", _COUNT_TENANTS, _REMOVE_TENANTS),
+    Few("mapping", "mappings", _COUNT_MAPPINGS, _REMOVE_MAPPINGS),
+    Few("installation", "installations", _COUNT_INSTALLATIONS, _BLANK_INSTALLATION),
 )
 """All that a workspace has besides its activities, in the order in which it is removed.
 
@@ -240,23 +266,30 @@ _COUNT_RECORDED = Statement(
     "SELECT count(*) AS number FROM deliveries WHERE team_id = :team_id AND user_id = :user_id",
     index=("ix_deliveries_person",),
 )
+# Each search goes on behind the last one's rows. From the beginning, it would go each time through
+# all that it has blanked.
+_SOME_RECORDED = Statement(
+    "Settled activities of a person.",
+    """
+    SELECT seq FROM deliveries
+    WHERE team_id = :team_id AND user_id = :user_id AND settled_at IS NOT NULL AND seq > :beyond
+    ORDER BY seq LIMIT :at_most
+    FOR UPDATE SKIP LOCKED
+    """,
+    index=("ix_deliveries_person",),
+)
 # A direct message's channel is the person's own, as good as a name.
 _BLANK_RECORDED = Statement(
-    "Settled activities of a person keep what the audit trail needs, and not whose they were.",
+    "A settled activity keeps what the audit trail needs, and not whose it was.",
     """
     UPDATE deliveries
     SET user_id = :forgotten, text = :nothing, response_url = NULL, detail = NULL,
         fingerprint = NULL, erased_at = COALESCE(erased_at, bot_now()), tell_at = NULL,
         tell_lease_until = NULL, verify_at = NULL,
         channel_id = CASE WHEN substr(channel_id, 1, 1) = 'D' THEN :forgotten ELSE channel_id END
-    WHERE seq IN (
-        SELECT seq FROM deliveries
-        WHERE team_id = :team_id AND user_id = :user_id AND settled_at IS NOT NULL
-        ORDER BY seq LIMIT :at_most
-        FOR UPDATE SKIP LOCKED
-    )
+    WHERE seq = :seq
     """,
-    index=("ix_deliveries_person", "pk_deliveries"),
+    index=("pk_deliveries",),
 )
 _COUNT_DECIDED = Statement(
     "About how many activities of a workspace a person has decided.",
@@ -267,19 +300,21 @@ _COUNT_DECIDED = Statement(
     """,
     index=("ix_deliveries_resolved",),
 )
+_SOME_DECIDED = Statement(
+    "Activities about which a person has decided.",
+    """
+    SELECT seq, resolved_at FROM deliveries
+    WHERE team_id = :team_id AND resolution IS NOT NULL AND (resolved_at, seq) > (:since, :beyond)
+    AND resolved_by = :user_id
+    ORDER BY resolved_at, seq LIMIT :at_most
+    FOR UPDATE SKIP LOCKED
+    """,
+    index=("ix_deliveries_resolved",),
+)
 _BLANK_DECIDED = Statement(
     "What a person decided stays decided.",
-    """
-    UPDATE deliveries SET resolved_by = :forgotten
-    WHERE seq IN (
-        SELECT seq FROM deliveries
-        WHERE team_id = :team_id AND resolution IS NOT NULL AND resolved_at > 0
-        AND resolved_by = :user_id
-        ORDER BY resolved_at, seq LIMIT :at_most
-        FOR UPDATE SKIP LOCKED
-    )
-    """,
-    index=("ix_deliveries_resolved", "pk_deliveries"),
+    "UPDATE deliveries SET resolved_by = :forgotten WHERE seq = :seq",
+    index=("pk_deliveries",),
 )
 _COUNT_INSTALLED = Statement(
     "Whether a person has installed the bot in a workspace.",
@@ -298,10 +333,10 @@ _BLANK_INSTALLED = Statement(
     index=("uq_installations_installed_in",),
 )
 
-OF_A_PERSON = (
-    Kept("activity", "activities", _COUNT_RECORDED, _BLANK_RECORDED),
-    Kept("decision", "decisions", _COUNT_DECIDED, _BLANK_DECIDED),
-    Kept("installation", "installations", _COUNT_INSTALLED, _BLANK_INSTALLED),
+OF_A_PERSON: tuple[Few | Many, ...] = (
+    Many("activity", "activities", _COUNT_RECORDED, _SOME_RECORDED, _BLANK_RECORDED),
+    Many("decision", "decisions", _COUNT_DECIDED, _SOME_DECIDED, _BLANK_DECIDED),
+    Few("installation", "installations", _COUNT_INSTALLED, _BLANK_INSTALLED),
 )
 """All that names a person. A table that does needs an entry here."""
 
@@ -486,11 +521,13 @@ class Forgetting:
         return ((TEXTS, number),)
 
     async def _person(self, target: Target) -> Counted:
-        values = target.values | {"nothing": b"", "at_most": BATCH}
         removed: list[tuple[Kind, int]] = []
         for kept in OF_A_PERSON:
-            blank = partial(kept.remove.run, **_only(kept.remove, values))
-            removed.append((kept, await self._until_gone(kept, target, blank)))
+            if isinstance(kept, Many):
+                number = await self._until_gone(kept, target)
+            else:
+                number = await self._run(partial(kept.remove_all, values=target.values))
+            removed.append((kept, number))
         return tuple(removed)
 
     async def _team(self, target: Target) -> Counted:
@@ -499,22 +536,14 @@ class Forgetting:
         def belongings(connection: Connection) -> Counted:
             counted = tuple((kept, kept.number(connection, target.values)) for kept in BELONGINGS)
             for kept in BELONGINGS:
-                kept.remove.run(connection, **_only(kept.remove, target.values))
+                kept.remove_all(connection, target.values)
             _ANNOUNCE.one(connection, process=self._database.process)
             return counted
 
-        def activities(connection: Connection) -> int:
-            some = _SOME_ACTIVITIES.all(connection, team_id=target.team_id, at_most=BATCH)
-            delete_activities(connection, [row["seq"] for row in some])
-            return len(some)
-
         removed = await self._run(belongings)
-        number = await self._until_gone(ACTIVITIES, target, activities)
-        return ((ACTIVITIES, number), *removed)
+        return ((ACTIVITIES, await self._until_gone(ACTIVITIES, target)), *removed)
 
-    async def _until_gone(
-        self, kept: Kept, target: Target, remove: Callable[[Connection], int]
-    ) -> int:
+    async def _until_gone(self, kept: Many, target: Target) -> int:
         """Remove in batches; return how many rows.
 
         A row may be busy for seconds: another process has locked it, or its last call still counts
@@ -526,14 +555,17 @@ class Forgetting:
             return number - len(self._open(connection, target)) if number else 0
 
         total = 0
-        busy_since = time.monotonic()
+        started = time.monotonic()
         while True:
-            while number := await self._run(remove):
-                total += number
-                self._done += number
+            values = target.values | {"nothing": b"", "at_most": BATCH, "beyond": 0, "since": 0.0}
+            while rows := await self._run(partial(kept.remove_some, values=values)):
+                last = rows[-1]
+                values |= {"beyond": last["seq"], "since": last.get("resolved_at")}
+                total += len(rows)
+                self._done += len(rows)
                 self._progress(self._done)
                 await asyncio.sleep(PAUSE)
-            spent = time.monotonic() - busy_since
+            spent = time.monotonic() - started
             if await read(self._database, left) <= 0 or spent > SETTLED_WITHIN:
                 return total
             await asyncio.sleep(LOOK)
