@@ -23,6 +23,9 @@ PAUSE = 0.05
 LOOK = 600.0
 """Seconds between two searches."""
 
+FIRST_LOOK = 30.0
+"""Seconds until the first one: a start has other things to do."""
+
 KEPT_RESENDABLE = 90
 """With RETENTION_DAYS=0: days for which a text stays that a person may still send again."""
 
@@ -45,6 +48,7 @@ class Retention:
 
     async def run(self) -> None:
         """Search now and then, until cancelled."""
+        await asyncio.sleep(FIRST_LOOK)
         while True:
             try:
                 erased = await self.erase()
