@@ -84,9 +84,22 @@ def fill(connection: Connection, keyring: Keyring, history: History) -> None:
     insert("tenant_changes", history.tenants * 3, _tenant_change())
     insert("setup_people", history.tenants, _setup_person())
     insert("homes", history.tenants, _home())
+    insert(
+        "audit",
+        history.tenants,
+        {
+            "at": f":now - {YEAR} * n / {history.tenants}",
+            "team_id": "'T0FILLED' || n",
+            "who": "'root'",
+            "what": "'exported'",
+            "detail": "''",
+        },
+    )
     insert("deliveries", history.deliveries, _delivery(words, history))
     insert("attempts", history.deliveries, _attempt(history))
     if not on_sqlite:
+        # The server's own ANALYZE of so many new rows may hold the same lock for a while.
+        connection.execute(sa.text("SET LOCAL lock_timeout = '60s'"))
         connection.execute(sa.text("ANALYZE"))
 
 
@@ -193,6 +206,10 @@ def _delivery(words: _Words, history: History) -> dict[str, str]:
         "settled_at": f"{accepted_at} + 0.3",
         "activity_id": "CASE WHEN n % 50 > 0 AND n % 51 > 0 THEN '' || n END",
         "problem": "CASE WHEN n % 50 = 0 THEN 'refused' WHEN n % 51 = 0 THEN 'no_answer' END",
+        # Half of what was rejected was sent again.
+        "resolution": "CASE WHEN n % 100 = 0 THEN 'sent_again' END",
+        "resolved_by": "CASE WHEN n % 100 = 0 THEN 'U0' || (n % 7) END",
+        "resolved_at": f"CASE WHEN n % 100 = 0 THEN {accepted_at} + 60 END",
         "route": "'thread'",
         "anchor_ts": "CASE WHEN n % 3 > 0 THEN '17' || (10000000 + n) || '.000200' END",
         "anchor_mark": "CASE WHEN n % 3 > 0 THEN 'recorded' END",

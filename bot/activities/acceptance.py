@@ -484,7 +484,8 @@ class Acceptance:
         "A person has decided.",
         """
         UPDATE deliveries
-        SET resolution = :resolution, resolved_by = :resolved_by, tell_at = bot_now()
+        SET resolution = :resolution, resolved_by = :resolved_by, resolved_at = bot_now(),
+            tell_at = bot_now()
         WHERE seq = :seq
         """,
         index=("pk_deliveries",),

@@ -82,6 +82,10 @@ OPERATOR = "operator:"
 """In `resolved_by`, before the account that decided by a command and not in Slack."""
 
 
+FORGOTTEN = "forgotten"
+"""In place of a person's ID, after `python -m bot forget --user`."""
+
+
 class Finding(StrEnum):
     """What a verification found on the ticket, where the outcome is unknown."""
 

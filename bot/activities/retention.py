@@ -1,6 +1,7 @@
 """Retention: after a time the words of settled activities go, and later the rows."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -21,6 +22,9 @@ PAUSE = 0.05
 
 LOOK = 600.0
 """Seconds between two searches."""
+
+FIRST_LOOK = 30.0
+"""Seconds until the first one: a start has other things to do."""
 
 KEPT_RESENDABLE = 90
 """With RETENTION_DAYS=0: days for which a text stays that a person may still send again."""
@@ -44,6 +48,7 @@ class Retention:
 
     async def run(self) -> None:
         """Search now and then, until cancelled."""
+        await asyncio.sleep(FIRST_LOOK)
         while True:
             try:
                 erased = await self.erase()
@@ -65,7 +70,16 @@ class Retention:
         while count := await self._database.run(self._delete):
             rows += count
             await asyncio.sleep(PAUSE)
+        await self._database.run(
+            lambda connection: self._DELETE_AUDIT.run(connection, seconds=self._audit_days * DAY)
+        )
         return Erased(texts, rows)
+
+    _DELETE_AUDIT = Statement(
+        "What administrators did so many seconds ago.",
+        "DELETE FROM audit WHERE at < (SELECT bot_now()) - :seconds",
+        index=("ix_audit_at",),
+    )
 
     # An empty text is a deleted one. What is still to be told needs its text.
     _ERASE_TEXTS = Statement(
@@ -120,21 +134,28 @@ class Retention:
         """,
         index=("ix_deliveries_settled",),
     )
-    _DELETE_ATTEMPTS = Statement(
-        "The attempts of an activity go with it.",
-        "DELETE FROM attempts WHERE delivery_seq = :seq",
-        index=("pk_attempts",),
-    )
-    _DELETE = Statement(
-        "An activity goes altogether.",
-        "DELETE FROM deliveries WHERE seq = :seq",
-        index=("pk_deliveries",),
-    )
 
     def _delete(self, connection: Connection) -> int:
         seconds = self._audit_days * DAY
         old = self._OLD.all(connection, seconds=seconds, at_most=BATCH)
-        for row in old:
-            self._DELETE_ATTEMPTS.run(connection, seq=row["seq"])
-            self._DELETE.run(connection, seq=row["seq"])
+        delete_activities(connection, [row["seq"] for row in old])
         return len(old)
+
+
+_DELETE_ATTEMPTS = Statement(
+    "The attempts of an activity go with it.",
+    "DELETE FROM attempts WHERE delivery_seq = :seq",
+    index=("pk_attempts",),
+)
+_DELETE = Statement(
+    "An activity goes altogether.",
+    "DELETE FROM deliveries WHERE seq = :seq",
+    index=("pk_deliveries",),
+)
+
+
+def delete_activities(connection: Connection, seqs: Iterable[int]) -> None:
+    """Delete activities with their attempts."""
+    for seq in seqs:
+        _DELETE_ATTEMPTS.run(connection, seq=seq)
+        _DELETE.run(connection, seq=seq)

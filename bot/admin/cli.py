@@ -1,7 +1,8 @@
 """python -m bot: run, serve, administer. `python -m bot --help` lists the commands.
 
-The groups `tenants`, `workspaces`, `activities` and `keys` have files of their own. What only one
-command needs is imported inside it, so that a start stays quick.
+The groups `tenants`, `workspaces`, `activities` and `keys` have files of their own, and so have
+`export`, `forget` and `audit`. What only one command needs is imported inside it, so that a start
+stays quick.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import typer
 
 from bot.admin.cli_activities import activities_app
 from bot.admin.cli_keys import keys_app
+from bot.admin.cli_records import audit, export_, forget
 from bot.admin.cli_tenants import map_, tenants_app
 from bot.admin.cli_workspaces import workspaces_app
 from bot.admin.shared import (
@@ -159,6 +161,9 @@ def status(
         raise typer.Exit(1)
 
 
+app.command("export")(export_)
+app.command("forget")(forget)
+app.command("audit")(audit)
 app.command("map", hidden=True)(map_)
 
 

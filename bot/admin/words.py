@@ -21,6 +21,11 @@ def shown(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
+def printable(text: str) -> str:
+    """Return a text of several lines that cannot control a terminal."""
+    return "".join(one if one.isprintable() or one in "\r\n" else "?" for one in text)
+
+
 def duration(seconds: float) -> str:
     """Return seconds in the largest unit that they fill."""
     for size, unit in _UNITS:

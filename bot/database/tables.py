@@ -117,6 +117,7 @@ deliveries = sa.Table(
     sa.Column("detail", sa.LargeBinary),  # encrypted: LeadSquared may quote the customer
     sa.Column("resolution", sa.Text),
     sa.Column("resolved_by", sa.Text),
+    sa.Column("resolved_at", Moment),
     # Where nothing is known: whether its text was found on the ticket.
     sa.Column("verify_at", Moment),
     sa.Column("verifications", sa.Integer, nullable=False, server_default="0"),
@@ -155,6 +156,7 @@ IS_NOT_RECORDED = deliveries.c.problem.is_not(None)
 IS_UNDECIDED = sa.and_(
     deliveries.c.state == sa.literal_column("'unknown'"), deliveries.c.resolution.is_(None)
 )
+IS_RESOLVED = deliveries.c.resolution.is_not(None)
 IS_UNTOLD = deliveries.c.tell_at.is_not(None)
 IS_TO_VERIFY = deliveries.c.verify_at.is_not(None)
 MAY_BE_ON_TICKET = sa.or_(
@@ -204,6 +206,13 @@ _partial_index(
 )
 _partial_index(
     "ix_deliveries_undecided", IS_UNDECIDED, deliveries.c.team_id, deliveries.c.tenant_id
+)
+_partial_index(
+    "ix_deliveries_resolved",
+    IS_RESOLVED,
+    deliveries.c.team_id,
+    deliveries.c.resolved_at,
+    deliveries.c.seq,
 )
 _partial_index(
     "ix_deliveries_thread",
@@ -305,6 +314,19 @@ homes = sa.Table(
     sa.Column("user_id", sa.Text, primary_key=True),
     sa.Column("opened_at", Moment, nullable=False),
     sa.Column("published_at", Moment),  # by any process
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    # What administrators did with a workspace's records. What became of an activity stands in
+    # `deliveries`.
+    sa.Column("id", Number, primary_key=True, autoincrement=True),
+    sa.Column("at", Moment, nullable=False, index=True),
+    sa.Column("team_id", sa.Text, nullable=False),  # or the organisation's ID, E…
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),  # no customer's words, and no person's ID
 )
 
 

@@ -26,6 +26,7 @@ class Problem(StrEnum):
     TENANT_REMOVED = "tenant_removed"
     ACCOUNT_CHANGED = "account_changed"
     UNDECIPHERABLE = "undecipherable"
+    STOPPED = "stopped"
     # It may or may not be there.
     NO_ANSWER = "no_answer"
     DROPPED = "dropped"

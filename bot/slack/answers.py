@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.activities.acceptance import Double
-from bot.activities.delivery import OPERATOR, Delivery, Finding, Resolution, Route, State, Waiting
+from bot.activities.delivery import (
+    FORGOTTEN,
+    OPERATOR,
+    Delivery,
+    Finding,
+    Resolution,
+    Route,
+    State,
+    Waiting,
+)
 from bot.activities.policy import DOUBLE_WITHIN, mark
 from bot.activities.ticket import MalformedTicketError
 from bot.database.writer import CommitUnknownError, DatabaseUnavailableError
@@ -21,6 +30,7 @@ RECORD_AGAIN = "record_again"
 OPEN_SETUP = "open_setup"
 """The action of a button that opens the set-up form."""
 _QUOTE_AT_MOST = 500
+_A_FORMER_MEMBER = "a former member"
 _AN_ADMIN = "an admin"
 _EXAMPLE = f"`{COMMAND} 143 Customer uploaded the signed form`"
 
@@ -59,7 +69,7 @@ class Message:
 
 def anchor(delivery: Delivery) -> Message:
     """The message in whose thread the answer is given, with the mark that the delivery has now."""
-    by, on = f"by <@{delivery.user_id}>", _ticket(delivery)
+    by, on = f"by {_person(delivery, _A_FORMER_MEMBER)}", _ticket(delivery)
     statuses: dict[str, str] = {
         State.ACCEPTED: f"⏳ Recording a portal activity on {on} {by}",
         State.RECORDED: f"✅ Portal activity recorded on {on} {by}",
@@ -83,7 +93,9 @@ def _outcome(delivery: Delivery) -> str:
     """Say how it ended; after a decision, what was decided."""
     icon = "⚠️" if delivery.state is State.UNKNOWN else "❌"
     if delivery.state is State.RECORDED:
-        by = "" if delivery.thread_ts is None else f" by <@{delivery.user_id}>"  # no anchor says it
+        by = (
+            "" if delivery.thread_ts is None else f" by {_person(delivery, _A_FORMER_MEMBER)}"
+        )  # no anchor says it
         return f"✅ Recorded on {_ticket(delivery)}{by}, activity ID {activity_id(delivery)}"
     if delivery.resolution is Resolution.CONFIRMED:
         return f"✅ {_decided_by(delivery)} confirmed that this is on {_ticket(delivery)}."
@@ -96,7 +108,7 @@ def _outcome(delivery: Delivery) -> str:
         )
         again = f"{_decided_by(delivery)} sent it again{on}: see the new answer below."
         return f"{icon} This {what} {_ticket(delivery)}. {again}"
-    return f"{icon} <@{delivery.user_id}>: {explain(delivery)}"
+    return f"{icon} {_person(delivery)}: {explain(delivery)}"
 
 
 def finding(delivery: Delivery, *, with_text: bool = False) -> Message:
@@ -372,7 +384,7 @@ def double(double_: Double, reader_id: str, what: str = "this text") -> str:
     """Say that this was recorded before, or may have been: by whom, when, with which ID."""
     delivery, ago = double_.delivery, double_.seconds_ago
     when = _ago(ago) if ago < DOUBLE_WITHIN else f"on {day_and_time(delivery.accepted_at)}"
-    who = "You" if delivery.user_id == reader_id else f"<@{delivery.user_id}>"
+    who = "You" if delivery.user_id == reader_id else _person(delivery)
     on = _ticket(delivery)
     if delivery.state is State.RECORDED:
         return (
@@ -435,7 +447,14 @@ def _decided_by(delivery: Delivery, admin: str = "An admin") -> str:
     It is a person in Slack. An admin may decide by a command, and Slack does not know the account.
     """
     by = delivery.resolved_by or ""
+    if by == FORGOTTEN:
+        return "A former member" if admin[0].isupper() else _A_FORMER_MEMBER
     return admin if by.startswith(OPERATOR) else f"<@{by}>"
+
+
+def _person(delivery: Delivery, former: str = "A former member") -> str:
+    """Mention the person who recorded this, unless that ID was deleted (`forget --user`)."""
+    return former if delivery.user_id == FORGOTTEN else f"<@{delivery.user_id}>"
 
 
 def stands_alone(delivery: Delivery) -> bool:

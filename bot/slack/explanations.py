@@ -132,6 +132,11 @@ EXPLANATIONS = {
         admin="add the earlier secret at the end of `ENCRYPTION_KEYS` and restart the bot",
         details="secret missing",
     ),
+    Problem.STOPPED: Explanation(
+        "An admin stopped this before it was sent, so nothing was recorded on {ticket}. "
+        "Ask an admin before you record it again.",
+        (),
+    ),
     Problem.NO_ANSWER: Explanation(f"LeadSquared didn't answer in time, {_CHECK_FIRST}", _CHECK),
     Problem.DROPPED: Explanation(f"The connection to LeadSquared broke, {_CHECK_FIRST}", _CHECK),
     Problem.SERVER_ERROR: Explanation(
@@ -169,6 +174,7 @@ PROBLEMS = {
     Problem.TENANT_REMOVED: "the tenant was removed",
     Problem.ACCOUNT_CHANGED: "the tenant has another account now",
     Problem.UNDECIPHERABLE: "a value cannot be decrypted",
+    Problem.STOPPED: "an admin stopped it before it was sent",
     Problem.NO_ANSWER: "LeadSquared did not answer in time",
     Problem.DROPPED: "the connection to LeadSquared broke",
     Problem.SERVER_ERROR: "LeadSquared answered with a server error",

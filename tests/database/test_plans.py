@@ -23,7 +23,8 @@ NOW = time.time()
 VALUES: dict[str, Any] = {
     "account_id": 21, "activity_id": "1", "after": 5.0, "ago": 0.1,
     "anchor_ts": "1710000007.000200", "app_id": "A01", "at_most": 20, "attempts": 1,
-    "because": "app_uninstalled", "bot_token": b"token", "bot_user_id": "U0BOT",
+    "because": "app_uninstalled", "beyond": 7000, "forgotten": "forgotten",
+    "bot_token": b"token", "bot_user_id": "U0BOT",
     "channel_id": "C01", "claimed_by": "a claim", "despite": 0, "detail": None,
     "digest": b"a digest", "due_at": NOW, "enterprise_id": "E0FILLED10", "expires_in": 43200.0,
     "finding": None, "fingerprint": b"0123456789abcdef", "id": "abcdefghijkl",
@@ -41,7 +42,7 @@ VALUES: dict[str, Any] = {
 } | {
     "access_key": b"key", "api_url": "https://a.leadsquared.com", "calls_per_window": 25,
     "named_by": "U02", "org_id": "1", "secret_key": b"key", "tenant_name": "filled-7",
-    "what": "changed",
+    "up_to": 8000, "what": "changed", "who": "root",
 }  # fmt: skip
 
 

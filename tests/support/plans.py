@@ -45,7 +45,10 @@ UNDER_WAY_ONLY = {
 }
 """Partial indexes without the history: they may be gone through."""
 
-ALIASES = {table: table for table in metadata.tables} | {"earlier": "deliveries"}
+ALIASES = {table: table for table in metadata.tables} | {
+    "earlier": "deliveries",
+    "other": "workspaces",
+}
 
 
 def used_on_sqlite(connection: Connection, lines: list[str]) -> tuple[set[str], list[str]]:
