@@ -169,12 +169,9 @@ def enumerated(found: Counted) -> str:
 # -- a workspace
 
 _COUNT_ACTIVITIES = Statement(
-    "How many settled activities a workspace has.",
-    """
-    SELECT count(*) AS number FROM deliveries
-    WHERE team_id = :team_id AND settled_at IS NOT NULL AND channel_id > ''
-    """,
-    index=("ix_deliveries_conversation",),
+    "How many activities a workspace has.",
+    "SELECT count(*) AS number FROM deliveries WHERE team_id = :team_id",
+    index=("uq_deliveries_team_id_key",),
 )
 # An attempt that still holds a slot of the rate limit keeps its activity for these seconds.
 _SOME_ACTIVITIES = Statement(
