@@ -26,6 +26,9 @@ ANSWER_WITHIN = 5.0
 STATE_LASTS = 600
 """Seconds from the first page of an installation to its last."""
 
+FORGOTTEN_AT_ONCE = 10
+"""States that a new installation deletes when they are past their time."""
+
 OVERLAP = 60.0
 """Seconds by which a search for changes goes back.
 
@@ -409,10 +412,19 @@ class StateStore(AsyncOAuthStateStore):
         VALUES (:digest, bot_now() + :seconds)
         """,
     )
-    _FORGET = Statement(
-        "States that are past their time.",
-        "DELETE FROM oauth_states WHERE expires_at < (SELECT bot_now())",
+    _PAST = Statement(
+        "States that are past their time. A stranger may have left a million of them.",
+        f"""
+        SELECT digest FROM oauth_states WHERE expires_at < (SELECT bot_now())
+        ORDER BY expires_at LIMIT {FORGOTTEN_AT_ONCE}
+        FOR UPDATE SKIP LOCKED
+        """,
         index=("ix_oauth_states_expires_at",),
+    )
+    _FORGET = Statement(
+        "A state that is past its time.",
+        "DELETE FROM oauth_states WHERE digest = :digest",
+        index=("pk_oauth_states",),
     )
     _CONSUME = Statement(
         "A state is used up. Is it one, and in time?",
@@ -428,7 +440,8 @@ class StateStore(AsyncOAuthStateStore):
         state = secrets.token_urlsafe(32)
 
         def write(connection: Connection) -> None:
-            self._FORGET.run(connection)
+            for row in self._PAST.all(connection):
+                self._FORGET.run(connection, digest=row["digest"])
             self._ISSUE.run(connection, digest=_digest(state), seconds=STATE_LASTS)
 
         await self._database.run(write, answer_within=ANSWER_WITHIN)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from bot.database.tables import oauth_states
 from bot.installations.access import Ended
+from bot.installations.store import FORGOTTEN_AT_ONCE
 from bot.playground.browser import INSTALL, Browser, Page
 from bot.playground.leadsquared import LeadSquaredStandIn
 from bot.playground.slack import APP_TOKEN, CLIENT_ID, CLIENT_SECRET, Fault, SlackStandIn
@@ -338,6 +339,19 @@ async def test_states_that_are_past_their_time_are_forgotten(bot: Bot, browser: 
     await browser.begin(bot.url)
     count = sa.select(sa.func.count()).select_from(oauth_states)
     assert await bot.parts.database.run(lambda connection: connection.scalar(count)) == 1
+
+
+async def test_a_stranger_who_began_many_installations_delays_no_later_one(
+    bot: Bot, browser: Browser
+) -> None:
+    past = [{"digest": str(number).encode(), "expires_at": 1.0} for number in range(500)]
+    await bot.parts.database.run(lambda connection: connection.execute(oauth_states.insert(), past))
+    count = sa.select(sa.func.count()).select_from(oauth_states)
+    left = []
+    for _ in range(2):
+        await browser.begin(bot.url)
+        left.append(await bot.parts.database.run(lambda connection: connection.scalar(count)))
+    assert left == [500 - FORGOTTEN_AT_ONCE + 1, 500 - 2 * FORGOTTEN_AT_ONCE + 2]
 
 
 # -- where it is served
