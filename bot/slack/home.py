@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import structlog
 from slack_bolt.async_app import AsyncApp
@@ -31,6 +32,11 @@ NOTICE_LASTS = 60.0
 
 ROLE_LASTS = 300.0
 """Seconds for which a person counts as an admin, or not, while the page stands open."""
+
+MOST_KEPT = 10_000
+"""People of whom such things are kept."""
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -75,7 +81,7 @@ class Homes:
         if not is_member(click, click.team_id, click.enterprise_id):
             return  # another organisation's people have no page here
         person = Person(click.team_id, click.user.id, click.enterprise_id)
-        self._notices[person] = (message, time.monotonic() + NOTICE_LASTS)
+        _keep(self._notices, person, (message, time.monotonic() + NOTICE_LASTS))
         self._publish(person, asked=True)
 
     async def close(self) -> None:
@@ -150,7 +156,7 @@ class Homes:
             return known
         role = await self._roles.role(person.enterprise_id, person.team_id, person.user_id)
         is_admin = role is not None and role.is_admin and not role.is_stranger
-        self._admins[person] = (is_admin, time.monotonic() + ROLE_LASTS)
+        _keep(self._admins, person, (is_admin, time.monotonic() + ROLE_LASTS))
         return is_admin
 
 
@@ -169,3 +175,11 @@ class Home:
         event, team_id = happened.event, happened.team_id or happened.installed_in
         if event.tab == "home" and event.user is not None and team_id is not None:
             self._homes.opened(Person(team_id, event.user, happened.enterprise_id))
+
+
+def _keep(kept: dict[Person, T], person: Person, value: T) -> None:
+    """Keep a value for a person, and no more than `MOST_KEPT` in all: the oldest goes."""
+    kept.pop(person, None)
+    kept[person] = value
+    if len(kept) > MOST_KEPT:
+        del kept[next(iter(kept))]

@@ -41,7 +41,7 @@ def connection_of(channel_id: str, org_id: str) -> str:
 
 
 def and_more(number: int) -> str:
-    return f"In {number:,} more channels: other LeadSquared orgs."
+    return f"In {number:,} more channel{'' if number == 1 else 's'}: other LeadSquared orgs."
 
 
 def outcome(delivery: Delivery) -> str:

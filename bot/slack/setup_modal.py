@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from bot.leadsquared.address import (
     DOCUMENTED_HOST,
@@ -64,8 +64,8 @@ class Draft(Opened):
     place: str
     api_url: str = ""
     org_id: str = ""
-    access_key: str | None = None
-    secret_key: str | None = None
+    access_key: str | None = Field(default=None, repr=False)
+    secret_key: str | None = Field(default=None, repr=False)
     calls_per_window: int = DEFAULT_LIMIT
     proved: bool = False
 
