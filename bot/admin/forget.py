@@ -422,11 +422,8 @@ OF_A_PERSON: tuple[Few | Many, ...] = (
 
 _NEXT_TEAM = Statement(
     "The next workspace that has recorded something.",
-    """
-    SELECT team_id FROM deliveries WHERE team_id > :team_id AND settled_at IS NOT NULL
-    ORDER BY team_id, user_id, seq LIMIT 1
-    """,
-    index=("ix_deliveries_person",),
+    "SELECT team_id FROM deliveries WHERE team_id > :team_id ORDER BY team_id, key LIMIT 1",
+    index=("uq_deliveries_team_id_key",),
 )
 
 

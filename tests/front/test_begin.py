@@ -171,7 +171,7 @@ async def test_a_worker_that_stops_during_a_poll_claims_nothing_more(bot: Bot) -
 
     def hold(_: Connection) -> None:
         held.set()
-        release.wait(10)
+        release.wait(60)
 
     holding = asyncio.create_task(database.run(hold))
     await until(held.is_set)
