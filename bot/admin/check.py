@@ -229,6 +229,9 @@ async def _tenants(settings: Settings, identity: Identity | None) -> list[Checke
         tenants.insert(0, own)
         # Each start maps it to the token's workspace.
         mapped[ENVIRONMENT] = mapped.get(ENVIRONMENT) or [Scope()]
+    if not tenants and settings.serves_many:
+        fix = "enter /portal-activity setup in Slack, or: python -m bot tenants add NAME"
+        return [*stored, _warning("Tenants", "no workspace is connected to LeadSquared", fix)]
     if not tenants:
         fix = "python -m bot tenants add NAME, or set the four LEADSQUARED_… variables"
         return [*stored, Checked("Tenants", ok=False, says="there is none", fix=fix)]

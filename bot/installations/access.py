@@ -42,7 +42,12 @@ class TokenUnreadable:
 
 @dataclass(frozen=True, slots=True)
 class NotInstalled:
-    """There is no token for this workspace, and there never was."""
+    """There is no token for this workspace, and there never was.
+
+    `by_oauth`: the workspace can install the bot at its own address.
+    """
+
+    by_oauth: bool = False
 
 
 Access = Granted | Unidentified | TokenRefused | Ended | TokenUnreadable | NotInstalled

@@ -83,7 +83,7 @@ class KnownInstallations:
         known = self._known or {}
         if where in known and where not in self._access:
             self._access[where] = self._of(known[where])
-        return self._access.get(where, NotInstalled())
+        return self._access.get(where, NotInstalled(by_oauth=True))
 
     def _of(self, installation: Installation) -> Access:
         if installation.bot_token is None:

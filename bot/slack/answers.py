@@ -277,12 +277,22 @@ def token_refused(error: str) -> Message:
     )
 
 
+_NOT_INSTALLED = "The bot isn't installed in this workspace, so nothing was recorded. Ask an admin to install it."
+
+
 def removed() -> Message:
     """The answer where the bot was removed from the workspace, or its token revoked."""
     return message(
         "Portal Activity is no longer installed in this workspace, so nothing was recorded. "
         "Ask a Slack admin to install it again, then try again.",
         small_print("open `/slack/install` at the bot's own address", "bot removed"),
+    )
+
+
+def not_installed() -> Message:
+    """The answer where the workspace has not installed the bot by OAuth."""
+    return message(
+        _NOT_INSTALLED, small_print("open `/slack/install` at the bot's own address", "no token")
     )
 
 
@@ -431,7 +441,7 @@ def submitted_before(delivery: Delivery) -> Message:
 
 def no_token(team_id: str) -> Message:
     return message(
-        "The bot isn't installed in this workspace, so nothing was recorded. Ask an admin to install it.",
+        _NOT_INSTALLED,
         small_print(f"`SLACK_BOT_TOKEN` is not for workspace {team_id}", "no token"),
     )
 

@@ -8,6 +8,7 @@ from bot.database.writer import DatabaseUnavailableError
 from bot.installations.access import (
     Ended,
     Installations,
+    NotInstalled,
     TokenRefused,
     TokenUnreadable,
     Unidentified,
@@ -39,7 +40,10 @@ class Shared:
         return self.no_access(enterprise_id, team_id) or answers.unmapped(team_id)
 
     def no_access(self, enterprise_id: str | None, team_id: str) -> Message | None:
-        """Say why there is no token for a workspace; None when there is, or never was, one."""
+        """Say why there is no token for a workspace; None when there is one.
+
+        Also None where SLACK_BOT_TOKEN is another workspace's.
+        """
         match self.installations.access(enterprise_id, team_id):
             case Unidentified():
                 return answers.starting()
@@ -47,6 +51,8 @@ class Shared:
                 return answers.token_refused(error)
             case Ended():
                 return answers.removed()
+            case NotInstalled(by_oauth=True):
+                return answers.not_installed()
             case TokenUnreadable():
                 return answers.token_unreadable()
             case _:

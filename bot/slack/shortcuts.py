@@ -80,7 +80,7 @@ class Shortcuts:
         match self._shared.installations.access(used.enterprise_id, used.team_id):
             case Granted():
                 return answers.modal_failed()
-            case NotInstalled():
+            case NotInstalled(by_oauth=False):
                 pass
             case _:
                 return self._shared.not_connected(used.enterprise_id, used.team_id)

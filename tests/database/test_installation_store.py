@@ -84,7 +84,7 @@ async def test_a_thousand_installs_and_uninstalls_lose_and_mix_nothing(
                 case _:
                     assert isinstance(found, Granted)
                     assert found.token in (f"xoxb-second-{number}", f"xoxb-third-{number}")
-        assert known.access(None, "T1000") == NotInstalled()
+        assert known.access(None, "T1000") == NotInstalled(by_oauth=True)
 
 
 async def stored(store: InstallationStore, installation: Authorization) -> None:

@@ -90,6 +90,22 @@ async def test_one_workspaces_end_is_no_other_ones(bot: Bot, slack: SlackStandIn
     assert "removed" in answer.text
 
 
+async def test_where_the_bot_was_never_installed_it_says_where_to_install_it(
+    bot: Bot, slack: SlackStandIn
+) -> None:
+    second = Team(bot, SECOND)
+    for text in ("143 hello", "143", "setup"):
+        said = await second.type(text)
+        assert said is not None
+        assert "isn't installed in this workspace, so nothing was recorded" in said.text
+        assert "/slack/install" in said.text
+        assert "SLACK_BOT_TOKEN" not in said.text
+    message = await slack.say("ticket 143", channel=second.channel, person=second.person)
+    assert await slack.shortcut(message, person=second.person) == {}
+    said = await second.told("isn't installed in this workspace")
+    assert "/slack/install" in said.text
+
+
 async def test_a_token_opens_nothing_in_another_workspace(bot: Bot, slack: SlackStandIn) -> None:
     """The stand-in refuses it, as Slack does: the tests here would prove nothing otherwise."""
     home, second = Team(bot, HOME), Team(bot, SECOND)

@@ -19,6 +19,7 @@ from bot.playground.slack import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, Fault, Sl
 from bot.slack.scopes import SCOPES
 from bot.tenants.directory import Directory, Scope
 from support.databases import database
+from support.many import serving_many
 from support.programs import BOT, Ended, run_beside
 from support.rights import AS_A_PERSON, ON_LINUX
 from support.running import ACCOUNT, ENCRYPTION_KEY, TEAM, workspace
@@ -125,6 +126,20 @@ async def test_a_refused_token_a_missing_signing_secret_and_no_migrations_are_re
     assert found["Slack signing secret"][0] == "missing"
     assert "SLACK_SIGNING_SECRET" in found["Slack signing secret"][1]
     assert "database" in found["Tenants"][1]
+
+
+async def test_before_the_first_workspace_installs_the_bot_nothing_is_at_fault(
+    untenanted: dict[str, str], tmp_path: Path
+) -> None:
+    ended = await check(serving_many(untenanted), tmp_path)
+    assert ended.status == 0, ended.out
+    found = ended.out.splitlines()
+    (workspaces,) = [number for number, line in enumerate(found) if "⚠ Workspaces" in line]
+    assert "no workspace has installed the bot" in found[workspaces]
+    assert "/slack/install" in found[workspaces + 1]
+    (tenants,) = [number for number, line in enumerate(found) if "⚠ Tenants" in line]
+    assert "/portal-activity setup" in found[tenants + 1]
+    assert "LEADSQUARED" not in ended.out
 
 
 async def test_slack_being_away_is_no_fault_of_the_token(

@@ -180,6 +180,7 @@ def shown() -> dict[str, list[Message | str]]:
         "same_words": [answers.same_words(one, "key") for one in DOUBLES],
         "submitted_before": [answers.submitted_before(BASE)],
         "no_token": [answers.no_token("T012ABCDEF")],
+        "not_installed": [answers.not_installed()],
         "recorded_again": [answers.recorded_again(BASE)],
         "connection": [
             home_words.connection(what, org_id)
