@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import time
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -18,7 +18,6 @@ from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
 from bot.playground.slack import Fault, SlackStandIn
 from bot.playground.workspace import Person, Posted
 from bot.slack.setup import DONE_WITHIN
-from bot.tenants.connections import READ_WITHIN
 from bot.tenants.directory import Scope
 from support.running import ACCOUNT, TEAM, Bot, Start
 
@@ -644,8 +643,10 @@ async def test_the_last_changes_stand_at_the_end_of_the_form(fresh: Bot) -> None
 
 
 async def test_a_database_that_is_slow_at_opening_has_surely_changed_nothing(fresh: Bot) -> None:
-    busy = asyncio.create_task(fresh.parts.database.run(lambda _: time.sleep(READ_WITHIN + 0.5)))
+    shown = threading.Event()
+    busy = asyncio.create_task(fresh.parts.database.run(lambda _: shown.wait(60)))
     assert "doesn't answer, so nothing was changed" in words(await opened(fresh))
+    shown.set()
     await busy
 
 
