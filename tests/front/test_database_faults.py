@@ -7,8 +7,10 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from bot.database.engines import PATIENCE
@@ -53,10 +55,18 @@ async def test_many_commands_on_a_locked_database_are_all_told_in_time(
 @pytest.mark.parametrize("words", ["query_only=ON", "max_page_count=1"])
 async def test_a_read_only_or_full_database_is_told(bot: Bot, words: str) -> None:
     await bot.at_rest()
+    engine = bot.parts.database.engine
+
+    def spoil(driver: Any, _record: Any) -> None:
+        driver.execute(f"PRAGMA {words}")
+
+    # A poll may fail first, and make a new connection.
+    sa.event.listen(engine, "connect", spoil)
     await bot.parts.database.run(pragma(words))
     text = "x" * 30_000  # more than what fits into the pages that are there
     answer = await bot.type(f"143 {text}")
-    bot.parts.database.engine.dispose()  # a new connection is as it should be
+    sa.event.remove(engine, "connect", spoil)
+    engine.dispose()  # a new connection is as it should be
 
     assert answer is not None
     assert "couldn't store this" in answer.text
