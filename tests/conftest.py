@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import HealthCheck, settings
 
 from bot.database.schema import migrate_database
 from bot.playground.leadsquared import LeadSquaredStandIn
@@ -32,6 +33,10 @@ from support.running import (
     running,
     workspace,
 )
+
+# On a busy machine an example takes seconds to make; how many are made stays the same.
+settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.hookimpl(optionalhook=True)
