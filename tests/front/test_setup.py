@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from bot.database.tables import accounts, tenant_changes, tenants, workspaces
 from bot.encryption import Keyring
@@ -19,6 +20,7 @@ from bot.playground.slack import Fault, SlackStandIn
 from bot.playground.workspace import Person, Posted
 from bot.slack.setup import DONE_WITHIN
 from bot.tenants.directory import Scope
+from support.programs import until
 from support.running import ACCOUNT, TEAM, Bot, Start
 
 ADMIN, OWNER, SECOND = "U0ADMIN", "U0OWNER", "U0SECOND"
@@ -643,8 +645,14 @@ async def test_the_last_changes_stand_at_the_end_of_the_form(fresh: Bot) -> None
 
 
 async def test_a_database_that_is_slow_at_opening_has_surely_changed_nothing(fresh: Bot) -> None:
-    shown = threading.Event()
-    busy = asyncio.create_task(fresh.parts.database.run(lambda _: shown.wait(60)))
+    held, shown = threading.Event(), threading.Event()
+
+    def hold(_: Connection) -> None:
+        held.set()
+        shown.wait(60)
+
+    busy = asyncio.create_task(fresh.parts.database.run(hold))
+    await until(held.is_set)  # what is queued may still give way to a person
     assert "doesn't answer, so nothing was changed" in words(await opened(fresh))
     shown.set()
     await busy
