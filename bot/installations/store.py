@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -125,7 +125,7 @@ class InstallationStore(AsyncInstallationStore):
         """,
     )
     _GO_ON = Statement(
-        "What an ended installation left untold is told now.",
+        "What an ended installation has not posted yet is due now.",
         """
         UPDATE deliveries SET tell_at = bot_now()
         WHERE tell_at > bot_now() AND tell_attempts > 0
@@ -239,6 +239,25 @@ class InstallationStore(AsyncInstallationStore):
         `revoked` names the bot users whose tokens were revoked: another one's revocation ends
         nothing here.
         """
+
+        def is_meant(row: Row) -> bool:
+            return revoked is None or row["bot_user_id"] in revoked
+
+        return await self._end(where, because, is_meant, until=until, answer_within=ANSWER_WITHIN)
+
+    async def end_token(self, where: str, token: str, because: str) -> None:
+        """End an installation whose token Slack rejects, unless it has another one by now."""
+        await self._end(where, because, lambda row: self._has(row, token))
+
+    async def _end(
+        self,
+        where: str,
+        because: str,
+        is_meant: Callable[[Row], bool],
+        *,
+        until: float | None = None,
+        answer_within: float | None = None,
+    ) -> bool:
         values = {
             "installed_in": where,
             "because": because,
@@ -247,12 +266,12 @@ class InstallationStore(AsyncInstallationStore):
         }
 
         def write(connection: Connection) -> bool:
-            found = self._FIND.one(connection, installed_in=where)
-            if found is None or (revoked is not None and found["bot_user_id"] not in revoked):
+            row = self._LOCK.one(connection, installed_in=where)
+            if row is None or not is_meant(row):
                 return False
             return self._END.one(connection, **values) is not None
 
-        ended = await self._database.run(write, answer_within=ANSWER_WITHIN)
+        ended = await self._database.run(write, answer_within=answer_within)
         if ended:
             _log.warning("installation_ended", installed_in=where, because=because)
         return ended
@@ -271,39 +290,20 @@ class InstallationStore(AsyncInstallationStore):
         index=("uq_installations_installed_in",),
     )
 
-    async def end_token(self, where: str, token: str, because: str) -> None:
-        """End an installation whose token Slack rejects, unless it has another one by now."""
-        values = {
-            "installed_in": where,
-            "because": because,
-            "until": 1e12,
-            "process": self._database.process,
-        }
-
-        def write(connection: Connection) -> bool:
-            return self._still_has(connection, where, token) and (
-                self._END.one(connection, **values) is not None
-            )
-
-        if await self._database.run(write):
-            _log.warning("installation_ended", installed_in=where, because=because)
-
     async def expire_token(self, where: str, token: str) -> None:
         """Let a token be refreshed next, unless it was refreshed by now."""
 
         def write(connection: Connection) -> None:
-            if self._still_has(connection, where, token):
+            row = self._LOCK.one(connection, installed_in=where)
+            if row is not None and self._has(row, token):
                 self._EXPIRE.run(connection, installed_in=where)
 
         await self._database.run(write)
 
-    def _still_has(self, connection: Connection, where: str, token: str) -> bool:
+    def _has(self, row: Row, token: str) -> bool:
         """Say whether this is the stored token: not as it was encrypted, which may be anew."""
-        row = self._LOCK.one(connection, installed_in=where)
-        if row is None or row["bot_token"] is None:
-            return False
         try:
-            return self._keyring.decrypt(row["bot_token"]) == token
+            return row["bot_token"] is not None and self._keyring.decrypt(row["bot_token"]) == token
         except UndecipherableError:
             return False
 
@@ -400,7 +400,7 @@ def _seconds_left(installation: Authorization) -> float | None:
 
 
 class StateStore(AsyncOAuthStateStore):
-    """The `state` of an installation under way: once, for 10 minutes, at whichever process."""
+    """The `state` of an installation under way: once, for 10 minutes, in any process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
