@@ -85,7 +85,7 @@ def with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
     from bot.database.writer import Database, DatabaseUnavailableError
     from bot.encryption import UndecipherableError, UnusableSecretError
     from bot.keys import keyring
-    from bot.tenants.changes import ChangedMeanwhileError
+    from bot.tenants.changes import ChangedSinceError
     from bot.tenants.directory import TenantError
 
     prepare_database(settings)
@@ -99,7 +99,7 @@ def with_database(settings: Settings, do: Callable[..., Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(administer())
-    except (TenantError, ChangedMeanwhileError) as error:
+    except (TenantError, ChangedSinceError) as error:
         fail(str(error))
     except DatabaseUnavailableError as error:
         fail(

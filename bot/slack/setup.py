@@ -26,7 +26,7 @@ from bot.slack.payloads import BlockActions, Interaction, SlashCommand, ViewSubm
 from bot.slack.roles import Role, SlackRoles
 from bot.slack.setup_modal import Draft, Errors, Opened, Typed
 from bot.slack.shared import Shared
-from bot.tenants.changes import Author, ChangedMeanwhileError
+from bot.tenants.changes import Author, ChangedSinceError
 from bot.tenants.connections import Connections, Seen
 
 _log = structlog.get_logger(__name__)
@@ -132,7 +132,7 @@ class Setup:
             return await self._name(who, mentioned[1], takes_back=bool(removes))
         except DatabaseUnavailableError as error:
             return _unavailable(error)
-        except ChangedMeanwhileError:
+        except ChangedSinceError:
             return words.failed()
 
     async def open_clicked(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
@@ -358,7 +358,7 @@ class Setup:
             else:
                 await self._connections.connect(who.author, draft.wanted, draft.version)
                 said = words.saved(where, draft.org_id, proved=draft.proved)
-        except ChangedMeanwhileError:
+        except ChangedSinceError:
             return await self._confirmed(who, draft)
         _log.info("setup_changed", team=who.team_id, disconnected=draft.disconnects)
         return setup_modal.notice(said)
@@ -431,7 +431,7 @@ def _is_admin(role: Role) -> bool:
 
 def _stale(draft: Draft, seen: Seen, typed: Typed | None) -> View:
     """Show the form again with what somebody else has changed since it was opened."""
-    said = words.changed_meanwhile(seen.meanwhile)
+    said = words.changed_since(seen.newer)
     return setup_modal.form(draft.opened, seen, typed, said)
 
 

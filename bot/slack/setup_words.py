@@ -190,7 +190,7 @@ def rejected() -> Message:
     )
 
 
-def changed_meanwhile(changes: tuple[Change, ...]) -> Message:
+def changed_since(changes: tuple[Change, ...]) -> Message:
     """The answer to a form that does not show what somebody has changed since."""
     lines = [change(one) for one in changes[-3:]]
     return message(

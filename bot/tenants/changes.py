@@ -14,7 +14,7 @@ from bot.leadsquared.address import api_host
 from bot.leadsquared.tenant import Tenant
 
 
-class ChangedMeanwhileError(Exception):
+class ChangedSinceError(Exception):
     """Another change came first; nothing was written."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ def append(
 ) -> None:
     """Write an entry. `after` is the number of the newest one that the person has seen.
 
-    Raises ChangedMeanwhileError when there is a newer one. Of two at once, the second waits here
+    Raises ChangedSinceError when there is a newer one. Of two at once, the second waits here
     for the first, so write the entry before the change itself.
     """
     if after is None:
@@ -117,7 +117,7 @@ def append(
         detail=detail,
     )
     if not written:
-        raise ChangedMeanwhileError
+        raise ChangedSinceError
 
 
 def newest(connection: Connection, team_id: str, *, at_most: int = NEWEST) -> tuple[Change, ...]:

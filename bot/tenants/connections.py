@@ -16,7 +16,7 @@ from bot.encryption import Keyring
 from bot.leadsquared.address import api_host
 from bot.leadsquared.tenant import Tenant
 from bot.tenants.changes import Author, Change, What, after, append, difference, newest
-from bot.tenants.directory import account_of, read_tenant
+from bot.tenants.directory import MAPPINGS_OF_CONVERSATION, account_of, read_tenant
 
 READ_WITHIN = 1.0
 """Seconds that a person waits for reading what there is."""
@@ -69,13 +69,13 @@ class _Found:
 class Seen(_Found):
     """What a person sees of a workspace's connections.
 
-    `changes` are its newest, the newest first; `meanwhile` those after a version that was asked
+    `changes` are its newest, the newest first; `newer` those after a version that was asked
     for, the oldest first.
     """
 
     named: tuple[str, ...]
     changes: tuple[Change, ...]
-    meanwhile: tuple[Change, ...] = ()
+    newer: tuple[Change, ...] = ()
 
     @property
     def version(self) -> int:
@@ -113,20 +113,11 @@ class Connections:
 
     _FIND = Statement(
         "All mappings that hold for a conversation, the strongest first.",
-        """
+        f"""
         SELECT tenants.id, tenants.name, tenants.api_url, tenants.org_id, tenants.access_key,
             tenants.secret_key, tenants.calls_per_window, tenants.account_id, tenants.owner,
             workspaces.channel_id, workspaces.team_id
-        FROM tenants JOIN workspaces ON workspaces.tenant_id = tenants.id
-        WHERE (
-            workspaces.team_id = :team_id AND workspaces.channel_id IN (:channel_id, '')
-            AND workspaces.enterprise_id IN (:enterprise_id, '')
-        ) OR (
-            workspaces.team_id = '' AND workspaces.channel_id IN (:channel_id, '')
-            AND workspaces.enterprise_id = :enterprise_id
-        )
-        ORDER BY workspaces.channel_id DESC, workspaces.team_id DESC,
-            workspaces.enterprise_id DESC
+        FROM {MAPPINGS_OF_CONVERSATION}
         """,
         index=("uq_workspaces_team_id_channel_id_enterprise_id", "pk_tenants"),
     )
@@ -209,7 +200,7 @@ class Connections:
     async def connect(self, by: Author, wanted: Wanted, version: int) -> None:
         """Connect a workspace or a channel.
 
-        Raises ChangedMeanwhileError when something changed after `version`.
+        Raises ChangedSinceError when something changed after `version`.
         """
 
         def write(connection: Connection) -> None:
@@ -272,7 +263,7 @@ class Connections:
     async def disconnect(self, by: Author, channel_id: str, version: int) -> None:
         """Take a workspace's own tenant away from it, or from a channel, with its keys.
 
-        Raises ChangedMeanwhileError when something changed after `version`.
+        Raises ChangedSinceError when something changed after `version`.
         """
 
         def write(connection: Connection) -> None:

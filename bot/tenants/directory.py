@@ -59,9 +59,8 @@ EVERYBODY = Scope()
 NOBODY = Scope(team_id="-")
 """No part of Slack: no workspace has this ID."""
 
-TENANT_OF_CONVERSATION = """
-    SELECT tenants.id, tenants.name, tenants.account_id
-    FROM tenants JOIN workspaces ON workspaces.tenant_id = tenants.id
+MAPPINGS_OF_CONVERSATION = """
+    tenants JOIN workspaces ON workspaces.tenant_id = tenants.id
     WHERE (
         workspaces.team_id = :team_id AND workspaces.channel_id IN (:channel_id, '')
         AND workspaces.enterprise_id IN (:enterprise_id, '')
@@ -70,14 +69,18 @@ TENANT_OF_CONVERSATION = """
         AND workspaces.enterprise_id = :enterprise_id
     )
     ORDER BY workspaces.channel_id DESC, workspaces.team_id DESC, workspaces.enterprise_id DESC
-    LIMIT 1
 """
-"""The tenant of a conversation: the channel's own mapping, else its workspace's, else its
-enterprise's.
+"""The mappings that hold for a conversation, the strongest first: the channel's own, its
+workspace's, its enterprise's.
 
 `:enterprise_id` is NULL where the workspace belongs to none. Two searches, each by the whole of
 the unique index: only so does PostgreSQL know that they find next to nothing.
 """
+
+TENANT_OF_CONVERSATION = f"""
+    SELECT tenants.id, tenants.name, tenants.account_id FROM {MAPPINGS_OF_CONVERSATION} LIMIT 1
+"""
+"""The tenant of a conversation."""
 
 
 def read_tenant(row: Mapping[Any, Any], keyring: Keyring | None) -> Tenant:

@@ -59,7 +59,7 @@ def setup_shown() -> dict[str, list[Message | str]]:
         ],
         "change": [words.change(change(what)) for what in What],
         "rejected": [words.rejected()],
-        "changed_meanwhile": [words.changed_meanwhile((change(What.MOVED),))],
+        "changed_since": [words.changed_since((change(What.MOVED),))],
         "unproved": [words.unproved("status 404")],
         "moves": [
             *(words.moves(HERE, connected(waiting=number), "22825") for number in (0, 1, 1234)),
