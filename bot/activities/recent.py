@@ -15,7 +15,7 @@ OF_A_PERSON, OF_A_CONVERSATION = 20, 10
 """Activities that are shown at most."""
 
 PUBLISHED_EVERY = 1.0
-"""Seconds between two publications of a person's App Home, by whichever process."""
+"""Seconds between two publications of a person's App Home, over all processes."""
 
 DAY = 24 * 3600.0
 BEGIN_WITHIN, ANSWER_WITHIN = 1.5, 2.0
@@ -26,6 +26,30 @@ _OPEN = "state IN ('accepted', 'claimed', 'sending') AND team_id || '' = :team_i
 
 By the bare `team_id` both databases would go through the workspace's history.
 """
+
+
+# What is open stands in no index by person, so that an acceptance writes none: there is little of
+# it, all in one small index. Its order is no index's (`+ 0`): PostgreSQL would go through the
+# history for it.
+def _newest(column: str, at_most: int) -> str:
+    """Return the SQL for a workspace's newest activities with one value of a column."""
+    return f"""
+        SELECT deliveries.*, bot_now() - accepted_at AS seconds_ago FROM deliveries
+        WHERE seq IN (
+            SELECT seq FROM (
+                SELECT seq FROM deliveries
+                WHERE {_OPEN} AND {column} = :{column}
+                ORDER BY seq + 0 DESC LIMIT {at_most}
+            ) AS open
+            UNION ALL
+            SELECT seq FROM (
+                SELECT seq FROM deliveries
+                WHERE settled_at IS NOT NULL AND team_id = :team_id AND {column} = :{column}
+                ORDER BY seq DESC LIMIT {at_most}
+            ) AS settled
+        )
+        ORDER BY seq + 0 DESC LIMIT {at_most}
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,49 +199,14 @@ class Recent:
 
         return await self._database.run(read, within=BEGIN_WITHIN, answer_within=ANSWER_WITHIN)
 
-    # What is open stands in no index by person, so that an acceptance writes none: there is little
-    # of it, all in one small index. Its order is no index's (`+ 0`): PostgreSQL would go through
-    # the history for it.
     _OF_PERSON = Statement(
         "The newest activities of a person.",
-        f"""
-        SELECT deliveries.*, bot_now() - accepted_at AS seconds_ago FROM deliveries
-        WHERE seq IN (
-            SELECT seq FROM (
-                SELECT seq FROM deliveries
-                WHERE {_OPEN} AND user_id = :user_id
-                ORDER BY seq + 0 DESC LIMIT {OF_A_PERSON}
-            ) AS open
-            UNION ALL
-            SELECT seq FROM (
-                SELECT seq FROM deliveries
-                WHERE settled_at IS NOT NULL AND team_id = :team_id AND user_id = :user_id
-                ORDER BY seq DESC LIMIT {OF_A_PERSON}
-            ) AS settled
-        )
-        ORDER BY seq + 0 DESC LIMIT {OF_A_PERSON}
-        """,
+        _newest("user_id", OF_A_PERSON),
         index=("ix_deliveries_open", "ix_deliveries_person", "pk_deliveries"),
     )
     _OF_CONVERSATION = Statement(
         "The newest activities of a conversation.",
-        f"""
-        SELECT deliveries.*, bot_now() - accepted_at AS seconds_ago FROM deliveries
-        WHERE seq IN (
-            SELECT seq FROM (
-                SELECT seq FROM deliveries
-                WHERE {_OPEN} AND channel_id = :channel_id
-                ORDER BY seq + 0 DESC LIMIT {OF_A_CONVERSATION}
-            ) AS open
-            UNION ALL
-            SELECT seq FROM (
-                SELECT seq FROM deliveries
-                WHERE settled_at IS NOT NULL AND team_id = :team_id AND channel_id = :channel_id
-                ORDER BY seq DESC LIMIT {OF_A_CONVERSATION}
-            ) AS settled
-        )
-        ORDER BY seq + 0 DESC LIMIT {OF_A_CONVERSATION}
-        """,
+        _newest("channel_id", OF_A_CONVERSATION),
         index=("ix_deliveries_open", "ix_deliveries_conversation", "pk_deliveries"),
     )
 
