@@ -108,7 +108,8 @@ def _became(row: Row) -> str:
 _DECISIONS = Statement(
     "What was decided about a workspace's activities that were not surely recorded.",
     """
-    SELECT seq, id, ticket_id, resolution, resolved_by, resolved_at FROM deliveries
+    SELECT resolved_at AS at, seq AS number, id, ticket_id, resolution, resolved_by
+    FROM deliveries
     WHERE team_id = :team_id AND resolution IS NOT NULL
     AND (resolved_at, seq) > (:since, :beyond)
     ORDER BY resolved_at, seq LIMIT :at_most
@@ -121,30 +122,16 @@ _DECIDED = {Resolution.SENT_AGAIN: "sent again", Resolution.CONFIRMED: "confirme
 async def _decided(
     database: Database, team_id: str, ticket: str | None, since: float
 ) -> AsyncIterator[Event]:
-    beyond = 0
-    while True:
-        asked: dict[str, Any] = {
-            "team_id": team_id,
-            "since": since,
-            "beyond": beyond,
-            "at_most": PAGE,
-        }
-        rows = await read(database, partial(_DECISIONS.all, **asked))
-        for row in rows:
-            if ticket in (None, row["ticket_id"]):
-                what = _DECIDED[Resolution(row["resolution"])]
-                yield Event(
-                    row["resolved_at"], what, row["resolved_by"], row["id"], row["ticket_id"]
-                )
-        if len(rows) < PAGE:
-            return
-        since, beyond = rows[-1]["resolved_at"], rows[-1]["seq"]
+    async for row in _in_time(database, _DECISIONS, team_id, since):
+        if ticket in (None, row["ticket_id"]):
+            what = _DECIDED[Resolution(row["resolution"])]
+            yield Event(row["at"], what, row["resolved_by"], row["id"], row["ticket_id"])
 
 
 _ADMINISTERED = Statement(
     "What administrators did with a workspace's records.",
     """
-    SELECT id, at, who, what, detail FROM audit
+    SELECT at, id AS number, who, what, detail FROM audit
     WHERE at >= :since AND team_id = :team_id AND (at > :since OR id > :beyond)
     ORDER BY at, id LIMIT :at_most
     """,
@@ -153,6 +140,14 @@ _ADMINISTERED = Statement(
 
 
 async def _administered(database: Database, team_id: str, since: float) -> AsyncIterator[Event]:
+    async for row in _in_time(database, _ADMINISTERED, team_id, since):
+        yield Event(row["at"], row["what"], row["who"], detail=row["detail"])
+
+
+async def _in_time(
+    database: Database, statement: Statement, team_id: str, since: float
+) -> AsyncIterator[Row]:
+    """Return the rows of a statement that orders by `at` and `number`, a page at a time."""
     beyond = 0
     while True:
         asked: dict[str, Any] = {
@@ -161,12 +156,12 @@ async def _administered(database: Database, team_id: str, since: float) -> Async
             "beyond": beyond,
             "at_most": PAGE,
         }
-        rows = await read(database, partial(_ADMINISTERED.all, **asked))
+        rows = await read(database, partial(statement.all, **asked))
         for row in rows:
-            yield Event(row["at"], row["what"], row["who"], detail=row["detail"])
+            yield row
         if len(rows) < PAGE:
             return
-        since, beyond = rows[-1]["at"], rows[-1]["id"]
+        since, beyond = rows[-1]["at"], rows[-1]["number"]
 
 
 def moment(at: float | None) -> str | None:
