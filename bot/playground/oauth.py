@@ -176,7 +176,7 @@ class OAuth:
     def _granted(self, new: Grant) -> Grant:
         """Return the installation, with a token.
 
-        As in Slack, whoever installs a second time without token rotation gets the same token.
+        As in Slack, a second installation without token rotation gets the same token.
         """
         old = self.installed(str(new.team_id or new.enterprise_id))
         if old is None:
