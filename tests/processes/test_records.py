@@ -248,7 +248,7 @@ REMOVED_WITH_A_WORKSPACE = {
 
 
 def test_each_table_is_thought_of() -> None:
-    """A table that holds something of a workspace or a person needs its entry in forget.py."""
+    """A table that holds something of a workspace or a person needs its entry in holdings.py."""
     assert metadata.tables.keys() == NOTHING_OF_A_WORKSPACE | REMOVED_WITH_A_WORKSPACE
 
 
