@@ -130,14 +130,20 @@ async def test_what_is_stored_is_encrypted(
     assert found.bot_token == "xoxe.xoxb-secret"
 
 
-async def test_a_rejected_token_ends_its_installation_although_it_was_encrypted_anew(
-    stores: list[InstallationStore], keyring: Keyring
-) -> None:
-    store, _ = stores
+async def first_known(store: InstallationStore, keyring: Keyring) -> KnownInstallations:
+    """Install the bot with a first token, which is used."""
     await stored(store, authorization("T1", "xoxb-first"))
     known = KnownInstallations(store, keyring, poll_interval=5)
     await known.read()
     assert known.access(None, "T1") == Granted("xoxb-first")
+    return known
+
+
+async def test_a_rejected_token_ends_its_installation_although_it_was_encrypted_anew(
+    stores: list[InstallationStore], keyring: Keyring
+) -> None:
+    store, _ = stores
+    known = await first_known(store, keyring)
     anew = installations.update().values(bot_token=keyring.encrypt("xoxb-first"))
     await store._database.run(lambda connection: connection.execute(anew))
     await store.end_token("T1", "xoxb-first", "token_revoked")
@@ -149,10 +155,7 @@ async def test_a_late_refusal_of_an_old_token_ends_no_newer_installation(
     stores: list[InstallationStore], keyring: Keyring
 ) -> None:
     store, _ = stores
-    await stored(store, authorization("T1", "xoxb-first"))
-    known = KnownInstallations(store, keyring, poll_interval=5)
-    await known.read()
-    assert known.access(None, "T1") == Granted("xoxb-first")
+    known = await first_known(store, keyring)
     known.refuse("xoxb-first", "token_expired")
     await stored(store, authorization("T1", "xoxb-second"))
     await known.read()
