@@ -11,20 +11,10 @@ from typing import Any, TypeVar
 from sqlalchemy.engine import Connection
 
 from bot.activities.delivery import FORGOTTEN
+from bot.admin import holdings
 from bot.admin.audit import Action, record
 from bot.admin.history import Whose, pages
-from bot.admin.holdings import (
-    ACTIVITIES,
-    ANNOUNCE,
-    BELONGINGS,
-    BLANK_TEXT,
-    NEXT_TEAM,
-    OF_A_PERSON,
-    TEXTS,
-    Kind,
-    Many,
-    only,
-)
+from bot.admin.holdings import ACTIVITIES, BELONGINGS, OF_A_PERSON, TEXTS, Kind, Many, only
 from bot.admin.snapshot import read
 from bot.admin.words import shown
 from bot.database.statement import Row, Statement
@@ -191,7 +181,7 @@ class Forgetting:
     async def _everywhere(self, user_id: str) -> list[Target]:
         targets: list[Target] = []
         team_id = ""
-        while row := await read(self._database, partial(NEXT_TEAM.one, team_id=team_id)):
+        while row := await read(self._database, partial(holdings.NEXT_TEAM.one, team_id=team_id)):
             team_id = row["team_id"]
             targets.append(Target(team_id, user_id))
         return targets
@@ -266,7 +256,7 @@ class Forgetting:
         found = iter(await self._with_text(target))
 
         def blank(connection: Connection) -> int:
-            return sum(BLANK_TEXT.run(connection, seq=seq, nothing=b"") for seq in some)
+            return sum(holdings.BLANK_TEXT.run(connection, seq=seq, nothing=b"") for seq in some)
 
         number = 0
         while some := list(islice(found, BATCH)):
@@ -291,11 +281,14 @@ class Forgetting:
             counted = tuple((kept, kept.number(connection, target.values)) for kept in BELONGINGS)
             for kept in BELONGINGS:
                 kept.remove_all(connection, target.values)
-            ANNOUNCE.one(connection, process=self._database.process)
+            holdings.ANNOUNCE.one(connection, process=self._database.process)
             return counted
 
         removed = await self._run(belongings)
-        return ((ACTIVITIES, await self._until_gone(ACTIVITIES, target)), *removed)
+        return (
+            (ACTIVITIES, await self._until_gone(ACTIVITIES, target)),
+            *removed,
+        )
 
     async def _until_gone(self, kept: Many, target: Target) -> int:
         """Remove in batches; return how many rows.
