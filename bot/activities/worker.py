@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 
 from bot.activities.backlog import Backlog
-from bot.activities.delivery import Delivery
+from bot.activities.delivery import Delivery, State
 from bot.activities.outbox import Claim, Claimed, Outbox
 from bot.activities.policy import (
     ANCHOR_AFTER,
@@ -72,11 +72,25 @@ class Tells(Protocol):
     def wake_later(self, seconds: float) -> None: ...
 
 
+class Counts(Protocol):
+    """What counts outcomes."""
+
+    def attempted(self, outcome: Outcome, decision: Decision, age: float) -> None:
+        """Count a call that ended, `age` seconds after its activity was accepted."""
+
+    def ended(self, outcome: str, problem: Problem, number: int) -> None:
+        """Count activities that were settled without an answer of LeadSquared."""
+
+
+class _Uncounted(Counts):
+    """Counts nothing."""
+
+
 class Worker:
     """Sends what was accepted. One `run` per process; `wake` from anywhere in its event loop.
 
     Seconds: no call is begun later than `begin_within` after its claim. `on_settled` is called
-    with each delivery that has its outcome.
+    with each delivery that has its outcome. `counts` hears of each call and each outcome.
     """
 
     def __init__(
@@ -89,7 +103,9 @@ class Worker:
         poll_interval: float,
         begin_within: float,
         on_settled: Callable[[Delivery], None] = lambda _: None,
+        counts: Counts | None = None,
     ) -> None:
+        self._counts = counts or _Uncounted()
         self._outbox = outbox
         self._portal = portal
         self._teller = teller
@@ -160,6 +176,7 @@ class Worker:
             problem = Problem.INTERRUPTED.value
             _log.warning("ended_without_an_answer", delivery=reference, problem=problem)
         if expired:
+            self._counts.ended(State.UNKNOWN, Problem.INTERRUPTED, len(expired))
             self._teller.wake()
         await self._watch_the_backlog()
         self._schedule.polling(time.monotonic())
@@ -186,6 +203,7 @@ class Worker:
             self._in_flight[claimed.delivery.seq] = asyncio.create_task(self._send(claimed))
         self._schedule.claimed(claim, time.monotonic())
         for problem, references in claim.ended.items():
+            self._counts.ended(State.REJECTED, problem, len(references))
             for reference in references:
                 _log.warning("ended_unsent", delivery=reference, problem=problem.value)
         if any(claim.ended.values()):
@@ -263,6 +281,8 @@ class Worker:
                 continue
             break
         _log_attempt(claimed, outcome, decision, seconds=seconds, settled=settled)
+        age = claimed.at + steady() - claimed.since - claimed.delivery.accepted_at
+        self._counts.attempted(outcome, decision, age)
         self._teller.wake()
         if not isinstance(decision, Repeat):
             self._on_settled(claimed.delivery)

@@ -329,6 +329,15 @@ audit = sa.Table(
     sa.Column("detail", sa.Text, nullable=False),  # no customer's words, and no person's ID
 )
 
+duties = sa.Table(
+    "duties",
+    metadata,
+    # What one of several processes does for all, and which one for now.
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("until", Moment, nullable=False),
+)
+
 
 def now() -> sa.Function[float]:
     """Return the database's own clock, as seconds since the epoch.

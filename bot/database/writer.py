@@ -102,10 +102,18 @@ class Database:
     has threads of its own: a unit may wait for a row (for `lock_timeout` at most), and those of
     another lane go on.
 
-    `process` names this process to the others on the same database.
+    `process` names this process to the others on the same database. `on_done` hears of each unit
+    whether a person waits for it, and after how many seconds it was done. Threads call it.
     """
 
-    def __init__(self, url: str, *, patience: Patience = PATIENCE) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        patience: Patience = PATIENCE,
+        on_done: Callable[[bool, float], None] = lambda _person, _seconds: None,
+    ) -> None:
+        self._on_done = on_done
         self.process = secrets.token_hex(6)
         self.engine = engine_for(url, patience)
         self._connector = _Connector(self.engine)
@@ -184,6 +192,9 @@ class Database:
                 # SQLite was locked for as long as a person can wait. No unit waits as long again.
                 done += [_Done(unit, error=done[-1].error) for unit in lane.take_people()]
             _deliver(done)
+            moment = time.monotonic()
+            for one in done:
+                self._on_done(one.unit.is_a_persons, moment - one.unit.queued_at)
         session.close()
 
 

@@ -20,6 +20,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.backoff import Backoff
 from bot.logs import SOCKET_LOGGER
+from bot.metrics import Metrics
 from bot.slack.bolt import dispatch
 from bot.slack.payloads import MalformedRequestError, read_payload
 
@@ -52,8 +53,15 @@ class SocketMode:
     """
 
     def __init__(
-        self, bolt: AsyncApp, token: str, client: AsyncWebClient, *, connections: int
+        self,
+        bolt: AsyncApp,
+        token: str,
+        client: AsyncWebClient,
+        metrics: Metrics,
+        *,
+        connections: int,
     ) -> None:
+        self._metrics = metrics
         self._bolt = bolt
         self._token = token
         self._client = client
@@ -107,26 +115,32 @@ class SocketMode:
                 fix = {}
             else:
                 _log.info("socket_mode_connected", connection=number)
+                self._metrics.websocket("connected")
                 backoff.reset()
                 fix = {"fix": "python -m bot check"}
                 await _until_missing(handler)
                 _log.warning("socket_mode_lost", connection=number)
+                self._metrics.websocket("lost")
             self._handlers[number] = None
             await _close(handler)
             await asyncio.sleep(backoff.pause())
 
     def _new_handler(self) -> AsyncSocketModeHandler:
-        return _Handler(
+        handler = _Handler(
             self._bolt,
             self._token,
             logging.getLogger(SOCKET_LOGGER),
             self._client,
             ping_interval=PING,
         )
+        handler.metrics = self._metrics
+        return handler
 
 
 class _Handler(AsyncSocketModeHandler):
     """Slack's own, with the way in that HTTP has."""
+
+    metrics: Metrics
 
     async def handle(  # type: ignore[override]
         self,
@@ -140,7 +154,8 @@ class _Handler(AsyncSocketModeHandler):
             # Not acknowledged, as little as by HTTP: in Slack the person reads that it failed.
             _log.warning("request_refused", reason=f"The payload is malformed: {error}.")
             return
-        await send_async_response(client, req, await dispatch(self.app, payload), began)
+        with self.metrics.acknowledging("socket"):
+            await send_async_response(client, req, await dispatch(self.app, payload), began)
 
 
 def _in_words(error: Exception) -> str:

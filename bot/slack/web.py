@@ -78,9 +78,17 @@ class SlackWeb:
     """One HTTP session for all workspaces of a process. It repeats no call: the caller does."""
 
     def __init__(
-        self, api_url: str, refused: Callable[[str | None, str], None] | None = None
+        self,
+        api_url: str,
+        refused: Callable[[str | None, str], None] | None = None,
+        *,
+        on_call: Callable[[str, str], None] = lambda _method, _result: None,
     ) -> None:
-        """`refused` hears of each token that Slack rejects, with Slack's word."""
+        """`refused` hears of each token that Slack rejects, with Slack's word.
+
+        `on_call` hears of each call: its method, and ok, ratelimited, not_now or refused.
+        """
+        self._on_call = on_call
         self._api_url = api_url
         self._refused = refused or (lambda _token, _error: None)
         self._clients: dict[str | None, AsyncWebClient] = {}
@@ -126,7 +134,7 @@ class SlackWeb:
         **arguments: Any,  # noqa: ANN401 - JSON
     ) -> Result:
         """Call a Web API method that writes: its arguments go as JSON."""
-        return await self._call(token, method, timeout, {"json": arguments})
+        return self._counted(method, await self._call(token, method, timeout, {"json": arguments}))
 
     async def read(
         self,
@@ -137,7 +145,21 @@ class SlackWeb:
         **arguments: Any,  # noqa: ANN401 - JSON
     ) -> Result:
         """Call a Web API method that reads: Slack takes its arguments from the address only."""
-        return await self._call(token, method, timeout, {"http_verb": "GET", "params": arguments})
+        how = {"http_verb": "GET", "params": arguments}
+        return self._counted(method, await self._call(token, method, timeout, how))
+
+    def _counted(self, method: str, result: Result) -> Result:
+        match result:
+            case Done():
+                word = "ok"
+            case NotNow("ratelimited" | "rate_limited"):
+                word = "ratelimited"
+            case NotNow():
+                word = "not_now"
+            case Never():
+                word = "refused"
+        self._on_call(method, word)
+        return result
 
     async def _call(
         self,
@@ -166,6 +188,9 @@ class SlackWeb:
         if url is None:
             _log.warning("response_url_skipped", host=host_of(response_url))
             return Never("response_url_not_slacks")
+        return self._counted("response_url", await self._respond(url, payload))
+
+    async def _respond(self, url: str, payload: dict[str, Any]) -> Result:
         try:
             async with self._session.post(url, json=payload, allow_redirects=False) as response:
                 if response.status == _TOO_MANY:
