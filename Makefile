@@ -9,7 +9,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --no-strip-extras --python-v
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: help playground test quick lint typecheck unit coverage faults audit format lock benchmark flood scale clean
+.PHONY: help playground test quick lint typecheck unit coverage faults audit format lock benchmark flood scale release deployment clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -67,8 +67,17 @@ lock: $(VENV)/.dev ## Compile the requirements anew
 	$(COMPILE) --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 	$(COMPILE) --group release -c requirements-dev.txt -o requirements-release.txt
 
+release: .venv-release/.ready ## Build the wheel, the sdist and the bill of materials, and try the wheel
+	@PYTHON="$(PYTHON)" .ci/release
+
+.venv-release/.ready: requirements-release.txt | $(VENV)/bin/python
+	@echo "Installing what a release needs (once) ..." >&2
+	@$(BIN)/python -m venv .venv-release
+	@$(subst $(BIN),.venv-release/bin,$(PIP)) -r requirements-release.txt
+	@touch $@
+
 clean: ## Remove what was set up
-	rm -rf $(VENV) .venv-benchmark benchmarks/stock/node_modules
+	rm -rf $(VENV) .venv-benchmark .venv-release dist benchmarks/stock/node_modules
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
