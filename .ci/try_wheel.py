@@ -59,19 +59,21 @@ async def check() -> None:
     nothing = await asyncio.to_thread(run, "check")
     expect("check, without settings", nothing.returncode, 1)
     expect("check, without settings, says so", nothing.stdout, "✗ Slack bot token")
-    async with SlackStandIn(Workspace("T0HOME", {}, {})) as slack:
-        async with LeadSquaredStandIn([ACCOUNT], {}) as leadsquared:
-            variables = {
-                "SLACK_BOT_TOKEN": BOT_TOKEN,
-                "SLACK_SIGNING_SECRET": SIGNING_SECRET,
-                "SLACK_API_URL": slack.api_url,
-                "LEADSQUARED_API_URL": leadsquared.url,
-                "LEADSQUARED_ORG_ID": ACCOUNT.org_id,
-                "LEADSQUARED_ACCESS_KEY": ACCOUNT.access_key,
-                "LEADSQUARED_SECRET_KEY": ACCOUNT.secret_key,
-            }
-            await asyncio.to_thread(run, "migrate", **variables)
-            checked = await asyncio.to_thread(run, "check", **variables)
+    async with (
+        SlackStandIn(Workspace("T0HOME", {}, {})) as slack,
+        LeadSquaredStandIn([ACCOUNT], {}) as leadsquared,
+    ):
+        variables = {
+            "SLACK_BOT_TOKEN": BOT_TOKEN,
+            "SLACK_SIGNING_SECRET": SIGNING_SECRET,
+            "SLACK_API_URL": slack.api_url,
+            "LEADSQUARED_API_URL": leadsquared.url,
+            "LEADSQUARED_ORG_ID": ACCOUNT.org_id,
+            "LEADSQUARED_ACCESS_KEY": ACCOUNT.access_key,
+            "LEADSQUARED_SECRET_KEY": ACCOUNT.secret_key,
+        }
+        await asyncio.to_thread(run, "migrate", **variables)
+        checked = await asyncio.to_thread(run, "check", **variables)
     print(checked.stdout, end="")
     expect("check, between the stand-ins", checked.returncode, 0)
 

@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 from bot.admin.manifest import NoAddressError, as_json, for_organisations, read_manifest
 from bot.admin.manifest import for_http as at_an_address
+from bot.encryption import Keyring
 from bot.settings import DEFAULT_PORT, Settings, load_settings
 from bot.slack.answers import COMMAND
 from bot.slack.front import PATH
@@ -297,6 +298,48 @@ def test_the_values_of_the_example_are_the_defaults() -> None:
 def test_the_example_copied_as_it_is_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text((ROOT / ".env.example").read_text())
     assert load_settings(env_file=tmp_path / ".env") == load_settings(env_file=None)
+
+
+# -- app.json
+
+GIVEN_BY_HEROKU = {"DATABASE_URL", "PORT", "DYNO"}
+NOT_FOR_HEROKU = {"HOST", "DATA_DIR", "SLACK_APP_TOKEN", "SLACK_SOCKET_CONNECTIONS"}
+
+
+def app() -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((ROOT / "app.json").read_text())
+    return read
+
+
+def test_the_heroku_button_describes_each_setting_as_the_example_does() -> None:
+    described = {name: setting["description"] for name, setting in app()["env"].items()}
+    assert described == {
+        name: above
+        for name, (_, above) in example().items()
+        if name not in GIVEN_BY_HEROKU | NOT_FOR_HEROKU
+    }
+
+
+def test_the_heroku_button_asks_for_what_has_no_default_and_makes_the_secret() -> None:
+    asked = app()["env"]
+    assert asked["ENCRYPTION_KEYS"]["generator"] == "secret"
+    assert [name for name, setting in asked.items() if setting.get("required", True)] == [
+        "SLACK_SIGNING_SECRET",
+        "ENCRYPTION_KEYS",
+    ]
+    assert not [name for name, setting in asked.items() if "value" in setting]
+
+
+def test_the_heroku_button_brings_postgresql_and_a_dyno_that_does_not_sleep() -> None:
+    assert [addon.partition(":")[0] for addon in app()["addons"]] == ["heroku-postgresql"]
+    assert app()["formation"]["web"] == {"quantity": 1, "size": "basic"}
+    assert app()["buildpacks"] == [{"url": "heroku/python"}]
+
+
+def test_a_secret_as_heroku_generates_it_encrypts() -> None:
+    (secret,) = load_settings(env_file=None, encryption_keys="5f" * 32).encryption_keys
+    keys = Keyring([secret.get_secret_value()])
+    assert keys.decrypt(keys.encrypt("words")) == "words"
 
 
 # -- requirements and pyproject.toml
