@@ -70,6 +70,9 @@ lock: $(VENV)/.dev ## Compile the requirements anew
 release: .venv-release/.ready ## Build the wheel, the sdist and the bill of materials, and try the wheel
 	@PYTHON="$(PYTHON)" .ci/release
 
+deployment: .venv-release/.ready ## Check the Dockerfile, compose.yaml and what else deploys the bot
+	@PYTHON="$(PYTHON)" .ci/deployment
+
 .venv-release/.ready: requirements-release.txt | $(VENV)/bin/python
 	@echo "Installing what a release needs (once) ..." >&2
 	@$(BIN)/python -m venv .venv-release
