@@ -9,7 +9,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --no-strip-extras --python-v
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: help playground test quick lint typecheck unit coverage faults audit format lock benchmark flood scale release deployment clean
+.PHONY: help playground test quick lint typecheck unit coverage faults audit format lock benchmark flood scale sizes release deployment clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -66,6 +66,9 @@ lock: $(VENV)/.dev ## Compile the requirements anew
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 	$(COMPILE) --group release -c requirements-dev.txt -o requirements-release.txt
+
+sizes: $(VENV)/.dev ## Measure what a process takes of a machine and of PostgreSQL
+	$(BIN)/python -m benchmarks.sizes
 
 release: .venv-release/.ready ## Build the wheel, the sdist and the bill of materials, and try the wheel
 	@PYTHON="$(PYTHON)" .ci/release
