@@ -239,7 +239,7 @@ def test_the_hooks_of_slacks_command_line_are_commands_that_there_are() -> None:
     hooks = json.loads((ROOT / ".slack" / "hooks.json").read_text())["hooks"]
     assert hooks == {
         "get-manifest": "python3 -m bot manifest --json",
-        "start": "python3 -m bot run",
+        "start": "exec python3 -m bot run",
     }
 
 
