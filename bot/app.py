@@ -13,6 +13,7 @@ from bot.activities.delivery import Delivery
 from bot.activities.outbox import Outbox
 from bot.activities.recent import Recent
 from bot.activities.retention import Retention
+from bot.activities.standing import Standings
 from bot.activities.teller import Teller
 from bot.activities.tellings import Tellings
 from bot.activities.verifications import Verifications
@@ -29,6 +30,7 @@ from bot.installations.single import SingleInstallation
 from bot.installations.store import InstallationStore, StateStore
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
+from bot.metrics import Metrics
 from bot.settings import Settings
 from bot.slack.background import Background
 from bot.slack.bolt import Feature, bolt_application
@@ -83,6 +85,8 @@ class Parts:
     many: Many | None
     web: SlackWeb
     bolt: AsyncApp
+    metrics: Metrics
+    standings: Standings
     signing_secret: str | None = field(
         repr=False
     )  # None: Slack reaches the bot by Socket Mode, or not at all
@@ -96,7 +100,8 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
     """
     async with AsyncExitStack() as stack:
         keys = keyring(settings)
-        database = Database(settings.sqlalchemy_url)
+        metrics = Metrics()
+        database = Database(settings.sqlalchemy_url, on_done=metrics.carried_out)
         stack.push_async_callback(database.close)
         single, store, known = None, None, None
         installations: Installations
@@ -111,7 +116,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         else:
             installations = single = SingleInstallation(_secret(settings.slack_bot_token))
         slack = await stack.enter_async_context(
-            SlackWeb(settings.slack_api_url, installations.refuse)
+            SlackWeb(settings.slack_api_url, installations.refuse, on_call=metrics.called_slack)
         )
         leadsquared = await stack.enter_async_context(leadsquared_client(settings))
         recent = Recent(database, keys)
@@ -137,13 +142,16 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             poll_interval=settings.poll_interval,
             begin_within=begin_within,
             on_settled=homes.changed,
+            counts=metrics,
         )
 
         def decided(delivery: Delivery) -> None:
             teller.wake()
             homes.changed(delivery)
 
-        acceptance = Acceptance(database, keys, on_accepted=worker.wake, on_decided=decided)
+        acceptance = Acceptance(
+            database, keys, on_accepted=metrics.accepting(worker.wake), on_decided=decided
+        )
         verifier = None
         if verifies:
             verifier = Verifier(
@@ -225,6 +233,8 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             _many(settings, database, keys, slack, store, known),
             slack,
             bolt,
+            metrics,
+            Standings(database),
             signing_secret,
         )
 

@@ -5,7 +5,7 @@ gauges of what stands in the database come from one process (`standing.py`).
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from prometheus_client import (
@@ -20,7 +20,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from bot import __version__
 from bot.activities.policy import Decision, Repeat
-from bot.activities.standing import OTHERS, Standing
+from bot.activities.standing import Standing
+from bot.activities.worker import Counts
 from bot.leadsquared.outcome import Outcome, Problem
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -34,7 +35,7 @@ _OUTCOME = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
 _DATABASE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0)
 
 
-class Metrics:
+class Metrics(Counts):
     """The counters of one process. Its methods may be called from any thread."""
 
     def __init__(self) -> None:
@@ -45,12 +46,8 @@ class Metrics:
         def counter(name: str, says: str, *labels: str) -> Counter:
             return Counter(f"{PREFIX}_{name}", says, labels, registry=registry)
 
-        def histogram(
-            name: str, says: str, buckets: tuple[float, ...], *labels: str
-        ) -> Histogram:
-            return Histogram(
-                f"{PREFIX}_{name}", says, labels, buckets=buckets, registry=registry
-            )
+        def histogram(name: str, says: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"{PREFIX}_{name}", says, labels, buckets=buckets, registry=registry)
 
         build = Gauge(f"{PREFIX}_build_info", "The bot's version.", ["version"], registry=registry)
         build.labels(__version__).set(1)
@@ -59,9 +56,7 @@ class Metrics:
         )
         self._accepted = counter("accepted", "Activities that were stored.")
         self._attempts = counter("attempts", "Calls to LeadSquared, by how they ended.", "outcome")
-        self._settled = counter(
-            "settled", "Activities with a final outcome.", "outcome", "problem"
-        )
+        self._settled = counter("settled", "Activities with a final outcome.", "outcome", "problem")
         self._outcome = histogram(
             "outcome_seconds", "From acceptance to the final outcome.", _OUTCOME, "outcome"
         )
@@ -83,8 +78,14 @@ class Metrics:
         finally:
             self._acknowledged.labels(way).observe(time.monotonic() - began)
 
-    def accepted(self) -> None:
-        self._accepted.inc()
+    def accepting(self, then: Callable[[int], None]) -> Callable[[int], None]:
+        """Return what counts an acceptance, and passes its tenant on."""
+
+        def accepted(tenant_id: int) -> None:
+            self._accepted.inc()
+            then(tenant_id)
+
+        return accepted
 
     def attempted(self, outcome: Outcome, decision: Decision, age: float) -> None:
         """Count a call that ended, `age` seconds after its activity was accepted."""
@@ -133,6 +134,3 @@ def _gauges(standing: Standing) -> CollectorRegistry:
     gauge("undecided", "Unknown outcomes that no person has decided.").set(standing.undecided)
     gauge("untold", "Outcomes that Slack has not taken yet.").set(standing.untold)
     return registry
-
-
-__all__ = ["CONTENT_TYPE", "OTHERS", "Metrics"]

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 
 import sqlalchemy as sa
 import structlog
+from aiohttp import web
 
 from bot.activities.at_start import find_at_start, retry_undecipherable
 from bot.app import Parts, build
@@ -19,7 +20,9 @@ from bot.installations.single import Identity, SingleInstallation
 from bot.leadsquared.tenant import ENVIRONMENT, Tenant
 from bot.settings import DEFAULT_PORT, Settings
 from bot.slack.connections import listening
-from bot.slack.front import http_application
+from bot.slack.front import http_application, pages
+from bot.slack.metrics_page import PATH as METRICS_PATH
+from bot.slack.metrics_page import MetricsPage
 from bot.slack.sockets import SocketMode
 from bot.slack.web import Never, NotNow
 from bot.tenants.directory import NOBODY, Scope
@@ -90,6 +93,7 @@ class Process:
             await self._examine()
             if self._surface:
                 await self._open(stack)  # first: what cannot listen must not have claimed anything
+            await self._open_metrics(stack)
             preparing = asyncio.create_task(self._prepare())
             preparing.add_done_callback(lambda task: stop.set() if _failed(task) else None)
             loops = [
@@ -209,8 +213,10 @@ class Process:
                 self._parts.bolt,
                 self._parts.signing_secret,
                 self.ready,
+                self._parts.metrics,
                 None if many is None else many.install,
             )
+            self._add_metrics(application)
             port = DEFAULT_PORT if settings.port is None else settings.port
             server = listening(application, settings.bind_host, port, shutdown_timeout=CLOSING / 4)
             try:
@@ -220,9 +226,31 @@ class Process:
         if settings.slack_app_token is not None:
             token = settings.slack_app_token.get_secret_value()
             client, connections = self._parts.web.client(token), settings.slack_socket_connections
-            self._socket = SocketMode(self._parts.bolt, token, client, connections=connections)
+            self._socket = SocketMode(
+                self._parts.bolt, token, client, self._parts.metrics, connections=connections
+            )
             stack.push_async_callback(self._close_socket)
             self._holding = asyncio.create_task(_keep_going("socket_mode", self._socket.run))
+
+    async def _open_metrics(self, stack: AsyncExitStack) -> None:
+        """Serve the metrics and the health pages at a port of their own, where one is set."""
+        if (port := self._settings.metrics_port) is None:
+            return
+        application = pages(self.ready)
+        self._add_metrics(application)
+        host = self._settings.bind_host
+        server = listening(application, host, port, shutdown_timeout=CLOSING / 4)
+        try:
+            await stack.enter_async_context(server)
+        except OSError as error:
+            raise CannotListenError(error) from error
+
+    def _add_metrics(self, application: web.Application) -> None:
+        page = MetricsPage(self._metrics, self._settings.metrics_token)
+        application.router.add_get(METRICS_PATH, page.get, allow_head=False)
+
+    async def _metrics(self) -> bytes:
+        return self._parts.metrics.page(await self._parts.standings.read())
 
     async def _close_surface(self) -> None:
         if self._server is not None:

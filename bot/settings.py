@@ -72,6 +72,8 @@ class Settings(BaseSettings):
 
     host: str | None = None
     port: Port = None
+    metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
+    metrics_token: SecretStr | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
 
@@ -137,6 +139,16 @@ class Settings(BaseSettings):
             "make an app-level token with connections:write on your Slack app's page "
             "Basic Information",
         )
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _long_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < MINIMUM_SECRET_LENGTH:
+            raise ValueError(
+                f"needs at least {MINIMUM_SECRET_LENGTH} characters; "
+                'make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+            )
+        return value
 
     @field_validator("leadsquared_org_id")
     @classmethod

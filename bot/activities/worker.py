@@ -72,18 +72,17 @@ class Tells(Protocol):
     def wake_later(self, seconds: float) -> None: ...
 
 
-class Counts(Protocol):
-    """What counts outcomes."""
+class Counts:
+    """What hears of outcomes, to count them. This one counts nothing."""
 
     def attempted(self, outcome: Outcome, decision: Decision, age: float) -> None:
-        """Count a call that ended, `age` seconds after its activity was accepted."""
+        """Hear of a call that ended, `age` seconds after its activity was accepted."""
 
     def ended(self, outcome: str, problem: Problem, number: int) -> None:
-        """Count activities that were settled without an answer of LeadSquared."""
+        """Hear of activities that were settled without an answer of LeadSquared."""
 
 
-class _Uncounted(Counts):
-    """Counts nothing."""
+UNCOUNTED = Counts()
 
 
 class Worker:
@@ -103,9 +102,9 @@ class Worker:
         poll_interval: float,
         begin_within: float,
         on_settled: Callable[[Delivery], None] = lambda _: None,
-        counts: Counts | None = None,
+        counts: Counts = UNCOUNTED,
     ) -> None:
-        self._counts = counts or _Uncounted()
+        self._counts = counts
         self._outbox = outbox
         self._portal = portal
         self._teller = teller

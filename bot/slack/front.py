@@ -17,6 +17,7 @@ from slack_bolt.adapter.aiohttp import to_aiohttp_response
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.signature import SignatureVerifier
 
+from bot.metrics import Metrics
 from bot.slack.bolt import dispatch
 from bot.slack.connections import BODY_WITHIN, connection_of, watched
 from bot.slack.install import Install
@@ -45,23 +46,33 @@ Ready = Callable[[], Awaitable[dict[str, bool | str]]]
 
 
 def http_application(
-    bolt: AsyncApp, signing_secret: str | None, ready: Ready, install: Install | None = None
+    bolt: AsyncApp,
+    signing_secret: str | None,
+    ready: Ready,
+    metrics: Metrics,
+    install: Install | None = None,
 ) -> web.Application:
     """Return the aiohttp application that serves Bolt over HTTP, and the health pages.
 
     Without a signing secret (Socket Mode) there is nothing to receive over HTTP, and only the
     health pages are served. `install` adds the two addresses of an installation by OAuth.
     """
-    application = web.Application(middlewares=[watched])
-    application.router.add_get("/healthz", _healthz)
-    application.router.add_get("/readyz", _readyz(ready))
+    application = pages(ready)
     if install is not None:
         application.router.add_get(INSTALL_PATH, install.begin, allow_head=False)
         application.router.add_get(REDIRECT_PATH, install.end, allow_head=False)
     if signing_secret is not None:
-        front = Front(bolt, SignatureVerifier(signing_secret))
+        front = Front(bolt, SignatureVerifier(signing_secret), metrics)
         application.router.add_post(PATH, front.receive)
         application.router.add_get(PATH, front.receive, allow_head=False)  # Slack's ssl_check
+    return application
+
+
+def pages(ready: Ready) -> web.Application:
+    """Return an aiohttp application with the health pages alone."""
+    application = web.Application(middlewares=[watched])
+    application.router.add_get("/healthz", _healthz)
+    application.router.add_get("/readyz", _readyz(ready))
     return application
 
 
@@ -71,8 +82,9 @@ class Front:
     What is sound goes to Bolt parsed already, as it does with Socket Mode.
     """
 
-    def __init__(self, bolt: AsyncApp, verifier: SignatureVerifier) -> None:
+    def __init__(self, bolt: AsyncApp, verifier: SignatureVerifier, metrics: Metrics) -> None:
         self._bolt = bolt
+        self._metrics = metrics
         self._verifier = verifier
         self._bodies = UnverifiedBodies()
 
@@ -92,7 +104,8 @@ class Front:
         except _RefusedError as refused:
             _log.warning("request_refused", status=refused.status, reason=str(refused))
             return refused.response()
-        return await to_aiohttp_response(await dispatch(self._bolt, payload))
+        with self._metrics.acknowledging("http"):
+            return await to_aiohttp_response(await dispatch(self._bolt, payload))
 
     async def _body(self, request: web.Request) -> str:
         body = await self._bodies.read(request)

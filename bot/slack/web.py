@@ -14,6 +14,7 @@ import aiohttp
 import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
+from yarl import URL
 
 from bot.installations.single import Identity
 from bot.slack.response_urls import host_of, slacks_url
@@ -192,7 +193,7 @@ class SlackWeb:
             return Never("response_url_not_slacks")
         return self._counted("response_url", await self._respond(url, payload))
 
-    async def _respond(self, url: str, payload: dict[str, Any]) -> Result:
+    async def _respond(self, url: URL, payload: dict[str, Any]) -> Result:
         try:
             async with self._session.post(url, json=payload, allow_redirects=False) as response:
                 if response.status == _TOO_MANY:

@@ -6,7 +6,7 @@ import re
 from support.programs import ROOT
 
 LAYERS = (
-    "__main__", "admin", "playground", "process", "app", "slack", "installations",
+    "__main__", "admin", "playground", "process", "app", "slack", "metrics", "installations",
     "activities", "tenants", "keys",
     "settings", "leadsquared", "database", "encryption", "logs", "backoff",
 )  # fmt: skip
