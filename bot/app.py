@@ -30,6 +30,7 @@ from bot.installations.store import InstallationStore, StateStore
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.settings import Settings
+from bot.slack.attribution import SlackAttribution
 from bot.slack.background import Background
 from bot.slack.bolt import Feature, bolt_application
 from bot.slack.buttons import Buttons
@@ -114,6 +115,9 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             SlackWeb(settings.slack_api_url, installations.refuse)
         )
         leadsquared = await stack.enter_async_context(leadsquared_client(settings))
+        names = SlackNames(slack, installations)
+        conversations = SlackConversations(slack, installations, names)
+        attribution = SlackAttribution(names, conversations)
         recent = Recent(database, keys)
         roles = SlackRoles(slack, installations)
         homes = Homes(slack, installations, roles, recent)
@@ -133,6 +137,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             outbox,
             leadsquared,
             teller,
+            attributes=attribution,
             retry_for=settings.retry_for,
             poll_interval=settings.poll_interval,
             begin_within=begin_within,
@@ -168,8 +173,6 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         signing_secret = (
             None if settings.slack_app_token else _secret(settings.slack_signing_secret)
         )
-        names = SlackNames(slack, installations)
-        conversations = SlackConversations(slack, installations, names)
         modals = SlackModals(slack, installations)
 
         shared = Shared(

@@ -372,15 +372,15 @@ class Acceptance:
         f"""
         WITH tenant AS ({TENANT_OF_CONVERSATION})
         INSERT INTO deliveries (
-            id, enterprise_id, team_id, channel_id, user_id, key, ticket_id, text, response_url,
-            thread_ts, message_ts, through_ts, fingerprint, retry_of, state, route, anchor_ts,
-            tenant_id, tenant_name, account_id, accepted_at, due_at, tell_at
+            id, enterprise_id, team_id, channel_id, user_id, key, ticket_id, text, title,
+            response_url, thread_ts, message_ts, through_ts, fingerprint, retry_of, state, route,
+            anchor_ts, tenant_id, tenant_name, account_id, attribution, accepted_at, due_at, tell_at
         )
         SELECT
-            :id, :enterprise_id, :team_id, :channel_id, :user_id, :key, :ticket_id, :text,
+            :id, :enterprise_id, :team_id, :channel_id, :user_id, :key, :ticket_id, :text, :title,
             :response_url, :thread_ts, :message_ts, :through_ts, :fingerprint, :retry_of,
             'accepted', :route, :anchor_ts, tenant.id, tenant.name, tenant.account_id,
-            bot_now(), bot_now(), bot_now() + {ANCHOR_AFTER}
+            tenant.attribution, bot_now(), bot_now(), bot_now() + {ANCHOR_AFTER}
         FROM tenant
         WHERE NOT EXISTS (SELECT 1 FROM deliveries AS earlier WHERE {_SAME_WORDS})
         AND NOT EXISTS (SELECT 1 FROM deliveries AS earlier WHERE {_SAME_MESSAGE})

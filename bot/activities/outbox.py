@@ -345,21 +345,23 @@ class Outbox:
 
     # By its id: a database that is new, or restored, gives the same numbers to others.
     _BEGIN = Statement(
-        "A claimed delivery's request goes out now, if the claim still stands.",
+        "A claimed delivery's request goes out now, with this last line, if the claim stands.",
         """
-        UPDATE deliveries SET state = 'sending'
+        UPDATE deliveries SET state = 'sending', last_line = :last_line
         WHERE id = :id AND attempts = :attempts AND state = 'claimed' AND lease_until > bot_now()
         """,
         index=("uq_deliveries_id",),
     )
 
-    async def begin(self, claimed: Claimed) -> bool:
-        """Commit that a claimed delivery's request goes out now.
+    async def begin(self, claimed: Claimed, last_line: str | None = None) -> bool:
+        """Commit that a claimed delivery's request goes out now, with this last line.
 
-        Return False when the claim has ended: then nothing may go out.
+        So a retry sends the same bytes. Return False when the claim has ended: then nothing may
+        go out.
         """
         delivery = claimed.delivery
-        mine = {"id": delivery.id, "attempts": delivery.attempts}
+        line = None if last_line is None else self._keyring.encrypt(last_line)
+        mine = {"id": delivery.id, "attempts": delivery.attempts, "last_line": line}
         return await self._database.run(
             lambda connection: self._BEGIN.run(connection, **mine) == 1, row=delivery.seq
         )

@@ -78,7 +78,8 @@ the unique index: only so does PostgreSQL know that they find next to nothing.
 """
 
 TENANT_OF_CONVERSATION = f"""
-    SELECT tenants.id, tenants.name, tenants.account_id FROM {MAPPINGS_OF_CONVERSATION} LIMIT 1
+    SELECT tenants.id, tenants.name, tenants.account_id, tenants.attribution, tenants.show_ticket
+    FROM {MAPPINGS_OF_CONVERSATION} LIMIT 1
 """
 """The tenant of a conversation."""
 
