@@ -15,6 +15,7 @@ from bot.activities.recent import Recent
 from bot.activities.retention import Retention
 from bot.activities.teller import Teller
 from bot.activities.tellings import Tellings
+from bot.activities.titles import Titles
 from bot.activities.verifications import Verifications
 from bot.activities.verifier import VERIFY_AFTER, Verifier
 from bot.activities.worker import Worker
@@ -41,6 +42,7 @@ from bot.slack.home import Home, Homes
 from bot.slack.install import Install
 from bot.slack.modals_api import SlackModals
 from bot.slack.names import SlackNames
+from bot.slack.previews import Previews
 from bot.slack.removals import Removals
 from bot.slack.replies import Responder, SlackReplies
 from bot.slack.reports import Reports
@@ -122,7 +124,6 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         roles = SlackRoles(slack, installations)
         homes = Homes(slack, installations, roles, recent)
         stack.push_async_callback(homes.close)
-        begin_within = settings.lease - settings.call_deadline
         verifies = settings.leadsquared_look_after_unknown
         verify_after = VERIFY_AFTER[0] if verifies else None
         outbox = Outbox(database, keys, lease=settings.lease, verify_after=verify_after)
@@ -140,7 +141,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             attributes=attribution,
             retry_for=settings.retry_for,
             poll_interval=settings.poll_interval,
-            begin_within=begin_within,
+            begin_within=settings.begin_within,
             on_settled=homes.changed,
         )
 
@@ -148,7 +149,15 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             teller.wake()
             homes.changed(delivery)
 
-        acceptance = Acceptance(database, keys, on_accepted=worker.wake, on_decided=decided)
+        titles = Titles(database, keys, leadsquared, on_named=teller.wake)
+        stack.push_async_callback(titles.close)
+        acceptance = Acceptance(
+            database,
+            keys,
+            on_accepted=worker.wake,
+            on_decided=decided,
+            on_untitled=titles.name,
+        )
         verifier = None
         if verifies:
             verifier = Verifier(
@@ -156,7 +165,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                 leadsquared,
                 teller,
                 poll_interval=settings.poll_interval,
-                begin_within=begin_within,
+                begin_within=settings.begin_within,
             )
         announcements = (
             None
@@ -178,7 +187,8 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         shared = Shared(
             acceptance, responder, background, installations, settings.leadsquared_allowed_hosts
         )
-        forms = Forms(shared, modals, conversations, keys)
+        previews = Previews(acceptance, attribution, titles)
+        forms = Forms(shared, modals, conversations, keys, previews)
         setup = Setup(
             shared,
             modals,
@@ -188,16 +198,15 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             keys,
             settings.leadsquared_allowed_hosts,
         )
-        reports = Reports(recent)
         subcommands = {
-            "recent": reports.recent,
-            "status": reports.status,
+            "recent": Reports(recent).recent,
+            "status": Reports(recent).status,
             "setup": setup.command,
         }
         features: list[Feature] = [
             Commands(shared, names, forms, subcommands),
             setup,
-            Shortcuts(shared, modals, conversations, keys),
+            Shortcuts(shared, modals, conversations, keys, previews),
             forms,
             Buttons(shared, forms),
             Home(homes),
@@ -205,11 +214,10 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         if store is not None and known is not None:
             features.append(Removals(store, known))
         bolt = bolt_application(slack.client(None), responder, features)
-        directory = Directory(database, keys)
         yield Parts(
             settings,
             database,
-            directory,
+            Directory(database, keys),
             acceptance,
             outbox,
             keys,

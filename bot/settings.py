@@ -218,6 +218,11 @@ class Settings(BaseSettings):
         return self.leadsquared_connect_timeout + self.leadsquared_read_timeout + 5
 
     @property
+    def begin_within(self) -> float:
+        """Seconds after a claim within which a call must begin, to end before the lease does."""
+        return self.lease - self.call_deadline
+
+    @property
     def on_heroku(self) -> bool:
         return self.dyno is not None
 

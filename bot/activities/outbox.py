@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from bot.activities.backlog import Queued
 from bot.activities.delivery import Delivery, Rows, State
 from bot.activities.policy import OUTCOME_WITHIN, WINDOW, Decision, Repeat, may_begin
-from bot.activities.window import end_attempt, lock_window
+from bot.activities.window import end_attempt, hold, lock_window
 from bot.database.clock import steady
 from bot.database.statement import Statement
 from bot.database.writer import Database
@@ -426,19 +426,10 @@ class Outbox:
             await self._hold(delivery.account_id, decision.hold_account_until)
         return await self._database.run(write, repeatable=True, row=delivery.seq)
 
-    _HOLD = Statement(
-        "No call of an account begins before a moment, or before a later one that was set already.",
-        """
-        UPDATE accounts SET resume_at = CASE WHEN resume_at > :until THEN resume_at ELSE :until END
-        WHERE id = :account_id
-        """,
-        index=("pk_accounts",),
-    )
-
     async def _hold(self, account_id: int, until: float) -> None:
         """Let no call of an account begin before then."""
         await self._database.run(
-            lambda connection: self._HOLD.run(connection, account_id=account_id, until=until),
+            lambda connection: hold(connection, account_id, until),
         )
 
     _DEAD = Statement(
