@@ -425,9 +425,9 @@ class Acceptance:
         WHERE NOT EXISTS (SELECT 1 FROM deliveries AS earlier WHERE {_SAME_WORDS})
         AND NOT EXISTS (SELECT 1 FROM deliveries AS earlier WHERE {_SAME_MESSAGE})
         ON CONFLICT (team_id, key) DO NOTHING
-        RETURNING tenant_id, account_id, title IS NULL AND (
-            SELECT show_ticket FROM tenants WHERE tenants.id = deliveries.tenant_id
-        ) AS is_untitled, pg_notify('{CHANNEL}', :process || ' ' || tenant_id)
+        RETURNING tenant_id, account_id, (
+            SELECT tenants.show_ticket FROM tenants WHERE tenants.id = deliveries.tenant_id
+        ) AS show_ticket, pg_notify('{CHANNEL}', :process || ' ' || tenant_id)
         """,
         index=(
             "uq_workspaces_team_id_channel_id_enterprise_id",
@@ -446,7 +446,7 @@ class Acceptance:
         )
         if stored is not None:
             ticket = Numbered(stored["tenant_id"], stored["account_id"], row["ticket_id"])
-            untitled = ticket if stored["is_untitled"] else None
+            untitled = ticket if stored["show_ticket"] and row["title"] is None else None
             return Accepted(row["id"], stored["tenant_id"], untitled=untitled)
         before = self._rows.UNDER_KEY.one(connection, team_id=row["team_id"], key=row["key"])
         if before is not None:
