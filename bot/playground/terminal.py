@@ -37,6 +37,8 @@ TICKETS = {
     "143": (Behaviour.FINE, "is fine; so are 144 and 145"),
     "144": (Behaviour.FINE, ""),
     "145": (Behaviour.FINE, ""),
+    "1": (Behaviour.FINE, ""),
+    "146": (Behaviour.FINE, "is closed; the form says so"),
     "200": (Behaviour.REFUSED, "LeadSquared answers 200 with Status: Error"),
     "202": (Behaviour.WITHOUT_ID, "Success without an activity ID: it may or may not be recorded"),
     "307": (Behaviour.REDIRECT, "a redirect, which the bot does not follow"),

@@ -185,7 +185,7 @@ class Forms:
         seen = await self._previews.ticket(where, form.ticket, within=TITLE_WITHIN)
         if seen is None:
             return
-        metadata = form.metadata.model_copy(update={"seen": seen})
+        metadata = form.metadata.model_copy(update={"seen": seen}).fitting()
         view = modal(replace(form, metadata=metadata))
         await self._modals.update(where.enterprise_id, where.team_id, view_id, view)
 
@@ -210,7 +210,7 @@ class Forms:
         seen = await self._previews.ticket(where, ticket, within=TITLE_WITHIN) if ticket else None
         if seen == metadata.seen:
             return
-        form = _as_typed(metadata.model_copy(update={"seen": seen}), typed)
+        form = _as_typed(metadata.model_copy(update={"seen": seen}).fitting(), typed)
         within = (where.enterprise_id, where.team_id)
         refusal = await self._modals.update(*within, view.id, modal(form), hash_=view.hash)
         if refusal is not None:
@@ -258,7 +258,7 @@ class Forms:
             words = with_link(words, metadata.link)
         doubts = None if was_read else await self._doubts(submitted, metadata, ticket_id)
         if doubts is not None:
-            seen = metadata.model_copy(update={"seen": doubts})
+            seen = metadata.model_copy(update={"seen": doubts}).fitting()
             return _once_more(seen, typed, answers.doubtful(ticket_id))
         try:
             accept = self._accept if metadata.retry_of is None else self._send_edited

@@ -97,7 +97,8 @@ class Metadata(Payload):
     @property
     def adds_link(self) -> bool:
         """Whether the last line has the link to the message already."""
-        return self.link is not None and self.link in (self.last_line or "")
+        line = self.last_line
+        return self.link is not None and line is not None and line.endswith(f": {self.link}")
 
     def room(self, *, is_last: bool) -> int:
         """Return how many characters a field takes: the last line counts in the last one."""
