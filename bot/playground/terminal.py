@@ -19,7 +19,7 @@ from bot.logs import configure_logging
 from bot.playground import screen
 from bot.playground.browser import INSTALL, Browser
 from bot.playground.interview import SHOWN_WITHIN, Ask, Interview
-from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
+from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn, Shown
 from bot.playground.open_modals import View, buttons_in, inputs
 from bot.playground.scenes import GLOBEX, NOTES, TEAM, TEAMS, Team, furnish
 from bot.playground.slack import APP_TOKEN, CLIENT_ID, CLIENT_SECRET, SlackStandIn
@@ -62,6 +62,14 @@ TICKETS = {
         "no answer, but it is recorded; some seconds later the bot finds it",
     ),
 }
+SHOWN = {
+    "143": Shown("Signed form for the new account"),
+    "144": Shown("Invoice 7 has the wrong address"),
+    "145": Shown("Can't log in", "In Progress"),
+    "146": Shown("Refund for order 7", "Closed"),
+}
+"""What tickets show of themselves."""
+
 HELP = """\
 Type what you would type in Slack:
   /portal-activity 143 Customer uploaded the signed form
@@ -515,6 +523,7 @@ async def _open(ask: Ask) -> AsyncIterator[Playground]:
         leadsquared = await stack.enter_async_context(
             LeadSquaredStandIn([ACCOUNT, GLOBEX_ACCOUNT], tickets)
         )
+        leadsquared.shown |= SHOWN
         settings = _settings(slack, folder)
         configure_logging("ERROR", "console")
         migrate_database(settings.sqlalchemy_url)
@@ -567,7 +576,8 @@ def _settings(slack: SlackStandIn, folder: Path) -> Settings:
 async def _add_tenants(parts: Parts, leadsquared: LeadSquaredStandIn) -> None:
     """Connect the first workspace; of one channel, to what cannot be reached."""
     keys = (ACCOUNT.access_key, ACCOUNT.secret_key)
-    await parts.directory.add(Tenant("initech", leadsquared.url, ACCOUNT.org_id, *keys))
+    tenant = Tenant("initech", leadsquared.url, ACCOUNT.org_id, *keys, show_ticket=True)
+    await parts.directory.add(tenant)
     await parts.directory.map("initech", Scope(team_id=TEAM))
     # Port 9 (discard) is closed on any machine of today.
     await parts.directory.add(Tenant("offline", "http://127.0.0.1:9", "1", "key", "secret"))

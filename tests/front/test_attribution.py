@@ -133,3 +133,33 @@ async def test_what_is_unknown_is_found_with_its_line(
             lambda: [one for one in bot.slack.workspace.messages if "✅ Found on" in one.text]
         )
         assert on_ticket(bot, hangs) == [f"Customer called\n\n{BY_ANNA}"]
+
+
+async def test_the_form_shows_the_line_and_counts_it(
+    start: Start, environment: dict[str, str]
+) -> None:
+    async with start(environment | WITH_LINK) as bot:
+        message = await said(bot, "The form on #143 is signed")
+        form = await bot.use(message)
+        line = f"{BY_ANNA}: {permalink(message)}"
+        blocks = {block.get("block_id"): block for block in form["blocks"]}
+        assert blocks["last_line"]["elements"][0]["text"] == (
+            f"LeadSquared also gets this last line:\n{line}"
+        )
+        assert "link" not in blocks, "the line has the link"
+        room = 3000 - len(f"\n\n{line}")
+        assert blocks["text"]["element"]["max_length"] == room
+        refused = await bot.submit(form, text="x" * (room + 1))
+        assert f"holds {room:,} characters" in refused["errors"]["text"]
+        assert await bot.submit(form, text="x" * room) == {}
+        await bot.answered()
+        (text,) = on_ticket(bot, "143")
+        assert (len(text), text.endswith(line)) == (3000, True)
+
+
+async def test_the_form_of_a_command_shows_the_line(
+    start: Start, environment: dict[str, str]
+) -> None:
+    async with start(environment | NAME) as bot:
+        form = await bot.ask_by_command("143")
+        assert BY_ANNA in str(form["blocks"])
