@@ -219,3 +219,14 @@ async def test_titles_are_encrypted(start: Start, environment: dict[str, str]) -
         assert TITLE not in str(rows)
         assert rows[0]["title"] is not None
         assert ACCOUNT.org_id
+
+
+async def test_a_rate_limit_in_the_answer_holds_the_account_back(
+    start: Start, environment: dict[str, str]
+) -> None:
+    async with start(environment | ON) as bot:
+        bot.leadsquared.read_is = Behaviour.RATE_LIMITED
+        form = await bot.use(await said(bot, "It is about #143"))
+        assert seen(form) is None
+        await bot.use(await said(bot, "It is about #145"))
+        assert len(bot.leadsquared.ledger.reads) == 1, "the account is held back"

@@ -555,3 +555,17 @@ def test_every_change_is_in_the_log_without_a_key(
     assert "removed acme" in newest
     for key in (ACCESS, SECRET, NEW_ACCESS):
         assert key not in log
+
+
+async def test_who_is_named_and_whether_titles_show_are_changed_without_new_keys(
+    directory: Directory, variables: dict[str, str], tmp_path: Path
+) -> None:
+    await directory.add(Tenant("acme", HOST, "1", ACCESS, SECRET))
+    wanted = ("--attribution", "name-and-link", "--show-ticket")
+    ended = run("tenants", "update", "acme", *wanted, cwd=tmp_path, variables=variables)
+    assert (ended.status, ended.out) == (0, "Updated acme.\n"), ended.err
+    tenant = await directory.get("acme", keys=True)
+    assert (tenant.attribution, tenant.show_ticket) == ("name-and-link", True)
+    assert keys_of(tenant) == (ACCESS, SECRET)
+    log = run("tenants", "log", "acme", cwd=tmp_path, variables=variables).out
+    assert "attribution none → name-and-link, show ticket off → on" in log
