@@ -16,6 +16,7 @@ from bot.activities.retention import Retention
 from bot.activities.standing import Standings
 from bot.activities.teller import Teller
 from bot.activities.tellings import Tellings
+from bot.activities.titles import Titles
 from bot.activities.verifications import Verifications
 from bot.activities.verifier import VERIFY_AFTER, Verifier
 from bot.activities.worker import Worker
@@ -32,6 +33,7 @@ from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.metrics import Metrics
 from bot.settings import Settings
+from bot.slack.attribution import SlackAttribution
 from bot.slack.background import Background
 from bot.slack.bolt import Feature, bolt_application
 from bot.slack.buttons import Buttons
@@ -42,6 +44,7 @@ from bot.slack.home import Home, Homes
 from bot.slack.install import Install
 from bot.slack.modals_api import SlackModals
 from bot.slack.names import SlackNames
+from bot.slack.previews import Previews
 from bot.slack.removals import Removals
 from bot.slack.replies import Responder, SlackReplies
 from bot.slack.reports import Reports
@@ -119,14 +122,17 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             SlackWeb(settings.slack_api_url, installations.refuse, on_call=metrics.called_slack)
         )
         leadsquared = await stack.enter_async_context(leadsquared_client(settings))
+        names = SlackNames(slack, installations)
+        conversations = SlackConversations(slack, installations, names)
+        attribution = SlackAttribution(names, conversations)
         recent = Recent(database, keys)
         roles = SlackRoles(slack, installations)
         homes = Homes(slack, installations, roles, recent)
         stack.push_async_callback(homes.close)
-        begin_within = settings.lease - settings.call_deadline
         verifies = settings.leadsquared_look_after_unknown
-        verify_after = VERIFY_AFTER[0] if verifies else None
-        outbox = Outbox(database, keys, lease=settings.lease, verify_after=verify_after)
+        outbox = Outbox(
+            database, keys, lease=settings.lease, verify_after=VERIFY_AFTER[0] if verifies else None
+        )
         teller = Teller(
             Tellings(database, keys, lease=settings.lease),
             SlackReplies(slack, installations),
@@ -138,9 +144,10 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             outbox,
             leadsquared,
             teller,
+            attributes=attribution,
             retry_for=settings.retry_for,
             poll_interval=settings.poll_interval,
-            begin_within=begin_within,
+            begin_within=settings.begin_within,
             on_settled=homes.changed,
             counts=metrics,
         )
@@ -149,8 +156,14 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             teller.wake()
             homes.changed(delivery)
 
+        titles = Titles(database, keys, leadsquared, on_named=teller.wake)
+        stack.push_async_callback(titles.close)
         acceptance = Acceptance(
-            database, keys, on_accepted=metrics.accepting(worker.wake), on_decided=decided
+            database,
+            keys,
+            on_accepted=metrics.accepting(worker.wake),
+            on_decided=decided,
+            on_untitled=titles.name,
         )
         verifier = None
         if verifies:
@@ -159,7 +172,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                 leadsquared,
                 teller,
                 poll_interval=settings.poll_interval,
-                begin_within=begin_within,
+                begin_within=settings.begin_within,
             )
         announcements = (
             None
@@ -176,14 +189,13 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         signing_secret = (
             None if settings.slack_app_token else _secret(settings.slack_signing_secret)
         )
-        names = SlackNames(slack, installations)
-        conversations = SlackConversations(slack, installations, names)
         modals = SlackModals(slack, installations)
 
         shared = Shared(
             acceptance, responder, background, installations, settings.leadsquared_allowed_hosts
         )
-        forms = Forms(shared, modals, conversations, keys)
+        previews = Previews(acceptance, attribution, titles)
+        forms = Forms(shared, modals, conversations, keys, previews)
         setup = Setup(
             shared,
             modals,
@@ -193,16 +205,15 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             keys,
             settings.leadsquared_allowed_hosts,
         )
-        reports = Reports(recent)
         subcommands = {
-            "recent": reports.recent,
-            "status": reports.status,
+            "recent": Reports(recent).recent,
+            "status": Reports(recent).status,
             "setup": setup.command,
         }
         features: list[Feature] = [
             Commands(shared, names, forms, subcommands),
             setup,
-            Shortcuts(shared, modals, conversations, keys),
+            Shortcuts(shared, modals, conversations, keys, previews),
             forms,
             Buttons(shared, forms),
             Home(homes),
@@ -210,11 +221,10 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         if store is not None and known is not None:
             features.append(Removals(store, known))
         bolt = bolt_application(slack.client(None), responder, features)
-        directory = Directory(database, keys)
         yield Parts(
             settings,
             database,
-            directory,
+            Directory(database, keys),
             acceptance,
             outbox,
             keys,

@@ -20,6 +20,9 @@ NAMED = 10
 
 OTHERS = "(others)"
 
+COUNTED = 50
+"""Undecided outcomes that are counted at most: a person has long been needed by then."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -47,7 +50,6 @@ class Standings:
         WHERE duties.holder = excluded.holder OR duties.until < bot_now()
         RETURNING name
         """,
-        index=("pk_duties",),
     )
     _WAITING = Statement(
         "What has no outcome yet, by tenant and state.",
@@ -75,10 +77,12 @@ class Standings:
         index=("ix_deliveries_open", "ix_attempts_window"),
     )
     _UNDECIDED = Statement(
-        "How many unknown outcomes no person has decided.",
-        """
-        SELECT count(*) AS number FROM deliveries
-        WHERE state = 'unknown' AND resolution IS NULL
+        f"How many unknown outcomes no person has decided; {COUNTED} stands for more, too.",
+        f"""
+        SELECT count(*) AS number FROM (
+            SELECT seq FROM deliveries WHERE state = 'unknown' AND resolution IS NULL
+            LIMIT {COUNTED}
+        ) AS undecided
         """,
         index=("ix_deliveries_undecided",),
     )

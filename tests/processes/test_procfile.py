@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ import pytest
 from bot.playground.slack import BOT_TOKEN, SIGNING_SECRET
 from faults.bench import Bench, chat, portal
 from support.databases import database
-from support.programs import ANEW, ROOT, Ended, Serving, run_beside, serving, until
+from support.programs import ANEW, ROOT, Ended, Serving, free_port, run_beside, serving, until
 
 HONCHO = (*ANEW, sys.executable, "-m", "honcho")
 HEROKU_KILLS_AFTER = 30.0
@@ -92,12 +91,6 @@ class Heroku:
         dyno.signal(signal.SIGTERM)
         assert await dyno.ended(within=HEROKU_KILLS_AFTER) == 128 + signal.SIGTERM, dyno.log
         assert len(said(dyno, "stopped")) == len(said(dyno, "started")), dyno.log
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def said(dyno: Serving, event: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from bot.activities.delivery import State
@@ -13,7 +14,7 @@ from bot.database.clock import steady
 from bot.playground.leadsquared import LeadSquaredStandIn
 from bot.playground.slack import SlackStandIn
 from support.accepting import Web, accept, answers
-from support.programs import serving, until
+from support.programs import free_port, serving, until
 from support.running import Start
 
 
@@ -119,3 +120,20 @@ async def test_a_process_that_stood_still_after_its_claim_does_not_send_under_an
 
     assert (delivery.state, delivery.attempts) == (State.RECORDED, 2)
     assert len(leadsquared.on("143")) == 1
+
+
+async def test_a_worker_serves_its_metrics_where_it_is_told_to(
+    web: Web, variables: dict[str, str], slack: SlackStandIn, tmp_path: Path
+) -> None:
+    await accept(web, "143", "a text that no metric holds")
+    port = free_port()
+    with serving("worker", cwd=tmp_path, variables={**variables, "METRICS_PORT": str(port)}):
+        await slack.until(lambda: len(answers(slack)) == 1)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port}/metrics") as response,
+        ):
+            page = await response.text()
+    assert 'portal_activity_settled_total{outcome="recorded",problem=""} 1.0' in page
+    assert "portal_activity_undecided 0.0" in page
+    assert "no metric holds" not in page

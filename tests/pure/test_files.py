@@ -303,7 +303,7 @@ def test_the_example_copied_as_it_is_changes_nothing(tmp_path: Path) -> None:
 # -- app.json
 
 GIVEN_BY_HEROKU = {"DATABASE_URL", "PORT", "DYNO"}
-NOT_FOR_HEROKU = {"HOST", "DATA_DIR", "SLACK_APP_TOKEN", "SLACK_SOCKET_CONNECTIONS"}
+NOT_FOR_HEROKU = {"HOST", "DATA_DIR", "SLACK_APP_TOKEN", "SLACK_SOCKET_CONNECTIONS", "METRICS_PORT"}
 
 
 def app() -> dict[str, Any]:

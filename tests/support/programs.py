@@ -329,3 +329,10 @@ async def until(condition: Callable[[], object], *, within: float = PATIENCE) ->
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {within:g} s")
         await asyncio.sleep(0.02)
+
+
+def free_port() -> int:
+    """Return a port of this machine at which nothing listens now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
