@@ -18,7 +18,7 @@ from bot.activities.tellings import Tellings
 from bot.activities.verifications import Verifications
 from bot.activities.verifier import VERIFY_AFTER, Verifier
 from bot.activities.worker import Worker
-from bot.database.announcements import Announcements
+from bot.database.announcements import Announced, Announcements
 from bot.database.writer import Database
 from bot.encryption import Keyring
 from bot.installations.access import Installations
@@ -33,6 +33,7 @@ from bot.settings import Settings
 from bot.slack.background import Background
 from bot.slack.bolt import Feature, bolt_application
 from bot.slack.buttons import Buttons
+from bot.slack.channels import SlackChannels
 from bot.slack.commands import Commands
 from bot.slack.conversations import SlackConversations
 from bot.slack.forms import Forms
@@ -40,12 +41,14 @@ from bot.slack.home import Home, Homes
 from bot.slack.install import Install
 from bot.slack.modals_api import SlackModals
 from bot.slack.names import SlackNames
+from bot.slack.recorders import SlackRecorders
 from bot.slack.removals import Removals
 from bot.slack.replies import Responder, SlackReplies
 from bot.slack.reports import Reports
 from bot.slack.roles import SlackRoles
 from bot.slack.setup import Setup
 from bot.slack.shared import Shared
+from bot.slack.sharing import Sharing
 from bot.slack.shortcuts import Shortcuts
 from bot.slack.web import SlackWeb
 from bot.tenants.connections import Connections
@@ -116,15 +119,18 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         leadsquared = await stack.enter_async_context(leadsquared_client(settings))
         recent = Recent(database, keys)
         roles = SlackRoles(slack, installations)
+        channels = SlackChannels(slack, installations)
+        recorders = SlackRecorders(slack, installations)
         homes = Homes(slack, installations, roles, recent)
-        stack.push_async_callback(homes.close)
+        for part in (homes, channels, recorders):
+            stack.push_async_callback(part.close)
         begin_within = settings.lease - settings.call_deadline
         verifies = settings.leadsquared_look_after_unknown
         verify_after = VERIFY_AFTER[0] if verifies else None
         outbox = Outbox(database, keys, lease=settings.lease, verify_after=verify_after)
         teller = Teller(
             Tellings(database, keys, lease=settings.lease),
-            SlackReplies(slack, installations),
+            SlackReplies(slack, installations, channels),
             retry_for=settings.retry_for,
             poll_interval=settings.poll_interval,
             on_told=homes.changed,
@@ -161,6 +167,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                 worker.hear,
                 worker.poll_now,
                 (lambda: None) if known is None else known.changed,
+                channels.forget,
             )
         )
         background = Background()
@@ -173,7 +180,12 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         modals = SlackModals(slack, installations)
 
         shared = Shared(
-            acceptance, responder, background, installations, settings.leadsquared_allowed_hosts
+            acceptance,
+            responder,
+            background,
+            installations,
+            recorders,
+            settings.leadsquared_allowed_hosts,
         )
         forms = Forms(shared, modals, conversations, keys)
         setup = Setup(
@@ -198,15 +210,15 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             forms,
             Buttons(shared, forms),
             Home(homes),
+            Sharing(channels, Announced(database)),
         ]
         if store is not None and known is not None:
             features.append(Removals(store, known))
         bolt = bolt_application(slack.client(None), responder, features)
-        directory = Directory(database, keys)
         yield Parts(
             settings,
             database,
-            directory,
+            Directory(database, keys),
             acceptance,
             outbox,
             keys,

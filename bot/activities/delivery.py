@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from bot.database.statement import Row, Statement
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import Problem
+from bot.tenants.rules import MEMBER, Answers, Recorder
 
 _LINK_WORDS = "Slack message: "
 _LINK_AT_END = re.compile(rf"\n\n{_LINK_WORDS}https?://\S+\Z")
@@ -23,7 +24,7 @@ class Submission:
     `key` identifies this very request (a trigger_id, say): the same key twice is one activity.
     `thread_ts` is where the answer goes; without one the bot posts an anchor message and answers in
     its thread. `message_ts` is the message that is recorded, where it is one; `through_ts` the last
-    one, where it is its whole thread.
+    one, where it is its whole thread. `recorder` is what Slack says of the person.
     """
 
     enterprise_id: str | None
@@ -37,6 +38,7 @@ class Submission:
     thread_ts: str | None = None
     message_ts: str | None = None
     through_ts: str | None = None
+    recorder: Recorder = MEMBER
 
 
 class State(StrEnum):
@@ -96,10 +98,12 @@ class Finding(StrEnum):
 class Route(StrEnum):
     """Where the bot tells the person the outcome.
 
-    In the thread, else by the command's response_url, else in a direct message.
+    In the thread, or where others are not to read it in a message to the person alone; else by the
+    command's response_url, else in a direct message.
     """
 
     THREAD = "thread"
+    PRIVATE = "private"
     RESPONSE_URL = "response_url"
     DIRECT_MESSAGE = "direct_message"
 
@@ -152,6 +156,8 @@ class Delivery:
     resolution_told: Resolution | None = None  # the decision that the answer shows
     is_erased: bool = False  # its words were deleted, as RETENTION_DAYS says
     sent_again_on: str | None = None  # the ticket of the delivery that took its place
+    answers: Answers = Answers.AUTO  # where its conversation wants answers now
+    reaction: bool = False  # whether a private success shows as ✅ on the message
 
     def has_message(self, ts: str | None) -> bool:
         """Whether a message of its thread was recorded with it.

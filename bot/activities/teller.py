@@ -270,7 +270,9 @@ class Teller:
                     self._on_told(delivery)
                 return next_
             case Elsewhere(route, reason):
-                _log.warning("told_elsewhere", step=step.value, route=route.value, reason=reason)
+                # That a shared channel is answered privately is no fault.
+                log = _log.info if route is Route.PRIVATE else _log.warning
+                log("told_elsewhere", step=step.value, route=route.value, reason=reason)
                 return await _written(lambda: self._tellings.tell_elsewhere(due, route))
             case Later(reason, after):
                 again_in = _again_in(due, after)

@@ -10,6 +10,7 @@ import typer
 
 from bot.admin.shared import Yes, ask, confirm, fail, or_exit, settings_or_exit, with_database
 from bot.settings import Settings
+from bot.tenants.rules import Answers
 
 T = TypeVar("T")
 
@@ -51,6 +52,33 @@ NewKeys = Annotated[
 ]
 Move = Annotated[bool, typer.Option("--move", help="Move a mapping that leads to another tenant.")]
 
+AnswersTo = Annotated[
+    Answers | None,
+    typer.Option(
+        "--answers",
+        help="Where answers go. auto: in the thread, and to the person alone where another "
+        "organisation reads the channel.",
+    ),
+]
+Guests = Annotated[
+    bool | None, typer.Option("--guests/--no-guests", help="Whether guests may record.")
+]
+Reaction = Annotated[
+    bool | None,
+    typer.Option(
+        "--reaction/--no-reaction",
+        help="Whether a private success also shows as ✅ on the customer's message.",
+    ),
+]
+Group = Annotated[
+    str | None,
+    typer.Option("--group", help="Only people of this user group, S…, may record; any: all."),
+]
+Channels = Annotated[
+    str | None,
+    typer.Option("--channels", help="Only in these channels, C…,C…, may be recorded; any: in all."),
+]
+
 
 @tenants_app.command(
     "add",
@@ -63,9 +91,15 @@ def add(
     org_id: OrgId = None,
     limit: Limit = None,
     keys_file: KeysFile = None,
+    answers: AnswersTo = None,
+    guests: Guests = None,
+    reaction: Reaction = None,
+    group: Group = None,
+    channels: Channels = None,
 ) -> None:
-    from bot.admin.tenants import add_tenant
+    from bot.admin.tenants import Wanted, add_tenant
 
+    wanted = or_exit(lambda: Wanted(answers, guests, reaction, group, channels))
     settings = settings_or_exit()
     api_url = api_url or ask("API URL")
     org_id = org_id or ask("Org ID")
@@ -73,7 +107,7 @@ def add(
     others = _administer(
         settings,
         lambda directory: add_tenant(
-            directory, settings, name, api_url, org_id, access_key, secret_key, limit
+            directory, settings, name, api_url, org_id, access_key, secret_key, limit, wanted
         ),
     )
     print(f"Added {name}. Next: python -m bot tenants map {name} --team T…")
@@ -88,19 +122,25 @@ def update(
     limit: Limit = None,
     keys_file: KeysFile = None,
     keys: NewKeys = False,  # noqa: FBT002 - a flag
+    answers: AnswersTo = None,
+    guests: Guests = None,
+    reaction: Reaction = None,
+    group: Group = None,
+    channels: Channels = None,
 ) -> None:
     """Change the given parts of a tenant. Without any option, change its keys."""
-    from bot.admin.tenants import update_tenant
+    from bot.admin.tenants import Wanted, update_tenant
+
+    wanted = or_exit(lambda: Wanted(answers, guests, reaction, group, channels))
 
     settings = settings_or_exit()
-    wants_keys = (
-        keys or keys_file is not None or (api_url is None and org_id is None and limit is None)
-    )
+    says_more = wanted.says_something or (api_url, org_id, limit) != (None, None, None)
+    wants_keys = keys or keys_file is not None or not says_more
     access_key, secret_key = _keys(keys_file) if wants_keys else (None, None)
     others = _administer(
         settings,
         lambda directory: update_tenant(
-            directory, settings, name, api_url, org_id, access_key, secret_key, limit
+            directory, settings, name, api_url, org_id, access_key, secret_key, limit, wanted
         ),
     )
     print(f"Updated {name}.")
@@ -146,6 +186,7 @@ def map_(
     team: Team = "",
     enterprise: Enterprise = "",
     channel: Channel = "",
+    answers: AnswersTo = None,
     move: Move = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Map a workspace, a channel or an organisation to a tenant."""
@@ -158,7 +199,7 @@ def map_(
     moves = before not in (None, name)
     if moves and not move:
         confirm(f"{scope} is mapped to {before}.", f"Move it to {name}?", "--move")
-    _administer(settings, lambda directory: directory.map_from(before, name, scope))
+    _administer(settings, lambda directory: directory.map_from(before, name, scope, answers))
     print(f"Moved {scope} from {before} to {name}." if moves else f"Mapped {scope} to {name}.")
     if warning := asyncio.run(token_misses(settings, scope)):
         print(f"Warning: {warning}.", file=sys.stderr)

@@ -8,7 +8,8 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
-from bot.activities.acceptance import Double, Place, Unmapped
+from bot.activities.acceptance import Double, NotDone, Place, Unmapped
+from bot.activities.recent import Person
 from bot.activities.ticket import find_ticket
 from bot.database.writer import DatabaseUnavailableError
 from bot.encryption import Keyring
@@ -23,6 +24,7 @@ from bot.slack.modals_api import SlackModals
 from bot.slack.payloads import MessageShortcut, is_member
 from bot.slack.shared import Shared
 from bot.slack.web import TIMEOUT
+from bot.tenants.rules import AskGroup, NotAllowed
 
 _CLOSED = "not_found"
 """Slack's word for a view that the person has closed."""
@@ -100,12 +102,16 @@ class Shortcuts:
         place = Place(
             used.enterprise_id, used.team_id, used.channel.id, used.thread_ts or used.ts, used.ts
         )
-        remembered, thread, link, text = await asyncio.gather(
+        person = Person(used.team_id, used.user.id, used.enterprise_id)
+        why_not, remembered, thread, link, text = await asyncio.gather(
+            self._why_not(person, used.channel.id),
             self._remembered(place),
             self._conversations.thread(place, used.api_app_id),
             self._conversations.link(place),
             self._conversations.words(place, used.message),
         )
+        if isinstance(why_not, NotAllowed | AskGroup):
+            return modals.notice_modal(answers.may_not_record(why_not))
         if isinstance(remembered, Unmapped):
             return modals.notice_modal(self._shared.not_connected(used.enterprise_id, used.team_id))
         ticket = (
@@ -135,6 +141,12 @@ class Shortcuts:
             else answers.recorded_before(before, place.message_ts, used.user.id),
         )
         return modal(form)
+
+    async def _why_not(self, person: Person, channel_id: str) -> NotDone | None:
+        try:
+            return await self._shared.why_not(person, channel_id)
+        except DatabaseUnavailableError:
+            return None  # asked again at the submission
 
     async def _remembered(self, place: Place) -> str | Unmapped | None:
         try:
