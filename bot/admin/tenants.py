@@ -11,7 +11,7 @@ from bot.leadsquared.tenant import DEFAULT_LIMIT, ENVIRONMENT, Tenant, check_key
 from bot.settings import Settings
 from bot.tenants.changes import Change, listed
 from bot.tenants.directory import Belongings, Directory, Scope, TenantError
-from bot.tenants.rules import Answers, Rules, described
+from bot.tenants.rules import AS_AT_FIRST, Answers, Rules, described
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class Wanted:
 
     @property
     def says_something(self) -> bool:
-        return self != Wanted()
+        return self != NOTHING
 
     def change(self, rules: Rules) -> Rules:
         """Return rules with what is said."""
@@ -58,6 +58,7 @@ class Wanted:
 
 
 ANY = "any"
+NOTHING = Wanted()
 
 
 def _is_id(text: str, initials: str) -> bool:
@@ -101,7 +102,7 @@ async def add_tenant(
     _not_environment(name)
     tenant = Tenant(name, api_url, org_id, access_key, secret_key, limit or DEFAULT_LIMIT)
     tenant = _checked(tenant, settings)
-    await directory.add(tenant, wanted.change(Rules()))
+    await directory.add(tenant, wanted.change(AS_AT_FIRST))
     return await _other_names(directory, settings, tenant)
 
 

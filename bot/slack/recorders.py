@@ -10,7 +10,7 @@ from bot.activities.recent import Person
 from bot.installations.access import Installations, token_of
 from bot.slack.lookups import Lookups
 from bot.slack.roles import Role, role_of
-from bot.slack.web import Done, NotNow, Result, SlackWeb
+from bot.slack.web import Done, Never, NotNow, Result, SlackWeb
 from bot.tenants.rules import Kind, Recorder
 
 _log = structlog.get_logger(__name__)
@@ -91,7 +91,10 @@ class SlackRecorders:
     async def _ask(self, person: Person) -> Kind:
         found = await self._read(person, "users.info", user=person.user_id)
         if not isinstance(found, Done):
-            return self._not_said("person_unknown", found)
+            if isinstance(found, Never) and found.error in _UNKNOWN_PEOPLE:
+                return Kind.STRANGER
+            _log.warning("person_unknown", reason=_reason(found))
+            return Kind.AWAY if isinstance(found, NotNow) else Kind.UNTOLD
         user = found.data.get("user")
         if not isinstance(user, dict):
             return Kind.UNTOLD
@@ -104,7 +107,8 @@ class SlackRecorders:
             person, "usergroups.users.list", usergroup=group_id, team_id=person.team_id
         )
         if not isinstance(found, Done):
-            return self._not_said("group_unknown", found)
+            _log.warning("group_unknown", reason=_reason(found))
+            return Kind.AWAY if isinstance(found, NotNow) else Kind.UNTOLD
         people = found.data.get("users")
         return frozenset(map(str, people)) if isinstance(people, list) else Kind.UNTOLD
 
@@ -114,16 +118,9 @@ class SlackRecorders:
             return NotNow("no_bot_token")
         return await self._web.read(token, method, timeout=LOOK_WITHIN, **asked)
 
-    @staticmethod
-    def _not_said(event: str, found: Result) -> Kind:
-        if isinstance(found, NotNow):
-            _log.warning(event, reason=found.reason)
-            return Kind.AWAY
-        error = "unreadable answer" if isinstance(found, Done) else found.error
-        if error in _UNKNOWN_PEOPLE:
-            return Kind.STRANGER
-        _log.warning(event, reason=error)
-        return Kind.UNTOLD
+
+def _reason(found: NotNow | Never) -> str:
+    return found.reason if isinstance(found, NotNow) else found.error
 
 
 def kind_of(role: Role) -> Kind:

@@ -21,6 +21,7 @@ from bot.slack.answers import Block, Message, context, plain_text, section
 from bot.slack.payloads import Id, Payload, ViewState
 from bot.slack.text import sound
 from bot.tenants.connections import Connected, Seen, Wanted
+from bot.tenants.rules import Answers
 
 CALLBACK, CONFIRM_CALLBACK = "setup", "setup_confirm"
 DISCONNECT_ACTION = "setup_disconnect"
@@ -29,6 +30,7 @@ _INPUT = "input"
 PLACE_BLOCK, HOST_BLOCK, OTHER_HOST_BLOCK = "place", "api_host", "other_api_host"
 ORG_ID_BLOCK, LIMIT_BLOCK = "org_id", "rate_limit"
 ACCESS_BLOCK, SECRET_BLOCK = "access_key", "secret_key"
+ANSWERS_BLOCK, GUESTS_BLOCK = "answers", "guests"
 
 CHANNEL, WORKSPACE = "channel", "workspace"
 LONGEST_KEY = 300
@@ -67,6 +69,8 @@ class Draft(Opened):
     access_key: str | None = Field(default=None, repr=False)
     secret_key: str | None = Field(default=None, repr=False)
     calls_per_window: int = DEFAULT_LIMIT
+    answers: Answers = Answers.AUTO
+    guests: bool = False
     proved: bool = False
 
     @property
@@ -93,6 +97,8 @@ class Draft(Opened):
             self.access_key,
             self.secret_key,
             self.calls_per_window,
+            self.answers,
+            self.guests,
         )
 
 
@@ -109,6 +115,8 @@ class Typed:
     other_host: str
     org_id: str
     limit: str
+    answers: Answers = Answers.AUTO
+    guests: bool = False
 
 
 def read(opened: Opened, state: ViewState, allowed_hosts: tuple[str, ...]) -> Draft | Errors:
@@ -141,6 +149,8 @@ def read(opened: Opened, state: ViewState, allowed_hosts: tuple[str, ...]) -> Dr
         access_key=keys[ACCESS_BLOCK],
         secret_key=keys[SECRET_BLOCK],
         calls_per_window=int(limit),
+        answers=typed.answers,
+        guests=typed.guests,
     )
 
 
@@ -160,12 +170,15 @@ def typed_of(draft: Draft) -> Typed | None:
     if draft.disconnects:
         return None
     limit = str(draft.calls_per_window)
-    return Typed(draft.place, DOCUMENTED_HOST, draft.api_url, draft.org_id, limit)
+    wanted = (draft.answers, draft.guests)
+    return Typed(draft.place, DOCUMENTED_HOST, draft.api_url, draft.org_id, limit, *wanted)
 
 
 def typed_in(state: ViewState) -> Typed:
     """Read the fields as they stand."""
     place, host = state.input(PLACE_BLOCK), state.input(HOST_BLOCK)
+    answers, guests = state.input(ANSWERS_BLOCK), state.input(GUESTS_BLOCK)
+    chosen = None if answers is None else answers.selected_option
     return Typed(
         place=WORKSPACE
         if place is None or place.selected_option is None
@@ -176,6 +189,10 @@ def typed_in(state: ViewState) -> Typed:
         other_host=_text(state, OTHER_HOST_BLOCK),
         org_id=_text(state, ORG_ID_BLOCK),
         limit=_text(state, LIMIT_BLOCK),
+        answers=Answers(chosen.value)
+        if chosen is not None and chosen.value in set(Answers)
+        else Answers.AUTO,
+        guests=guests is not None and bool(guests.selected_options),
     )
 
 
@@ -267,7 +284,9 @@ def _first(opened: Opened, seen: Seen) -> Typed:
     if own is None:
         return Typed(place, DOCUMENTED_HOST, "", "", str(DEFAULT_LIMIT))
     tenant = own.tenant
-    return Typed(place, _host(own), "", tenant.org_id, str(tenant.calls_per_window))
+    wanted = (own.rules.answers, own.rules.guests)
+    limit = str(tenant.calls_per_window)
+    return Typed(place, _host(own), "", tenant.org_id, limit, *wanted)
 
 
 def _host(own: Connected) -> str:
@@ -318,6 +337,42 @@ def _fields(opened: Opened, seen: Seen, typed: Typed) -> Iterator[Block]:
         hint = words.KEY_HINT if has_keys else None
         yield _input(block_id, label, "", hint=hint, optional=has_keys)
     yield _input(LIMIT_BLOCK, words.RATE_LIMIT, typed.limit, hint=words.RATE_LIMIT_HINT)
+    yield _answers(typed.answers)
+    yield _guests(allowed=typed.guests)
+
+
+def _answers(answers: Answers) -> Block:
+    labels = {
+        Answers.AUTO: words.ANSWERS_AUTO,
+        Answers.PRIVATE: words.ANSWERS_PRIVATE,
+        Answers.THREAD: words.ANSWERS_THREAD,
+    }
+    options = {one: _option(label, one.value) for one, label in labels.items()}
+    element = {
+        "type": "static_select",
+        "action_id": _INPUT,
+        "options": list(options.values()),
+        "initial_option": options[answers],
+    }
+    return {
+        "type": "input",
+        "block_id": ANSWERS_BLOCK,
+        "label": plain_text(words.ANSWERS),
+        "hint": plain_text(words.ANSWERS_HINT),
+        "element": element,
+    }
+
+
+def _guests(*, allowed: bool) -> Block:
+    option = _option(words.GUESTS_MAY, "allowed")
+    element = {"type": "checkboxes", "action_id": _INPUT, "options": [option]}
+    return {
+        "type": "input",
+        "block_id": GUESTS_BLOCK,
+        "label": plain_text(words.GUESTS),
+        "optional": True,
+        "element": element | ({"initial_options": [option]} if allowed else {}),
+    }
 
 
 def _place(place: str) -> Block:

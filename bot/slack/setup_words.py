@@ -20,6 +20,12 @@ ORG_ID_HINT = "The number that LeadSquared shows after login, for example 22824"
 KEY_HINT = "Leave this empty to keep the stored key."
 RATE_LIMIT_HINT = "Calls in 5 seconds. LeadSquared's documentation says 25."
 
+ANSWERS, GUESTS, GUESTS_MAY = "Answers", "Guests", "Guests may record"
+ANSWERS_AUTO = "Automatic"
+ANSWERS_PRIVATE = "Always to the person alone"
+ANSWERS_THREAD = "Always in the thread"
+ANSWERS_HINT = "Automatic: in the thread, and to the person alone where another organisation reads the channel."
+
 ENTER_ORG_ID = "Enter the org ID: the number that LeadSquared shows after login, for example 22824."
 ENTER_KEY = "Enter this key. There is no stored key for this account."
 KEY_MALFORMED = "This has characters that no key has. Copy the key again."

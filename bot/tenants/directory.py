@@ -14,7 +14,7 @@ from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.address import api_host
 from bot.leadsquared.tenant import ENVIRONMENT, Tenant
 from bot.tenants.changes import Author, What, append, difference
-from bot.tenants.rules import Answers, Rules, columns_of, described, read_rules
+from bot.tenants.rules import AS_AT_FIRST, Answers, Rules, columns_of, described, read_rules
 
 
 class TenantError(Exception):
@@ -115,7 +115,7 @@ class Directory:
         self._database = database
         self._keyring = keyring
 
-    async def add(self, tenant: Tenant, rules: Rules = Rules()) -> None:  # noqa: B008 - frozen
+    async def add(self, tenant: Tenant, rules: Rules = AS_AT_FIRST) -> None:
         """Add a tenant.
 
         Raises UnusableSecretError when the secret is another one than encrypted all the rest.

@@ -60,6 +60,10 @@ class Rules:
     channels: tuple[str, ...] = ()
 
 
+AS_AT_FIRST = Rules()
+"""What a tenant wants until an admin says otherwise."""
+
+
 class Why(StrEnum):
     """Why a person may not record."""
 
@@ -76,7 +80,7 @@ class NotAllowed:
     """Nothing was done: the person may not record here. `rules` are the tenant's."""
 
     why: Why
-    rules: Rules = Rules()
+    rules: Rules = AS_AT_FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,7 @@ def described(rules: Rules, before: Rules | None = None) -> str:
     """Say in words what a tenant wants; with `before`, only in what it differs."""
     now, was = _words(rules), None if before is None else _words(before)
     if was is None:
-        first = _words(Rules())
+        first = _words(AS_AT_FIRST)
         return ", ".join(f"{name} {value}" for name, value in now.items() if value != first[name])
     return ", ".join(
         f"{name} {was[name]} → {value}" for name, value in now.items() if value != was[name]
