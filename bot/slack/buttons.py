@@ -87,7 +87,7 @@ class Buttons:
         why_not = None
         with contextlib.suppress(DatabaseUnavailableError):  # the submission asks once more
             why_not = await self._shared.why_not(_person(click, old), old.channel_id)
-        if isinstance(why_not, NotAllowed | AskGroup):
+        if isinstance(why_not, NotAllowed):
             self._shared.say(click, answers.may_not_record(why_not))
         elif not await self._forms.open_edit(click, old):
             self._shared.say(click, answers.modal_failed())

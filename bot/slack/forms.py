@@ -107,7 +107,7 @@ class Forms:
                 why_not = await self._shared.why_not(person, command.channel_id)
         except (TimeoutError, DatabaseUnavailableError):
             why_not = None  # the submission says it
-        if isinstance(why_not, NotAllowed | AskGroup):
+        if isinstance(why_not, NotAllowed):
             return answers.may_not_record(why_not)
         response_url = sealed(self._keyring, command.response_url)
         metadata = Metadata(

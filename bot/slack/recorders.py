@@ -7,7 +7,7 @@ from dataclasses import replace
 import structlog
 
 from bot.activities.recent import Person
-from bot.installations.access import Installations, token_of
+from bot.installations.access import Installations, NotInstalled, token_of
 from bot.slack.lookups import Lookups
 from bot.slack.roles import Role, role_of
 from bot.slack.web import Done, Never, NotNow, Result, SlackWeb
@@ -89,6 +89,11 @@ class SlackRecorders:
         await self._groups.close()
 
     async def _ask(self, person: Person) -> Kind:
+        match self._installations.access(person.enterprise_id, person.team_id):
+            case NotInstalled(by_oauth=False):
+                # SLACK_BOT_TOKEN is another workspace's, so Slack would say nothing of this
+                # person. That an admin has mapped the workspace all the same lets its people in.
+                return Kind.MEMBER
         found = await self._read(person, "users.info", user=person.user_id)
         if not isinstance(found, Done):
             if isinstance(found, Never) and found.error in _UNKNOWN_PEOPLE:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bot.activities.acceptance import Acceptance, NotDone
+from bot.activities.acceptance import Acceptance, Unmapped
 from bot.activities.delivery import Delivery
 from bot.activities.recent import Person
 from bot.database.writer import DatabaseUnavailableError
@@ -22,7 +22,7 @@ from bot.slack.background import Background
 from bot.slack.payloads import BlockActions, MessageShortcut
 from bot.slack.recorders import SlackRecorders
 from bot.slack.replies import Responder
-from bot.tenants.rules import AskGroup, Recorder
+from bot.tenants.rules import AskGroup, NotAllowed, Recorder, Why
 
 T = TypeVar("T")
 
@@ -50,14 +50,20 @@ class Shared:
             return await do(await self.recorders.with_group(person, recorder, result.group_id))
         return result
 
-    async def why_not(self, person: Person, channel_id: str) -> NotDone | None:
-        """Say why a person may not record in a conversation; None: they may."""
-        return await self.as_recorder(
+    async def why_not(self, person: Person, channel_id: str) -> Unmapped | NotAllowed | None:
+        """Say why a person may not record in a conversation, before something is opened or shown.
+
+        None: they may, or Slack has not said it yet. What stores or decides asks once more.
+        """
+        found = await self.as_recorder(
             person,
             lambda recorder: self.acceptance.why_not(
                 person.enterprise_id, person.team_id, channel_id, person.user_id, recorder
             ),
         )
+        if isinstance(found, AskGroup):
+            return None
+        return None if isinstance(found, NotAllowed) and found.why is Why.AWAY else found
 
     def say(self, click: BlockActions | MessageShortcut, message: Message) -> None:
         """Say something where the click was, which only the person who clicked sees."""

@@ -8,7 +8,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
-from bot.activities.acceptance import Double, NotDone, Place, Unmapped
+from bot.activities.acceptance import Double, Place, Unmapped
 from bot.activities.recent import Person
 from bot.activities.ticket import find_ticket
 from bot.database.writer import DatabaseUnavailableError
@@ -24,7 +24,7 @@ from bot.slack.modals_api import SlackModals
 from bot.slack.payloads import MessageShortcut, is_member
 from bot.slack.shared import Shared
 from bot.slack.web import TIMEOUT
-from bot.tenants.rules import AskGroup, NotAllowed
+from bot.tenants.rules import NotAllowed
 
 _CLOSED = "not_found"
 """Slack's word for a view that the person has closed."""
@@ -110,7 +110,7 @@ class Shortcuts:
             self._conversations.link(place),
             self._conversations.words(place, used.message),
         )
-        if isinstance(why_not, NotAllowed | AskGroup):
+        if isinstance(why_not, NotAllowed):
             return modals.notice_modal(answers.may_not_record(why_not))
         if isinstance(remembered, Unmapped):
             return modals.notice_modal(self._shared.not_connected(used.enterprise_id, used.team_id))
@@ -142,7 +142,7 @@ class Shortcuts:
         )
         return modal(form)
 
-    async def _why_not(self, person: Person, channel_id: str) -> NotDone | None:
+    async def _why_not(self, person: Person, channel_id: str) -> Unmapped | NotAllowed | None:
         try:
             return await self._shared.why_not(person, channel_id)
         except DatabaseUnavailableError:
