@@ -103,6 +103,13 @@ class Slack:
         self._posted[message["ts"]] = (None, "")
         return web.json_response({"ok": True, "channel": message["channel"], "ts": message["ts"]})
 
+    async def own_channel(self, _request: web.Request) -> web.Response:
+        return web.json_response({"ok": True, "channel": {"id": "C0", "is_ext_shared": False}})
+
+    async def member(self, request: web.Request) -> web.Response:
+        user = {"id": request.query.get("user"), "team_id": TEAM}
+        return web.json_response({"ok": True, "user": user})
+
     async def other(self, request: web.Request) -> web.Response:
         if request.match_info["method"] != "auth.test":
             return web.json_response({"ok": True})
@@ -136,6 +143,8 @@ class StandIns:
                 web.post("/slack/chat.postMessage", self.slack.post_message),
                 web.post("/slack/chat.update", self.slack.update),
                 web.post("/slack/chat.delete", self.slack.delete),
+                web.get("/slack/conversations.info", self.slack.own_channel),
+                web.get("/slack/users.info", self.slack.member),
                 web.post("/slack/{method}", self.slack.other),
                 web.get("/told", self._told),
             ]

@@ -20,7 +20,7 @@ from bot.activities.titles import Titles
 from bot.activities.verifications import Verifications
 from bot.activities.verifier import VERIFY_AFTER, Verifier
 from bot.activities.worker import Worker
-from bot.database.announcements import Announcements
+from bot.database.announcements import Announced, Announcements
 from bot.database.writer import Database
 from bot.encryption import Keyring
 from bot.installations.access import Installations
@@ -37,6 +37,7 @@ from bot.slack.attribution import SlackAttribution
 from bot.slack.background import Background
 from bot.slack.bolt import Feature, bolt_application
 from bot.slack.buttons import Buttons
+from bot.slack.channels import SlackChannels
 from bot.slack.commands import Commands
 from bot.slack.conversations import SlackConversations
 from bot.slack.forms import Forms
@@ -45,12 +46,14 @@ from bot.slack.install import Install
 from bot.slack.modals_api import SlackModals
 from bot.slack.names import SlackNames
 from bot.slack.previews import Previews
+from bot.slack.recorders import SlackRecorders
 from bot.slack.removals import Removals
 from bot.slack.replies import Responder, SlackReplies
 from bot.slack.reports import Reports
 from bot.slack.roles import SlackRoles
 from bot.slack.setup import Setup
 from bot.slack.shared import Shared
+from bot.slack.sharing import Sharing
 from bot.slack.shortcuts import Shortcuts
 from bot.slack.web import SlackWeb
 from bot.tenants.connections import Connections
@@ -127,15 +130,16 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         attribution = SlackAttribution(names, conversations)
         recent = Recent(database, keys)
         roles = SlackRoles(slack, installations)
+        channels = SlackChannels(slack, installations)
+        recorders = SlackRecorders(slack, installations)
         homes = Homes(slack, installations, roles, recent)
-        stack.push_async_callback(homes.close)
-        verifies = settings.leadsquared_look_after_unknown
-        outbox = Outbox(
-            database, keys, lease=settings.lease, verify_after=VERIFY_AFTER[0] if verifies else None
-        )
+        for part in (homes, channels, recorders):
+            stack.push_async_callback(part.close)
+        verify_after = VERIFY_AFTER[0] if settings.leadsquared_look_after_unknown else None
+        outbox = Outbox(database, keys, lease=settings.lease, verify_after=verify_after)
         teller = Teller(
             Tellings(database, keys, lease=settings.lease),
-            SlackReplies(slack, installations),
+            SlackReplies(slack, installations, channels),
             retry_for=settings.retry_for,
             poll_interval=settings.poll_interval,
             on_told=homes.changed,
@@ -165,15 +169,6 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             on_decided=decided,
             on_untitled=titles.name,
         )
-        verifier = None
-        if verifies:
-            verifier = Verifier(
-                Verifications(database, keys, lease=settings.lease, after=VERIFY_AFTER),
-                leadsquared,
-                teller,
-                poll_interval=settings.poll_interval,
-                begin_within=settings.begin_within,
-            )
         announcements = (
             None
             if settings.on_sqlite
@@ -182,6 +177,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                 worker.hear,
                 worker.poll_now,
                 (lambda: None) if known is None else known.changed,
+                channels.forget,
             )
         )
         background = Background()
@@ -192,7 +188,12 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         modals = SlackModals(slack, installations)
 
         shared = Shared(
-            acceptance, responder, background, installations, settings.leadsquared_allowed_hosts
+            acceptance,
+            responder,
+            background,
+            installations,
+            recorders,
+            settings.leadsquared_allowed_hosts,
         )
         previews = Previews(acceptance, attribution, titles)
         forms = Forms(shared, modals, conversations, keys, previews)
@@ -217,6 +218,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             forms,
             Buttons(shared, forms),
             Home(homes),
+            Sharing(channels, Announced(database)),
         ]
         if store is not None and known is not None:
             features.append(Removals(store, known))
@@ -235,7 +237,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                 text_days=settings.retention_days,
                 audit_days=settings.audit_days,
             ),
-            verifier,
+            _verifier(settings, database, keys, leadsquared, teller),
             announcements,
             background,
             installations,
@@ -247,6 +249,21 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             Standings(database),
             signing_secret,
         )
+
+
+def _verifier(
+    settings: Settings, database: Database, keys: Keyring, leadsquared: LeadSquared, teller: Teller
+) -> Verifier | None:
+    """Return what looks for unknown outcomes on the tickets, where the settings ask for that."""
+    if not settings.leadsquared_look_after_unknown:
+        return None
+    return Verifier(
+        Verifications(database, keys, lease=settings.lease, after=VERIFY_AFTER),
+        leadsquared,
+        teller,
+        poll_interval=settings.poll_interval,
+        begin_within=settings.begin_within,
+    )
 
 
 def _many(

@@ -18,9 +18,13 @@ from bot.database.writer import Database, DatabaseUnavailableError
 from bot.encryption import Keyring
 from bot.leadsquared.tenant import Attribution
 from bot.tenants.directory import TENANT_OF_CONVERSATION
+from bot.tenants.rules import MEMBER, AskGroup, Kind, NotAllowed, Recorder, read_rules, verdict
 
 ANSWER_WITHIN = 2.0
 """Seconds after which the person is answered, even when the database is silent: Slack waits 3."""
+
+BY_ALL_MEANS = 2.7
+"""The same counted from the request, where Slack was asked about the person first."""
 
 BEGIN_WITHIN = 1.5
 """Seconds within which a transaction must begin. After that, the person reads that nothing was
@@ -68,6 +72,10 @@ class Accepted:
 @dataclass(frozen=True, slots=True)
 class Unmapped:
     """Nothing was stored: no tenant is mapped for this workspace."""
+
+
+NotDone = Unmapped | NotAllowed | AskGroup
+"""Why nothing was stored or changed: the conversation has no tenant, or its rules say no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,24 +163,28 @@ class Acceptance:
 
     async def accept(
         self, submission: Submission, *, despite: str | None = None
-    ) -> Accepted | Unmapped | Double:
+    ) -> Accepted | NotDone | Double:
         """Commit a submission, unless it would double what was recorded before.
 
         `despite` is the id of the delivery that the person was shown as the double, and wants
         doubled. Raises DatabaseUnavailableError when it could not be committed; nothing is stored
         then.
         """
-        row = self._new(submission)
+        row, recorder = self._new(submission), submission.recorder
         if despite is None:
             accepted = await self._promptly(
-                lambda connection: self._insert(connection, row, despite=0), row=0
+                lambda connection: self._insert(connection, row, recorder, despite=0),
+                row=0,
+                waited=recorder.waited,
             )
             return self._announced(accepted, submission)
 
-        def write(connection: Connection) -> Accepted | Unmapped | Double:
-            return self._insert(connection, row, despite=self._shown(connection, row, despite))
+        def write(connection: Connection) -> Accepted | NotDone | Double:
+            shown = self._shown(connection, row, despite)
+            return self._insert(connection, row, recorder, despite=shown)
 
-        return self._announced(await self._promptly(write), submission)
+        accepted = await self._promptly(write, waited=recorder.waited)
+        return self._announced(accepted, submission)
 
     _FIND_TENANT = Statement(
         "The tenant of a conversation.",
@@ -242,6 +254,45 @@ class Acceptance:
             lambda connection: self._FIND_TENANT.one(connection, **asked) is not None
         )
 
+    async def why_not(
+        self,
+        enterprise_id: str | None,
+        team_id: str,
+        channel_id: str,
+        user_id: str,
+        recorder: Recorder,
+    ) -> NotDone | None:
+        """Say why a person may not record in a conversation; None: they may.
+
+        For what only opens or shows something: what stores or decides asks once more.
+        """
+        who = _conversation(enterprise_id, team_id, channel_id) | {"user_id": user_id}
+        return await self._promptly(
+            lambda connection: self._why_not(connection, who, recorder), row=0
+        )
+
+    _RECORDED_BEFORE = Statement(
+        "Whether a person has recorded something in a workspace.",
+        """
+        SELECT seq FROM deliveries
+        WHERE team_id = :team_id AND user_id = :user_id AND settled_at IS NOT NULL
+        ORDER BY seq LIMIT 1
+        """,
+        index=("ix_deliveries_person",),
+    )
+
+    def _why_not(self, connection: Connection, who: Row, recorder: Recorder) -> NotDone | None:
+        """Say what the conversation's tenant has against a person."""
+        asked = {name: who[name] for name in ("enterprise_id", "team_id", "channel_id")}
+        tenant = self._FIND_TENANT.one(connection, **asked)
+        if tenant is None:
+            return Unmapped()
+        known = {"team_id": who["team_id"], "user_id": who["user_id"]}
+        unsure = recorder.kind is Kind.AWAY or bool(recorder.away)
+        before = unsure and self._RECORDED_BEFORE.one(connection, **known) is not None
+        rules, channel_id = read_rules(tenant), who["channel_id"]
+        return verdict(rules, recorder, channel_id, recorded_before=before)
+
     async def recorded_before(self, place: Place, ticket_id: str) -> Double | None:
         """Return the newest delivery that brought this very message to this ticket, or may have."""
 
@@ -257,41 +308,47 @@ class Acceptance:
 
     async def send_again(
         self, shown: Delivery, submission: Submission, *, by: str | None = None
-    ) -> Accepted | Unmapped | Refused:
+    ) -> Accepted | NotDone | Refused:
         """Accept a delivery anew, in its old place in Slack, and mark the old one as sent again.
 
         Only the first click does so. `by` decided it, unless it was the submission's own person.
         """
-        row = self._new(submission)
+        row, recorder = self._new(submission), submission.recorder
         by = by or submission.user_id
 
-        def write(connection: Connection) -> Accepted | Unmapped | Refused | Double:
-            return self._send_again(connection, shown.id, row, DESPITE_ALL, by)
+        def write(connection: Connection) -> Accepted | NotDone | Refused | Double:
+            return self._send_again(connection, shown.id, row, recorder, DESPITE_ALL, by)
 
-        again = await self._promptly(write)
+        again = await self._promptly(write, waited=recorder.waited)
         if isinstance(again, Double):
             return Unmapped()  # despite all, nothing is a double
         return self._announced(again, submission, retry_of=shown)
 
     async def send_edited(
         self, shown: Delivery, submission: Submission, *, despite: str | None = None
-    ) -> Accepted | Unmapped | Refused | Double:
+    ) -> Accepted | NotDone | Refused | Double:
         """Accept a delivery anew as a person has changed it.
 
         It works like `send_again`, and finds doubles like any acceptance.
         """
-        row = self._new(submission)
+        row, recorder = self._new(submission), submission.recorder
 
-        def write(connection: Connection) -> Accepted | Unmapped | Refused | Double:
+        def write(connection: Connection) -> Accepted | NotDone | Refused | Double:
             wanted = self._shown(connection, row, despite)
-            return self._send_again(connection, shown.id, row, wanted, submission.user_id)
+            return self._send_again(connection, shown.id, row, recorder, wanted, submission.user_id)
 
-        result = await self._promptly(write)
+        result = await self._promptly(write, waited=recorder.waited)
         return self._announced(result, submission, retry_of=shown)
 
     def _send_again(
-        self, connection: Connection, old_id: str, row: Row, despite: int, by: str
-    ) -> Accepted | Unmapped | Refused | Double:
+        self,
+        connection: Connection,
+        old_id: str,
+        row: Row,
+        recorder: Recorder,
+        despite: int,
+        by: str,
+    ) -> Accepted | NotDone | Refused | Double:
         old = self._lock(connection, row["team_id"], old_id)
         if old is None or not old.resendable:
             return Refused(old)
@@ -305,7 +362,7 @@ class Acceptance:
             "anchor_ts": old.anchor_ts,
             "route": Route.RESPONSE_URL if alone else old.route,
         }
-        accepted = self._insert(connection, row | place, despite=despite)
+        accepted = self._insert(connection, row | place, recorder, despite=despite)
         if isinstance(accepted, Accepted) and not accepted.again:
             self._resolve(connection, old, Resolution.SENT_AGAIN, by)
         return accepted
@@ -318,17 +375,26 @@ class Acceptance:
         shown = None if despite is None else self._find(connection, row["team_id"], despite)
         return shown.seq if shown is not None and shown.ticket_id == row["ticket_id"] else 0
 
-    async def confirm(self, team_id: str, shown: Delivery, user_id: str) -> Delivery | Refused:
-        """Close an unknown delivery because a person saw it on the ticket."""
+    async def confirm(
+        self, team_id: str, shown: Delivery, user_id: str, recorder: Recorder = MEMBER
+    ) -> Delivery | NotDone | Refused:
+        """Close an unknown delivery because a person saw it on the ticket.
 
-        def write(connection: Connection) -> Delivery | Refused:
+        `recorder` is what Slack says of the person, who must be allowed to record there.
+        """
+
+        def write(connection: Connection) -> Delivery | NotDone | Refused:
             old = self._lock(connection, team_id, shown.id)
             if old is None or old.state is not State.UNKNOWN or old.resolution is not None:
                 return Refused(old)
+            where = _conversation(old.enterprise_id, old.team_id, old.channel_id)
+            why_not = self._why_not(connection, where | {"user_id": user_id}, recorder)
+            if isinstance(why_not, NotAllowed | AskGroup):
+                return why_not
             self._resolve(connection, old, Resolution.CONFIRMED, user_id)
             return old
 
-        confirmed = await self._promptly(write)
+        confirmed = await self._promptly(write, waited=recorder.waited)
         if isinstance(confirmed, Delivery):
             self._on_decided(confirmed)
         return confirmed
@@ -381,7 +447,10 @@ class Acceptance:
             self._on_decided(retry_of)
         return result
 
-    async def _promptly(self, do: Callable[[Connection], T], *, row: int | None = None) -> T:
+    async def _promptly(
+        self, do: Callable[[Connection], T], *, row: int | None = None, waited: float = 0.0
+    ) -> T:
+        within = min(ANSWER_WITHIN, BY_ALL_MEANS - waited)
         # Each of these is repeatable: the key, the resolution or the state decides what a second
         # run still changes.
         try:
@@ -389,8 +458,8 @@ class Acceptance:
                 do,
                 repeatable=True,
                 row=row,
-                within=BEGIN_WITHIN,
-                answer_within=ANSWER_WITHIN,
+                within=min(BEGIN_WITHIN, within),
+                answer_within=within,
             )
         except DatabaseUnavailableError as error:
             _log.warning("not_carried_out", reason=str(error))
@@ -407,7 +476,8 @@ class Acceptance:
     # PostgreSQL tells the other processes at the commit which process accepted something, and for
     # which tenant.
     _ACCEPT = Statement(
-        "Find the tenant and store a delivery. Store nothing when there is no tenant, the key is"
+        "Find the tenant and store a delivery, of a member where nothing limits who may record, or"
+        " of a person whom the rules allow. Store nothing when there is no tenant, the key is"
         " known, or a delivery after `despite` is a double.",
         f"""
         WITH tenant AS ({TENANT_OF_CONVERSATION})
@@ -422,7 +492,8 @@ class Acceptance:
             'accepted', :route, :anchor_ts, tenant.id, tenant.name, tenant.account_id,
             tenant.attribution, bot_now(), bot_now(), bot_now() + {ANCHOR_AFTER}
         FROM tenant
-        WHERE NOT EXISTS (SELECT 1 FROM deliveries AS earlier WHERE {_SAME_WORDS})
+        WHERE (:is_allowed OR (:is_member AND record_group = '' AND record_channels = ''))
+        AND NOT EXISTS (SELECT 1 FROM deliveries AS earlier WHERE {_SAME_WORDS})
         AND NOT EXISTS (SELECT 1 FROM deliveries AS earlier WHERE {_SAME_MESSAGE})
         ON CONFLICT (team_id, key) DO NOTHING
         RETURNING tenant_id, account_id, (
@@ -438,11 +509,25 @@ class Acceptance:
     )
 
     def _insert(
-        self, connection: Connection, row: Row, *, despite: int
-    ) -> Accepted | Unmapped | Double:
-        """Store a row, or say why not. `despite` is the seq up to which doubles are wanted."""
+        self,
+        connection: Connection,
+        row: Row,
+        recorder: Recorder,
+        *,
+        despite: int,
+        is_allowed: bool = False,
+    ) -> Accepted | NotDone | Double:
+        """Store a row, or say why not. `despite` is the seq up to which doubles are wanted.
+
+        `is_allowed`: the tenant's rules were read in this transaction, and allow it.
+        """
         stored = self._ACCEPT.one(
-            connection, **row, despite=despite, process=self._database.process
+            connection,
+            **row,
+            despite=despite,
+            process=self._database.process,
+            is_allowed=is_allowed,
+            is_member=recorder.kind is Kind.MEMBER,
         )
         if stored is not None:
             ticket = Numbered(stored["tenant_id"], stored["account_id"], row["ticket_id"])
@@ -451,6 +536,11 @@ class Acceptance:
         before = self._rows.UNDER_KEY.one(connection, team_id=row["team_id"], key=row["key"])
         if before is not None:
             return Accepted(before["id"], before["tenant_id"], again=True)
+        if not is_allowed:
+            why_not = self._why_not(connection, row, recorder)
+            return why_not or self._insert(
+                connection, row, recorder, despite=despite, is_allowed=True
+            )
         asked = _conversation(row["enterprise_id"], row["team_id"], row["channel_id"])
         if despite == DESPITE_ALL or self._FIND_TENANT.one(connection, **asked) is None:
             return Unmapped()
@@ -459,7 +549,9 @@ class Acceptance:
             connection, asked | message, row["ticket_id"], row["fingerprint"], despite
         )
         # What stood in the way may have been rejected a moment ago, by another process.
-        return double or self._insert(connection, row, despite=DESPITE_ALL)
+        return double or self._insert(
+            connection, row, recorder, despite=DESPITE_ALL, is_allowed=True
+        )
 
     # A query for each kind of double, so that each has its index.
     _DOUBLE = Statement(

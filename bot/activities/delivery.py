@@ -12,6 +12,7 @@ from bot.database.statement import Row, Statement
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import Problem
 from bot.leadsquared.tenant import Attribution
+from bot.tenants.rules import MEMBER, Answers, Recorder
 
 _LINK_WORDS = "Slack message: "
 _LINK_AT_END = re.compile(rf"\n\n{_LINK_WORDS}https?://\S+\Z")
@@ -25,6 +26,7 @@ class Submission:
     `thread_ts` is where the answer goes; without one the bot posts an anchor message and answers in
     its thread. `message_ts` is the message that is recorded, where it is one; `through_ts` the last
     one, where it is its whole thread. `title` is the ticket's, where the person has seen it.
+    `recorder` is what Slack says of the person.
     """
 
     enterprise_id: str | None
@@ -39,6 +41,7 @@ class Submission:
     message_ts: str | None = None
     through_ts: str | None = None
     title: str | None = field(default=None, repr=False)
+    recorder: Recorder = MEMBER
 
 
 class State(StrEnum):
@@ -98,10 +101,12 @@ class Finding(StrEnum):
 class Route(StrEnum):
     """Where the bot tells the person the outcome.
 
-    In the thread, else by the command's response_url, else in a direct message.
+    In the thread, or where others are not to read it in a message to the person alone; else by the
+    command's response_url, else in a direct message.
     """
 
     THREAD = "thread"
+    PRIVATE = "private"
     RESPONSE_URL = "response_url"
     DIRECT_MESSAGE = "direct_message"
 
@@ -162,6 +167,9 @@ class Delivery:
     def sent_text(self) -> str | None:
         """What LeadSquared gets, or got."""
         return None if self.text is None else with_last_line(self.text, self.last_line)
+
+    answers: Answers = Answers.AUTO  # where its conversation wants answers now
+    reaction: bool = False  # whether a private success shows as ✅ on the message
 
     def has_message(self, ts: str | None) -> bool:
         """Whether a message of its thread was recorded with it.

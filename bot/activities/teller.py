@@ -270,7 +270,11 @@ class Teller:
                     self._on_told(delivery)
                 return next_
             case Elsewhere(route, reason):
-                _log.warning("told_elsewhere", step=step.value, route=route.value, reason=reason)
+                went = {"step": step.value, "reason": reason}
+                if route is Route.PRIVATE:  # that others are not to read it is no fault
+                    _log.info("told_privately", **went)
+                else:
+                    _log.warning("told_elsewhere", route=route.value, **went)
                 return await _written(lambda: self._tellings.tell_elsewhere(due, route))
             case Later(reason, after):
                 again_in = _again_in(due, after)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import Connection
 
@@ -21,7 +21,8 @@ from bot.activities.policy import (
 from bot.database.statement import Row, Statement
 from bot.database.writer import Database
 from bot.encryption import Keyring
-from bot.tenants.directory import EVERYBODY, Scope
+from bot.tenants.directory import EVERYBODY, MAPPINGS_OF_CONVERSATION, Scope
+from bot.tenants.rules import Answers
 
 SEARCH_PAST = 500
 """How many rows a claim may pass over: of quiet conversations, and what is marked after answers."""
@@ -320,6 +321,29 @@ class Tellings:
         index=("pk_deliveries",),
     )
 
+    _WANTED = Statement(
+        "Where a conversation wants its answers.",
+        f"""
+        SELECT COALESCE(workspaces.answers, tenants.answers) AS answers, tenants.reaction
+        FROM {MAPPINGS_OF_CONVERSATION} LIMIT 1
+        """,
+        index=("uq_workspaces_team_id_channel_id_enterprise_id", "pk_tenants"),
+    )
+
+    def _as_wanted(self, connection: Connection, delivery: Delivery) -> Delivery:
+        """Add where its conversation wants its answers now."""
+        found = self._WANTED.one(
+            connection,
+            enterprise_id=delivery.enterprise_id,
+            team_id=delivery.team_id,
+            channel_id=delivery.channel_id,
+        )
+        if found is None:
+            return delivery
+        return replace(
+            delivery, answers=Answers(found["answers"]), reaction=bool(found["reaction"])
+        )
+
     def _next_step(
         self, connection: Connection, row: Row, after: Collection[Step] = ()
     ) -> Due | None:
@@ -338,6 +362,7 @@ class Tellings:
             (leased,) = self._LEASE.all(connection, seq=delivery.seq, lease=self._lease)
             if next_.step is Step.DECISION:
                 delivery = self._rows.with_successor(delivery, connection)
+            delivery = self._as_wanted(connection, delivery)
             return Due(delivery, next_.step, moment, leased["tell_lease_until"])
         tell_at = next_.until if isinstance(next_, Wait) else None
         self._PLAN.run(connection, seq=delivery.seq, tell_at=tell_at)

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from bot.activities.acceptance import Acceptance, Accepted, Refused, Unmapped
+from bot.activities.acceptance import Acceptance, Accepted, NotDone, Refused, Unmapped
 from bot.activities.delivery import (
     OPERATOR,
     Delivery,
@@ -30,6 +30,7 @@ from bot.encryption import Keyring
 from bot.leadsquared.outcome import Problem
 from bot.slack.explanations import PROBLEMS
 from bot.tenants.directory import Scope
+from bot.tenants.rules import BY_OPERATOR, AskGroup, NotAllowed
 
 DAY = 24 * 3600.0
 TRIES, PAUSE = 5, 0.2
@@ -256,7 +257,7 @@ class Operator:
         match result:
             case Accepted(new):
                 return DONE[action].format(new=new)
-            case Unmapped():
+            case Unmapped() | NotAllowed() | AskGroup():  # no rule holds for the operator
                 scope = Scope(delivery.enterprise_id or "", delivery.team_id)
                 raise _NotDoneError(f"nothing was sent: no tenant is mapped for {scope}")
             case Refused(current):
@@ -264,7 +265,7 @@ class Operator:
             case Delivery():
                 return DONE[action]
 
-    async def _retry(self, old: Delivery) -> Accepted | Unmapped | Refused:
+    async def _retry(self, old: Delivery) -> Accepted | NotDone | Refused:
         submission = Submission(
             enterprise_id=old.enterprise_id,
             team_id=old.team_id,
@@ -273,11 +274,12 @@ class Operator:
             key=old.again_key,
             ticket_id=old.ticket_id,
             text=old.text or "",
+            recorder=BY_OPERATOR,
         )
         return await self._acceptance.send_again(old, submission, by=self._name)
 
-    async def _settle(self, old: Delivery) -> Delivery | Refused:
-        return await self._acceptance.confirm(old.team_id, old, self._name)
+    async def _settle(self, old: Delivery) -> Delivery | NotDone | Refused:
+        return await self._acceptance.confirm(old.team_id, old, self._name, BY_OPERATOR)
 
 
 class _NotDoneError(Exception):

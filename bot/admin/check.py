@@ -23,7 +23,7 @@ from bot.leadsquared.tenant import ENVIRONMENT, Tenant
 from bot.process import environment_tenant
 from bot.settings import Settings
 from bot.slack.pages import INSTALL_PATH
-from bot.slack.scopes import SCOPES
+from bot.slack.scopes import SCOPES, missing
 from bot.slack.web import Done, Never, NotNow, SlackWeb
 from bot.tenants.directory import Directory, Scope
 
@@ -173,13 +173,14 @@ async def _bot_token(settings: Settings, web: SlackWeb) -> tuple[list[Checked], 
 
 
 def _scopes(identity: Identity) -> Checked:
-    missing = [scope for scope in SCOPES if scope not in identity.scopes]
+    absent = missing(identity.scopes)
     if not identity.scopes:
         return Checked("Slack scopes", ok=True, says="Slack does not list the token's scopes")
-    if missing:
+    if absent:
         fix = "update the app from manifest.yml, then reinstall it to the workspace"
-        return Checked("Slack scopes", ok=False, says=f"missing: {', '.join(missing)}", fix=fix)
-    return Checked("Slack scopes", ok=True, says=", ".join(SCOPES))
+        return Checked("Slack scopes", ok=False, says=f"missing: {', '.join(absent)}", fix=fix)
+    granted = [scope for scope in SCOPES if scope in identity.scopes]
+    return Checked("Slack scopes", ok=True, says=", ".join(granted))
 
 
 async def _surface(settings: Settings, web: SlackWeb) -> Checked:

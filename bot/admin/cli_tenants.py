@@ -11,6 +11,7 @@ import typer
 from bot.admin.shared import Yes, ask, confirm, fail, or_exit, settings_or_exit, with_database
 from bot.leadsquared.tenant import Attribution
 from bot.settings import Settings
+from bot.tenants.rules import Answers
 
 T = TypeVar("T")
 
@@ -66,6 +67,33 @@ NewKeys = Annotated[
 ]
 Move = Annotated[bool, typer.Option("--move", help="Move a mapping that leads to another tenant.")]
 
+AnswersTo = Annotated[
+    Answers | None,
+    typer.Option(
+        "--answers",
+        help="Where answers go. auto: in the thread, and to the person alone where another "
+        "organisation reads the channel.",
+    ),
+]
+Guests = Annotated[
+    bool | None, typer.Option("--guests/--no-guests", help="Whether guests may record.")
+]
+Reaction = Annotated[
+    bool | None,
+    typer.Option(
+        "--reaction/--no-reaction",
+        help="Whether a private success also shows as ✅ on the customer's message.",
+    ),
+]
+Group = Annotated[
+    str | None,
+    typer.Option("--group", help="Only people of this user group, S…, may record; any: all."),
+]
+Channels = Annotated[
+    str | None,
+    typer.Option("--channels", help="Only in these channels, C…,C…, may be recorded; any: in all."),
+]
+
 
 @tenants_app.command(
     "add",
@@ -80,9 +108,15 @@ def add(
     keys_file: KeysFile = None,
     attribution: Signed = None,
     show_ticket: ShowTicket = None,
+    answers: AnswersTo = None,
+    guests: Guests = None,
+    reaction: Reaction = None,
+    group: Group = None,
+    channels: Channels = None,
 ) -> None:
-    from bot.admin.tenants import add_tenant
+    from bot.admin.tenants import Wanted, add_tenant
 
+    wanted = or_exit(lambda: Wanted(answers, guests, reaction, group, channels))
     settings = settings_or_exit()
     api_url = api_url or ask("API URL")
     org_id = org_id or ask("Org ID")
@@ -98,6 +132,7 @@ def add(
             access_key,
             secret_key,
             limit,
+            wanted,
             attribution=attribution,
             show_ticket=show_ticket,
         ),
@@ -116,13 +151,21 @@ def update(
     keys: NewKeys = False,  # noqa: FBT002 - a flag
     attribution: Signed = None,
     show_ticket: ShowTicket = None,
+    answers: AnswersTo = None,
+    guests: Guests = None,
+    reaction: Reaction = None,
+    group: Group = None,
+    channels: Channels = None,
 ) -> None:
     """Change the given parts of a tenant. Without any option, change its keys."""
-    from bot.admin.tenants import update_tenant
+    from bot.admin.tenants import Wanted, update_tenant
+
+    wanted = or_exit(lambda: Wanted(answers, guests, reaction, group, channels))
 
     settings = settings_or_exit()
     given = (api_url, org_id, limit, attribution, show_ticket)
-    wants_keys = keys or keys_file is not None or all(one is None for one in given)
+    says_more = wanted.says_something or any(one is not None for one in given)
+    wants_keys = keys or keys_file is not None or not says_more
     access_key, secret_key = _keys(keys_file) if wants_keys else (None, None)
     others = _administer(
         settings,
@@ -135,6 +178,7 @@ def update(
             access_key,
             secret_key,
             limit,
+            wanted,
             attribution=attribution,
             show_ticket=show_ticket,
         ),
@@ -182,6 +226,7 @@ def map_(
     team: Team = "",
     enterprise: Enterprise = "",
     channel: Channel = "",
+    answers: AnswersTo = None,
     move: Move = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Map a workspace, a channel or an organisation to a tenant."""
@@ -194,7 +239,7 @@ def map_(
     moves = before not in (None, name)
     if moves and not move:
         confirm(f"{scope} is mapped to {before}.", f"Move it to {name}?", "--move")
-    _administer(settings, lambda directory: directory.map_from(before, name, scope))
+    _administer(settings, lambda directory: directory.map_from(before, name, scope, answers))
     print(f"Moved {scope} from {before} to {name}." if moves else f"Mapped {scope} to {name}.")
     if warning := asyncio.run(token_misses(settings, scope)):
         print(f"Warning: {warning}.", file=sys.stderr)

@@ -1,7 +1,7 @@
 """What an admin asks of the directory, checked and put into words."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -18,10 +18,58 @@ from bot.leadsquared.tenant import (
 from bot.settings import Settings
 from bot.tenants.changes import Change, listed
 from bot.tenants.directory import Belongings, Directory, Scope, TenantError
+from bot.tenants.rules import AS_AT_FIRST, Answers, Rules, described
 
 T = TypeVar("T")
 
 LONGEST_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Where answers go and who may record, as far as an admin says it; None: as it is.
+
+    Raises TenantError for what is no ID of Slack's. `ANY` takes a limit away.
+    """
+
+    answers: Answers | None = None
+    guests: bool | None = None
+    reaction: bool | None = None
+    group: str | None = None
+    channels: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.group not in (None, ANY) and not _is_id(str(self.group), "S"):
+            raise TenantError(f"--group takes a user group's ID, S…, or {ANY}.")
+        if not all(_is_id(one, "CDG") for one in self._channels):
+            raise TenantError(f"--channels takes channels' IDs, C…,C…, or {ANY}.")
+
+    @property
+    def says_something(self) -> bool:
+        return self != NOTHING
+
+    def change(self, rules: Rules) -> Rules:
+        """Return rules with what is said."""
+        return Rules(
+            answers=self.answers or rules.answers,
+            guests=rules.guests if self.guests is None else self.guests,
+            reaction=rules.reaction if self.reaction is None else self.reaction,
+            group_id=rules.group_id if self.group is None else self.group.replace(ANY, ""),
+            channels=rules.channels if self.channels is None else self._channels,
+        )
+
+    @property
+    def _channels(self) -> tuple[str, ...]:
+        said = "" if self.channels in (None, ANY) else str(self.channels)
+        return tuple(dict.fromkeys(one.strip() for one in said.split(",") if one.strip()))
+
+
+ANY = "any"
+NOTHING = Wanted()
+
+
+def _is_id(text: str, initials: str) -> bool:
+    return text.isascii() and text.isalnum() and text[:1] in tuple(initials)
 
 
 def scope_of(enterprise_id: str, team_id: str, channel_id: str) -> Scope:
@@ -34,7 +82,7 @@ def scope_of(enterprise_id: str, team_id: str, channel_id: str) -> Scope:
         ("--team", team_id, "T"),
         ("--channel", channel_id, "CDG"),
     ):
-        if value and not (value.isascii() and value.isalnum() and value[0] in initials):
+        if value and not _is_id(value, initials):
             raise TenantError(
                 f"{option} takes Slack's ID, "
                 f"which starts with {' or '.join(initials)}, not {value!r}."
@@ -55,6 +103,7 @@ async def add_tenant(
     access_key: str,
     secret_key: str,
     limit: int | None,
+    wanted: Wanted = Wanted(),
     *,
     attribution: Attribution | None = None,
     show_ticket: bool | None = None,
@@ -72,7 +121,7 @@ async def add_tenant(
         show_ticket=bool(show_ticket),
     )
     tenant = _checked(tenant, settings)
-    await directory.add(tenant)
+    await directory.add(tenant, wanted.change(AS_AT_FIRST))
     return await _other_names(directory, settings, tenant)
 
 
@@ -85,11 +134,19 @@ async def update_tenant(
     access_key: str | None,
     secret_key: str | None,
     limit: int | None,
+    wanted: Wanted = Wanted(),
     *,
     attribution: Attribution | None = None,
     show_ticket: bool | None = None,
 ) -> list[str]:
-    """Change the parts that are given; return the other names of the tenant's account."""
+    """Change the parts that are given; return the other names of the tenant's account.
+
+    The environment's tenant has its account by variables, and the rest from here.
+    """
+    account = (api_url, org_id, access_key, secret_key, limit, attribution, show_ticket)
+    if all(one is None for one in account):
+        await directory.set_rules(name, wanted.change)
+        return []
     _not_environment(name)
     old = await directory.get(name, keys=access_key is None)
     changed = replace(
@@ -103,7 +160,7 @@ async def update_tenant(
         show_ticket=old.show_ticket if show_ticket is None else show_ticket,
     )
     changed = _checked(changed, settings)
-    await directory.replace(changed)
+    await directory.replace(changed, wanted.change)
     return await _other_names(directory, settings, changed)
 
 
@@ -155,10 +212,13 @@ async def describe(directory: Directory, name: str, lines: list[str]) -> None:
         f"{tenant.calls_per_window} calls in 5 s, attribution {tenant.attribution}, "
         f"show ticket {'on' if tenant.show_ticket else 'off'}, keys set{made_in}"
     )
-    mappings = await directory.mappings(name)
-    lines += [f"  {scope}" for scope in mappings] or [
-        f"  not mapped yet: python -m bot tenants map {name} --team T…"
-    ]
+    mappings = await directory.answers(name)
+    if wants := described(await directory.rules(name)):
+        lines.append(f"  {wants}")
+    lines += [
+        f"  {scope}{f', answers {answers}' if answers else ''}"
+        for scope, answers in mappings.items()
+    ] or [f"  not mapped yet: python -m bot tenants map {name} --team T…"]
 
 
 async def changes_of(database: Database, name: str | None, limit: int) -> list[str]:

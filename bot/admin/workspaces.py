@@ -9,7 +9,7 @@ from bot.encryption import Keyring, UndecipherableError
 from bot.installations.single import Identity
 from bot.installations.store import Installation, InstallationStore
 from bot.slack.pages import INSTALL_PATH
-from bot.slack.scopes import SCOPES
+from bot.slack.scopes import missing
 from bot.slack.web import Never, NotNow, SlackWeb
 from bot.tenants.directory import TenantError
 
@@ -21,7 +21,7 @@ _REINSTALL = f"install it again: https://YOUR-ADDRESS{INSTALL_PATH}?team={{}}"
 
 def missing_scopes(installation: Installation) -> list[str]:
     """Return what this release needs, and an older installation was not granted."""
-    return [scope for scope in SCOPES if scope not in installation.scopes]
+    return missing(installation.scopes)
 
 
 async def list_workspaces(store: InstallationStore) -> list[str]:
@@ -46,8 +46,8 @@ def _row(one: Installation) -> tuple[str, ...]:
 def _state(one: Installation) -> str:
     if one.ended_at is not None:
         return f"ended {_day(one.ended_at)}: {one.ended_because}"
-    missing = len(missing_scopes(one))
-    return f"installed, {missing} scopes missing" if missing else "installed"
+    absent = len(missing_scopes(one))
+    return f"installed, {absent} scopes missing" if absent else "installed"
 
 
 async def describe_workspace(store: InstallationStore, where: str) -> list[str]:
@@ -62,8 +62,8 @@ async def describe_workspace(store: InstallationStore, where: str) -> list[str]:
         f"App: {one.app_id}, bot user {one.bot_user_id}",
         f"Scopes: {', '.join(sorted(one.scopes))}",
     ]
-    if one.ended_at is None and (missing := missing_scopes(one)):
-        lines.append(f"Missing scopes: {', '.join(missing)}; {_REINSTALL.format(where)}")
+    if one.ended_at is None and (absent := missing_scopes(one)):
+        lines.append(f"Missing scopes: {', '.join(absent)}; {_REINSTALL.format(where)}")
     return lines
 
 
@@ -119,6 +119,6 @@ async def _try(
             return f"Slack does not answer: {reason}", "check the network, then try again"
         case Identity():
             pass
-    if missing := missing_scopes(installation):
-        return f"scopes missing since an older release: {', '.join(missing)}", again
+    if absent := missing_scopes(installation):
+        return f"scopes missing since an older release: {', '.join(absent)}", again
     return None, None

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from bot.backoff import Backoff, jittered
 from bot.database.engines import NOTICED_IN_SECONDS
+from bot.database.statement import Statement
 from bot.database.writer import Database, DatabaseUnavailableError
 
 if TYPE_CHECKING:
@@ -21,10 +22,12 @@ _log = structlog.get_logger(__name__)
 CHANNEL = "portal_activity_accepted"
 """Where an acceptance is announced: the process that accepted, and the tenant's number.
 
-And changes of installations: the process, and `INSTALLATIONS`.
+And changes of installations: the process, and `INSTALLATIONS`. And channels that are shared with
+another organisation, or no more: the process, `SHARING` and the channel's ID.
 """
 
 INSTALLATIONS = "installations"
+SHARING = "sharing"
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
@@ -41,12 +44,32 @@ DEAF_FOR = 600.0
 _HELLO = "hello"
 
 
+class Announced:
+    """Tells the other processes what this one has heard."""
+
+    _SHARING = Statement(
+        "A channel was shared with another organisation, or is no more.",
+        f"SELECT pg_notify('{CHANNEL}', :process || ' {SHARING} ' || :channel_id)",
+    )
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def channel(self, channel_id: str) -> None:
+        """Announce that who reads a channel has changed. Raises DatabaseUnavailableError."""
+
+        def write(connection: Connection) -> None:
+            self._SHARING.all(connection, process=self._database.process, channel_id=channel_id)
+
+        await self._database.run(write, repeatable=True, within=1.5, answer_within=2.0)
+
+
 class Announcements:
     """Listens on its own connection for what other processes accept.
 
-    `heard` is called with the tenant of each acceptance, `installations` when one has changed.
-    Whenever listening has just begun, this process did not hear earlier announcements: `missed` and
-    `installations` are called.
+    `heard` is called with the tenant of each acceptance, `installations` when one has changed,
+    `sharing` with a channel. Whenever listening has just begun, this process did not hear earlier
+    announcements: `missed`, `installations` and `sharing` (None: any channel) are called.
     """
 
     def __init__(
@@ -55,11 +78,13 @@ class Announcements:
         heard: Callable[[int], None],
         missed: Callable[[], None],
         installations: Callable[[], None],
+        sharing: Callable[[str | None], None],
     ) -> None:
         self._database = database
         self._heard = heard
         self._missed = missed
         self._installations = installations
+        self._sharing = sharing
 
     async def run(self) -> None:
         """Listen until cancelled; while that is not possible, the workers' poll finds the work."""
@@ -73,6 +98,7 @@ class Announcements:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     self._missed()
                     self._installations()
+                    self._sharing(None)
                     if await self._hears_itself(connection):
                         _log.info("listening_for_announcements")
                         backoff.reset()
@@ -120,5 +146,7 @@ class Announcements:
             return
         if what == INSTALLATIONS:
             self._installations()
+        elif what.startswith(f"{SHARING} "):
+            self._sharing(what.removeprefix(f"{SHARING} "))
         elif what.isdecimal():
             self._heard(int(what))

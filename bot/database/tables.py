@@ -51,6 +51,12 @@ tenants = sa.Table(
     sa.Column("attribution", sa.Text, nullable=False, server_default="none"),
     # Whether the bot reads a ticket's title before it records on it.
     sa.Column("show_ticket", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Where its answers go, and who may record: `tenants/rules.py`.
+    sa.Column("answers", sa.Text, nullable=False, server_default="auto"),
+    sa.Column("guests", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("reaction", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("record_group", sa.Text, nullable=False, server_default=""),  # S…; '': anybody
+    sa.Column("record_channels", sa.Text, nullable=False, server_default=""),  # C…,C…; '': any
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
     # A new tenant with a removed tenant's number would inherit its deliveries.
@@ -72,6 +78,7 @@ workspaces = sa.Table(
         nullable=False,
         index=True,
     ),
+    sa.Column("answers", sa.Text),  # goes before the tenant's; NULL: as the tenant has it
     sa.UniqueConstraint("team_id", "channel_id", "enterprise_id"),
 )
 

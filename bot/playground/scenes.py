@@ -16,10 +16,12 @@ YOU, COLLEAGUE = (
     Person("U0BEN", "Ben", TEAM, "Asia/Kolkata"),
 )
 CUSTOMER = Person("U0CARLA", "Carla", "T0ACME", "Europe/Madrid")
+GUEST = Person("U0GUS", "Gus", TEAM, "Asia/Kolkata", is_restricted=True)
 GROUPS = {"S0SUPPORT": "support-team"}
 CHANNELS = (
     Channel("C0SUPPORT", "support"),
-    Channel("C0CUSTOMERS", "customers"),
+    Channel("C0CUSTOMERS", "customers", is_ext_shared=True),
+    Channel("C0SHARED", "shared", is_ext_shared=True),
     Channel("C0PRIVATE", "private", refuses="channel_not_found", hides="channel_not_found"),
     Channel("C0ARCHIVE", "archive", refuses="is_archived"),
     Channel("D0DIRECT", "direct", refuses="channel_not_found", hides="channel_not_found"),
@@ -39,13 +41,22 @@ class Team:
     enterprise_id: str | None = None
     others: tuple[Person, ...] = ()
 
+    @property
+    def people(self) -> tuple[Person, ...]:
+        return (self.you, self.colleague, *self.others)
+
+    def named(self, name: str) -> Person | None:
+        """Return a person by the name, or a guest or customer by that word."""
+        words = {"guest": GUEST.name, "customer": CUSTOMER.name}
+        wanted = words.get(name.lower(), name).lower()
+        return next((one for one in self.people if one.name.lower() == wanted), None)
+
     def workspace(self) -> Workspace:
         """Return it as the stand-in for Slack knows it."""
-        people = (self.you, self.colleague, *self.others)
         return Workspace(
             self.id,
             {channel.id: channel for channel in self.channels},
-            {person.id: person for person in people},
+            {person.id: person for person in self.people},
             enterprise_id=self.enterprise_id,
             groups=GROUPS if self.id == TEAM else {},
             name=self.name,
@@ -55,7 +66,7 @@ class Team:
 
 GLOBEX = "T0GLOBEX"
 TEAMS = (
-    Team(TEAM, "Initech", YOU, COLLEAGUE, CHANNELS, others=(CUSTOMER,)),
+    Team(TEAM, "Initech", YOU, COLLEAGUE, CHANNELS, others=(CUSTOMER, GUEST)),
     Team(
         GLOBEX,
         "Globex",
@@ -67,7 +78,9 @@ TEAMS = (
 )
 NOTES = {
     "support": "the bot may post here",
-    "customers": "shared with Acme, whose Carla writes here; :messages lists what she wrote",
+    "customers": "shared with Acme, whose Carla writes here; the setting of this channel lets her "
+    "read the answers; :messages lists what she wrote",
+    "shared": "shared with Acme, so only you see the bot's answers; :as customer is Carla",
     "private": "the bot may not post here, so only you see its answers",
     "archive": "it is archived, so only you see the bot's answers",
     "direct": "between you and Carla; the bot can't see it, and only you see its answers",
@@ -107,7 +120,7 @@ async def furnish(slack: SlackStandIn) -> None:
     await _shapes(scenes)
     await _threads(scenes)
     await _blocks_and_files(scenes)
-    for channel in ("C0PRIVATE", "C0ARCHIVE", "D0DIRECT"):
+    for channel in ("C0SHARED", "C0PRIVATE", "C0ARCHIVE", "D0DIRECT"):
         first = await scenes.say("Is there any news of ticket 144?", channel=channel)
         await scenes.say("It is urgent, please.", channel=channel, thread_ts=first.ts)
 

@@ -44,6 +44,7 @@ class Screen:
 
     def __init__(self, slack: SlackStandIn) -> None:
         self._slack = slack
+        self.reader = ""  # as whom one looks; '': as whom anything is shown to
         self._shown: dict[str, int] = {}
         self._buttons: list[Button] = []
         self._modals: set[str] = set()
@@ -140,7 +141,7 @@ class Screen:
             names = {person.id: person.name for person in workspace.people.values()}
             names |= {channel.id: channel.name for channel in workspace.channels.values()}
             who, words = author(known, names), plain(known, names | workspace.groups)
-        lines = words.split("\n")
+        lines = [*words.split("\n"), *(f":{name}:" for name in message.reactions)]
         shown = (
             [*lines[:LINES], f"… ({len(lines) - LINES} more lines)"]
             if len(lines) > LINES + 1
@@ -237,7 +238,13 @@ class Screen:
             if person
             else message.channel
         )
-        only = " (only you see this)" if message.ephemeral else ""
+        only = ""
+        if message.ephemeral:
+            reader = workspace.people.get(message.ephemeral)
+            is_you = self.reader in ("", message.ephemeral) or reader is None
+            only = (
+                f" (only {'you see' if is_you or reader is None else f'{reader.name} sees'} this)"
+            )
         team = "" if workspace is self._slack.workspace else f"{workspace.name} "
         return f"{team}{name}{' thread' if message.thread_ts else ''} · Portal Activity{only}"
 

@@ -29,6 +29,7 @@ from bot.process import Process
 from bot.settings import Settings, load_settings
 from bot.slack.setup_modal import ACCESS_BLOCK, ORG_ID_BLOCK, OTHER_HOST_BLOCK, SECRET_BLOCK
 from bot.tenants.directory import Scope
+from bot.tenants.rules import Answers
 
 ACCOUNT = Account("22824", "playground-access-key", "playground-secret-key")
 GLOBEX_ACCOUNT = Account("33935", "globex-access-key", "globex-secret-key")
@@ -82,7 +83,7 @@ Type what you would type in Slack:
   /portal-activity setup      connects LeadSquared; see :account
 Besides:
   :messages                 list the messages of this channel; \
-there are some in customers, private, direct and archive
+there are some in customers, shared, private, direct and archive
   :shortcut 3               use "Record in LeadSquared" on message 3; \
 type each field, Enter keeps its value,
                             :cancel closes the form
@@ -93,6 +94,7 @@ type each field, Enter keeps its value,
                             ({account});
                             :account wrong  has a wrong secret key
   :home                     open App Home; :press works in it, too
+  :as guest                 act as another person: Ben, guest, customer; back with  :as You
   :channel private          go to another channel: {channels}
   :team Globex              go to another workspace: {teams}
   :install                  install the bot there, as Slack's page of consent does;
@@ -122,6 +124,7 @@ class Playground:
     bot: str  # the address of its own pages
     team: Team = TEAMS[0]
     channel: Channel = TEAMS[0].channels[0]
+    person: Person = TEAMS[0].you  # as whom one acts
     away: bool = False  # something was switched off: what waits for it is not waited for
 
     async def do(self, line: str) -> bool:
@@ -139,6 +142,7 @@ class Playground:
             ":submit": self._submit,
             ":cancel": lambda _words: self.form.close(),
             ":channel": self._go,
+            ":as": self._be,
             ":team": self._change_team,
             ":install": self._install,
             ":uninstall": self._uninstall,
@@ -179,13 +183,14 @@ class Playground:
         if self._is_missing():
             return
         typed = self.slack.encode(text.replace("\\n", "\n"), self._workspace)
-        await self.slack.command(typed, channel=self.channel.id, person=self.team.you.id)
+        await self.slack.command(typed, channel=self.channel.id, person=self.person.id)
 
     @property
     def prompt(self) -> str:
         """What stands before what is typed: where the person is."""
         team = "" if self.team is TEAMS[0] else f"{self.team.name} "
-        return f"{team}#{self.channel.name}> "
+        person = "" if self.person is self.team.you else f"{self.person.name} in "
+        return f"{person}{team}#{self.channel.name}> "
 
     @property
     def _workspace(self) -> Workspace:
@@ -200,7 +205,7 @@ class Playground:
 
     async def _press(self, words: str) -> None:
         number, _, who = f" {words}".partition(" as ")
-        person = self._named(who.strip() or self.team.you.name)
+        person = self._named(who.strip() or self.person.name)
         if person is None:
             colleague = self.team.colleague.name
             print(
@@ -233,16 +238,16 @@ class Playground:
         """Open App Home, and print it."""
         if self._is_missing():
             return
-        before = self.slack.homes.get(self.team.you.id)
+        before = self.slack.homes.get(self.person.id)
         opened = len(self.slack.modals.open)
-        await self.slack.open_home(self.team.you.id)
+        await self.slack.open_home(self.person.id)
         await self._show_home(before, opened)
 
     async def _show_home(self, before: View | None, opened: int) -> None:
         """Print App Home once it is another one than before; a form may open instead."""
 
         def now() -> View | None:
-            return self.slack.homes.get(self.team.you.id)
+            return self.slack.homes.get(self.person.id)
 
         with contextlib.suppress(TimeoutError):
             await self.slack.until(
@@ -266,7 +271,7 @@ class Playground:
         if self._is_missing():
             return
         before = len(self.slack.modals.open)
-        await self.slack.shortcut(message, person=self.team.you.id)
+        await self.slack.shortcut(message, person=self.person.id)
         with contextlib.suppress(TimeoutError):
             await self.slack.until(
                 lambda: len(self.slack.modals.open) > before and not _is_passing(self.form.modal)
@@ -317,7 +322,7 @@ class Playground:
         if modal is None or "submit" not in modal:
             print("There is no open form.")
             return
-        answer = await self.slack.submit(modal, {}, person=self.team.you.id)
+        answer = await self.slack.submit(modal, {}, person=self.person.id)
         self.show.form_errors(modal, answer.get("errors", {}))
 
     def _go(self, name: str) -> None:
@@ -328,11 +333,23 @@ class Playground:
                 return
         print(f"There are: {self._channels()}")
 
+    def _be(self, name: str) -> None:
+        """Act as another person: a colleague, a guest, a customer of another organisation."""
+        person = self.team.named(name)
+        if person is None:
+            print(f"There are: {', '.join(one.name for one in self.team.people)}")
+            return
+        self.person = person
+        self.form.person = self.show.reader = person.id
+        kind = "a guest" if person.is_restricted else "a member"
+        of = f"of {person.team_id}" if person.team_id != self.team.id else "here"
+        print(f"You are {person.name}, {kind} {of}.")
+
     def _change_team(self, name: str) -> None:
         for team in TEAMS:
             if team.name.lower() == name.lower():
-                self.team, self.channel = team, team.channels[0]
-                self.form.person = team.you.id
+                self.team, self.channel, self.person = team, team.channels[0], team.you
+                self.form.person = self.show.reader = team.you.id
                 of = f", of the organisation {team.enterprise_id}" if team.enterprise_id else ""
                 print(f"You are in {team.name}{of}. Its channels: {self._channels()}")
                 return
@@ -427,8 +444,7 @@ class Playground:
         return f"{self.leadsquared.url}, {own.org_id}, {own.access_key}, {own.secret_key}"
 
     def _named(self, name: str) -> Person | None:
-        here = (self.team.you, self.team.colleague)
-        return next((person for person in here if person.name.lower() == name.lower()), None)
+        return self.team.named(name)
 
 
 def _teams() -> str:
@@ -567,6 +583,7 @@ async def _open(ask: Ask) -> AsyncIterator[Playground]:
             await Browser().install(bot, TEAMS[0].name)
             await furnish(slack)
             show = screen.Screen(slack)
+            show.reader = TEAMS[0].you.id
             form = Interview(slack, show, ask, TEAMS[0].you.id)
             yield Playground(parts, slack, leadsquared, show, form, bot)
         finally:
@@ -604,6 +621,9 @@ async def _add_tenants(parts: Parts, leadsquared: LeadSquaredStandIn) -> None:
     keys = (ACCOUNT.access_key, ACCOUNT.secret_key)
     await parts.directory.add(Tenant(INITECH, leadsquared.url, ACCOUNT.org_id, *keys))
     await parts.directory.map(INITECH, Scope(team_id=TEAM))
+    # In #customers another organisation reads along, and may; in #shared it may not.
+    customers = Scope(team_id=TEAM, channel_id="C0CUSTOMERS")
+    await parts.directory.map_from(None, INITECH, customers, Answers.THREAD)
     # Port 9 (discard) is closed on any machine of today.
     await parts.directory.add(Tenant("offline", "http://127.0.0.1:9", "1", "key", "secret"))
     await parts.directory.map("offline", Scope(team_id=TEAM, channel_id="C0OFFLINE"))

@@ -23,7 +23,7 @@ BOT_TOKEN = "xoxb-playground"
 APP_TOKEN = "xapp-playground"
 SCOPES = (
     "commands,chat:write,chat:write.public,users:read,usergroups:read,channels:read,groups:read,"
-    "channels:history,groups:history,im:history,mpim:history"
+    "channels:history,groups:history,im:history,mpim:history,reactions:write"
 )
 TRIGGER_LASTS = 3.0
 READS = frozenset(
@@ -33,6 +33,7 @@ READS = frozenset(
         "conversations.info",
         "conversations.replies",
         "usergroups.list",
+        "usergroups.users.list",
         "users.info",
     }
 )
@@ -252,7 +253,12 @@ class WebApi(StandIn):
         if found is None or found[1].hides == "channel_not_found":
             return _no("channel_not_found")
         _, channel = found
-        return {"ok": True, "channel": {"id": channel.id, "name": channel.name, "is_channel": True}}
+        shared = {
+            name: getattr(channel, name)
+            for name in ("is_ext_shared", "is_pending_ext_shared", "is_org_shared")
+        }
+        named = {"id": channel.id, "name": channel.name, "is_channel": True}
+        return {"ok": True, "channel": {**named, "is_shared": any(shared.values()), **shared}}
 
     async def _usergroups_list(self, reach: Reach, _arguments: Answer) -> Answer:
         groups = [
@@ -261,6 +267,29 @@ class WebApi(StandIn):
             for id_, handle in workspace.groups.items()
         ]
         return {"ok": True, "usergroups": groups}
+
+    async def _usergroups_users_list(self, reach: Reach, arguments: Answer) -> Answer:
+        id_ = str(arguments.get("usergroup"))
+        for workspace in reach.workspaces:
+            if id_ in workspace.groups:
+                return {"ok": True, "users": workspace.members.get(id_, [])}
+        return _no("no_such_subteam")
+
+    async def _reactions_add(self, reach: Reach, arguments: Answer) -> Answer:
+        found = reach.channel(str(arguments.get("channel")))
+        if "reactions:write" not in reach.scopes.split(","):
+            return {**_no("missing_scope"), "needed": "reactions:write"}
+        if found is None or found[1].hides:
+            return _no("channel_not_found")
+        message = found[0].find(found[1].id, str(arguments.get("timestamp")))
+        if message is None:
+            return _no("message_not_found")
+        if arguments["name"] in message.reactions:
+            return _no("already_reacted")
+        message.reactions.append(arguments["name"])
+        message.edits += 1
+        await self._announce()
+        return {"ok": True}
 
     async def _conversations_replies(self, reach: Reach, arguments: Answer) -> Answer:
         id_, ts = str(arguments.get("channel")), str(arguments.get("ts"))
@@ -348,10 +377,10 @@ class WebApi(StandIn):
         text, blocks = arguments.get("text", ""), arguments.get("blocks", [])
         if problems := problems_of_message(text, blocks):
             return _no("invalid_blocks", problems)
-        message = Posted(
-            id_, self._ts(), text, blocks, arguments.get("thread_ts"), ephemeral=person
-        )
-        await self._show(message, workspace)
+        thread_ts = arguments.get("thread_ts")
+        message = Posted(id_, self._ts(), text, blocks, thread_ts, ephemeral=person)
+        if _is_active(workspace, thread_ts):
+            await self._show(message, workspace)
         return {"ok": True, "message_ts": message.ts}
 
     def _may_post(self, channel: str) -> bool:
@@ -469,7 +498,7 @@ class WebApi(StandIn):
         As in Slack, a thread without a reply shows nothing that only one person may see.
         """
         thread_ts, workspace = payload.get("thread_ts"), given.workspace
-        if thread_ts is None or any(not reply.ephemeral for reply in workspace.thread(thread_ts)):
+        if _is_active(workspace, thread_ts):
             text, blocks = payload["text"], payload.get("blocks", [])
             ts, person = self._ts(), given.person
             shown = Posted(given.channel, ts, text, blocks, thread_ts, ephemeral=person)
@@ -496,6 +525,11 @@ class WebApi(StandIn):
     async def _announce(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+def _is_active(workspace: Workspace, thread_ts: str | None) -> bool:
+    """Say whether Slack shows there what only one person may see: in a thread with a reply."""
+    return thread_ts is None or any(not reply.ephemeral for reply in workspace.thread(thread_ts))
 
 
 def _no(error: str, problems: list[str] | None = None) -> Answer:

@@ -13,12 +13,17 @@ class Channel:
     """A conversation.
 
     `refuses` is the error with which the bot's posts there are refused, `hides` its reading there.
+    `is_ext_shared`: with another organisation (Slack Connect); `is_pending_ext_shared`: it is
+    invited; `is_org_shared`: with other workspaces of the same organisation.
     """
 
     id: str
     name: str
     refuses: str | None = None
     hides: str | None = None
+    is_ext_shared: bool = False
+    is_pending_ext_shared: bool = False
+    is_org_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Posted:
     ephemeral: str | None = None
     edits: int = 0
     shape: dict[str, Any] | None = None
+    reactions: list[str] = field(default_factory=list)
 
     @property
     def is_the_bots(self) -> bool:
@@ -83,6 +89,7 @@ class Workspace:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     enterprise_id: str | None = None  # the Grid organisation that it is part of
     groups: dict[str, str] = field(default_factory=dict)  # handles of groups of people, by id
+    members: dict[str, list[str]] = field(default_factory=dict)  # people of a group, by its id
     name: str = "Playground"
     bot_user: str = BOT_USER
 

@@ -22,6 +22,7 @@ from bot.activities.ticket import MalformedTicketError
 from bot.database.writer import CommitUnknownError, DatabaseUnavailableError
 from bot.slack.explanations import LABELS, Button, explain, for_admin, offered, small_print
 from bot.slack.text import cut, escape, legible, one_line, quote, shorten
+from bot.tenants.rules import Answers, AskGroup, NotAllowed, Why
 
 Block = dict[str, Any]
 
@@ -145,8 +146,13 @@ def _ticket(delivery: Delivery) -> str:
 
 
 def names_title(delivery: Delivery) -> bool:
-    """Whether a message about a delivery names the ticket's title, which is a customer's words."""
-    return delivery.title is not None
+    """Whether a message about a delivery names the ticket's title, which is a customer's words.
+
+    Only in a thread that the bot has found out to be the workspace's own. The setting `thread`
+    publishes answers without asking Slack who reads them, but no title.
+    """
+    is_own = delivery.route is Route.THREAD and delivery.answers is Answers.AUTO
+    return delivery.title is not None and is_own
 
 
 def _titled(delivery: Delivery) -> str:
@@ -379,6 +385,49 @@ def foreign_member() -> Message:
     return Message(
         "Only members of the workspace that recorded this can decide about it, so nothing was done."
     )
+
+
+def may_not_record(no: NotAllowed | AskGroup) -> Message:
+    """The answer to a person who may not record here, or of whom Slack does not say it."""
+    match no.why if isinstance(no, NotAllowed) else Why.AWAY:
+        case Why.STRANGER:
+            return Message(
+                "Only people of the organisation that uses Portal Activity here can record, so nothing was recorded. "
+                "Ask your contact there to record it."
+            )
+        case Why.GUEST:
+            return message(
+                "Guests can't record activities in this workspace, so nothing was recorded. Ask a member to record it.",
+                small_print("`python -m bot tenants update NAME --guests`", "guests"),
+            )
+        case Why.CHANNEL:
+            return message(
+                "Activities can't be recorded in this conversation, so nothing was recorded. Use one of the channels for that.",
+                small_print(
+                    "`python -m bot tenants show NAME` lists the channels", "limited to channels"
+                ),
+            )
+        case Why.GROUP:
+            return message(
+                "Only the people of one user group can record activities here, so nothing was recorded. "
+                "Ask an admin to add you to it.",
+                small_print(
+                    "`python -m bot tenants show NAME` names the group", "limited to a group"
+                ),
+            )
+        case Why.UNTOLD:
+            return message(
+                "Slack doesn't tell the bot whether you may record, so nothing was recorded. Ask an admin to fix this, then try again.",
+                small_print(
+                    "the app may miss `users:read` or `usergroups:read`; install it again",
+                    "person unknown",
+                ),
+            )
+        case Why.AWAY:
+            return message(
+                "Slack didn't say in time whether you may record, so nothing was recorded. Try again in a minute.",
+                small_print("Slack's Web API is slow or away", "person not looked up"),
+            )
 
 
 def elsewhere() -> Message:

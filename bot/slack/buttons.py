@@ -1,14 +1,16 @@
 """The buttons under an answer: Send again, Edit and send again, It's there."""
 
 import contextlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
-from bot.activities.acceptance import Accepted, Refused, Unmapped
+from bot.activities.acceptance import Accepted, NotDone, Refused, Unmapped
 from bot.activities.delivery import Delivery, Finding
+from bot.activities.recent import Person
 from bot.database.writer import DatabaseUnavailableError
 from bot.slack import answers
 from bot.slack.bolt import payload_of
@@ -16,8 +18,9 @@ from bot.slack.explanations import Button
 from bot.slack.forms import Forms, again, show_resolved
 from bot.slack.payloads import BlockActions, is_member
 from bot.slack.shared import Shared
+from bot.tenants.rules import AskGroup, NotAllowed, Recorder
 
-Decided = Accepted | Unmapped | Refused | Delivery
+Decided = Accepted | NotDone | Refused | Delivery
 
 
 class Buttons:
@@ -55,14 +58,19 @@ class Buttons:
             self._shared.say(click, answers.without_text(old))
             return
         submission = again(click, old, old.ticket_id, old.text, click.response_url)
-        await self._decide(click, old, self._shared.acceptance.send_again(old, submission))
+        send = self._shared.acceptance.send_again
+        await self._decide(
+            click, old, lambda recorder: send(old, replace(submission, recorder=recorder))
+        )
 
     async def confirm(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Close an unknown delivery: a person has seen the activity on the ticket."""
         click = payload_of(context, BlockActions)
         if (old := await self._pressable(click)) is not None:
-            confirmed = self._shared.acceptance.confirm(old.team_id, old, click.user.id)
-            await self._decide(click, old, confirmed)
+            confirm = self._shared.acceptance.confirm
+            await self._decide(
+                click, old, lambda recorder: confirm(old.team_id, old, click.user.id, recorder)
+            )
         await ack()
 
     async def edit(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
@@ -76,7 +84,12 @@ class Buttons:
         await ack()
 
     async def _open(self, click: BlockActions, old: Delivery) -> None:
-        if not await self._forms.open_edit(click, old):
+        why_not = None
+        with contextlib.suppress(DatabaseUnavailableError):  # the submission asks once more
+            why_not = await self._shared.why_not(_person(click, old), old.channel_id)
+        if isinstance(why_not, NotAllowed):
+            self._shared.say(click, answers.may_not_record(why_not))
+        elif not await self._forms.open_edit(click, old):
             self._shared.say(click, answers.modal_failed())
         elif click.response_url is not None:
             # The form's submission brings no response_url of its own; this one answers for it.
@@ -105,11 +118,14 @@ class Buttons:
         return delivery
 
     async def _decide(
-        self, click: BlockActions, old: Delivery, decision: Awaitable[Decided]
+        self,
+        click: BlockActions,
+        old: Delivery,
+        decide: Callable[[Recorder], Awaitable[Decided]],
     ) -> None:
         """Carry out a click's decision, and show the result."""
         try:
-            result = await decision
+            result = await self._shared.as_recorder(_person(click, old), decide)
         except DatabaseUnavailableError as error:
             self._shared.say(click, self._shared.try_again(error))
             return
@@ -118,5 +134,11 @@ class Buttons:
                 self._shared.say(click, self._shared.already_decided(delivery))
             case Unmapped():
                 self._shared.say(click, self._shared.not_connected(old.enterprise_id, old.team_id))
+            case NotAllowed() | AskGroup() as no:
+                self._shared.say(click, answers.may_not_record(no))
             case Accepted() | Delivery():
                 await show_resolved(self._shared, old, click.response_url)
+
+
+def _person(click: BlockActions, old: Delivery) -> Person:
+    return Person(old.team_id, click.user.id, old.enterprise_id or click.enterprise_id)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pydantic import ConfigDict, ValidationError
@@ -12,6 +12,7 @@ from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.activities.acceptance import Accepted, Double, Unmapped
 from bot.activities.delivery import Submission, without_link
+from bot.activities.recent import Person
 from bot.activities.ticket import (
     CLOSING,
     INVISIBLE,
@@ -28,6 +29,7 @@ from bot.slack.names import SlackNames
 from bot.slack.payloads import BlockActions, Payload, SlashCommand, is_member
 from bot.slack.shared import Shared
 from bot.slack.text import bare_mentions, is_blank, to_plain
+from bot.tenants.rules import AskGroup, NotAllowed, Why
 
 _AROUND = (re.escape(marks.replace(mark, "")) for marks, mark in ((OPENING, "<"), (CLOSING, ">")))
 _OPENING, _CLOSING = (f"[{INVISIBLE}{marks}]*+" for marks in _AROUND)
@@ -114,8 +116,11 @@ class Commands:
             return answers.usage()
         if removed := self._shared.removed(command.enterprise_id, command.team_id):
             return removed
+        person = Person(command.team_id, command.user_id, command.enterprise_id)
+        self._shared.recorders.begin(person)
         if subcommand := self._subcommands.get(words.ticket.lower()):
-            return await subcommand(command, words.rest)
+            refusal = await self._outsider(person, command.channel_id)
+            return refusal or await subcommand(command, words.rest)
         if is_blank(words.ticket):
             return await self._forms.ask(command, "", answers.no_ticket())
         try:
@@ -133,14 +138,30 @@ class Commands:
             return await self._forms.ask(command, ticket_id, answers.no_text(ticket_id))
         return await self._accept(_submission(command, ticket_id, text))
 
-    async def _accept(self, submission: Submission) -> answers.Message | None:
+    async def _outsider(self, person: Person, channel_id: str) -> answers.Message | None:
+        """Refuse people of other organisations, and guests: they see nothing of the others'."""
         try:
-            accepted = await self._shared.acceptance.accept(submission)
+            why_not = await self._shared.why_not(person, channel_id)
+        except DatabaseUnavailableError:
+            return None  # the subcommand says so
+        if isinstance(why_not, NotAllowed) and why_not.why in (Why.STRANGER, Why.GUEST):
+            return answers.may_not_record(why_not)
+        return None
+
+    async def _accept(self, submission: Submission) -> answers.Message | None:
+        person = Person(submission.team_id, submission.user_id, submission.enterprise_id)
+        accept = self._shared.acceptance.accept
+        try:
+            accepted = await self._shared.as_recorder(
+                person, lambda recorder: accept(replace(submission, recorder=recorder))
+            )
         except DatabaseUnavailableError as error:
             return self._shared.try_again(error)
         match accepted:
             case Unmapped():
                 return self._shared.not_connected(submission.enterprise_id, submission.team_id)
+            case NotAllowed() | AskGroup() as no:
+                return answers.may_not_record(no)
             case Double() as double:
                 return answers.same_words(double, submission.key)
             case Accepted():
@@ -183,9 +204,17 @@ class Commands:
             text=without_link(earlier.text),  # a command adds none
             response_url=click.response_url,
         )
-        match await self._shared.acceptance.accept(submission, despite=earlier.id):
+        person = Person(earlier.team_id, click.user.id, submission.enterprise_id)
+        accept = self._shared.acceptance.accept
+        accepted = await self._shared.as_recorder(
+            person,
+            lambda recorder: accept(replace(submission, recorder=recorder), despite=earlier.id),
+        )
+        match accepted:
             case Unmapped():
                 return self._shared.not_connected(earlier.enterprise_id, earlier.team_id)
+            case NotAllowed() | AskGroup() as no:
+                return answers.may_not_record(no)
             case Double() as double:
                 return answers.same_words(double, asked.key)
             case Accepted():

@@ -13,6 +13,7 @@ from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.activities.acceptance import Accepted, Double, Place, Refused, Unmapped
 from bot.activities.delivery import Delivery, Submission, with_link
+from bot.activities.recent import Person
 from bot.activities.ticket import MalformedTicketError, parse_ticket, visible
 from bot.activities.titles import READ_WITHIN as TITLE_WITHIN
 from bot.database.writer import DatabaseUnavailableError
@@ -34,6 +35,7 @@ from bot.slack.payloads import (
 from bot.slack.previews import NO_PREVIEW, Preview, Previews, SeenTicket, Where
 from bot.slack.shared import Shared
 from bot.slack.text import as_read, is_blank, units
+from bot.tenants.rules import AskGroup, NotAllowed
 
 _log = structlog.get_logger(__name__)
 
@@ -46,7 +48,7 @@ within 3.
 """
 
 MAPPED_WITHIN = 0.5
-"""Seconds for finding out whether the workspace has a tenant, before the form is opened."""
+"""Seconds for finding out whether the person may record here, before the form is opened."""
 
 NAMED_WITHIN = 0.3
 """Seconds of them for the name in the last line. Without it, the form says "your name"."""
@@ -102,6 +104,7 @@ class Forms:
             _log.warning("foreign_form_refused", team=submitted.team_id)
             await ack(**_notice(answers.elsewhere()))
             return
+        self._shared.recorders.begin(_person(submitted, metadata))
         await ack(**await self._submit(submitted, metadata, modals.typed(submitted.view, metadata)))
 
     async def choose(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
@@ -123,12 +126,18 @@ class Forms:
     ) -> answers.Message | None:
         """Open the form for what a command left out. Return the answer if that fails."""
         where = Where(command.enterprise_id, command.team_id, command.channel_id, command.user_id)
-        preview: Preview | None = NO_PREVIEW  # the submission says so if it is not connected
+        person = Person(command.team_id, command.user_id, command.enterprise_id)
+        # What cannot be found out in time, the submission says.
+        preview: Preview | None = NO_PREVIEW
+        why_not: Unmapped | NotAllowed | None = None
         try:
             async with asyncio.timeout(MAPPED_WITHIN):
+                why_not = await self._shared.why_not(person, command.channel_id)
                 preview = await self._preview(where, within=NAMED_WITHIN)
         except (TimeoutError, DatabaseUnavailableError):
             pass
+        if isinstance(why_not, NotAllowed):
+            return answers.may_not_record(why_not)
         response_url = sealed(self._keyring, command.response_url)
         metadata = Metadata(
             team=command.team_id,
@@ -136,7 +145,7 @@ class Forms:
             channel=command.channel_id,
             response_url=response_url,
         )
-        if preview is None:
+        if preview is None or why_not is not None:
             otherwise = self._shared.not_connected(command.enterprise_id, command.team_id)
             view, form = modals.notice_modal(otherwise), None
         else:
@@ -305,9 +314,16 @@ class Forms:
             through_ts=typed.text.through,
             title=_title(metadata, ticket_id),
         )
-        match await self._shared.acceptance.accept(submission, despite=metadata.shown):
+        accept = self._shared.acceptance.accept
+        accepted = await self._shared.as_recorder(
+            _person(submitted, metadata),
+            lambda recorder: accept(replace(submission, recorder=recorder), despite=metadata.shown),
+        )
+        match accepted:
             case Unmapped():
                 return _once_more(metadata, typed, self._not_connected(metadata))
+            case NotAllowed() | AskGroup() as no:
+                return _once_more(metadata, typed, answers.may_not_record(no))
             case Double() as double:
                 shown = metadata.model_copy(update={"shown": double.delivery.id})
                 return _once_more(
@@ -315,8 +331,8 @@ class Forms:
                     typed,
                     answers.recorded_before(double, metadata.message, submitted.user.id),
                 )
-            case Accepted(again=True) as accepted:
-                return await self._submitted_before(accepted, submission)
+            case Accepted(again=True) as before:
+                return await self._submitted_before(before, submission)
             case Accepted():
                 return {}
 
@@ -344,9 +360,18 @@ class Forms:
             return _notice(answers.without_text(old))
         submission = again(submitted, old, ticket_id, words, old.response_url)
         submission = replace(submission, title=_title(metadata, ticket_id))
-        match await self._shared.acceptance.send_edited(old, submission, despite=metadata.shown):
+        send = self._shared.acceptance.send_edited
+        sent = await self._shared.as_recorder(
+            _person(submitted, metadata),
+            lambda recorder: send(
+                old, replace(submission, recorder=recorder), despite=metadata.shown
+            ),
+        )
+        match sent:
             case Unmapped():
                 return _once_more(metadata, typed, self._not_connected(metadata))
+            case NotAllowed() | AskGroup() as no:
+                return _once_more(metadata, typed, answers.may_not_record(no))
             case Refused(delivery):
                 return _notice(self._shared.already_decided(delivery))
             case Double() as double:
@@ -423,6 +448,11 @@ class Forms:
         return Unreadable(
             "ratelimited" if thread.total > len(thread.messages) else "message_not_found"
         )
+
+
+def _person(submitted: ViewSubmission, metadata: Metadata) -> Person:
+    enterprise_id = metadata.enterprise or submitted.enterprise_id
+    return Person(metadata.team, submitted.user.id, enterprise_id)
 
 
 def sealed(keyring: Keyring, response_url: str | None) -> str | None:

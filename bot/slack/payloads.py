@@ -268,12 +268,13 @@ class Event(Payload):
 
     type: Annotated[str, StringConstraints(min_length=1, max_length=255)]
     user: Id | None = None
+    channel: Id | None = None
     tab: str = ""
     tokens: RevokedTokens = RevokedTokens()
 
-    @field_validator("user", mode="before")
+    @field_validator("user", "channel", mode="before")
     @classmethod
-    def _id_of(cls, value: Any) -> Any:  # noqa: ANN401 - an ID, or in some events a whole user
+    def _id_of(cls, value: Any) -> Any:  # noqa: ANN401 - an ID, or in some events the whole object
         return value.get("id") if isinstance(value, dict) else value
 
 

@@ -1,4 +1,4 @@
-"""Where and how an outcome is posted: anchor message, thread, response_url, direct message."""
+"""Where and how an outcome is posted: in a thread, or to the person alone."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,9 +22,11 @@ from bot.installations.access import (
 from bot.slack import answers
 from bot.slack.answers import Message
 from bot.slack.background import Background
+from bot.slack.channels import Kind, SlackChannels
 from bot.slack.payloads import BlockActions, MessageShortcut
 from bot.slack.web import Done, Never, NotNow, Result, SlackWeb
 from bot.tenants.directory import Scope
+from bot.tenants.rules import Answers
 
 _log = structlog.get_logger(__name__)
 
@@ -43,9 +45,12 @@ RESPONSE_URL_LASTS = 30 * 60.0
 class SlackReplies:
     """Posts a delivery's steps in Slack, each by the delivery's route."""
 
-    def __init__(self, web: SlackWeb, installations: Installations) -> None:
+    def __init__(
+        self, web: SlackWeb, installations: Installations, channels: SlackChannels
+    ) -> None:
         self._web = web
         self._installations = installations
+        self._channels = channels
         # By the event loop's clock: per conversation, and apart for new messages and for changes.
         self._quiet_until: dict[tuple[str, str, bool], float] = {}
         self._turns: WeakValueDictionary[tuple[str, str, bool], asyncio.Lock] = (
@@ -63,6 +68,8 @@ class SlackReplies:
         access = self._installations.access(delivery.enterprise_id, delivery.team_id)
         if isinstance(access, Ended):
             return Later(access.because)
+        if (elsewhere := await self._kept_private(delivery, step)) is not None:
+            return elsewhere
         if step is Step.MARK:
             return await self._mark(delivery)
         if step is Step.DELETION:
@@ -76,11 +83,19 @@ class SlackReplies:
             changed = await self._change_note(delivery, message)
             if changed is not None:
                 return changed
+        told = await self._send(delivery, message, step, age)
+        if isinstance(told, Told) and step is Step.ANSWER:
+            await self._react(delivery)
+        return told
+
+    async def _send(self, delivery: Delivery, message: Message, step: Step, age: float) -> Telling:
         match delivery.route:
             case Route.THREAD:
                 return self._next_route(
                     delivery, await self._post(delivery, delivery.channel_id, message, step)
                 )
+            case Route.PRIVATE:
+                return self._next_route(delivery, await self._post_privately(delivery, message))
             case Route.RESPONSE_URL:
                 return self._next_route(delivery, await self._respond(delivery, message, age))
             case Route.DIRECT_MESSAGE:
@@ -102,6 +117,66 @@ class SlackReplies:
             for (team, channel, posts), until in self._quiet_until.items()
             if posts
         }
+
+    async def _kept_private(self, delivery: Delivery, step: Step) -> Telling | None:
+        """Keep from everybody else what is for the person alone; None where all may read it.
+
+        Asked before each message, and not once: a channel may be shared at any time.
+        """
+        stands_open = delivery.route is Route.THREAD or step in (Step.MARK, Step.DECISION)
+        if not stands_open or step is Step.DELETION:
+            return None
+        match await self._reader(delivery):
+            case Kind.OWN:
+                return None
+            case Kind.AWAY:
+                return Later("slack_away")
+            case kind if step in (Step.MARK, Step.DECISION):
+                _log.info("left_as_it_stands", step=step.value, kind=kind.value)
+                return Told(delivery.answer_ts)
+            case kind:
+                return Elsewhere(Route.PRIVATE, kind.value)
+
+    async def _reader(self, delivery: Delivery) -> Kind:
+        """Say who reads a delivery's conversation, as far as its setting asks for that."""
+        match delivery.answers:
+            case Answers.THREAD:
+                return Kind.OWN
+            case Answers.PRIVATE:
+                return Kind.SHARED
+        match self._installations.access(delivery.enterprise_id, delivery.team_id):
+            case Unidentified() | TokenUnreadable():
+                return Kind.AWAY
+        return await self._channels.kind(
+            delivery.enterprise_id, delivery.team_id, delivery.channel_id
+        )
+
+    async def _post_privately(self, delivery: Delivery, message: Message) -> Result:
+        arguments = {
+            "channel": delivery.channel_id,
+            "user": delivery.user_id,
+            **message.payload(),
+        }
+        if delivery.active_thread_ts is not None:
+            arguments["thread_ts"] = delivery.active_thread_ts
+        return await self._call(delivery, delivery.channel_id, "chat.postEphemeral", arguments)
+
+    async def _react(self, delivery: Delivery) -> None:
+        """Show a success as ✅ on the customer's message, once; the answer has been given."""
+        if not (delivery.reaction and delivery.message_ts and delivery.state is State.RECORDED):
+            return
+        if await self._reader(delivery) not in (Kind.SHARED, Kind.UNKNOWN):
+            return
+        arguments = {
+            "channel": delivery.channel_id,
+            "timestamp": delivery.message_ts,
+            "name": "white_check_mark",
+        }
+        match await self._call(delivery, delivery.channel_id, "reactions.add", arguments):
+            case NotNow(reason):
+                _log.warning("reaction_not_added", reason=reason)
+            case Never(error) if error != "already_reacted":
+                _log.warning("reaction_not_added", reason=error)
 
     async def _post(self, delivery: Delivery, channel: str, message: Message, step: Step) -> Result:
         arguments: dict[str, Any] = {
@@ -180,7 +255,7 @@ class SlackReplies:
                 return Never(error)
             case NotInstalled():
                 return Never("no_bot_token_for_this_workspace")
-        posts = method == "chat.postMessage"
+        posts = method in ("chat.postMessage", "chat.postEphemeral")
         place = (delivery.team_id, channel, posts)
         turn = self._turns.setdefault(place, asyncio.Lock())
         try:
@@ -241,7 +316,8 @@ class SlackReplies:
 
 def _after(delivery: Delivery) -> Route:
     """Return the route that follows a delivery's own."""
-    has_url = delivery.route is Route.THREAD and delivery.response_url is not None
+    in_channel = delivery.route in (Route.THREAD, Route.PRIVATE)
+    has_url = in_channel and delivery.response_url is not None
     return Route.RESPONSE_URL if has_url else Route.DIRECT_MESSAGE
 
 

@@ -21,6 +21,7 @@ from bot.slack.answers import Block, Message, context, plain_text, section
 from bot.slack.payloads import Id, InputState, Payload, ViewState
 from bot.slack.text import sound
 from bot.tenants.connections import Connected, Seen, Wanted
+from bot.tenants.rules import Answers
 
 CALLBACK, CONFIRM_CALLBACK = "setup", "setup_confirm"
 DISCONNECT_ACTION = "setup_disconnect"
@@ -30,6 +31,7 @@ PLACE_BLOCK, HOST_BLOCK, OTHER_HOST_BLOCK = "place", "api_host", "other_api_host
 ORG_ID_BLOCK, LIMIT_BLOCK = "org_id", "rate_limit"
 ACCESS_BLOCK, SECRET_BLOCK = "access_key", "secret_key"
 ATTRIBUTION_BLOCK, SHOW_TICKET_BLOCK = "attribution", "show_ticket"
+ANSWERS_BLOCK, GUESTS_BLOCK = "answers", "guests"
 
 CHANNEL, WORKSPACE = "channel", "workspace"
 LONGEST_KEY = 300
@@ -70,6 +72,8 @@ class Draft(Opened):
     calls_per_window: int = DEFAULT_LIMIT
     attribution: Attribution = Attribution.NONE
     show_ticket: bool = False
+    answers: Answers = Answers.AUTO
+    guests: bool = False
     proved: bool = False
 
     @property
@@ -98,6 +102,8 @@ class Draft(Opened):
             self.calls_per_window,
             self.attribution,
             self.show_ticket,
+            self.answers,
+            self.guests,
         )
 
 
@@ -116,6 +122,8 @@ class Typed:
     limit: str
     attribution: Attribution = Attribution.NONE
     show_ticket: bool = False
+    answers: Answers = Answers.AUTO
+    guests: bool = False
 
 
 def read(opened: Opened, state: ViewState, allowed_hosts: tuple[str, ...]) -> Draft | Errors:
@@ -150,6 +158,8 @@ def read(opened: Opened, state: ViewState, allowed_hosts: tuple[str, ...]) -> Dr
         calls_per_window=int(limit),
         attribution=typed.attribution,
         show_ticket=typed.show_ticket,
+        answers=typed.answers,
+        guests=typed.guests,
     )
 
 
@@ -169,21 +179,16 @@ def typed_of(draft: Draft) -> Typed | None:
     if draft.disconnects:
         return None
     limit = str(draft.calls_per_window)
-    return Typed(
-        draft.place,
-        DOCUMENTED_HOST,
-        draft.api_url,
-        draft.org_id,
-        limit,
-        draft.attribution,
-        draft.show_ticket,
-    )
+    wanted = (draft.attribution, draft.show_ticket, draft.answers, draft.guests)
+    return Typed(draft.place, DOCUMENTED_HOST, draft.api_url, draft.org_id, limit, *wanted)
 
 
 def typed_in(state: ViewState) -> Typed:
     """Read the fields as they stand."""
     place, host = state.input(PLACE_BLOCK), state.input(HOST_BLOCK)
     attribution, show_ticket = state.input(ATTRIBUTION_BLOCK), state.input(SHOW_TICKET_BLOCK)
+    answers, guests = state.input(ANSWERS_BLOCK), state.input(GUESTS_BLOCK)
+    chosen = None if answers is None else answers.selected_option
     return Typed(
         place=WORKSPACE
         if place is None or place.selected_option is None
@@ -196,6 +201,10 @@ def typed_in(state: ViewState) -> Typed:
         limit=_text(state, LIMIT_BLOCK),
         attribution=_attribution_of(attribution),
         show_ticket=show_ticket is not None and bool(show_ticket.selected_options),
+        answers=Answers(chosen.value)
+        if chosen is not None and chosen.value in set(Answers)
+        else Answers.AUTO,
+        guests=guests is not None and bool(guests.selected_options),
     )
 
 
@@ -292,15 +301,9 @@ def _first(opened: Opened, seen: Seen) -> Typed:
     if own is None:
         return Typed(place, DOCUMENTED_HOST, "", "", str(DEFAULT_LIMIT))
     tenant = own.tenant
-    return Typed(
-        place,
-        _host(own),
-        "",
-        tenant.org_id,
-        str(tenant.calls_per_window),
-        tenant.attribution,
-        tenant.show_ticket,
-    )
+    wanted = (tenant.attribution, tenant.show_ticket, own.rules.answers, own.rules.guests)
+    limit = str(tenant.calls_per_window)
+    return Typed(place, _host(own), "", tenant.org_id, limit, *wanted)
 
 
 def _host(own: Connected) -> str:
@@ -353,6 +356,8 @@ def _fields(opened: Opened, seen: Seen, typed: Typed) -> Iterator[Block]:
     yield _input(LIMIT_BLOCK, words.RATE_LIMIT, typed.limit, hint=words.RATE_LIMIT_HINT)
     yield _attribution(typed.attribution)
     yield _show_ticket(is_on=typed.show_ticket)
+    yield _answers(typed.answers)
+    yield _guests(allowed=typed.guests)
 
 
 def _attribution(chosen: Attribution) -> Block:
@@ -381,6 +386,40 @@ def _show_ticket(*, is_on: bool) -> Block:
         "label": plain_text(words.SHOW_TICKET),
         "hint": plain_text(words.SHOW_TICKET_HINT),
         "element": {"type": "checkboxes", "action_id": _INPUT, "options": [option], **chosen},
+    }
+
+
+def _answers(answers: Answers) -> Block:
+    labels = {
+        Answers.AUTO: words.ANSWERS_AUTO,
+        Answers.PRIVATE: words.ANSWERS_PRIVATE,
+        Answers.THREAD: words.ANSWERS_THREAD,
+    }
+    options = {one: _option(label, one.value) for one, label in labels.items()}
+    element = {
+        "type": "static_select",
+        "action_id": _INPUT,
+        "options": list(options.values()),
+        "initial_option": options[answers],
+    }
+    return {
+        "type": "input",
+        "block_id": ANSWERS_BLOCK,
+        "label": plain_text(words.ANSWERS),
+        "hint": plain_text(words.ANSWERS_HINT),
+        "element": element,
+    }
+
+
+def _guests(*, allowed: bool) -> Block:
+    option = _option(words.GUESTS_MAY, "allowed")
+    element = {"type": "checkboxes", "action_id": _INPUT, "options": [option]}
+    return {
+        "type": "input",
+        "block_id": GUESTS_BLOCK,
+        "label": plain_text(words.GUESTS),
+        "optional": True,
+        "element": element | ({"initial_options": [option]} if allowed else {}),
     }
 
 

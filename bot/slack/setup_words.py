@@ -30,6 +30,11 @@ ATTRIBUTIONS = {
 ATTRIBUTION_HINT = "A last line on the ticket, for example: — Maya Patel via Slack"
 SHOW_TICKET_OPTION = "Show a ticket's title and status before recording"
 SHOW_TICKET_HINT = "The bot then reads the ticket. LeadSquared documents this call only in part."
+ANSWERS, GUESTS, GUESTS_MAY = "Answers", "Guests", "Guests may record"
+ANSWERS_AUTO = "Automatic"
+ANSWERS_PRIVATE = "Always to the person alone"
+ANSWERS_THREAD = "Always in the thread"
+ANSWERS_HINT = "Automatic: in the thread, and to the person alone where another organisation reads the channel."
 
 ENTER_ORG_ID = "Enter the org ID: the number that LeadSquared shows after login, for example 22824."
 ENTER_KEY = "Enter this key. There is no stored key for this account."

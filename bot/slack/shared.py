@@ -1,9 +1,12 @@
 """What all listeners work with, and the words that they have in common."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from bot.activities.acceptance import Acceptance
+from bot.activities.acceptance import Acceptance, Unmapped
 from bot.activities.delivery import Delivery
+from bot.activities.recent import Person
 from bot.database.writer import DatabaseUnavailableError
 from bot.installations.access import (
     Ended,
@@ -17,7 +20,11 @@ from bot.slack import answers
 from bot.slack.answers import Message
 from bot.slack.background import Background
 from bot.slack.payloads import BlockActions, MessageShortcut
+from bot.slack.recorders import SlackRecorders
 from bot.slack.replies import Responder
+from bot.tenants.rules import AskGroup, NotAllowed, Recorder, Why
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,35 @@ class Shared:
     responder: Responder
     background: Background
     installations: Installations
+    recorders: SlackRecorders
     link_hosts: tuple[str, ...]
+
+    async def as_recorder(self, person: Person, do: Callable[[Recorder], Awaitable[T]]) -> T:
+        """Do what only a person who may record can do.
+
+        The rules are the tenant's, so `do` looks at them. When they ask for a group, Slack is asked
+        about it, and it is done again.
+        """
+        recorder = await self.recorders.recorder(person)
+        result = await do(recorder)
+        if isinstance(result, AskGroup):
+            return await do(await self.recorders.with_group(person, recorder, result.group_id))
+        return result
+
+    async def why_not(self, person: Person, channel_id: str) -> Unmapped | NotAllowed | None:
+        """Say why a person may not record in a conversation, before something is opened or shown.
+
+        None: they may, or Slack has not said it yet. What stores or decides asks once more.
+        """
+        found = await self.as_recorder(
+            person,
+            lambda recorder: self.acceptance.why_not(
+                person.enterprise_id, person.team_id, channel_id, person.user_id, recorder
+            ),
+        )
+        if isinstance(found, AskGroup):
+            return None
+        return None if isinstance(found, NotAllowed) and found.why is Why.AWAY else found
 
     def say(self, click: BlockActions | MessageShortcut, message: Message) -> None:
         """Say something where the click was, which only the person who clicked sees."""

@@ -9,6 +9,7 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.activities.acceptance import Double, Place, Unmapped
+from bot.activities.recent import Person
 from bot.activities.ticket import find_ticket
 from bot.activities.titles import READ_WITHIN
 from bot.database.writer import DatabaseUnavailableError
@@ -25,6 +26,7 @@ from bot.slack.payloads import MessageShortcut, is_member
 from bot.slack.previews import NO_PREVIEW, Preview, Previews, Where
 from bot.slack.shared import Shared
 from bot.slack.web import TIMEOUT
+from bot.tenants.rules import NotAllowed
 
 _CLOSED = "not_found"
 """Slack's word for a view that the person has closed."""
@@ -104,12 +106,16 @@ class Shortcuts:
         place = Place(
             used.enterprise_id, used.team_id, used.channel.id, used.thread_ts or used.ts, used.ts
         )
-        remembered, thread, link, text = await asyncio.gather(
+        person = Person(used.team_id, used.user.id, used.enterprise_id)
+        why_not, remembered, thread, link, text = await asyncio.gather(
+            self._why_not(person, used.channel.id),
             self._remembered(place),
             self._conversations.thread(place, used.api_app_id),
             self._conversations.link(place),
             self._conversations.words(place, used.message),
         )
+        if isinstance(why_not, NotAllowed):
+            return modals.notice_modal(answers.may_not_record(why_not))
         if isinstance(remembered, Unmapped):
             return modals.notice_modal(self._shared.not_connected(used.enterprise_id, used.team_id))
         ticket = (
@@ -142,6 +148,12 @@ class Shortcuts:
             else answers.recorded_before(before, place.message_ts, used.user.id),
         )
         return modal(form)
+
+    async def _why_not(self, person: Person, channel_id: str) -> Unmapped | NotAllowed | None:
+        try:
+            return await self._shared.why_not(person, channel_id)
+        except DatabaseUnavailableError:
+            return None  # asked again at the submission
 
     async def _remembered(self, place: Place) -> str | Unmapped | None:
         try:

@@ -17,6 +17,7 @@ from bot.leadsquared.address import api_host
 from bot.leadsquared.tenant import Attribution, Tenant
 from bot.tenants.changes import Author, Change, What, after, append, difference, newest
 from bot.tenants.directory import MAPPINGS_OF_CONVERSATION, account_of, read_tenant
+from bot.tenants.rules import AS_AT_FIRST, Answers, Rules, columns_of, described, read_rules
 
 READ_WITHIN = 1.0
 """Seconds that a person waits for reading what there is."""
@@ -42,6 +43,7 @@ class Connected:
     is_exact: bool
     waiting: int
     keys: tuple[bytes, bytes] = field(repr=False)
+    rules: Rules = AS_AT_FIRST
 
     @property
     def account(self) -> tuple[str, str]:
@@ -95,6 +97,12 @@ class Wanted:
     calls_per_window: int
     attribution: Attribution = Attribution.NONE
     show_ticket: bool = False
+    answers: Answers = Answers.AUTO
+    guests: bool = False
+
+    def change(self, rules: Rules) -> Rules:
+        """Return rules with what the form says of them."""
+        return replace(rules, answers=self.answers, guests=self.guests)
 
     @property
     def account(self) -> tuple[str, str]:
@@ -126,7 +134,9 @@ class Connections:
         f"""
         SELECT tenants.id, tenants.name, tenants.api_url, tenants.org_id, tenants.access_key,
             tenants.secret_key, tenants.calls_per_window, tenants.account_id, tenants.owner,
-            tenants.attribution, tenants.show_ticket, workspaces.channel_id, workspaces.team_id
+            tenants.attribution, tenants.show_ticket, tenants.answers, tenants.guests,
+            tenants.reaction, tenants.record_group, tenants.record_channels,
+            workspaces.channel_id, workspaces.team_id
         FROM {MAPPINGS_OF_CONVERSATION}
         """,
         index=("uq_workspaces_team_id_channel_id_enterprise_id", "pk_tenants"),
@@ -190,6 +200,8 @@ class Connections:
         UPDATE tenants SET api_url = :api_url, org_id = :org_id, access_key = :access_key,
             secret_key = :secret_key, calls_per_window = :calls_per_window,
             attribution = :attribution, show_ticket = :show_ticket, account_id = :account_id,
+            answers = :answers, guests = :guests, reaction = :reaction,
+            record_group = :record_group, record_channels = :record_channels,
             updated_at = bot_now()
         WHERE id = :tenant_id AND owner = :team_id
         """,
@@ -220,7 +232,10 @@ class Connections:
             name = _name(by.team_id, wanted.channel_id) if own is None else own.tenant.name
             new = wanted.as_tenant(name)
             stored = (b"", b"") if own is None else own.keys
+            was = AS_AT_FIRST if own is None else own.rules
+            rules = wanted.change(was)
             columns: dict[str, object] = {
+                **columns_of(rules),
                 "api_url": new.api_url,
                 "org_id": new.org_id,
                 "access_key": self._encrypted(wanted.access_key, stored[0]),
@@ -232,13 +247,15 @@ class Connections:
             }
             if own is not None:
                 what = What.CHANGED if own.account == wanted.account else What.MOVED
-                append(connection, by, what, name, difference(own.tenant, new), after=version)
+                detail = _together(difference(own.tenant, new), described(rules, was))
+                append(connection, by, what, name, detail, after=version)
                 which = {"tenant_id": own.tenant.id, "team_id": by.team_id}
                 self._UPDATE.run(connection, **which, **columns)
                 return
             what = What.CONNECTED if before is None else What.MOVED
             tenant_id, name = self._inserted(connection, name, by, columns)
-            append(connection, by, what, name, difference(None, new), after=version)
+            detail = _together(difference(None, new), described(rules))
+            append(connection, by, what, name, detail, after=version)
             place = {"team_id": by.team_id, "channel_id": wanted.channel_id}
             self._UNMAP.run(connection, **place)
             self._MAP.run(connection, **place, tenant_id=tenant_id)
@@ -348,7 +365,12 @@ class Connections:
             is_exact=row["team_id"] == by.team_id,
             waiting=waiting[0]["waiting"],
             keys=(row["access_key"], row["secret_key"]) if is_own else (b"", b""),
+            rules=read_rules(row),
         )
+
+
+def _together(*details: str) -> str:
+    return ", ".join(filter(None, details))
 
 
 def _name(team_id: str, channel_id: str) -> str:

@@ -1,6 +1,6 @@
 """Which tenant a workspace's activities go to, kept in the database with encrypted keys."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.address import api_host
 from bot.leadsquared.tenant import ENVIRONMENT, Attribution, Tenant
 from bot.tenants.changes import Author, What, append, difference
+from bot.tenants.rules import AS_AT_FIRST, Answers, Rules, columns_of, described, read_rules
 
 
 class TenantError(Exception):
@@ -78,7 +79,9 @@ the unique index: only so does PostgreSQL know that they find next to nothing.
 """
 
 TENANT_OF_CONVERSATION = f"""
-    SELECT tenants.id, tenants.name, tenants.account_id, tenants.attribution, tenants.show_ticket
+    SELECT tenants.id, tenants.name, tenants.account_id, tenants.attribution, tenants.show_ticket,
+        tenants.answers, tenants.guests, tenants.reaction, tenants.record_group,
+        tenants.record_channels
     FROM {MAPPINGS_OF_CONVERSATION} LIMIT 1
 """
 """The tenant of a conversation."""
@@ -115,7 +118,7 @@ class Directory:
         self._database = database
         self._keyring = keyring
 
-    async def add(self, tenant: Tenant) -> None:
+    async def add(self, tenant: Tenant, rules: Rules = AS_AT_FIRST) -> None:
         """Add a tenant.
 
         Raises UnusableSecretError when the secret is another one than encrypted all the rest.
@@ -130,27 +133,51 @@ class Directory:
                     f"The tenant {tenant.name} already exists; change it with: "
                     f"python -m bot tenants update {tenant.name}"
                 )
-            append(connection, Author(), What.ADDED, tenant.name, difference(None, tenant))
-            columns = self._columns(connection, tenant)
+            detail = ", ".join(filter(None, (difference(None, tenant), described(rules))))
+            append(connection, Author(), What.ADDED, tenant.name, detail)
+            columns = self._columns(connection, tenant) | columns_of(rules)
             connection.execute(
                 tenants.insert().values(**columns, created_at=now(), updated_at=now())
             )
 
         await self._database.run(write)
 
-    async def replace(self, tenant: Tenant) -> None:
-        """Write every field of the tenant of this name."""
+    async def replace(
+        self, tenant: Tenant, change: Callable[[Rules], Rules] = lambda rules: rules
+    ) -> None:
+        """Write every field of the tenant of this name, and change its rules."""
 
         def update(connection: Connection) -> None:
             same_name = tenants.c.name == tenant.name
             old = connection.execute(sa.select(tenants).where(same_name)).mappings().first()
             if old is None:
                 raise _missing(tenant.name)
-            detail = difference(self._readable(old), tenant)
+            before = read_rules(old)
+            changed = (difference(self._readable(old), tenant), described(change(before), before))
+            detail = ", ".join(filter(None, changed))
             append(connection, Author(old["owner"]), What.CHANGED, tenant.name, detail)
-            columns = self._columns(connection, tenant)
+            columns = self._columns(connection, tenant) | columns_of(change(before))
             connection.execute(
                 tenants.update().where(same_name).values(**columns, updated_at=now())
+            )
+
+        await self._database.run(update)
+
+    async def rules(self, name: str) -> Rules:
+        """Return what a tenant wants of answers and of who may record."""
+        return await self._database.run(lambda connection: _rules(connection, name))
+
+    async def set_rules(self, name: str, change: Callable[[Rules], Rules]) -> None:
+        """Change what a tenant wants, and nothing else of it."""
+
+        def update(connection: Connection) -> None:
+            before = _rules(connection, name)
+            after = change(before)
+            by = _owner(connection, name)
+            append(connection, by, What.CHANGED, name, described(after, before))
+            same = tenants.c.name == name
+            connection.execute(
+                tenants.update().where(same).values(**columns_of(after), updated_at=now())
             )
 
         await self._database.run(update)
@@ -209,20 +236,27 @@ class Directory:
 
         await self._database.run(upsert)
 
-    async def map_from(self, before: str | None, name: str, scope: Scope) -> None:
-        """Map a scope as `map` does, if its tenant is still `before` (None: it has none)."""
+    async def map_from(
+        self, before: str | None, name: str, scope: Scope, answers: Answers | None = None
+    ) -> None:
+        """Map a scope as `map` does, if its tenant is still `before` (None: it has none).
+
+        `answers` goes before the tenant's own setting; None leaves it as it is.
+        """
 
         def upsert(connection: Connection) -> None:
             tenant_id = _id_of(connection, name)
             detail = str(scope) if before in (None, name) else f"{scope}, before: {before}"
+            wanted = {} if answers is None else {"answers": answers.value}
+            detail = ", ".join([detail, *(f"answers {value}" for value in wanted.values())])
             append(connection, Author(scope.team_id), What.MAPPED, name, detail)
-            mapping = {**asdict(scope), "tenant_id": tenant_id}
+            mapping = {**asdict(scope), "tenant_id": tenant_id, **wanted}
             change: sa.Insert | sa.Update
             if before is None:
                 change = insert(connection, workspaces).values(**mapping).on_conflict_do_nothing()
             else:
                 was = sa.and_(_is(scope), workspaces.c.tenant_id == _id_of(connection, before))
-                change = workspaces.update().where(was).values(tenant_id=tenant_id)
+                change = workspaces.update().where(was).values(tenant_id=tenant_id, **wanted)
             if connection.execute(change).rowcount == 0:
                 found = _mapped_to(connection, scope) or "nothing"
                 raise TenantError(f"{scope} is now mapped to {found}; nothing was changed.")
@@ -241,14 +275,24 @@ class Directory:
         await self._database.run(delete)
 
     async def mappings(self, name: str) -> list[Scope]:
-        def select(connection: Connection) -> list[Scope]:
+        return list(await self.answers(name))
+
+    async def answers(self, name: str) -> dict[Scope, Answers | None]:
+        """Return a tenant's mappings, each with where its answers go, if it says so itself."""
+
+        def select(connection: Connection) -> dict[Scope, Answers | None]:
             rows = connection.execute(
-                sa.select(workspaces.c.enterprise_id, workspaces.c.team_id, workspaces.c.channel_id)
+                sa.select(
+                    workspaces.c.enterprise_id,
+                    workspaces.c.team_id,
+                    workspaces.c.channel_id,
+                    workspaces.c.answers,
+                )
                 .join(tenants, tenants.c.id == workspaces.c.tenant_id)
                 .where(tenants.c.name == name)
                 .order_by(workspaces.c.id)
             )
-            return [Scope(*row) for row in rows]
+            return {Scope(*row[:3]): None if row[3] is None else Answers(row[3]) for row in rows}
 
         return await self._database.run(select)
 
@@ -334,6 +378,13 @@ def _id_of(connection: Connection, name: str) -> int:
     if found is None:
         raise _missing(name)
     return int(found)
+
+
+def _rules(connection: Connection, name: str) -> Rules:
+    found = connection.execute(sa.select(tenants).where(tenants.c.name == name)).mappings().first()
+    if found is None:
+        raise _missing(name)
+    return read_rules(found)
 
 
 def _owner(connection: Connection, name: str) -> Author:

@@ -27,6 +27,7 @@ from bot.database.writer import (
 from bot.encryption import Keyring
 from bot.leadsquared.tenant import Tenant
 from bot.tenants.directory import Directory, Scope
+from bot.tenants.rules import MEMBER
 from support.databases import database
 from support.limit import assert_within_the_limit, numbered
 from support.programs import until
@@ -225,7 +226,7 @@ async def test_a_ticket_has_one_call_at_a_time_although_an_earlier_acceptance_is
         row = acceptance._new(asked[0])
 
         def accept_and_wait(connection: Connection) -> None:
-            acceptance._insert(connection, row, despite=0)
+            acceptance._insert(connection, row, MEMBER, despite=0)
             commit.wait(10)
 
         earlier = asyncio.create_task(slow.run(accept_and_wait))

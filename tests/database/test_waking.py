@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 import sqlalchemy as sa
 
-from bot.activities.acceptance import Acceptance, Accepted, Double, Refused, Unmapped
+from bot.activities.acceptance import Acceptance, Accepted, Double, NotDone, Refused, Unmapped
 from bot.activities.delivery import Delivery, State, Submission
 from bot.database.tables import deliveries
 from bot.database.writer import Database
@@ -27,7 +27,7 @@ class Office:
 
     async def accept(
         self, key: str, ticket: str = "143", team: str = TEAM
-    ) -> Accepted | Unmapped | Double:
+    ) -> Accepted | NotDone | Double:
         return await self.acceptance.accept(submission(key, ticket, team))
 
     async def settled(self, key: str, state: State) -> Delivery:

@@ -97,6 +97,7 @@ async def test_a_mention_by_id_only_becomes_the_persons_name(bot: Bot) -> None:
 
 
 async def test_a_name_that_slack_does_not_tell_is_no_reason_to_lose_the_activity(bot: Bot) -> None:
+    await bot.type("144 first")  # so that Slack was asked about Anna herself
     bot.slack.faults["users.info"].append(Fault(status=500))
     await bot.slack.command("143 talk to <@U0BEN>", channel="C0SUPPORT", person="U0ANNA")
     await bot.at_rest()

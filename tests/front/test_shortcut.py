@@ -15,7 +15,7 @@ from bot.installations.single import Identity
 from bot.playground.leadsquared import Behaviour
 from bot.playground.limits import problems_of_view
 from bot.playground.slack import APP_TOKEN, Fault
-from bot.playground.workspace import Posted
+from bot.playground.workspace import Person, Posted
 from bot.tenants.directory import Scope
 from support.running import TEAM, Bot, Start, ticket_that
 from support.sqlite import locked
@@ -147,7 +147,7 @@ async def test_the_form_opens_before_anything_is_looked_up(bot: Bot) -> None:
 
 async def test_the_form_opens_at_once_while_slack_is_slow_with_everything_else(bot: Bot) -> None:
     _, reply = await thread(bot, "Ticket 143", "for <@U0BEN>")
-    for method in ("conversations.replies", "chat.getPermalink", "users.info"):
+    for method in ("conversations.replies", "chat.getPermalink", "users.info", "users.info"):
         bot.slack.faults[method].append(Fault("", delay=60))
     started = time.monotonic()
     assert await bot.slack.shortcut(reply, person="U0ANNA") == {}
@@ -337,6 +337,7 @@ async def test_a_thread_is_remembered_by_workspace_and_conversation(bot: Bot) ->
     bot.single.identity = Identity(
         None, "E0CORP", is_enterprise_install=True
     )  # this token speaks for both
+    bot.slack.workspace.people["U0ANNA"] = Person("U0ANNA", "Anna", "T0SECOND")
     there = acting_in("T0SECOND") | {"enterprise": {"id": "E0CORP", "name": "x"}}
     assert bot.slack.modals.value(await bot.use(message, **there), "ticket") is None
 
@@ -724,6 +725,7 @@ async def test_a_message_of_each_shape_is_read_as_a_person_reads_it(
 
 
 async def test_a_name_that_slack_does_not_tell_is_left_to_the_id(bot: Bot) -> None:
+    await bot.type("144 first")  # so that Slack was asked about Anna herself
     bot.slack.faults["users.info"] += [Fault(status=500)] * 2
     modal = await bot.use(await said(bot, "for <@U0BEN>"))
     assert bot.slack.modals.value(modal, "text") == "for @U0BEN"

@@ -1,6 +1,7 @@
 """Which process answers whom: by its token, and what is said when Slack rejects that token."""
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -72,6 +73,7 @@ async def test_two_processes_with_different_tokens_answer_their_own_workspace_on
     environment = environment | {"DATABASE_URL": url, "POLL_INTERVAL": "0.2"}
     there = workspace()
     there.team_id = OTHER
+    there.people = {id_: replace(one, team_id=OTHER) for id_, one in there.people.items()}
     async with (
         SlackStandIn(there) as other_slack,
         running(environment, slack, leadsquared) as here,
@@ -146,6 +148,7 @@ async def elsewhere(
     """Return another workspace's Slack, and the environment of a bot in it."""
     there = workspace()
     there.team_id = OTHER
+    there.people = {id_: replace(one, team_id=OTHER) for id_, one in there.people.items()}
     other_slack = await stack.enter_async_context(SlackStandIn(there))
     return other_slack, environment | {"SLACK_API_URL": other_slack.api_url}
 

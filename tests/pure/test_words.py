@@ -23,6 +23,7 @@ from bot.slack import answers, hints, home_words, modals, pages, setup_words
 from bot.slack.answers import Message
 from bot.slack.explanations import EXPLANATIONS, UNREADABLE, unreadable
 from bot.slack.modals import Form, FormText, Metadata, edit_form, modal
+from bot.tenants.rules import NotAllowed, Why
 from support.deliveries import RECORDED, UNDECIDED, ended
 from support.programs import ROOT
 from support.setup_texts import setup_shown
@@ -168,6 +169,7 @@ def shown() -> dict[str, list[Message | str]]:
         ],
         "foreign_member": [answers.foreign_member()],
         "elsewhere": [answers.elsewhere()],
+        "may_not_record": [answers.may_not_record(NotAllowed(why)) for why in Why],
         "without_text": [
             answers.without_text(BASE),
             answers.without_text(replace(BASE, is_erased=True)),
