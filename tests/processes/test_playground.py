@@ -348,7 +348,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
 
 def parts(ended: Ended) -> list[tuple[str, str]]:
     """Return each line of the script with what was shown after it, in one line."""
-    pieces = re.split(r"^(?:Globex )?#[a-z]+> (.*)$", ended.out, flags=re.MULTILINE)
+    pieces = re.split(
+        r"^(?:[A-Z][a-z]+ in )?(?:Globex )?#[a-z]+> (.*)$", ended.out, flags=re.MULTILINE
+    )
     return [
         (line, " ".join(shown.split()))
         for line, shown in zip(pieces[1::2], pieces[2::2], strict=True)
@@ -434,7 +436,7 @@ def test_a_button_that_was_pressed_already_is_told_to_be_gone(played: Played) ->
 
 
 def test_each_rule_of_private_answers_and_of_recording_is_visible(played: Played) -> None:
-    found = dict(parts(played["rules"])[1:])
+    found = dict(parts(played["rules"]))
     for line, words in RULES.items():
         assert words in found[line], line
 
