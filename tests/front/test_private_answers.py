@@ -1,15 +1,17 @@
 """Where another organisation reads along, answers come to the agent alone."""
 
 import asyncio
-import dataclasses
+from dataclasses import replace
 
 import pytest
 
 from bot.playground.leadsquared import Behaviour
 from bot.playground.slack import Fault, SlackStandIn
 from bot.playground.workspace import Channel, Posted
+from bot.tenants.directory import Scope
+from bot.tenants.rules import Answers
 from support.programs import PATIENCE
-from support.running import Bot, ticket_that
+from support.running import TEAM, Bot, ticket_that
 
 ANNA, BEN = "U0ANNA", "U0BEN"
 SHARED, OWN = "C0SHARED", "C0SUPPORT"
@@ -44,7 +46,7 @@ def calls(bot: Bot, method: str) -> int:
 
 def change(bot: Bot, channel_id: str, *, is_ext_shared: bool) -> None:
     channels = bot.slack.workspace.channels
-    channels[channel_id] = dataclasses.replace(channels[channel_id], is_ext_shared=is_ext_shared)
+    channels[channel_id] = replace(channels[channel_id], is_ext_shared=is_ext_shared)
 
 
 @pytest.mark.parametrize(
@@ -211,3 +213,50 @@ async def test_what_began_in_the_thread_ends_privately_once_the_channel_is_share
     assert "✅ Recorded" in (await bot.told_to(ANNA, messages=2)).text
     await bot.at_rest()
     assert all("recorded" not in one.text.lower() for one in public(bot))
+
+
+async def test_the_setting_of_a_channel_goes_before_its_tenants(bot: Bot) -> None:
+    directory = bot.parts.directory
+    await directory.set_rules("environment", lambda rules: replace(rules, answers=Answers.PRIVATE))
+    own = Scope(team_id=TEAM, channel_id=OWN)
+    await directory.map_from(None, "environment", own, Answers.THREAD)
+    await bot.type("143 for all", channel=OWN)
+    await bot.answered()
+    await bot.type("143 for me alone", channel="C0OTHER")
+    assert "for me alone" in (await bot.told_to(ANNA)).text
+    assert {one.channel for one in public(bot)} == {OWN}
+
+
+async def test_app_home_keeps_a_private_outcome_and_its_buttons(bot: Bot) -> None:
+    await bot.type(f"{REFUSED} hello", channel=SHARED)
+    await bot.told_to(ANNA)
+    await bot.slack.open_home(ANNA)
+    await bot.slack.until(lambda: ANNA in bot.slack.homes)
+    bot.leadsquared.tickets[REFUSED] = Behaviour.FINE
+    await bot.slack.press(bot.slack.homes[ANNA], "Send again", person=ANNA)
+    assert "✅ Recorded" in (await bot.told_to(ANNA, messages=2)).text
+    assert public(bot) == []
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+@pytest.mark.parametrize("channel", [SHARED, OWN])
+async def test_a_private_success_may_show_on_the_customers_message(
+    bot: Bot, channel: str, *, is_on: bool
+) -> None:
+    change_rules = bot.parts.directory.set_rules
+    await change_rules("environment", lambda rules: replace(rules, reaction=is_on))
+    said = await bot.slack.say("hello", channel=channel, person=BEN)
+    await bot.submit(await bot.use(said), ticket="143")
+    await bot.at_rest()
+    assert said.reactions == (["white_check_mark"] if is_on and channel == SHARED else [])
+
+
+async def test_without_the_scope_for_reactions_the_answer_comes_all_the_same(bot: Bot) -> None:
+    bot.slack.scopes = bot.slack.scopes.replace(",reactions:write", "")
+    change_rules = bot.parts.directory.set_rules
+    await change_rules("environment", lambda rules: replace(rules, reaction=True))
+    said = await bot.slack.say("hello", channel=SHARED, person=BEN)
+    await bot.submit(await bot.use(said), ticket="143")
+    assert "✅ Recorded" in (await bot.told_to(ANNA)).text
+    await bot.at_rest()
+    assert said.reactions == []

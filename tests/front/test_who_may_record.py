@@ -12,7 +12,7 @@ from bot.playground.leadsquared import Behaviour
 from bot.playground.slack import Fault, SlackStandIn
 from bot.playground.workspace import Channel, Person, Posted
 from bot.tenants.rules import Answers, Rules
-from support.running import TEAM, Bot, Start, ticket_that
+from support.running import ACCOUNT, TEAM, Bot, Start, ticket_that
 
 MEMBER, GUEST, CUSTOMER, BEN = "U0ANNA", "U0VISITOR", "U0CARLA", "U0BEN"
 OWN, SHARED, UNKNOWN = "C0SUPPORT", "C0SHARED", "C0PRIVATE"
@@ -265,3 +265,42 @@ async def test_a_setting_decides_where_answers_go(
 
 def test_the_rules_are_open_to_members_only_at_first() -> None:
     assert Rules() == Rules(Answers.AUTO, guests=False, reaction=False, group_id="", channels=())
+
+
+async def test_the_rules_hold_on_both_databases(
+    environment: dict[str, str], start: Start, url: str
+) -> None:
+    async with start(environment | {"DATABASE_URL": url}) as bot:
+        await bot.type("143 by a guest", person=GUEST)
+        assert "Guests can't record" in seen(bot, GUEST)
+        await rule(bot, guests=True, group_id="S0AGENTS", channels=(OWN,))
+        await bot.type("143 by a guest again", person=GUEST)
+        assert "one user group" in seen(bot, GUEST)
+        await bot.type("143 elsewhere", channel="C0OTHER")
+        assert "in this conversation" in seen(bot, MEMBER)
+        assert await bot.type("143 by a member of the group") is None
+        await bot.at_rest()
+        assert recorded(bot) == 1
+
+
+async def test_an_admin_says_it_in_the_set_up_form(
+    environment: dict[str, str], start: Start, url: str
+) -> None:
+    allowed = {"LEADSQUARED_ALLOWED_HOSTS": "127.0.0.1"}
+    async with start(environment | {"DATABASE_URL": url, **allowed}) as bot:
+        bot.slack.workspace.people["U0ADA"] = Person("U0ADA", "Ada", TEAM, is_admin=True)
+        await bot.type("setup", person="U0ADA")
+        await bot.slack.until(lambda: "submit" in bot.slack.modals.open[-1])
+        account = {
+            "other_api_host": bot.leadsquared.url,
+            "org_id": ACCOUNT.org_id,
+            "access_key": ACCOUNT.access_key,
+            "secret_key": ACCOUNT.secret_key,
+        }
+        wanted = {"answers": "private", "guests": ["allowed"]}
+        await bot.submit(bot.slack.modals.open[-1], person="U0ADA", **account, **wanted)
+        rules = await bot.parts.directory.rules(f"slack-{TEAM}")
+        assert (rules.answers, rules.guests) == (Answers.PRIVATE, True)
+        assert await bot.type("143 by a guest", person=GUEST) is None
+        assert "✅ Recorded" in (await bot.told_to(GUEST)).text
+        assert open_to_all(bot) == []

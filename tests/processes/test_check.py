@@ -18,7 +18,7 @@ from bot.leadsquared.reading import read_keys
 from bot.leadsquared.tenant import Tenant
 from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
 from bot.playground.slack import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, Fault, SlackStandIn
-from bot.slack.scopes import SCOPES
+from bot.slack.scopes import missing
 from bot.tenants.directory import Directory, Scope
 from support.databases import database
 from support.many import serving_many
@@ -224,10 +224,7 @@ async def test_scopes_that_the_token_lacks_are_named(
 
     assert found.keys() == {"Slack scopes"}
     says, fix = found["Slack scopes"]
-    assert says == (
-        "missing: "
-        f"{', '.join(scope for scope in SCOPES if scope not in Granting.granted.split(','))}"
-    )
+    assert says == (f"missing: {', '.join(missing(Granting.granted.split(',')))}")
     assert "manifest.yml" in fix
     assert "reinstall" in fix
 

@@ -281,9 +281,21 @@ NONSENSE = {
     ":slack": ["Type :slack off or :slack on"],
     ":submit": ["There is no open form"],
     ":fill Text x": ["There is no open form"],
-    ":channel nowhere": ["support, customers, private"],
+    ":channel nowhere": ["support, customers, shared, private"],
+    ":as Zed": ["There are: You, Ben, Carla, Gus"],
     ":wait": [],
     "": [],
+}
+RULES = {
+    ":channel shared": "shared with Acme",
+    "/portal-activity 143 in a shared channel": "(only you see this): ✅ Recorded on ticket 143",
+    ":as customer": "You are Carla",
+    "/portal-activity 143 by a customer": "Only people of the organisation",
+    ":as guest": "You are Gus",
+    "/portal-activity 143 by a guest": "Guests can't record",
+    ":as You": "You are You",
+    ":channel customers": "lets her read",
+    "/portal-activity 144 for all": "#customers · Portal Activity: ✅",
 }
 SCRIPTS: dict[str, list[str]] = {
     "away": list(AWAY),
@@ -294,7 +306,13 @@ SCRIPTS: dict[str, list[str]] = {
     "workspaces": list(WORKSPACES),
     "hello": HELLO,
     "help": [":help", *NONSENSE, ":quit", "/portal-activity 143 not any more"],
-    "slack away": [":slack off", "/portal-activity 143 kept", ":slack on"],
+    "rules": list(RULES),
+    "slack away": [
+        "/portal-activity 144 first",
+        ":slack off",
+        "/portal-activity 143 kept",
+        ":slack on",
+    ],
 }
 
 
@@ -330,7 +348,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
 
 def parts(ended: Ended) -> list[tuple[str, str]]:
     """Return each line of the script with what was shown after it, in one line."""
-    pieces = re.split(r"^(?:Globex )?#[a-z]+> (.*)$", ended.out, flags=re.MULTILINE)
+    pieces = re.split(
+        r"^(?:[A-Z][a-z]+ in )?(?:Globex )?#[a-z]+> (.*)$", ended.out, flags=re.MULTILINE
+    )
     return [
         (line, " ".join(shown.split()))
         for line, shown in zip(pieces[1::2], pieces[2::2], strict=True)
@@ -415,9 +435,15 @@ def test_a_button_that_was_pressed_already_is_told_to_be_gone(played: Played) ->
     assert shown.startswith(("Which button?", "That button"))
 
 
+def test_each_rule_of_private_answers_and_of_recording_is_visible(played: Played) -> None:
+    found = dict(parts(played["rules"]))
+    for line, words in RULES.items():
+        assert words in found[line], line
+
+
 def test_a_script_may_switch_slack_off_and_on_again(played: Played) -> None:
     assert "Slack is off" in played["slack away"].out
-    assert "Recorded on ticket 143, activity ID 1" in played["slack away"].out
+    assert "Recorded on ticket 143, activity ID 2" in played["slack away"].out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
