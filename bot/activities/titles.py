@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from bot.activities.acceptance import Numbered
+from bot.activities.outbox import PASSED_BY
 from bot.activities.policy import RATE_LIMIT_JITTER, WINDOW
 from bot.activities.window import Window, begin_read, hold, lock_window
 from bot.backoff import jittered
@@ -213,19 +214,29 @@ class Titles:
         return isinstance(answer, Ticket)
 
     async def _slot(self, which: Numbered) -> _Slot | None:
-        """Take a slot for one call, where one is free now and the tenant is still that one."""
+        """Take a slot for one call, where one is free now and the tenant is still that one.
+
+        `_read` bounds it: while another transaction counts the account's slots, it tries again.
+        """
         since = steady()
 
-        def take(connection: Connection) -> _Slot | None:
+        def take(connection: Connection) -> tuple[_Slot | None, bool]:
             window = lock_window(connection, which.tenant_id, self._keyring)
-            if not isinstance(window, Window) or not window.has_keys:
-                return None
-            if window.tenant.account_id != which.account_id:
-                return None
+            if not isinstance(window, Window):
+                return None, window is None
+            if not window.has_keys or window.tenant.account_id != which.account_id:
+                return None, False
             taken = begin_read(connection, window, lasts=READ_WITHIN)
-            return _Slot(window.tenant, window.at, since) if taken else None
+            return _Slot(window.tenant, window.at, since) if taken else None, False
 
-        return await self._database.run(take, within=READ_WITHIN, answer_within=READ_WITHIN)
+        while True:
+            slot, is_passed_by = await self._database.run(
+                take, within=READ_WITHIN, answer_within=READ_WITHIN
+            )
+            if not is_passed_by:
+                return slot
+            # On PostgreSQL the worker holds the account's row for the moment of a claim.
+            await asyncio.sleep(PASSED_BY)
 
     async def _hold(self, slot: _Slot, retry_after: float | None) -> None:
         """Let no call of the account begin for a while, as after any call over the rate limit."""

@@ -100,9 +100,9 @@ class SlackRecorders:
                 return Kind.STRANGER
             _log.warning("person_unknown", reason=_reason(found))
             return Kind.AWAY if isinstance(found, NotNow) else Kind.UNTOLD
+        # Slack marks guests and strangers. A person without a mark is a member.
         user = found.data.get("user")
-        if not isinstance(user, dict):
-            return Kind.UNTOLD
+        user = user if isinstance(user, dict) else {}
         if user.get("deleted") is True:
             return Kind.STRANGER
         return kind_of(role_of(user, person.enterprise_id, person.team_id))

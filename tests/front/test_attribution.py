@@ -74,7 +74,8 @@ async def test_without_a_name_the_persons_id_stands_for_it(
     start: Start, environment: dict[str, str]
 ) -> None:
     async with start(environment | NAME) as bot:
-        bot.slack.faults["users.info"] += [Fault("missing_scope")] * 9
+        # Slack says whether she may record, and not what she is called.
+        bot.slack.faults["users.info"] += [Fault(""), *[Fault("missing_scope")] * 9]
         await bot.type("143 Customer called")
         await bot.answered()
         assert on_ticket(bot, "143") == ["Customer called\n\n— U0ANNA via Slack"]

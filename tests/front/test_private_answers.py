@@ -152,10 +152,13 @@ async def test_what_cannot_be_found_out_counts_as_shared(bot: Bot, fault: Fault)
 
 
 async def test_while_slack_is_away_nothing_is_decided(bot: Bot) -> None:
+    await bot.type("143 before", channel=SHARED)  # so the bot knows her
+    await bot.at_rest()
+    asked = calls(bot, "conversations.info")
     bot.slack.down = True
     await bot.type("143 hello", channel=OWN)
     async with asyncio.timeout(PATIENCE):
-        while not calls(bot, "conversations.info"):
+        while calls(bot, "conversations.info") == asked:
             await asyncio.sleep(0.01)
     bot.slack.down = False
     await bot.answered()
