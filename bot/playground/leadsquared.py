@@ -96,6 +96,8 @@ class LeadSquaredStandIn(StandIn):
     `tickets` are those that exist: by number, with how each answers.
     """
 
+    name = "LeadSquared"
+
     def __init__(self, accounts: list[Account], tickets: dict[str, Behaviour]) -> None:
         super().__init__()
         self.accounts = {account.org_id: account for account in accounts}
@@ -103,6 +105,7 @@ class LeadSquaredStandIn(StandIn):
         self.ledger = Ledger()
         self.latency = 0.0
         self.filter_is = Behaviour.FINE  # how the filter over conversations answers good keys
+        self.fault: Behaviour | None = None  # how every ticket answers instead, while it is set
         self.hides = False  # the filter over conversations does not show portal activities (yet)
         self.calls_per_window = CALLS
         self._arrivals: dict[str, deque[float]] = defaultdict(deque)
@@ -122,6 +125,10 @@ class LeadSquaredStandIn(StandIn):
     def on(self, ticket_id: str) -> list[Activity]:
         """Return a ticket's activities, oldest first."""
         return [activity for activity in self.ledger.activities if activity.ticket_id == ticket_id]
+
+    def arrivals(self, org_id: str) -> list[float]:
+        """Return when the calls that count against an account's limit came, by time.monotonic."""
+        return list(self._arrivals[org_id])
 
     async def _state(self, _request: web.Request) -> web.Response:
         return web.json_response(
@@ -163,10 +170,11 @@ class LeadSquaredStandIn(StandIn):
             return refused
         if not isinstance(asked, dict) or asked.get("ActivityType") != ["PortalInbound"]:
             return _error(400, "MXInvalidInputException", "The request body is not as specified")
-        if self.filter_is is Behaviour.HANG:
-            await Hang().hang(request)
-        if self.filter_is is not Behaviour.FINE:
-            return _refusal(self.filter_is, f"{self.url}/elsewhere{request.path}")
+        behaviour = self.fault or self.filter_is
+        if behaviour in (Behaviour.HANG, Behaviour.DROP):
+            await Hang(drop=behaviour is Behaviour.DROP).hang(request)
+        if behaviour is not Behaviour.FINE:
+            return _refusal(behaviour, f"{self.url}/elsewhere{request.path}")
         found = [
             one
             for one in self.on(str(asked.get("TicketId")))
@@ -199,7 +207,7 @@ class LeadSquaredStandIn(StandIn):
             return _error(400, "MXInvalidInputException", "The request body is not as specified")
         if self.latency:
             await asyncio.sleep(self.latency)
-        behaviour = self.tickets.get(ticket_id, Behaviour.NOT_FOUND)
+        behaviour = self.fault or self.tickets.get(ticket_id, Behaviour.NOT_FOUND)
         return self._behave(behaviour, request, Activity("", org_id, ticket_id, body["Text"]))
 
     def _within_limit(self, org_id: str, arrived: float) -> bool:

@@ -542,9 +542,7 @@ def _settings(slack: SlackStandIn, folder: Path) -> Settings:
 
     It reads nothing from the environment, and its times are short enough to wait for.
     """
-    for name in list(os.environ):
-        if name.upper() in {field.upper() for field in Settings.model_fields}:
-            del os.environ[name]
+    forget_variables()
     return load_settings(
         env_file=None,
         slack_client_id=CLIENT_ID,
@@ -560,6 +558,13 @@ def _settings(slack: SlackStandIn, folder: Path) -> Settings:
         retry_for=13,
         shutdown_grace=3,
     )
+
+
+def forget_variables() -> None:
+    """Drop the developer's own settings from the environment."""
+    for name in list(os.environ):
+        if name.upper() in {field.upper() for field in Settings.model_fields}:
+            del os.environ[name]
 
 
 async def _add_tenants(parts: Parts, leadsquared: LeadSquaredStandIn) -> None:
