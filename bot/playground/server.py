@@ -60,8 +60,12 @@ class StandIn:
             if request.path.startswith(("/socket/", "/oauth/", "/_")):
                 return await handler(request)  # a websocket's messages are written one by one
             body = await request.read()
-            what = f"{request.method} {request.rel_url}"
-            exchange = traffic.begin(f"bot → {self.name}", what, body, request.headers)
+            exchange = traffic.begin(
+                f"bot → {self.name}",
+                f"{request.method} {request.path}",
+                body or request.query_string,
+                request.headers,
+            )
             try:
                 response = await handler(request)
             except BaseException:

@@ -84,7 +84,7 @@ def _channel(workspace: Workspace, channel: Channel) -> Value:
     return {
         "id": channel.id,
         "name": channel.name,
-        "note": NOTES.get(channel.name, ""),
+        "note": NOTES.get(channel.name, "").partition("; :")[0],  # a hint for the terminal
         "direct": channel.id.startswith("D"),
         "guests": guests,
     }

@@ -495,7 +495,7 @@ function showMessages() {
     replies.get(value.thread_ts).push(value);
   }
   const top = found.filter(([, value]) => !value.thread_ts);
-  expectAnswer(top, replies);
+  expectAnswer(found);
   arrange(log, top.length
     ? top.map(([key, value]) => node(key, value, replies.get(value.ts)))
     : [empty(here.channel === null ? "Portal Activity hasn't written to you yet." : "No messages here yet. Try the command below.")]);
@@ -534,17 +534,19 @@ function forgetGone() {
   for (const key of messages.keys()) if (!values.has(key.replace("thread ", ""))) messages.delete(key);
 }
 
-let expected = null; // after a command in this tab: the time from which its answer's thread opens
+let expected = null; // after something was recorded in this tab: since when its answer may come
 
-/** Open the thread of what this tab has just recorded, where no other is open. */
-function expectAnswer(top, replies) {
+/** Open the thread in which the bot answers what this tab has just recorded. */
+function expectAnswer(found) {
   if (expected === null) return;
-  const found = top.findLast(([, value]) => value.bot && !value.only && Number(value.ts) >= expected && replies.has(value.ts));
-  if (found) {
-    here.thread = found[1].ts;
+  const answer = found.findLast(([, one]) => one.bot && one.thread_ts && Number(one.ts) >= expected);
+  if (answer) {
+    here.thread = answer[1].thread_ts;
     expected = null;
   }
 }
+
+const expect = () => { expected = here.thread === null ? Math.floor(Date.now() / 1000) : null; };
 
 // -- the composer
 
@@ -572,7 +574,7 @@ function composer(form, inThread) {
     at = typed.length;
     put("");
     const command = words.startsWith("/") && !inThread;
-    if (command) expected = here.thread === null || here.auto ? Math.floor(Date.now() / 1000) : null;
+    if (command) expect();
     byId("messages").scrollTop = byId("messages").scrollHeight;
     const answer = await act(command ? "command" : "say",
       { channel: here.channel, text: words, thread_ts: inThread ? here.thread : null });
@@ -745,9 +747,9 @@ async function submit(known, view) {
   for (const [id, field] of known.fields) if (field.changed) send[id] = field.get();
   const submitter = known.dialog.querySelector("[type=submit]");
   submitter.disabled = true;
+  expect();
   const answer = await act("submit", { view_id: view.id, values: send });
   submitter.disabled = false;
-  expected = here.thread === null ? Math.floor(Date.now() / 1000) - 1 : null;
   for (const [id, field] of known.fields) field.complain(answer.errors?.[id] ?? "");
   const wrong = Object.keys(answer.errors ?? {});
   known.dialog.querySelector(".failed").textContent = answer.error ?? wrong.filter((id) => !known.fields.has(id)).map((id) => answer.errors[id]).join(" ");
@@ -858,6 +860,7 @@ function showAccounts() {
     showTickets(card, account);
     showCalls(card, account);
   }
+  found.sort((one, other) => (other.team === here.team) - (one.team === here.team));
   arrange(byId("leadsquared"), found.map((one) => cards.get(one.org_id).node));
   showWindows();
 }
@@ -969,8 +972,9 @@ function exchange(one) {
     h("summary", {},
       h("time", {}, new Date(one.at * 1000).toLocaleTimeString(undefined, { hour12: false })),
       h("span", { class: `way ${one.way.includes("LeadSquared") ? "leadsquared" : one.way.startsWith("bot") ? "out" : "in"}` }, one.way),
-      h("span", { class: "what" }, one.what), statusMark(one),
-      one.took === null ? null : h("span", { class: "took" }, `${Math.round(one.took * 1000)} ms`)));
+      statusMark(one),
+      one.took === null ? null : h("span", { class: "took" }, `${Math.round(one.took * 1000)} ms`),
+      h("span", { class: "what" }, one.what)));
   const fill = () => {
     if (!node.open || node.childElementCount > 1) return;
     const part = (label, value) => value === null || (typeof value === "object" && !Object.keys(value).length) ? []
@@ -1061,7 +1065,7 @@ function show(kinds = null) {
   if (changed("workspace", "home")) { showPlace(); showHome(); }
   if (changed("workspace", "message")) showMessages();
   if (changed("modal")) showModals();
-  if (changed("account", "exchange", "workspace")) showAccounts();
+  if (here.dock === "leadsquared" && changed("account", "exchange", "workspace")) showAccounts();
   if (kinds === null) showDock();
   if (changed("exchange")) showTraffic();
   if (changed("log")) showLog();
