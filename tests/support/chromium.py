@@ -56,7 +56,9 @@ class Chromium:
         async for frame in self._socket:
             said: Json = frame.json()
             if "id" in said:
-                self._asked.pop(said["id"]).set_result(said)
+                asked = self._asked.pop(said["id"])
+                if not asked.done():  # else nobody waits for it any more
+                    asked.set_result(said)
             elif (tab := self._tabs.get(said.get("sessionId", ""))) is not None:
                 tab.hear(said["method"], said["params"])
 
