@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from support.chromium import Tab
-from support.pages import command, dialog, fault, go, shortcut, thread
+from support.chromium import Chromium, Tab
+from support.pages import command, dialog, fault, go, ready, shortcut, thread
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 Shoot = Callable[[Tab, str], Awaitable[None]]
@@ -93,3 +93,142 @@ async def test_each_fault_switch_has_its_answer(page: Tab, shoot: Shoot) -> None
         await page.click("button", "Close thread")
     await shoot(page, "fault")
     await fault(page, "No fault")
+
+
+async def test_what_failed_is_sent_again_by_its_button(page: Tab, shoot: Shoot) -> None:
+    await fault(page, "500")
+    await command(page, "/portal-activity 145 Customer paid the invoice")
+    await thread(page, "LeadSquared couldn't record this on ticket 145", "Send again")
+    await shoot(page, "send-again")
+    await fault(page, "No fault")
+    await page.click("button", "Send again", within=await page.get("complementary", "Thread"))
+    await thread(page, "Recorded on ticket 145")
+
+
+async def test_a_workspace_installs_the_bot_and_is_set_up_in_app_home(
+    page: Tab, shoot: Shoot
+) -> None:
+    globex = await page.get("region", "Globex")
+    await page.click("button", "Install", within=globex)
+    await page.get("button", "App Portal Activity", within=globex)
+    await page.click("button", "App Portal Activity", within=globex)
+    await page.reads("region", "App Home", "isn't connected to LeadSquared")
+    await page.click("button", "Connect LeadSquared")
+    form = await dialog(page, "Connect LeadSquared")
+    await page.write("Org ID", "Globex Ltd", within=form)
+    await page.click("button", "Save", within=form)
+    await page.reads("dialog", "Connect LeadSquared", "Enter the org ID")
+    await page.click("button", "Fill in this workspace's account", within=form)
+
+    async def filled() -> bool:
+        return await (await page.get("textbox", "Org ID")).value() == "33935"
+
+    await page.until(filled, "account in the form")
+    await shoot(page, "setup")
+    await page.click("button", "Save", within=await dialog(page, "Connect LeadSquared"))
+    await page.reads("dialog", "", "is connected to LeadSquared org 33935")
+    await page.press("Escape")
+    await page.reads("region", "App Home", "connected to LeadSquared org 33935")
+    await shoot(page, "home")
+    await go(page, "desk")
+    await command(page, "/portal-activity 144 in Globex", "desk")
+    await thread(page, "Recorded on ticket 144, activity ID 1")
+    await page.click("tab", "Traffic")
+    shown = await page.reads("tabpanel", "Traffic", "bot → LeadSquared", "slash_commands")
+    assert "globex-secret-key" not in await page.evaluate("document.body.textContent")
+    assert "/api/tenants/33935/ticket/144/portal/activity" in shown
+    await shoot(page, "traffic")
+
+
+async def test_a_shared_channel_as_the_customer_sees_it(page: Tab, shoot: Shoot) -> None:
+    await go(page, "customers")
+    await command(page, "/portal-activity help", "customers")
+    await page.reads("log", "", "Only visible to you", "records what a customer did")
+    await page.choose("Acting as", "Carla")
+    seen = await page.reads("navigation", "", "customers")
+    assert "support" not in seen
+    assert "Apps" not in seen
+    shown = await page.reads("log", "Messages in #customers", "Here is the signed contract.")
+    assert "Only visible to you" not in shown
+    assert "cannot show hologram" in shown or "cannot show container" in shown
+    await command(page, "Is there any news?", "customers")
+    await page.reads("log", "", "Is there any news?")
+    await shoot(page, "customer")
+
+
+async def test_two_tabs_are_in_step(page: Tab, browser: Chromium, address: str) -> None:
+    second = await browser.tab(address, dark=True)
+    await ready(second)
+    await command(page, "An ordinary message")
+    await second.reads("log", "Messages in #support", "An ordinary message")
+    await shortcut(second, "An ordinary message")
+    await page.write("Ticket", "145", within=await dialog(page, "Record in LeadSquared"))
+
+    async def typed() -> bool:
+        return await (await second.get("textbox", "Text")).value() == "left by the first tab"
+
+    await page.write("Text", "left by the first tab")
+    await second.until(typed, "text that the other tab typed")
+    await page.close()  # in the middle of the form
+    await second.click("button", "Record", within=await dialog(second, "Record in LeadSquared"))
+    await second.reads("region", "LeadSquared of Initech", "left by the first tab")
+    assert second.problems == []
+    await second.close()
+
+
+async def test_html_is_shown_and_never_run(page: Tab) -> None:
+    evil = "<img src=x onerror=document.title='run'><script>document.title='run'</script> <b>&lt;"
+    await command(page, evil)
+    await page.reads("log", "", evil)
+    await command(page, f"/portal-activity 143 {evil}")
+    await thread(page, "Recorded on ticket 143")
+    await page.reads("region", "LeadSquared of Initech", evil)
+    await shortcut(page, f"{evil}\n")
+    text = await page.get("textbox", "Text", within=await dialog(page, "Record in LeadSquared"))
+    assert evil in await text.value()
+    await page.press("Escape")
+    assert "run" not in await page.evaluate("document.title")
+
+
+async def test_two_thousand_messages_stay_quick(page: Tab) -> None:
+    await go(page, "archive")
+    await page.evaluate(
+        """(async () => {
+          const token = document.querySelector('meta[name="playground-token"]').content;
+          const body = { do: "crowd", person: "U0YOU", channel: "C0ARCHIVE", number: 2000 };
+          await fetch("/act", { method: "POST", body: JSON.stringify(body),
+            headers: { "Content-Type": "application/json", "X-Playground-Token": token } });
+        })()"""
+    )
+    await page.reads("log", "Messages in #archive", "Message 2,000 of many")
+    took = await page.evaluate(
+        """(async () => {
+          const go = async (name) => {
+            document.querySelector(`#places button[aria-label="Channel ${name}"]`).click();
+            document.querySelector("#messages").getBoundingClientRect();
+            await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+          };
+          await go("support");
+          const before = performance.now();
+          await go("archive");
+          return performance.now() - before;
+        })()"""
+    )
+    assert took < 1500, "milliseconds until the channel stands there"
+
+
+async def test_the_bot_is_killed_and_restarted_and_loses_nothing(page: Tab) -> None:
+    await page.click("button", "Kill")
+    await page.reads("status", "", "The bot is stopped")
+    await command(page, "/portal-activity 143 nobody hears")
+    await page.reads("log", "", "failed with the error dispatch_failed")
+    await page.choose("Reached by", "Socket Mode")
+    await page.reads("status", "", "The bot is ready")
+    await command(page, "/portal-activity 143 over a websocket")
+    await thread(page, "Recorded on ticket 143")
+    await page.click("tab", "Traffic")
+    await page.reads("tabpanel", "Traffic", "Socket Mode slash_commands")
+    await page.click("tab", "LeadSquared")
+    await page.choose("Reached by", "Signed HTTP")
+    await page.reads("status", "", "The bot starts…")
+    await page.reads("status", "", "The bot is ready")

@@ -6,6 +6,7 @@ It speaks the browser's own protocol (CDP) over a websocket: https://chromedevto
 import asyncio
 import base64
 import itertools
+import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,6 +35,7 @@ FLAGS = (
 )
 _KEYS = {"Enter": (13, "\r"), "Escape": (27, ""), "Tab": (9, ""), "ArrowUp": (38, ""),
          "ArrowDown": (40, ""), "End": (35, "")}  # fmt: skip
+_WRITTEN = re.compile(r"(\d+)\n(/\S+)")
 Json = dict[str, Any]
 
 
@@ -121,7 +123,7 @@ class Tab:
     async def all(
         self, role: str, name: str = "", *, within: "Element | None" = None
     ) -> "list[Element]":
-        """Return what has a role, and a name that begins like that, as it stands now."""
+        """Return what has a role and a name that begins so; what is named just so stands last."""
         root = within.object_id if within else (await self.evaluate("document", by_value=False))
         found = await self.ask("Accessibility.queryAXTree", objectId=root, role=role)
         elements = []
@@ -131,7 +133,7 @@ class Tab:
                 continue
             resolved = await self.ask("DOM.resolveNode", backendNodeId=node["backendDOMNodeId"])
             elements.append(Element(self, resolved["object"]["objectId"], said))
-        return elements
+        return sorted(elements, key=lambda one: one.name == name)
 
     async def get(
         self, role: str, name: str = "", *, within: "Element | None" = None, number: int = -1
@@ -247,7 +249,10 @@ class Element:
         return result["result"].get("value")
 
     async def text(self) -> str:
-        return str(await self.call("function() { return this.innerText; }"))
+        # Not innerText alone: that has nothing of what is out of sight (content-visibility).
+        return str(
+            await self.call("function() { return this.innerText + '\\n' + this.textContent; }")
+        )
 
     async def value(self) -> str:
         return str(await self.call("function() { return this.value; }"))
@@ -278,14 +283,17 @@ async def chromium(program: str, folder: Path) -> AsyncIterator[Chromium]:
                 yield browser
                 listening.cancel()
         finally:
-            process.terminate()
+            process.kill()
 
 
 async def _address(folder: Path) -> str:
     """Wait until the browser has written where it listens."""
     file = folder / "DevToolsActivePort"
     async with asyncio.timeout(PATIENCE):
-        while not file.exists() or file.read_text().count("\n") < 1:
+        while (written := _WRITTEN.fullmatch(_text_of(file))) is None:
             await asyncio.sleep(0.02)
-    port, path = file.read_text().split("\n")[:2]
-    return f"ws://127.0.0.1:{port}{path}"
+    return f"ws://127.0.0.1:{written[1]}{written[2]}"
+
+
+def _text_of(file: Path) -> str:
+    return file.read_text().strip() if file.exists() else ""

@@ -124,7 +124,7 @@ function go(changes) {
   Object.assign(here, changes);
   sessionStorage.setItem("here", JSON.stringify(here));
   show();
-  if (moved) byId("messages").scrollTop = byId("messages").scrollHeight;
+  if (moved) toEnd(byId("messages"));
 }
 
 const person = (id = here.person, team = here.team) =>
@@ -484,9 +484,17 @@ function openThread(channel, ts) {
   go({ team, person: someone.id, channel, thread: ts });
 }
 
+const isAtEnd = (list) => list.scrollHeight - list.scrollTop - list.clientHeight < 60;
+
+/** Scroll to the end. The height of what was out of sight is known only once it is in sight. */
+function toEnd(list, frames = 4) {
+  list.scrollTop = list.scrollHeight;
+  if (frames > 0) requestAnimationFrame(() => toEnd(list, frames - 1));
+}
+
 function showMessages() {
   const log = byId("messages");
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
+  const atEnd = isAtEnd(log);
   const found = messagesHere();
   const replies = new Map();
   for (const [, value] of found) {
@@ -499,7 +507,7 @@ function showMessages() {
   arrange(log, top.length
     ? top.map(([key, value]) => node(key, value, replies.get(value.ts)))
     : [empty(here.channel === null ? "Portal Activity hasn't written to you yet." : "No messages here yet. Try the command below.")]);
-  if (atEnd) log.scrollTop = log.scrollHeight;
+  if (atEnd) toEnd(log);
   showThread(found);
   forgetGone();
 }
@@ -510,11 +518,11 @@ function showThread(found) {
   const list = byId("replies");
   const inThread = here.thread === null ? []
     : found.filter(([, value]) => value.ts === here.thread || value.thread_ts === here.thread);
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
+  const atEnd = isAtEnd(list);
   arrange(list, inThread.length
     ? inThread.map(([key, value]) => threadNode(key, value))
     : [empty("Open a thread: choose “1 reply” below a message. The bot answers in threads.")]);
-  if (atEnd) list.scrollTop = list.scrollHeight;
+  if (atEnd) toEnd(list);
   byId("close-thread").hidden = here.thread === null;
   byId("reply").hidden = here.thread === null || here.channel === null;
 }
@@ -534,19 +542,24 @@ function forgetGone() {
   for (const key of messages.keys()) if (!values.has(key.replace("thread ", ""))) messages.delete(key);
 }
 
-let expected = null; // after something was recorded in this tab: since when its answer may come
+let expected = null; // after something was recorded in this tab: { after, fresh }
 
 /** Open the thread in which the bot answers what this tab has just recorded. */
 function expectAnswer(found) {
   if (expected === null) return;
-  const answer = found.findLast(([, one]) => one.bot && one.thread_ts && Number(one.ts) >= expected);
+  const { after, fresh } = expected;
+  const answer = found.findLast(([, one]) => one.bot && one.thread_ts && one.ts > after && (!fresh || one.thread_ts > after));
   if (answer) {
     here.thread = answer[1].thread_ts;
     expected = null;
   }
 }
 
-const expect = () => { expected = here.thread === null ? Math.floor(Date.now() / 1000) : null; };
+/** Expect an answer, in a fresh thread or in any, where this tab has no thread open. */
+function expect(fresh) {
+  const after = messagesHere().at(-1)?.[1].ts ?? "";
+  expected = here.thread === null ? { after, fresh } : null;
+}
 
 // -- the composer
 
@@ -574,8 +587,8 @@ function composer(form, inThread) {
     at = typed.length;
     put("");
     const command = words.startsWith("/") && !inThread;
-    if (command) expect();
-    byId("messages").scrollTop = byId("messages").scrollHeight;
+    if (command) expect(true);
+    if (!inThread) toEnd(byId("messages"));
     const answer = await act(command ? "command" : "say",
       { channel: here.channel, text: words, thread_ts: inThread ? here.thread : null });
     if (answer.error && !area.value) put(words);
@@ -604,7 +617,8 @@ replying.area.placeholder = "Reply…";
 // -- the left side
 
 function showPlaces() {
-  arrange(byId("places"), workspaces().map((workspace) => {
+  const shown = person().foreign ? [workspaceOf(here.team)] : workspaces();
+  arrange(byId("places"), shown.map((workspace) => {
     const someone = workspace.people.find((one) => one.id === here.person) ?? workspace.people[0];
     const place = (channel, label, name) => button(label,
       () => { go({ team: workspace.id, person: someone.id, channel, tab: "home" }); if (channel === null) act("home"); },
@@ -747,7 +761,7 @@ async function submit(known, view) {
   for (const [id, field] of known.fields) if (field.changed) send[id] = field.get();
   const submitter = known.dialog.querySelector("[type=submit]");
   submitter.disabled = true;
-  expect();
+  expect(false);
   const answer = await act("submit", { view_id: view.id, values: send });
   submitter.disabled = false;
   for (const [id, field] of known.fields) field.complain(answer.errors?.[id] ?? "");
@@ -991,9 +1005,9 @@ function showLog() {
   if (here.dock !== "log") return;
   const lines = all("log").sort((one, other) => one.number - other.number).map((one) => one.line.replace(/\u001b\[[\d;]*m/g, ""));
   const panel = byId("log");
-  const atEnd = panel.scrollHeight - panel.scrollTop - panel.clientHeight < 60;
+  const atEnd = isAtEnd(panel);
   panel.replaceChildren(lines.length ? h("pre", { tabIndex: 0 }, lines.join("\n")) : empty("Nothing yet."));
-  if (atEnd) panel.scrollTop = panel.scrollHeight;
+  if (atEnd) toEnd(panel);
 }
 
 const tabs = [...document.querySelectorAll("#dock [role=tab]")];
