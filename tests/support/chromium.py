@@ -5,6 +5,7 @@ It speaks the browser's own protocol (CDP) over a websocket: https://chromedevto
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import re
 import shutil
@@ -116,7 +117,9 @@ class Tab:
             self.problems.append(said["entry"]["text"])
 
     async def close(self) -> None:
-        await self._browser.ask("Target.closeTarget", targetId=self._target)
+        """Close it, if it is open."""
+        with contextlib.suppress(LookupError):
+            await self._browser.ask("Target.closeTarget", targetId=self._target)
 
     # -- finding
 
@@ -260,6 +263,9 @@ class Element:
     async def click(self) -> None:
         """Click in its middle, as a mouse does."""
         await self._tab.ask("DOM.scrollIntoViewIfNeeded", objectId=self.object_id)
+        await self._tab.evaluate(
+            "new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
+        )
         (quad, *_) = (await self._tab.ask("DOM.getContentQuads", objectId=self.object_id))["quads"]
         at = {"x": sum(quad[::2]) / 4, "y": sum(quad[1::2]) / 4, "button": "left", "clickCount": 1}
         await self._tab.ask("Input.dispatchMouseEvent", type="mousePressed", **at)

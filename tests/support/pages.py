@@ -56,13 +56,15 @@ async def shortcut(page: Tab, words: str) -> None:
     """Use the shortcut on the message with these words, by its menu."""
 
     async def opened() -> bool:
+        if await page.all("menuitem", "Record in LeadSquared"):
+            return True
         for message in await page.all("article"):
             if words in await message.text():
                 await page.click("button", "More actions", within=message)
-                return True
+                break
         return False
 
-    await page.until(opened, f"message with “{words}”")
+    await page.until(opened, f"menu of a message with “{words}”")
     await page.click("menuitem", "Record in LeadSquared")
 
 

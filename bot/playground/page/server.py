@@ -119,7 +119,7 @@ class PageServer:
 
     async def _act(self, request: web.Request) -> web.Response:
         token = request.headers.get(TOKEN_HEADER, "")
-        if not secrets.compare_digest(token.encode(), self._token.encode()):
+        if not secrets.compare_digest(token.encode(errors="replace"), self._token.encode()):
             return _refuse(403, "This page is of an earlier playground. Reload it.")
         if request.content_type != "application/json":
             return _refuse(415, "Send JSON.")

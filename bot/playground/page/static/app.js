@@ -617,12 +617,14 @@ replying.area.placeholder = "Reply…";
 // -- the left side
 
 function showPlaces() {
+  const focused = byId("places").contains(document.activeElement) ? document.activeElement.dataset.is : null;
   const shown = person().foreign ? [workspaceOf(here.team)] : workspaces();
   arrange(byId("places"), shown.map((workspace) => {
     const someone = workspace.people.find((one) => one.id === here.person) ?? workspace.people[0];
     const place = (channel, label, name) => button(label,
       () => { go({ team: workspace.id, person: someone.id, channel, tab: "home" }); if (channel === null) act("home"); },
-      { "aria-current": here.team === workspace.id && here.channel === channel ? "page" : null, "aria-label": name });
+      { "aria-current": here.team === workspace.id && here.channel === channel ? "page" : null, "aria-label": name,
+        "data-is": `${workspace.id} ${name}` });
     const seen = workspace.channels.filter((one) => sees(someone, one));
     return h("section", { "aria-label": workspace.name },
       h("h2", {}, workspace.name,
@@ -638,6 +640,7 @@ function showPlaces() {
         : [button("Install", () => installing("install", workspace)),
            workspace.enterprise ? button("Install in the organisation", () => installing("install", workspace, true)) : null]));
   }));
+  if (focused) [...byId("places").querySelectorAll("button")].find((one) => one.dataset.is === focused)?.focus();
 }
 
 async function installing(what, workspace, everywhere = false) {
@@ -726,7 +729,7 @@ function showModal({ view, values: left }) {
     (known.fields.get(focused?.[0])?.node.querySelector("input, textarea, select") ?? firstField(known))?.focus();
   } else {
     for (const [id, field] of known.fields) {
-      if (!field.waiting && !field.node.contains(document.activeElement)) field.set(left[id]);
+      if (!field.waiting) field.set(left[id]);
     }
   }
 }
@@ -746,7 +749,7 @@ function fillDialog(known, view, left) {
     h("header", {}, h("h2", { id: title }, text(view.title)), button("✕", close, { "aria-label": "Close" })),
     h("div", { class: "blocks" },
       isSetup ? h("p", { class: "helper" }, "In the playground: ",
-        button("Fill in this workspace's account", () => act("fill_account", { view_id: view.id }), { class: "link" })) : null,
+        button("Fill in this workspace's account", () => { untell(known); act("fill_account", { view_id: view.id }); }, { class: "link" })) : null,
       view.blocks.map((one) => block(one, press, (input) => fieldFor(known, view, input, left[input.block_id])))),
     h("footer", {},
       h("p", { class: "failed", role: "alert" }),
@@ -756,7 +759,16 @@ function fillDialog(known, view, left) {
   dialog.replaceChildren(form);
 }
 
+/** Tell nothing of what was typed just now: what comes next says it, or replaces it. */
+function untell(known) {
+  for (const field of known.fields.values()) {
+    clearTimeout(field.waiting);
+    field.waiting = null;
+  }
+}
+
 async function submit(known, view) {
+  untell(known);
   const send = {};
   for (const [id, field] of known.fields) if (field.changed) send[id] = field.get();
   const submitter = known.dialog.querySelector("[type=submit]");
@@ -809,7 +821,7 @@ function fieldFor(known, view, of, value) {
 /** What one types or chooses in: { node, get, set, group }; null for what the page doesn't know. */
 function control(one, id, described) {
   const common = { id, "aria-describedby": described };
-  const input = (node) => ({ node, get: () => node.value, set: (value) => { node.value = value ?? ""; } });
+  const input = (node) => ({ node, get: () => node.value, set: (value) => { if (node.value !== (value ?? "")) node.value = value ?? ""; } });
   switch (one.type) {
     case "plain_text_input":
       return input(one.multiline
