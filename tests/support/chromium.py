@@ -116,6 +116,9 @@ class Tab:
         elif event == "Log.entryAdded" and said["entry"]["source"] in ("security", "javascript"):
             self.problems.append(said["entry"]["text"])
 
+    async def reload(self) -> None:
+        await self.ask("Page.reload")
+
     async def close(self) -> None:
         """Close it, if it is open."""
         with contextlib.suppress(LookupError):

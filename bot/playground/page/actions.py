@@ -4,8 +4,8 @@ Each action is a coroutine that takes what the page sent. What is not as it shou
 `RefusedError`, in words for that person.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
 
 from bot.playground.browser import Browser
 from bot.playground.leadsquared import Account
@@ -26,6 +26,16 @@ LONGEST = 12_000
 
 class RefusedError(Exception):
     """The page asked for what there is not."""
+
+
+_T = TypeVar("_T")
+
+
+def _the(found: Iterable[_T]) -> _T:
+    """Return the first of what was found. Raise LookupError where that is nothing."""
+    for one in found:
+        return one
+    raise LookupError
 
 
 class Actions:
@@ -61,7 +71,7 @@ class Actions:
             raise RefusedError("The playground doesn't know this action.")
         try:
             return await action(asked) or {}
-        except (KeyError, TypeError, StopIteration) as error:
+        except (LookupError, TypeError) as error:
             raise RefusedError("That is gone, or something is missing in what was sent.") from error
 
     # -- messages
@@ -131,7 +141,7 @@ class Actions:
     async def _act(self, asked: Json) -> None:
         """Press a button of a view."""
         view = self._view(asked)
-        button = next(
+        button = _the(
             one
             for one in buttons_in(view)
             if (one["action_id"], one["block_id"]) == (asked["action_id"], asked["block_id"])
@@ -219,7 +229,7 @@ class Actions:
     def _place(self, asked: Json) -> Workspace:
         """Return the workspace that a channel is in."""
         self._person(asked)
-        return next(one for one in self._slack.workspaces if asked["channel"] in one.channels)
+        return _the(one for one in self._slack.workspaces if asked["channel"] in one.channels)
 
     def _person(self, asked: Json) -> str:
         person = str(asked["person"])
@@ -228,7 +238,7 @@ class Actions:
         return person
 
     def _message(self, asked: Json) -> Posted:
-        return next(
+        return _the(
             message
             for workspace in self._slack.workspaces
             for message in workspace.messages
@@ -237,7 +247,7 @@ class Actions:
 
     def _view(self, asked: Json) -> View:
         views = [*self._slack.modals.open, *self._slack.homes.values()]
-        found: View = next(view for view in views if view["id"] == asked["view_id"])
+        found: View = _the(view for view in views if view["id"] == asked["view_id"])
         return found
 
     def _told(self, answer: Json) -> None:
