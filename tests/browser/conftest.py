@@ -5,7 +5,6 @@ Where there is no Chromium they are skipped and say so; in CI they fail.
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -14,7 +13,7 @@ from support.chromium import Chromium, Tab, chromium, found
 from support.pages import playground, ready
 from support.programs import ROOT
 
-PICTURES = Path(os.environ.get("SCREENSHOTS", ROOT / "build" / "screenshots"))
+PICTURES = ROOT / os.environ.get("SCREENSHOTS", "build/screenshots")
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,12 @@
 """The playground's page in a real browser, used as a person uses it."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from support.chromium import Chromium, Tab
-from support.pages import command, dialog, fault, go, ready, shortcut, thread
+from support.pages import command, dialog, fault, go, playground, ready, shortcut, thread
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 Shoot = Callable[[Tab, str], Awaitable[None]]
@@ -242,3 +243,17 @@ async def test_the_bot_is_killed_and_restarted_and_loses_nothing(page: Tab) -> N
     await page.choose("Reached by", "Signed HTTP")
     await page.reads("status", "", "The bot starts…")
     await page.reads("status", "", "The bot is ready")
+
+
+async def test_a_page_left_open_connects_again_when_the_playground_is_back(
+    browser: Chromium, tmp_path: Path
+) -> None:
+    async with playground(tmp_path) as (address, _):
+        page = await browser.tab(address)
+        await page.reads("navigation", "", "support")
+    await page.reads("alert", "", "The connection to the playground is lost")
+    async with playground(tmp_path, int(address.rpartition(":")[2])):
+        await page.reads("status", "", "The playground was started again")
+        await page.reads("navigation", "", "support")
+        assert await page.all("alert") == []
+    await page.close()

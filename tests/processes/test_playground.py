@@ -420,13 +420,16 @@ def test_a_script_may_switch_slack_off_and_on_again(played: Played) -> None:
     assert "Recorded on ticket 143, activity ID 1" in played["slack away"].out
 
 
+@pytest.mark.parametrize("form", [("--terminal",), ("--port", "0")])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-async def test_a_signal_ends_it_and_nothing_stays_behind(number: int, tmp_path: Path) -> None:
+async def test_a_signal_ends_it_and_nothing_stays_behind(
+    number: int, form: tuple[str, ...], tmp_path: Path
+) -> None:
     folder = tmp_path / "temporary"
     folder.mkdir()
     person, terminal = pty.openpty()
     with subprocess.Popen(  # noqa: ASYNC220 - it is waited for by its effects
-        [*BOT, "playground"],
+        [*BOT, "playground", *form],
         cwd=tmp_path,
         env=surroundings({"TMPDIR": str(folder)}),
         stdin=terminal,

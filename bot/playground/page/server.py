@@ -41,6 +41,9 @@ _FILES = {"/style.css": "text/css", "/app.js": "text/javascript", "/icon.svg": "
 _TOGETHER = 0.04
 """Seconds: changes that belong together are shown together."""
 
+_AGAIN_AFTER = 500
+"""Milliseconds after which a page that has lost the connection tries again."""
+
 _ALIVE_EVERY = 15.0
 """Seconds between two signs of life, by which a page that has gone away is noticed."""
 
@@ -102,6 +105,7 @@ class PageServer:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        await response.write(f"retry: {_AGAIN_AFTER}\n\n".encode())
         faults = {name: says for name, (says, _) in FAULTS.items()}
         await _send(response, "hello", {"run": self._board.run, "hint": HINT, "faults": faults})
         shown = 0
