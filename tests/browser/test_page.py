@@ -167,7 +167,9 @@ async def test_a_shared_channel_as_the_customer_sees_it(page: Tab, shoot: Shoot)
     await shoot(page, "customer")
 
 
-async def test_two_tabs_are_in_step(page: Tab, browser: Chromium, address: str) -> None:
+async def test_two_tabs_are_in_step(
+    page: Tab, browser: Chromium, address: str, shoot: Shoot
+) -> None:
     second = await browser.tab(address, dark=True)
     await ready(second)
     await command(page, "An ordinary message")
@@ -180,6 +182,7 @@ async def test_two_tabs_are_in_step(page: Tab, browser: Chromium, address: str) 
 
     await page.write("Text", "left by the first tab")
     await second.until(typed, "text that the other tab typed")
+    await shoot(second, "second-tab")
     await page.close()  # in the middle of the form
     await second.click("button", "Record", within=await dialog(second, "Record in LeadSquared"))
     await second.reads("region", "LeadSquared of Initech", "left by the first tab")
