@@ -44,7 +44,7 @@ class Program:
         self._one_at_a_time = asyncio.Lock()
         self.state: State = "stopped"
         self.transport: Transport = "http"
-        self.port = _free_port()
+        self.port = 0
         self.log: deque[tuple[int, str]] = deque(maxlen=_LOG_LINES)
         self._lines = 0
 
@@ -86,6 +86,7 @@ class Program:
 
     async def _start(self) -> None:
         self._become("starting")
+        self.port = _free_port()
         self._slack.request_url = f"{self.url}/slack/events" if self.transport == "http" else None
         self._slack.oauth.redirect_url = f"{self.url}/slack/oauth_redirect"
         self._process = await asyncio.create_subprocess_exec(

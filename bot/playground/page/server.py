@@ -32,7 +32,6 @@ HINT = {
     "usage": "143 Customer uploaded the signed form",
     "says": "Record what a customer did on a LeadSquared ticket",
     "shortcut": "Record in LeadSquared",
-    "callback_id": "record_portal_activity",
 }
 """Of the manifest, what the page shows."""
 

@@ -640,6 +640,8 @@ function showPlaces() {
         : [button("Install", () => installing("install", workspace)),
            workspace.enterprise ? button("Install in the organisation", () => installing("install", workspace, true)) : null]));
   }));
+  byId("places").append(h("details", { class: "crowd" }, h("summary", {}, "Try with many"),
+    button("Say 2,000 messages here", () => here.channel === null ? say("Go to a channel first.") : act("crowd", { channel: here.channel, number: 2000 }))));
   if (focused) [...byId("places").querySelectorAll("button")].find((one) => one.dataset.is === focused)?.focus();
 }
 
@@ -769,8 +771,8 @@ function untell(known) {
 
 async function submit(known, view) {
   untell(known);
-  const send = {};
-  for (const [id, field] of known.fields) if (field.changed) send[id] = field.get();
+  const send = {}; // what was not touched keeps its value: it is not sent as empty
+  for (const [id, field] of known.fields) if (field.changed && field.get() !== null) send[id] = field.get();
   const submitter = known.dialog.querySelector("[type=submit]");
   submitter.disabled = true;
   expect(false);
