@@ -420,7 +420,11 @@ async def play() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, os.kill, os.getpid(), signal.SIGINT)
     interactive = sys.stdin.isatty()
-    lines = iter(()) if interactive else iter(await asyncio.to_thread(sys.stdin.read().splitlines))
+    typed = [] if interactive else await asyncio.to_thread(sys.stdin.read().splitlines)
+    if not interactive and not typed:
+        print("Nothing came from the pipe. For the page: python -m bot playground --page")
+        return 0
+    lines = iter(typed)
     async with _open(_read_line if interactive else _echoed(lines)) as playground:
         if interactive:
             print(

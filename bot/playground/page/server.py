@@ -25,7 +25,6 @@ from bot.playground.page.view import values
 from bot.playground.server import HOST
 from bot.slack.answers import COMMAND
 
-DEFAULT_PORT = 8300
 TOKEN_HEADER = "X-Playground-Token"
 HINT = {
     "command": COMMAND,

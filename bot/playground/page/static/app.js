@@ -403,11 +403,14 @@ function message(key, value, replies) {
         value.edited ? h("span", { class: "edited" }, " (edited)") : null),
       value.files.map(file), value.attachments.map(attachment),
       replies?.length
-        ? button(`${replies.length} ${replies.length === 1 ? "reply" : "replies"}`,
+        ? button(counted(replies.filter((one) => one.only === null).length),
             () => openThread(value.channel, value.ts), { class: "link replies" })
         : null),
     menu(key, value));
 }
+
+/** Slack counts what everybody sees. */
+const counted = (number) => number === 0 ? "View thread" : `${number} ${number === 1 ? "reply" : "replies"}`;
 
 const hue = (name) => [...name].reduce((sum, letter) => sum + letter.codePointAt(0), 0) % 6;
 
@@ -1089,7 +1092,8 @@ function show(kinds = null) {
   const changed = (...names) => kinds === null || names.some((name) => kinds.has(name));
   settle();
   if (here.person === null) return;
-  if (changed("workspace")) { messages.clear(); showPlaces(); showPeople(); }
+  if (kinds?.has("workspace")) messages.clear(); // they show the names of people and channels
+  if (changed("workspace")) { showPlaces(); showPeople(); }
   if (changed("workspace", "home")) { showPlace(); showHome(); }
   if (changed("workspace", "message")) showMessages();
   if (changed("modal")) showModals();
