@@ -70,7 +70,11 @@ def _workspace(stage: Stage, workspace: Workspace) -> Value:
 
 
 def _channel(workspace: Workspace, channel: Channel) -> Value:
-    """Return a conversation, with who of another organisation is in it: who wrote there."""
+    """Return a conversation, with who of another organisation is in it.
+
+    That is everybody where it is shared, and who wrote there.
+    """
+    is_shared = getattr(channel, "is_ext_shared", False)
     wrote = {
         message.shape.get("user")
         for message in workspace.messages
@@ -79,7 +83,7 @@ def _channel(workspace: Workspace, channel: Channel) -> Value:
     guests = [
         one.id
         for one in workspace.people.values()
-        if one.team_id != workspace.team_id and one.id in wrote
+        if one.team_id != workspace.team_id and (is_shared or one.id in wrote)
     ]
     return {
         "id": channel.id,
@@ -136,6 +140,7 @@ def _message(slack: SlackStandIn, workspace: Workspace, message: Posted) -> Valu
         "blocks": message.blocks,
         "attachments": shape.get("attachments", []),
         "files": shape.get("files", []),
+        "reactions": list(getattr(message, "reactions", ())),
         "edited": bool(shape.get("edited")),
         "deleted": shape.get("subtype") == "tombstone",
     }

@@ -401,6 +401,7 @@ function message(key, value, replies) {
           moment.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" }))),
       h("div", { class: "body" }, shown,
         value.edited ? h("span", { class: "edited" }, " (edited)") : null),
+      value.reactions.map((name) => h("span", { class: "reaction" }, name === "white_check_mark" ? "✅" : `:${name}:`)),
       value.files.map(file), value.attachments.map(attachment),
       replies?.length
         ? button(counted(replies.filter((one) => one.only === null).length),
