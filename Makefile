@@ -5,9 +5,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+COMPILE = $(BIN)/uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: help playground screenshots test quick lint typecheck unit coverage faults audit format lock benchmark flood scale clean
+.PHONY: help playground screenshots test quick lint typecheck unit coverage faults audit format lock benchmark flood scale sizes release deployment clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -64,13 +66,27 @@ scale: $(VENV)/.dev ## Compare a database of 1,000,000 rows with an empty one
 	$(BIN)/python -m benchmarks.scale
 
 lock: $(VENV)/.dev ## Compile the requirements anew
-	$(BIN)/uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-emit-find-links --custom-compile-command 'make lock' pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-emit-find-links --custom-compile-command 'make lock' --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(COMPILE) --group release -c requirements-dev.txt -o requirements-release.txt
+
+sizes: $(VENV)/.dev ## Measure what a process takes of a machine and of PostgreSQL
+	$(BIN)/python -m benchmarks.sizes
+
+release: .venv-release/.ready ## Build the wheel, the sdist and the bill of materials, and try the wheel
+	@PYTHON="$(PYTHON)" .ci/release
+
+deployment: .venv-release/.ready ## Check the Dockerfile, compose.yaml and what else deploys the bot
+	@PYTHON="$(PYTHON)" .ci/deployment
+
+.venv-release/.ready: requirements-release.txt | $(VENV)/bin/python
+	@echo "Installing what a release needs (once) ..." >&2
+	@$(BIN)/python -m venv .venv-release
+	@$(subst $(BIN),.venv-release/bin,$(PIP)) -r requirements-release.txt
+	@touch $@
 
 clean: ## Remove what was set up
-	rm -rf $(VENV) .venv-benchmark benchmarks/stock/node_modules
+	rm -rf $(VENV) .venv-benchmark .venv-release dist benchmarks/stock/node_modules
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }

@@ -211,10 +211,10 @@ class Flood:
         org_ids = [size.org_id(tenant) for tenant in range(size.tenants)]
         api_url = f"http://127.0.0.1:{self._leadsquared.port}"
         asyncio.run(add_tenants(url, api_url, org_ids, size.calls_per_window))
-        self._bots = [self._begin_bot() for _ in range(processes)]
-        for bot in self._bots:
+        self.bots = [self._begin_bot() for _ in range(processes)]
+        for bot in self.bots:
             bot.until_answering("/readyz")
-        self.memory = Memory(before=[bot.memory() for bot in self._bots])
+        self.memory = Memory(before=[bot.memory() for bot in self.bots])
 
     def burst(self, *, hanging: Iterable[int] = ()) -> Seen:
         """Send a burst and wait until all of it has been told.
@@ -224,16 +224,16 @@ class Flood:
         size, hanging = self._size, frozenset(hanging)
         for tenant in hanging:
             self._post("/_tickets", dict.fromkeys(size.tickets_of(tenant), Behaviour.HANG))
-        for bot in self._bots:
+        for bot in self.bots:
             bot.forget_peak()
         rows_before = self._scalar(sa.select(sa.func.coalesce(sa.func.max(deliveries.c.seq), 0)))
-        ports = tuple(bot.port for bot in self._bots)
+        ports = tuple(bot.port for bot in self.bots)
         burst = Burst(ports, self._sent, size.commands, size.tenants, size.tickets)
         self._sent += size.commands
         answers = _send(burst)
         self._until_at_rest()
-        self.memory.peak.append([bot.peak_memory() for bot in self._bots])
-        self.memory.after.append([bot.memory() for bot in self._bots])
+        self.memory.peak.append([bot.peak_memory() for bot in self.bots])
+        self.memory.after.append([bot.memory() for bot in self.bots])
         return self._seen(burst, answers, hanging, rows_before)
 
     def until_windows_are_empty(self) -> None:

@@ -15,6 +15,7 @@ from bot.activities.recent import Recent
 from bot.activities.retention import Retention
 from bot.activities.teller import Teller
 from bot.activities.tellings import Tellings
+from bot.activities.titles import Titles
 from bot.activities.verifications import Verifications
 from bot.activities.verifier import VERIFY_AFTER, Verifier
 from bot.activities.worker import Worker
@@ -30,6 +31,7 @@ from bot.installations.store import InstallationStore, StateStore
 from bot.keys import keyring
 from bot.leadsquared.client import LeadSquared
 from bot.settings import Settings
+from bot.slack.attribution import SlackAttribution
 from bot.slack.background import Background
 from bot.slack.bolt import Feature, bolt_application
 from bot.slack.buttons import Buttons
@@ -40,6 +42,7 @@ from bot.slack.home import Home, Homes
 from bot.slack.install import Install
 from bot.slack.modals_api import SlackModals
 from bot.slack.names import SlackNames
+from bot.slack.previews import Previews
 from bot.slack.removals import Removals
 from bot.slack.replies import Responder, SlackReplies
 from bot.slack.reports import Reports
@@ -114,11 +117,13 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             SlackWeb(settings.slack_api_url, installations.refuse)
         )
         leadsquared = await stack.enter_async_context(leadsquared_client(settings))
+        names = SlackNames(slack, installations)
+        conversations = SlackConversations(slack, installations, names)
+        attribution = SlackAttribution(names, conversations)
         recent = Recent(database, keys)
         roles = SlackRoles(slack, installations)
         homes = Homes(slack, installations, roles, recent)
         stack.push_async_callback(homes.close)
-        begin_within = settings.lease - settings.call_deadline
         verifies = settings.leadsquared_look_after_unknown
         verify_after = VERIFY_AFTER[0] if verifies else None
         outbox = Outbox(database, keys, lease=settings.lease, verify_after=verify_after)
@@ -133,9 +138,10 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             outbox,
             leadsquared,
             teller,
+            attributes=attribution,
             retry_for=settings.retry_for,
             poll_interval=settings.poll_interval,
-            begin_within=begin_within,
+            begin_within=settings.begin_within,
             on_settled=homes.changed,
         )
 
@@ -143,7 +149,15 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             teller.wake()
             homes.changed(delivery)
 
-        acceptance = Acceptance(database, keys, on_accepted=worker.wake, on_decided=decided)
+        titles = Titles(database, keys, leadsquared, on_named=teller.wake)
+        stack.push_async_callback(titles.close)
+        acceptance = Acceptance(
+            database,
+            keys,
+            on_accepted=worker.wake,
+            on_decided=decided,
+            on_untitled=titles.name,
+        )
         verifier = None
         if verifies:
             verifier = Verifier(
@@ -151,7 +165,7 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
                 leadsquared,
                 teller,
                 poll_interval=settings.poll_interval,
-                begin_within=begin_within,
+                begin_within=settings.begin_within,
             )
         announcements = (
             None
@@ -168,14 +182,13 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         signing_secret = (
             None if settings.slack_app_token else _secret(settings.slack_signing_secret)
         )
-        names = SlackNames(slack, installations)
-        conversations = SlackConversations(slack, installations, names)
         modals = SlackModals(slack, installations)
 
         shared = Shared(
             acceptance, responder, background, installations, settings.leadsquared_allowed_hosts
         )
-        forms = Forms(shared, modals, conversations, keys)
+        previews = Previews(acceptance, attribution, titles)
+        forms = Forms(shared, modals, conversations, keys, previews)
         setup = Setup(
             shared,
             modals,
@@ -185,16 +198,15 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
             keys,
             settings.leadsquared_allowed_hosts,
         )
-        reports = Reports(recent)
         subcommands = {
-            "recent": reports.recent,
-            "status": reports.status,
+            "recent": Reports(recent).recent,
+            "status": Reports(recent).status,
             "setup": setup.command,
         }
         features: list[Feature] = [
             Commands(shared, names, forms, subcommands),
             setup,
-            Shortcuts(shared, modals, conversations, keys),
+            Shortcuts(shared, modals, conversations, keys, previews),
             forms,
             Buttons(shared, forms),
             Home(homes),
@@ -202,11 +214,10 @@ async def build(settings: Settings) -> AsyncIterator[Parts]:
         if store is not None and known is not None:
             features.append(Removals(store, known))
         bolt = bolt_application(slack.client(None), responder, features)
-        directory = Directory(database, keys)
         yield Parts(
             settings,
             database,
-            directory,
+            Directory(database, keys),
             acceptance,
             outbox,
             keys,

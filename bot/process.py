@@ -16,7 +16,7 @@ from bot.app import Parts, build
 from bot.database.stored import examine, unreadable
 from bot.database.writer import DatabaseUnavailableError
 from bot.installations.single import Identity, SingleInstallation
-from bot.leadsquared.tenant import ENVIRONMENT, Tenant
+from bot.leadsquared.tenant import ENVIRONMENT, Attribution, Tenant
 from bot.settings import DEFAULT_PORT, Settings
 from bot.slack.connections import listening
 from bot.slack.front import http_application
@@ -337,7 +337,15 @@ def environment_tenant(settings: Settings) -> Tenant | None:
     access, secret = settings.leadsquared_access_key, settings.leadsquared_secret_key
     if url is None or org_id is None or access is None or secret is None:
         return None
-    return Tenant(ENVIRONMENT, url, org_id, access.get_secret_value(), secret.get_secret_value())
+    return Tenant(
+        ENVIRONMENT,
+        url,
+        org_id,
+        access.get_secret_value(),
+        secret.get_secret_value(),
+        attribution=Attribution(settings.leadsquared_attribution),
+        show_ticket=settings.leadsquared_show_ticket,
+    )
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     leadsquared_connect_timeout: Seconds = 5
     leadsquared_read_timeout: Seconds = 10
     leadsquared_look_after_unknown: bool = False
+    leadsquared_attribution: Literal["none", "name", "name-and-link"] = "none"
+    leadsquared_show_ticket: bool = False
 
     data_dir: Path = Path("data")
     database_url: SecretStr | None = None
@@ -160,7 +162,7 @@ class Settings(BaseSettings):
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
-    @field_validator("log_format", mode="before")
+    @field_validator("log_format", "leadsquared_attribution", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -214,6 +216,11 @@ class Settings(BaseSettings):
     def call_deadline(self) -> float:
         """The longest one call to LeadSquared may take in all, in seconds."""
         return self.leadsquared_connect_timeout + self.leadsquared_read_timeout + 5
+
+    @property
+    def begin_within(self) -> float:
+        """Seconds after a claim within which a call must begin, to end before the lease does."""
+        return self.lease - self.call_deadline
 
     @property
     def on_heroku(self) -> bool:

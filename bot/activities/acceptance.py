@@ -16,6 +16,7 @@ from bot.database.announcements import CHANNEL
 from bot.database.statement import Row, Statement
 from bot.database.writer import Database, DatabaseUnavailableError
 from bot.encryption import Keyring
+from bot.leadsquared.tenant import Attribution
 from bot.tenants.directory import TENANT_OF_CONVERSATION
 
 ANSWER_WITHIN = 2.0
@@ -61,6 +62,7 @@ class Accepted:
     id: str
     tenant_id: int
     again: bool = False
+    untitled: "Numbered | None" = None  # its ticket, where the tenant shows titles: it has none yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,28 @@ class Double:
 
     delivery: Delivery
     seconds_ago: float
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A ticket of a tenant's account, by its number or GUID."""
+
+    tenant_id: int
+    account_id: int
+    ticket_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """The tenant of a conversation, and how it wants its activities recorded."""
+
+    tenant_id: int
+    account_id: int
+    attribution: Attribution
+    show_ticket: bool
+
+    def ticket(self, ticket_id: str) -> Numbered:
+        return Numbered(self.tenant_id, self.account_id, ticket_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +132,9 @@ class Acceptance:
     """Commits what a person asks for before the person hears of it.
 
     After a commit it calls `on_accepted` with the tenant that has a new delivery, and `on_decided`
-    with an earlier delivery about which a person has decided. So no caller has to remember to wake
-    the worker or the teller.
+    with an earlier delivery about which a person has decided, and `on_untitled` with the ID and the
+    ticket of a new delivery that has no title, where the tenant shows titles. So no caller has to
+    remember to wake the worker or the teller.
     """
 
     def __init__(
@@ -119,11 +144,13 @@ class Acceptance:
         *,
         on_accepted: Callable[[int], None] = lambda _: None,
         on_decided: Callable[[Delivery], None] = lambda _: None,
+        on_untitled: Callable[[str, Numbered], None] = lambda _id, _ticket: None,
     ) -> None:
         self._database = database
         self._keyring = keyring
         self._on_accepted = on_accepted
         self._on_decided = on_decided
+        self._on_untitled = on_untitled
         self._rows = Rows(keyring)
 
     async def accept(
@@ -196,6 +223,17 @@ class Acceptance:
             return None if last is None else str(last["ticket_id"])
 
         return await self._promptly(read)
+
+    async def tenant_of(
+        self, enterprise_id: str | None, team_id: str, channel_id: str
+    ) -> Mapped | None:
+        """Return the tenant of a conversation; None where there is none."""
+        asked = _conversation(enterprise_id, team_id, channel_id)
+        row = await self._promptly(lambda connection: self._FIND_TENANT.one(connection, **asked))
+        if row is None:
+            return None
+        attribution, show_ticket = Attribution(row["attribution"]), bool(row["show_ticket"])
+        return Mapped(row["id"], row["account_id"], attribution, show_ticket)
 
     async def is_mapped(self, enterprise_id: str | None, team_id: str, channel_id: str) -> bool:
         """Say whether a conversation has a tenant."""
@@ -334,6 +372,8 @@ class Acceptance:
             where = {"team": submission.team_id, "ticket": submission.ticket_id}
             more = {} if retry_of is None else {"retry_of": retry_of.id}
             _log.info("accepted", delivery=result.id, **where, **more)
+        if result.untitled is not None:
+            self._on_untitled(result.id, result.untitled)
         # `again`, too: when the answer to a commit is lost, the database's unit of work runs again,
         # and finds its own row.
         self._on_accepted(result.tenant_id)
@@ -372,20 +412,22 @@ class Acceptance:
         f"""
         WITH tenant AS ({TENANT_OF_CONVERSATION})
         INSERT INTO deliveries (
-            id, enterprise_id, team_id, channel_id, user_id, key, ticket_id, text, response_url,
-            thread_ts, message_ts, through_ts, fingerprint, retry_of, state, route, anchor_ts,
-            tenant_id, tenant_name, account_id, accepted_at, due_at, tell_at
+            id, enterprise_id, team_id, channel_id, user_id, key, ticket_id, text, title,
+            response_url, thread_ts, message_ts, through_ts, fingerprint, retry_of, state, route,
+            anchor_ts, tenant_id, tenant_name, account_id, attribution, accepted_at, due_at, tell_at
         )
         SELECT
-            :id, :enterprise_id, :team_id, :channel_id, :user_id, :key, :ticket_id, :text,
+            :id, :enterprise_id, :team_id, :channel_id, :user_id, :key, :ticket_id, :text, :title,
             :response_url, :thread_ts, :message_ts, :through_ts, :fingerprint, :retry_of,
             'accepted', :route, :anchor_ts, tenant.id, tenant.name, tenant.account_id,
-            bot_now(), bot_now(), bot_now() + {ANCHOR_AFTER}
+            tenant.attribution, bot_now(), bot_now(), bot_now() + {ANCHOR_AFTER}
         FROM tenant
         WHERE NOT EXISTS (SELECT 1 FROM deliveries AS earlier WHERE {_SAME_WORDS})
         AND NOT EXISTS (SELECT 1 FROM deliveries AS earlier WHERE {_SAME_MESSAGE})
         ON CONFLICT (team_id, key) DO NOTHING
-        RETURNING tenant_id, pg_notify('{CHANNEL}', :process || ' ' || tenant_id)
+        RETURNING tenant_id, account_id, (
+            SELECT tenants.show_ticket FROM tenants WHERE tenants.id = deliveries.tenant_id
+        ) AS show_ticket, pg_notify('{CHANNEL}', :process || ' ' || tenant_id)
         """,
         index=(
             "uq_workspaces_team_id_channel_id_enterprise_id",
@@ -403,7 +445,9 @@ class Acceptance:
             connection, **row, despite=despite, process=self._database.process
         )
         if stored is not None:
-            return Accepted(row["id"], stored["tenant_id"])
+            ticket = Numbered(stored["tenant_id"], stored["account_id"], row["ticket_id"])
+            untitled = ticket if stored["show_ticket"] and row["title"] is None else None
+            return Accepted(row["id"], stored["tenant_id"], untitled=untitled)
         before = self._rows.UNDER_KEY.one(connection, team_id=row["team_id"], key=row["key"])
         if before is not None:
             return Accepted(before["id"], before["tenant_id"], again=True)

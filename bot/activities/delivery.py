@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from bot.database.statement import Row, Statement
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import Problem
+from bot.leadsquared.tenant import Attribution
 
 _LINK_WORDS = "Slack message: "
 _LINK_AT_END = re.compile(rf"\n\n{_LINK_WORDS}https?://\S+\Z")
@@ -23,7 +24,7 @@ class Submission:
     `key` identifies this very request (a trigger_id, say): the same key twice is one activity.
     `thread_ts` is where the answer goes; without one the bot posts an anchor message and answers in
     its thread. `message_ts` is the message that is recorded, where it is one; `through_ts` the last
-    one, where it is its whole thread.
+    one, where it is its whole thread. `title` is the ticket's, where the person has seen it.
     """
 
     enterprise_id: str | None
@@ -37,6 +38,7 @@ class Submission:
     thread_ts: str | None = None
     message_ts: str | None = None
     through_ts: str | None = None
+    title: str | None = field(default=None, repr=False)
 
 
 class State(StrEnum):
@@ -152,6 +154,14 @@ class Delivery:
     resolution_told: Resolution | None = None  # the decision that the answer shows
     is_erased: bool = False  # its words were deleted, as RETENTION_DAYS says
     sent_again_on: str | None = None  # the ticket of the delivery that took its place
+    attribution: Attribution = Attribution.NONE  # the tenant's at the acceptance
+    last_line: str | None = field(default=None, repr=False)  # with which it was sent
+    title: str | None = field(default=None, repr=False)  # the ticket's, where it was read
+
+    @property
+    def sent_text(self) -> str | None:
+        """What LeadSquared gets, or got."""
+        return None if self.text is None else with_last_line(self.text, self.last_line)
 
     def has_message(self, ts: str | None) -> bool:
         """Whether a message of its thread was recorded with it.
@@ -217,6 +227,7 @@ class Rows:
             "key": submission.key,
             "ticket_id": submission.ticket_id,
             "text": self._keyring.encrypt(submission.text),
+            "title": self._keyring.encrypt(submission.title) if submission.title else None,
             "response_url": self._keyring.encrypt(submission.response_url)
             if submission.response_url
             else None,
@@ -233,6 +244,9 @@ class Rows:
 
     def delivery(self, row: Row) -> Delivery:
         """Return the delivery of a row with all columns."""
+        last_line = self._decrypted(row["last_line"])
+        # Half of what was sent is not what was sent.
+        is_whole = row["last_line"] is None or last_line is not None
         return Delivery(
             seq=row["seq"],
             id=row["id"],
@@ -244,7 +258,10 @@ class Rows:
             tenant_name=row["tenant_name"],
             account_id=row["account_id"],
             ticket_id=row["ticket_id"],
-            text=self._decrypted(row["text"]),
+            text=self._decrypted(row["text"]) if is_whole else None,
+            attribution=Attribution(row["attribution"]),
+            last_line=last_line,
+            title=self._decrypted(row["title"]),
             is_erased=row["erased_at"] is not None,
             response_url=self._decrypted(row["response_url"]),
             thread_ts=row["thread_ts"],
@@ -287,9 +304,10 @@ class Rows:
         found = self.UNDER_KEY.one(connection, team_id=delivery.team_id, key=delivery.again_key)
         return delivery if found is None else replace(delivery, sent_again_on=found["ticket_id"])
 
-    def has_text(self, token: bytes, text: str) -> bool:
-        """Say whether a row's text has the words of this one, however they are spaced."""
-        return (self._decrypted(token) or "").split() == text.split()
+    def has_text(self, row: Row, text: str) -> bool:
+        """Say whether a row was sent with the words of this text, however they are spaced."""
+        words, last_line = self._decrypted(row["text"]), self._decrypted(row["last_line"])
+        return with_last_line(words or "", last_line).split() == text.split()
 
     def _decrypted(self, token: bytes | None) -> str | None:
         # One row whose secret is gone must not keep all the others from being sent or told.
@@ -309,6 +327,11 @@ def reference(team_id: str, key: str) -> str:
         .decode()
         .lower()[:12]
     )
+
+
+def with_last_line(text: str, line: str | None) -> str:
+    """Return a text with the line that says who recorded it."""
+    return text if line is None else f"{text}\n\n{line}"
 
 
 def with_link(text: str, link: str) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from bot.activities.backlog import Queued
 from bot.activities.delivery import Delivery, Rows, State
 from bot.activities.policy import OUTCOME_WITHIN, WINDOW, Decision, Repeat, may_begin
-from bot.activities.window import end_attempt, lock_window
+from bot.activities.window import end_attempt, hold, lock_window
 from bot.database.clock import steady
 from bot.database.statement import Statement
 from bot.database.writer import Database
@@ -345,21 +345,23 @@ class Outbox:
 
     # By its id: a database that is new, or restored, gives the same numbers to others.
     _BEGIN = Statement(
-        "A claimed delivery's request goes out now, if the claim still stands.",
+        "A claimed delivery's request goes out now, with this last line, if the claim stands.",
         """
-        UPDATE deliveries SET state = 'sending'
+        UPDATE deliveries SET state = 'sending', last_line = :last_line
         WHERE id = :id AND attempts = :attempts AND state = 'claimed' AND lease_until > bot_now()
         """,
         index=("uq_deliveries_id",),
     )
 
-    async def begin(self, claimed: Claimed) -> bool:
-        """Commit that a claimed delivery's request goes out now.
+    async def begin(self, claimed: Claimed, last_line: str | None = None) -> bool:
+        """Commit that a claimed delivery's request goes out now, with this last line.
 
-        Return False when the claim has ended: then nothing may go out.
+        So a retry sends the same bytes. Return False when the claim has ended: then nothing may
+        go out.
         """
         delivery = claimed.delivery
-        mine = {"id": delivery.id, "attempts": delivery.attempts}
+        line = None if last_line is None else self._keyring.encrypt(last_line)
+        mine = {"id": delivery.id, "attempts": delivery.attempts, "last_line": line}
         return await self._database.run(
             lambda connection: self._BEGIN.run(connection, **mine) == 1, row=delivery.seq
         )
@@ -424,19 +426,10 @@ class Outbox:
             await self._hold(delivery.account_id, decision.hold_account_until)
         return await self._database.run(write, repeatable=True, row=delivery.seq)
 
-    _HOLD = Statement(
-        "No call of an account begins before a moment, or before a later one that was set already.",
-        """
-        UPDATE accounts SET resume_at = CASE WHEN resume_at > :until THEN resume_at ELSE :until END
-        WHERE id = :account_id
-        """,
-        index=("pk_accounts",),
-    )
-
     async def _hold(self, account_id: int, until: float) -> None:
         """Let no call of an account begin before then."""
         await self._database.run(
-            lambda connection: self._HOLD.run(connection, account_id=account_id, until=until),
+            lambda connection: hold(connection, account_id, until),
         )
 
     _DEAD = Statement(

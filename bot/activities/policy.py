@@ -182,6 +182,14 @@ def mark(delivery: Delivery) -> str:
     return delivery.state if delivery.settled else State.ACCEPTED
 
 
+def anchor_mark(delivery: Delivery) -> str:
+    """Name all that the anchor should show: its mark, and whether the ticket has a title.
+
+    The title may come after the anchor was posted.
+    """
+    return mark(delivery) if delivery.title is None else f"{mark(delivery)}, titled"
+
+
 def next_telling(delivery: Delivery, now: float) -> Tell | Wait | None:
     """Return the next thing to tell.
 
@@ -225,7 +233,7 @@ def _is_stale(delivery: Delivery) -> bool:
     A delivery that was sent again has left its anchor to its successor.
     """
     is_its_own = delivery.anchor_ts is not None and delivery.resolution is not Resolution.SENT_AGAIN
-    return is_its_own and delivery.anchor_mark != mark(delivery)
+    return is_its_own and delivery.anchor_mark != anchor_mark(delivery)
 
 
 def reason_for_waiting(delivery: Delivery) -> Waiting:

@@ -86,7 +86,8 @@ class Retention:
         "Delete the words of what was settled so many seconds ago.",
         """
         UPDATE deliveries
-        SET text = :nothing, response_url = NULL, detail = NULL, erased_at = bot_now()
+        SET text = :nothing, response_url = NULL, detail = NULL, last_line = NULL, title = NULL,
+            erased_at = bot_now()
         WHERE seq IN (
             SELECT seq FROM deliveries
             WHERE settled_at < (SELECT bot_now()) - :seconds AND erased_at IS NULL
@@ -101,7 +102,8 @@ class Retention:
         "Delete the words of what no person can send again.",
         """
         UPDATE deliveries
-        SET text = :nothing, response_url = NULL, detail = NULL, erased_at = bot_now()
+        SET text = :nothing, response_url = NULL, detail = NULL, last_line = NULL, title = NULL,
+            erased_at = bot_now()
         WHERE seq IN (
             SELECT seq FROM deliveries
             WHERE settled_at IS NOT NULL AND erased_at IS NULL

@@ -14,7 +14,7 @@ from bot.activities.policy import (
     Step,
     Tell,
     Wait,
-    mark,
+    anchor_mark,
     next_telling,
     reason_for_waiting,
 )
@@ -209,7 +209,7 @@ class Tellings:
             seq = delivery.seq
             match due.step:
                 case Step.ANCHOR:
-                    self._ANCHORED.run(connection, seq=seq, ts=ts, mark=mark(delivery))
+                    self._ANCHORED.run(connection, seq=seq, ts=ts, mark=anchor_mark(delivery))
                 case Step.NOTE:
                     self._NOTED.run(
                         connection, seq=seq, noted=reason_for_waiting(delivery), ts=in_thread
@@ -225,7 +225,7 @@ class Tellings:
                 case Step.DELETION:
                     self._NOTE_DELETED.run(connection, seq=seq)
                 case Step.MARK:
-                    self._MARKED.run(connection, seq=seq, mark=mark(delivery))
+                    self._MARKED.run(connection, seq=seq, mark=anchor_mark(delivery))
             return self._go_on(connection, seq, leases)
 
         return await self._database.run(write, repeatable=True)

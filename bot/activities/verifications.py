@@ -147,7 +147,7 @@ class Verifications:
     _ON_TICKET = Statement(
         "What deliveries brought to a ticket, or may have brought.",
         """
-        SELECT seq, activity_id, resolution, text FROM deliveries
+        SELECT seq, activity_id, resolution, text, last_line FROM deliveries
         WHERE account_id = :account_id AND ticket_id = :ticket_id
         AND (activity_id IS NOT NULL OR state = 'unknown')
         """,
@@ -185,7 +185,7 @@ class Verifications:
                 if row["activity_id"] or row["resolution"] or row["seq"] < delivery.seq
             ]
             theirs = {row["activity_id"] for row in others}
-            same = sum(self._rows.has_text(row["text"], delivery.text or "") for row in others)
+            same = sum(self._rows.has_text(row, delivery.sent_text or "") for row in others)
             left = [id_ for id_ in ids if id_ not in theirs]
             finding = Finding.PRESENT if left and len(ids) > same else Finding.ABSENT
             activity_id = left[-1] if finding is Finding.PRESENT else None

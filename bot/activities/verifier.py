@@ -89,7 +89,7 @@ class Verifier:
                 _log.warning("cannot_verify", reason=conversations.reason)
                 await self._verifications.not_shown(verification)
                 return
-            ids = same_words(delivery.text or "", conversations)
+            ids = same_words(delivery.sent_text or "", conversations)
             finding = await self._verifications.shown(verification, ids)
             _log.info("verified", finding=None if finding is None else finding.value)
             self._teller.wake()

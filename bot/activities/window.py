@@ -4,11 +4,15 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
+from bot.activities.policy import WINDOW
 from bot.database.statement import Statement
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.outcome import Problem
 from bot.leadsquared.tenant import Tenant
 from bot.tenants.directory import read_tenant
+
+KEPT_FOR_ACTIVITIES = 5
+"""A read leaves a fifth of a window free: 5 of 25 calls."""
 
 _LOCK_ACCOUNT = Statement(
     "A tenant and its account. One process at a time counts an account's window: another one passes"
@@ -78,6 +82,52 @@ def lock_window(
         max(tenant.calls_per_window - used["number"], 0),
         used["first_free_at"],
     )
+
+
+_FORGET_READS = Statement(
+    "An account's reads that hold no slot any more.",
+    "DELETE FROM attempts WHERE delivery_seq = :seq AND occupied_until < bot_now()",
+    index=("pk_attempts",),
+)
+_BEGIN_READ = Statement(
+    "A read of an account holds a slot for `seconds`, and a window longer.",
+    f"""
+    INSERT INTO attempts (delivery_seq, number, account_id, started_at, occupied_until)
+    SELECT :seq, COALESCE(max(number), 0) + 1, :account_id, bot_now(),
+        bot_now() + :seconds + {WINDOW}
+    FROM attempts WHERE delivery_seq = :seq
+    """,
+    index=("pk_attempts",),
+)
+
+
+def begin_read(connection: Connection, window: Window, *, lasts: float) -> bool:
+    """Take a slot for a call that only reads, and takes so many seconds at most.
+
+    False where few are free: what is to be recorded goes first. A read belongs to no delivery; in
+    its row the account's number, negative, stands for one.
+    """
+    if window.free <= window.tenant.calls_per_window // KEPT_FOR_ACTIVITIES:
+        return False
+    account_id = window.tenant.account_id or 0
+    _FORGET_READS.run(connection, seq=-account_id)
+    _BEGIN_READ.run(connection, seq=-account_id, account_id=account_id, seconds=lasts)
+    return True
+
+
+_HOLD = Statement(
+    "No call of an account begins before a moment, or before a later one that was set already.",
+    """
+    UPDATE accounts SET resume_at = CASE WHEN resume_at > :until THEN resume_at ELSE :until END
+    WHERE id = :account_id
+    """,
+    index=("pk_accounts",),
+)
+
+
+def hold(connection: Connection, account_id: int, until: float) -> None:
+    """Let no call of an account begin before then."""
+    _HOLD.run(connection, account_id=account_id, until=until)
 
 
 _END_ATTEMPT = Statement(

@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 
 from bot.activities.backlog import Backlog
-from bot.activities.delivery import Delivery
+from bot.activities.delivery import Delivery, with_last_line
 from bot.activities.outbox import Claim, Claimed, Outbox
 from bot.activities.policy import (
     ANCHOR_AFTER,
@@ -36,7 +36,7 @@ from bot.leadsquared.outcome import (
     Undecipherable,
     Unknown,
 )
-from bot.leadsquared.tenant import Tenant
+from bot.leadsquared.tenant import Attribution, Tenant
 
 _log = structlog.get_logger(__name__)
 
@@ -59,6 +59,16 @@ class Portal(Protocol):
     async def add_portal_activity(
         self, tenant: Tenant, ticket_id: str, text: str, begin: Begin
     ) -> Outcome: ...
+
+
+class Attributes(Protocol):
+    """Who says by whom an activity was recorded. It never raises, and takes a few seconds at most.
+
+    Slack is asked here, before the request and after the acknowledgement: the person does not wait
+    for a lookup, and a burst of commands does not either.
+    """
+
+    async def last_line(self, delivery: Delivery) -> str: ...
 
 
 class Tells(Protocol):
@@ -85,6 +95,7 @@ class Worker:
         portal: Portal,
         teller: Tells,
         *,
+        attributes: Attributes | None = None,
         retry_for: float,
         poll_interval: float,
         begin_within: float,
@@ -93,6 +104,7 @@ class Worker:
         self._outbox = outbox
         self._portal = portal
         self._teller = teller
+        self._attributes = attributes
         self._retry_for = retry_for
         self._poll_interval = poll_interval
         self._begin_within = begin_within
@@ -214,26 +226,37 @@ class Worker:
         text = claimed.delivery.text
         if text is None or not claimed.has_keys:
             return Undecipherable()
+        last_line: str | None = None
 
         async def begin() -> bool:
-            return await self._begin(claimed)
+            return await self._begin(claimed, last_line)
 
         try:
+            last_line = await self._last_line(claimed.delivery)
             return await self._portal.add_portal_activity(
-                claimed.tenant, claimed.delivery.ticket_id, text, begin
+                claimed.tenant,
+                claimed.delivery.ticket_id,
+                with_last_line(text, last_line),
+                begin,
             )
         except Exception:  # noqa: BLE001 - a bug here must not leave a person without an answer
             # Unexpected, and the request may have gone out: the person reads just that.
             _log.exception("post_failed")
             return Unknown(Problem.INTERRUPTED, reason="post failed")
 
-    async def _begin(self, claimed: Claimed) -> bool:
+    async def _last_line(self, delivery: Delivery) -> str | None:
+        """Return the line of the first attempt; on the first attempt, make it."""
+        if delivery.attribution is Attribution.NONE or self._attributes is None:
+            return None
+        return delivery.last_line or await self._attributes.last_line(delivery)
+
+    async def _begin(self, claimed: Claimed, last_line: str | None) -> bool:
         """Commit that the request goes out, unless the lease could end before the call does.
 
         A process that stood still may find its claim ended by another one.
         """
         try:
-            begun = await self._outbox.begin(claimed)
+            begun = await self._outbox.begin(claimed, last_line)
         except DatabaseUnavailableError as error:
             _log.warning("database_unavailable", reason=str(error))
             return False

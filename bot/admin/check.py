@@ -31,6 +31,9 @@ _log = structlog.get_logger(__name__)
 
 EVERY_TENANT = 1_000_000
 
+CLOCK_DOUBTFUL, CLOCK_OFF = 60.0, 300.0
+"""Seconds. From the second on, each of Slack's signed requests looks too old, and is refused."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -108,7 +111,18 @@ def _fix_for_schema(revision: str | None) -> str:
 async def _slack(settings: Settings) -> tuple[list[Checked], Identity | None]:
     async with SlackWeb(settings.slack_api_url) as web:
         token, identity = ([], None) if settings.serves_many else await _bot_token(settings, web)
-        return [*token, await _surface(settings, web)], identity
+        return [*_clock(await web.clock_ahead()), *token, await _surface(settings, web)], identity
+
+
+def _clock(ahead: float | None) -> list[Checked]:
+    """Say by how much this machine's clock is off, when it is."""
+    if ahead is None or abs(ahead) < CLOCK_DOUBTFUL:
+        return []
+    way = "ahead of" if ahead > 0 else "behind"
+    says = f"this machine's clock is {abs(ahead):.0f} s {way} Slack's"
+    fix = "set it: timedatectl says whether it is synchronised; in a container, the host's"
+    off = abs(ahead) >= CLOCK_OFF
+    return [Checked("Clock", ok=not off, says=says, fix=fix, warns=not off)]
 
 
 async def _workspaces(settings: Settings) -> list[Checked]:

@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from bot import __version__
 from bot.admin.cli_activities import activities_app
 from bot.admin.cli_keys import keys_app
 from bot.admin.cli_records import audit, export_, forget
@@ -45,15 +46,35 @@ app.add_typer(workspaces_app, name="workspaces")
 app.add_typer(keys_app, name="keys")
 app.add_typer(activities_app, name="activities")
 
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's form
+    if wanted:
+        print(f"portal-activity {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+]
 Watch = Annotated[bool, typer.Option("--watch", help="Look again every 2 s, until Ctrl-C.")]
 
 AsPage = Annotated[bool, typer.Option("--page", help="Serve the page, whatever standard input is.")]
 InTerminal = Annotated[bool, typer.Option("--terminal", help="Type at a prompt here instead.")]
+Url = Annotated[
+    str | None, typer.Option(help="The bot's address, for HTTP: https://bot.example.com")
+]
+Organisations = Annotated[
+    bool, typer.Option("--organisations", help="An Enterprise Grid admin may install it for all.")
+]
 
 
 def main() -> None:
     """Run a command. A wrong setting is reported in lines, not in a traceback."""
     app()
+
+
+@app.callback()
+def _options(version: Version = False) -> None: ...  # noqa: FBT002 - a flag; `_version` acts on it
 
 
 @app.command()
@@ -131,6 +152,32 @@ def backup(
     except (BackupError, SchemaError) as error:
         fail(str(error))
     print(f"Copied the database to {file}.\n{reminder(settings)}")
+
+
+@app.command()
+def manifest(
+    url: Url = None,
+    organisations: Organisations = False,  # noqa: FBT002 - a flag
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,  # noqa: FBT002 - a flag
+    source: Annotated[str | None, typer.Option(hidden=True)] = None,  # noqa: ARG001 - `slack` gives it
+) -> None:
+    """Print the Slack app's manifest: for Socket Mode, or with --url for HTTP."""
+    from bot.admin.manifest import (
+        NoAddressError,
+        as_json,
+        for_http,
+        for_organisations,
+        read_manifest,
+    )
+
+    text = read_manifest()
+    if organisations:
+        text = for_organisations(text)
+    try:
+        text = text if url is None else for_http(text, url)
+    except NoAddressError as error:
+        fail(f"--url: {error}")
+    print(as_json(text) if json else text.rstrip())
 
 
 @app.command()

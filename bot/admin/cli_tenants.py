@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from bot.admin.shared import Yes, ask, confirm, fail, or_exit, settings_or_exit, with_database
+from bot.leadsquared.tenant import Attribution
 from bot.settings import Settings
 
 T = TypeVar("T")
@@ -26,6 +27,20 @@ OrgId = Annotated[
 ]
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, max=1000, help="Rate limit: calls in 5 seconds.")
+]
+Signed = Annotated[
+    Attribution | None,
+    typer.Option(
+        "--attribution",
+        help="A last line on the ticket: who recorded it in Slack, and a link to the message.",
+    ),
+]
+ShowTicket = Annotated[
+    bool | None,
+    typer.Option(
+        "--show-ticket/--no-show-ticket",
+        help="Read the ticket's title and status before recording, and show them.",
+    ),
 ]
 KeysFile = Annotated[
     Path | None,
@@ -63,6 +78,8 @@ def add(
     org_id: OrgId = None,
     limit: Limit = None,
     keys_file: KeysFile = None,
+    attribution: Signed = None,
+    show_ticket: ShowTicket = None,
 ) -> None:
     from bot.admin.tenants import add_tenant
 
@@ -73,7 +90,16 @@ def add(
     others = _administer(
         settings,
         lambda directory: add_tenant(
-            directory, settings, name, api_url, org_id, access_key, secret_key, limit
+            directory,
+            settings,
+            name,
+            api_url,
+            org_id,
+            access_key,
+            secret_key,
+            limit,
+            attribution=attribution,
+            show_ticket=show_ticket,
         ),
     )
     print(f"Added {name}. Next: python -m bot tenants map {name} --team T…")
@@ -88,19 +114,29 @@ def update(
     limit: Limit = None,
     keys_file: KeysFile = None,
     keys: NewKeys = False,  # noqa: FBT002 - a flag
+    attribution: Signed = None,
+    show_ticket: ShowTicket = None,
 ) -> None:
     """Change the given parts of a tenant. Without any option, change its keys."""
     from bot.admin.tenants import update_tenant
 
     settings = settings_or_exit()
-    wants_keys = (
-        keys or keys_file is not None or (api_url is None and org_id is None and limit is None)
-    )
+    given = (api_url, org_id, limit, attribution, show_ticket)
+    wants_keys = keys or keys_file is not None or all(one is None for one in given)
     access_key, secret_key = _keys(keys_file) if wants_keys else (None, None)
     others = _administer(
         settings,
         lambda directory: update_tenant(
-            directory, settings, name, api_url, org_id, access_key, secret_key, limit
+            directory,
+            settings,
+            name,
+            api_url,
+            org_id,
+            access_key,
+            secret_key,
+            limit,
+            attribution=attribution,
+            show_ticket=show_ticket,
         ),
     )
     print(f"Updated {name}.")

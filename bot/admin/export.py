@@ -16,7 +16,7 @@ COLUMNS = (
     "reference", "organisation", "workspace", "channel", "user", "tenant", "ticket", "text",
     "words", "state", "activity_id", "problem", "leadsquared_says", "accepted_at", "settled_at",
     "attempts", "sent_again_from", "resolution", "resolved_by", "resolved_at", "thread_ts",
-    "message_ts",
+    "message_ts", "ticket_title", "last_line",
 )  # fmt: skip
 """What an export says of an activity. `words` says whether its texts could be given."""
 
@@ -127,6 +127,8 @@ def _activity(row: Row, keyring: Keyring) -> dict[str, Any]:
         "resolved_at": moment(row["resolved_at"]),
         "thread_ts": row["thread_ts"],
         "message_ts": row["message_ts"],
+        "ticket_title": _read(row["title"], keyring) or "",
+        "last_line": _read(row["last_line"], keyring) or "",
     }
 
 

@@ -222,7 +222,8 @@ _BLANK_RECORDED = Statement(
     """
     UPDATE deliveries
     SET user_id = :forgotten, text = :nothing, response_url = NULL, detail = NULL,
-        fingerprint = NULL, erased_at = COALESCE(erased_at, bot_now()), tell_at = NULL,
+        last_line = NULL, title = NULL, fingerprint = NULL,
+        erased_at = COALESCE(erased_at, bot_now()), tell_at = NULL,
         tell_lease_until = NULL, verify_at = NULL,
         channel_id = CASE WHEN substr(channel_id, 1, 1) = 'D' THEN :forgotten ELSE channel_id END
     WHERE seq = :seq
@@ -336,8 +337,8 @@ BLANK_TEXT = Statement(
     "A customer's words are deleted.",
     """
     UPDATE deliveries
-    SET text = :nothing, response_url = NULL, detail = NULL, fingerprint = NULL,
-        erased_at = bot_now()
+    SET text = :nothing, response_url = NULL, detail = NULL, last_line = NULL,
+        title = NULL, fingerprint = NULL, erased_at = bot_now()
     WHERE seq = :seq AND settled_at IS NOT NULL AND erased_at IS NULL
     """,
     index=("pk_deliveries",),

@@ -7,7 +7,14 @@ from typing import TypeVar
 
 from bot.database.writer import Database
 from bot.leadsquared.address import api_host, parse_address
-from bot.leadsquared.tenant import DEFAULT_LIMIT, ENVIRONMENT, Tenant, check_key, check_org_id
+from bot.leadsquared.tenant import (
+    DEFAULT_LIMIT,
+    ENVIRONMENT,
+    Attribution,
+    Tenant,
+    check_key,
+    check_org_id,
+)
 from bot.settings import Settings
 from bot.tenants.changes import Change, listed
 from bot.tenants.directory import Belongings, Directory, Scope, TenantError
@@ -48,10 +55,22 @@ async def add_tenant(
     access_key: str,
     secret_key: str,
     limit: int | None,
+    *,
+    attribution: Attribution | None = None,
+    show_ticket: bool | None = None,
 ) -> list[str]:
     """Add a tenant after checking each of its parts; return the other names of its account."""
     _not_environment(name)
-    tenant = Tenant(name, api_url, org_id, access_key, secret_key, limit or DEFAULT_LIMIT)
+    tenant = Tenant(
+        name,
+        api_url,
+        org_id,
+        access_key,
+        secret_key,
+        limit or DEFAULT_LIMIT,
+        attribution=attribution or Attribution.NONE,
+        show_ticket=bool(show_ticket),
+    )
     tenant = _checked(tenant, settings)
     await directory.add(tenant)
     return await _other_names(directory, settings, tenant)
@@ -66,6 +85,9 @@ async def update_tenant(
     access_key: str | None,
     secret_key: str | None,
     limit: int | None,
+    *,
+    attribution: Attribution | None = None,
+    show_ticket: bool | None = None,
 ) -> list[str]:
     """Change the parts that are given; return the other names of the tenant's account."""
     _not_environment(name)
@@ -77,6 +99,8 @@ async def update_tenant(
         access_key=access_key or old.access_key,
         secret_key=secret_key or old.secret_key,
         calls_per_window=limit or old.calls_per_window,
+        attribution=attribution or old.attribution,
+        show_ticket=old.show_ticket if show_ticket is None else show_ticket,
     )
     changed = _checked(changed, settings)
     await directory.replace(changed)
@@ -128,7 +152,8 @@ async def describe(directory: Directory, name: str, lines: list[str]) -> None:
     made_in = f", made in Slack by {tenant.owner}" if tenant.owner else ""
     lines.append(
         f"{tenant.name}: {tenant.api_url}, org ID {tenant.org_id}, "
-        f"{tenant.calls_per_window} calls in 5 s, keys set{made_in}"
+        f"{tenant.calls_per_window} calls in 5 s, attribution {tenant.attribution}, "
+        f"show ticket {'on' if tenant.show_ticket else 'off'}, keys set{made_in}"
     )
     mappings = await directory.mappings(name)
     lines += [f"  {scope}" for scope in mappings] or [

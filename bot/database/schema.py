@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 from bot.database.engines import MIGRATING, PATIENCE, Patience, engine_for
 from bot.database.tables import metadata
 
-HEAD, FIRST = "0012", "0007"
+HEAD, FIRST = "0014", "0007"
 """The newest and the oldest revision in migrations/versions.
 
 They stand here so that a start need not load Alembic.

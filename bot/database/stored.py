@@ -70,7 +70,13 @@ ENCRYPTED = (
     Encrypted(
         deliveries,
         deliveries.c.seq,
-        (deliveries.c.text, deliveries.c.response_url, deliveries.c.detail),
+        (
+            deliveries.c.text,
+            deliveries.c.response_url,
+            deliveries.c.detail,
+            deliveries.c.last_line,
+            deliveries.c.title,
+        ),
     ),
 )
 """All that is encrypted.

@@ -47,6 +47,10 @@ tenants = sa.Table(
     sa.Column("account_id", Number, sa.ForeignKey("accounts.id"), nullable=False, index=True),
     # The ID of the workspace that made it in Slack; '' where the operator made it.
     sa.Column("owner", sa.Text, nullable=False, server_default=""),
+    # Who recorded it, as the last line of what LeadSquared gets: none, name, name-and-link.
+    sa.Column("attribution", sa.Text, nullable=False, server_default="none"),
+    # Whether the bot reads a ticket's title before it records on it.
+    sa.Column("show_ticket", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
     # A new tenant with a removed tenant's number would inherit its deliveries.
@@ -92,6 +96,10 @@ deliveries = sa.Table(
     ),  # the account that it was accepted for, and may go to
     sa.Column("ticket_id", sa.Text, nullable=False),
     sa.Column("text", sa.LargeBinary, nullable=False),  # encrypted
+    # The tenant's at the acceptance; and the line itself, as it was first sent.
+    sa.Column("attribution", sa.Text, nullable=False, server_default="none"),
+    sa.Column("last_line", sa.LargeBinary),  # encrypted: it names a person
+    sa.Column("title", sa.LargeBinary),  # encrypted: the ticket's, where it was read
     sa.Column("response_url", sa.LargeBinary),  # encrypted
     sa.Column("thread_ts", sa.Text),
     sa.Column("message_ts", sa.Text),  # the message that was recorded, where it came from one

@@ -3,9 +3,11 @@
 import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
+
+from bot.leadsquared.outcome import TicketForm
 
 DOCUMENTED_HOST = "apigw.service-in.leadsquared.com"
 """The one API host in LeadSquared's documentation. An account may have another."""
@@ -46,6 +48,13 @@ class Address:
     def conversations(self, org_id: str) -> str:
         """Return the address of the filter over tickets' conversations."""
         return f"{self.url}/api/tenants/{_segment(org_id)}/conversation/filter"
+
+    def ticket(self, org_id: str, ticket_id: str, form: TicketForm) -> str:
+        """Return the address of a ticket, in one of the forms that it may have."""
+        tickets = f"{self.url}/api/tenants/{_segment(org_id)}/tickets"
+        if form is TicketForm.PATH:
+            return f"{tickets}/{_segment(ticket_id)}"
+        return f"{tickets}?{urlencode({'ticketId': ticket_id})}"
 
 
 def _segment(text: str) -> str:

@@ -17,14 +17,18 @@ from bot.leadsquared.outcome import (
     CannotRead,
     Conversation,
     NotBegun,
+    NoTicket,
     NotSent,
     Outcome,
     Problem,
+    RateLimited,
     Rejected,
+    Ticket,
+    TicketForm,
     Unknown,
 )
 from bot.leadsquared.pages import server_page
-from bot.leadsquared.reading import read_answer, read_conversations, read_keys
+from bot.leadsquared.reading import read_answer, read_conversations, read_keys, read_ticket
 from bot.leadsquared.tenant import Tenant
 
 # An answer is a hundred bytes; a proxy's error page a few thousand. More than this is no answer of
@@ -181,8 +185,8 @@ class LeadSquared:
         return self._post(tenant, url, {"Text": text, "Direction": "INBOUND"})
 
     def _post(self, tenant: Tenant, url: str, body: Mapping[str, object]) -> httpx.Request:
-        keys = {"X-LSQ-ACCESS-KEY": tenant.access_key, "X-LSQ-SECRET-KEY": tenant.secret_key}
-        return self._client_of(tenant).build_request("POST", url, json=body, headers=keys)
+        client = self._client_of(tenant)
+        return client.build_request("POST", url, json=body, headers=_keys(tenant))
 
     async def portal_conversations(
         self, tenant: Tenant, ticket_id: str
@@ -216,6 +220,24 @@ class LeadSquared:
         except (TimeoutError, httpx.RequestError) as error:
             return CannotRead(failure_reason(error))
         return status, body
+
+    async def ticket(
+        self, tenant: Tenant, ticket_id: str, form: TicketForm
+    ) -> Ticket | NoTicket | RateLimited | CannotRead:
+        """Ask what a ticket shows of itself.
+
+        Never raises for what a network or a server can do. The caller bounds how long it takes.
+        """
+        try:
+            address = parse_address(tenant.api_url, self._allowed_hosts)
+            url = address.ticket(tenant.org_id, ticket_id, form)
+            client = self._client_of(tenant)
+            request = client.build_request("GET", url, headers=_keys(tenant))
+            return read_ticket(*await self._read(client, request), ticket_id)
+        except (InvalidAddressError, UnicodeEncodeError, httpx.InvalidURL):
+            return CannotRead("address refused")
+        except httpx.RequestError as error:
+            return CannotRead(failure_reason(error))
 
     async def reach(self, tenant: Tenant) -> Rejected | NotSent | Unknown | None:
         """Try whether the tenant's host answers at all, and return None when it does.
@@ -261,6 +283,11 @@ class LeadSquared:
         finally:
             await response.aclose()
         return response.status_code, response.headers, bytes(body)
+
+
+def _keys(tenant: Tenant) -> dict[str, str]:
+    """Return the headers that carry a tenant's keys."""
+    return {"X-LSQ-ACCESS-KEY": tenant.access_key, "X-LSQ-SECRET-KEY": tenant.secret_key}
 
 
 def read_failure(

@@ -112,4 +112,39 @@ class CannotRead:
     reason: str
 
 
+class TicketForm(StrEnum):
+    """Where a ticket's number stands in its address.
+
+    The documentation prints no place for it: both are guesses.
+    """
+
+    PATH = "path"
+    QUERY = "query"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What LeadSquared shows of a ticket. A title is a customer's words."""
+
+    id: str
+    title: str = field(repr=False)
+    status: str | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the status is the very word that names it."""
+        return (self.status or "").casefold() == "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class NoTicket:
+    """LeadSquared shows nothing under a ticket's address: a 404.
+
+    Its documentation says that the address is wrong then. So it says something of the ticket only
+    where the same address has shown another ticket.
+    """
+
+    id: str
+
+
 Outcome = Recorded | Rejected | RateLimited | NotSent | NotBegun | Undecipherable | Unknown

@@ -18,11 +18,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from bot.leadsquared.outcome import (
     CannotRead,
     Conversation,
+    NoTicket,
     Outcome,
     Problem,
     RateLimited,
     Recorded,
     Rejected,
+    Ticket,
     Unknown,
 )
 
@@ -144,6 +146,30 @@ class Conversations(_Body):
     conversation_list: tuple[ListedConversation, ...] = Field(alias="ConversationList")
 
 
+class TicketField(_Body):
+    """One of a ticket's fields. Only texts are read."""
+
+    name: Words = Field(default=None, alias="SchemaName")
+    value: Shown = Field(default=None, alias="Value")
+
+
+class ShownTicket(_Body):
+    """The answer of "Ticket by id"."""
+
+    id: Annotated[str | None, BeforeValidator(_identifier)] = Field(alias="Id")
+    guid: Words = Field(default=None, alias="TicketId")
+    fields: tuple[TicketField, ...] = Field(alias="Fields")
+
+    def is_(self, ticket_id: str) -> bool:
+        """Say whether this is the ticket that was asked for, by its number or its GUID."""
+        return ticket_id in (self.id, (self.guid or "").lower())
+
+    def value(self, name: str) -> str | None:
+        """Return a field's text; None where it has none, or two."""
+        found = {one.value for one in self.fields if one.name == name}
+        return found.pop() if len(found) == 1 else None
+
+
 class Answer(_Body):
     """Any answer's body.
 
@@ -241,6 +267,30 @@ def read_keys(status: int, body: bytes | None) -> bool | CannotRead:
         return False
     answer = _conversations(status, body)
     return answer if isinstance(answer, CannotRead) else True
+
+
+def read_ticket(
+    status: int, headers: Mapping[str, str], body: bytes | None, ticket_id: str
+) -> Ticket | NoTicket | RateLimited | CannotRead:
+    """Read the answer of "Ticket by id".
+
+    Only the documented shape, of the very ticket that was asked for, says anything of it.
+    """
+    answer = _parse(body or b"")
+    if _is_rate_limit(status, answer, body or b""):
+        return RateLimited(_retry_after(headers.get("retry-after"), datetime.now(UTC)))
+    if status == 404:
+        return NoTicket(ticket_id)
+    if status != 200 or (answer is not None and _is_error(answer)):
+        return CannotRead(f"status {status}")
+    try:
+        shown = ShownTicket.read(body or b"")
+    except ValueError:
+        return CannotRead("unreadable answer")
+    title = shown.value("Title")
+    if not shown.is_(ticket_id) or title is None:
+        return CannotRead("another ticket, or no title")
+    return Ticket(ticket_id, title, shown.value("Status"))
 
 
 def _conversations(status: int, body: bytes | None) -> Conversations | CannotRead:

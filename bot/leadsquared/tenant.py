@@ -1,12 +1,21 @@
 """A LeadSquared tenant, as the bot needs it to make a call."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 ENVIRONMENT = "environment"
 """The name of the tenant that LEADSQUARED_* in the environment describe."""
 
 DEFAULT_LIMIT = 25
 """Calls in 5 seconds: LeadSquared's documented rate limit."""
+
+
+class Attribution(StrEnum):
+    """Who recorded an activity, as the last line of what LeadSquared gets."""
+
+    NONE = "none"
+    NAME = "name"
+    NAME_AND_LINK = "name-and-link"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +28,8 @@ class Tenant:
     account.
 
     `owner`: the ID of the workspace that made it in Slack; empty where the operator made it.
+
+    `show_ticket`: the bot reads a ticket's title before it records on it.
     """
 
     name: str
@@ -30,6 +41,8 @@ class Tenant:
     id: int | None = None
     account_id: int | None = None
     owner: str = ""
+    attribution: Attribution = Attribution.NONE
+    show_ticket: bool = False
 
 
 def check_org_id(text: str) -> str:

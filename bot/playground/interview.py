@@ -85,7 +85,8 @@ class Interview:
         element = inputs(modal)[block_id]["element"]
         values = [option["value"] for option in element.get("options", [])]
         if not values:
-            self.slack.modals.fill(modal, block_id, typed.replace("\\n", "\n"))
+            text = typed.replace("\\n", "\n")
+            await self.slack.choose(modal, block_id, text, person=self.person)
             return True
         answers = (
             {"yes": values, "y": values, "no": [], "n": []}

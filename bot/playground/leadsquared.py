@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 from aiohttp import web
 
@@ -59,6 +60,22 @@ class Account:
     secret_key: str
 
 
+class ReadForm(StrEnum):
+    """In which form a ticket can be read: the documentation leaves that open."""
+
+    PATH = "path"  # /tickets/143
+    QUERY = "query"  # /tickets?ticketId=143
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a ticket shows of itself."""
+
+    title: str
+    status: str = "Open"
+
+
 @dataclass(frozen=True, slots=True)
 class Activity:
     """A portal activity as it stands on a ticket."""
@@ -87,13 +104,15 @@ class Ledger:
     activities: list[Activity] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     lookups: list[Any] = field(default_factory=list)  # bodies of the filter over conversations
+    reads: list[str] = field(default_factory=list)  # addresses under which a ticket was read
     strays: list[str] = field(default_factory=list)  # paths that the API does not have
 
 
 class LeadSquaredStandIn(StandIn):
     """Serves "Add Portal Activities to Tickets".
 
-    `tickets` are those that exist: by number, with how each answers.
+    `tickets` are those that exist: by number, with how each answers. `shown` is what they show of
+    themselves; the others have a title with their number.
     """
 
     name = "LeadSquared"
@@ -106,6 +125,10 @@ class LeadSquaredStandIn(StandIn):
         self.latency = 0.0
         self.filter_is = Behaviour.FINE  # how the filter over conversations answers good keys
         self.fault: Behaviour | None = None  # how every ticket answers instead, while it is set
+        self.shown: dict[str, Shown] = {}
+        self.read_form = ReadForm.PATH
+        self.read_is = Behaviour.FINE  # how a ticket that exists is shown to good keys
+        self.read_latency = 0.0
         self.hides = False  # the filter over conversations does not show portal activities (yet)
         self.calls_per_window = CALLS
         self._arrivals: dict[str, deque[float]] = defaultdict(deque)
@@ -117,6 +140,8 @@ class LeadSquaredStandIn(StandIn):
                 "/api/tenants/{org_id}/ticket/{ticket_id}/portal/activity", self._portal_activity
             ),
             web.post("/api/tenants/{org_id}/conversation/filter", self._conversations),
+            web.get("/api/tenants/{org_id}/tickets", self._ticket),
+            web.get("/api/tenants/{org_id}/tickets/{ticket_id}", self._ticket),
             web.get("/_state", self._state),
             web.post("/_tickets", self._set_tickets),
             web.route("*", "/{path:.*}", self._stray),
@@ -183,6 +208,39 @@ class LeadSquaredStandIn(StandIn):
         return web.json_response(
             {"Total": len(found), "ConversationList": [_listed(one) for one in found]}
         )
+
+    async def _ticket(self, request: web.Request) -> web.StreamResponse:
+        arrived, org_id = time.monotonic(), request.match_info["org_id"]
+        self.ledger.reads.append(request.path_qs)
+        if self.latency or self.read_latency:
+            await asyncio.sleep(self.latency + self.read_latency)
+        refused = self._refused(request, org_id, arrived)
+        if refused is not None:
+            return refused
+        in_path = request.match_info.get("ticket_id")
+        asked = {ReadForm.PATH: in_path, ReadForm.QUERY: request.query.get("ticketId")}
+        ticket_id = asked.get(self.read_form)
+        if (in_path is None) is (self.read_form is ReadForm.PATH) or ticket_id is None:
+            return _error(404, "MXResourceNotFoundException", "The API could not be found")
+        behaviour = self.fault or self.read_is
+        if behaviour in (Behaviour.HANG, Behaviour.DROP):
+            await Hang(drop=behaviour is Behaviour.DROP).hang(request)
+        if behaviour is not Behaviour.FINE:
+            return _refusal(behaviour, f"{self.url}/elsewhere{request.path}")
+        found = next((one for one in self.tickets if ticket_id in (one, guid_of(one))), None)
+        if found is None:
+            return _error(404, "MXResourceNotFoundException", "The ticket does not exist")
+        return web.json_response(self._shown(found))
+
+    def _shown(self, ticket_id: str) -> dict[str, Any]:
+        shown = self.shown.get(ticket_id, Shown(f"About {ticket_id}"))
+        fields = {"Title": shown.title, "TicketKey": f"#{ticket_id}", "Status": shown.status}
+        return {
+            "Id": ticket_id,
+            "TicketId": guid_of(ticket_id),
+            "LeadId": "5",
+            "Fields": [{"SchemaName": name, "Value": value} for name, value in fields.items()],
+        }
 
     def _refused(self, request: web.Request, org_id: str, arrived: float) -> web.Response | None:
         """Refuse what has no account, the wrong keys, or comes too often."""
@@ -270,6 +328,11 @@ class Hang(web.Response):
                 return
             self._first = self._more
             await asyncio.sleep(0.05)
+
+
+def guid_of(ticket_id: str) -> str:
+    """Return a ticket's TicketId."""
+    return str(uuid5(NAMESPACE_OID, ticket_id))
 
 
 def _refusal(behaviour: Behaviour, elsewhere: str) -> web.Response:

@@ -9,17 +9,18 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bot.app import Parts, build
 from bot.database.schema import migrate_database
-from bot.leadsquared.tenant import Tenant
+from bot.leadsquared.tenant import Attribution, Tenant
 from bot.logs import configure_logging
 from bot.playground import screen
 from bot.playground.browser import INSTALL, Browser
 from bot.playground.interview import SHOWN_WITHIN, Ask, Interview
-from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn
+from bot.playground.leadsquared import Account, Behaviour, LeadSquaredStandIn, Shown
 from bot.playground.open_modals import View, buttons_in, inputs
 from bot.playground.scenes import GLOBEX, NOTES, TEAM, TEAMS, Team, furnish
 from bot.playground.slack import APP_TOKEN, CLIENT_ID, CLIENT_SECRET, SlackStandIn
@@ -37,6 +38,8 @@ TICKETS = {
     "143": (Behaviour.FINE, "is fine; so are 144 and 145"),
     "144": (Behaviour.FINE, ""),
     "145": (Behaviour.FINE, ""),
+    "1": (Behaviour.FINE, ""),
+    "146": (Behaviour.FINE, "is closed, in what :titles on shows"),
     "200": (Behaviour.REFUSED, "LeadSquared answers 200 with Status: Error"),
     "202": (Behaviour.WITHOUT_ID, "Success without an activity ID: it may or may not be recorded"),
     "307": (Behaviour.REDIRECT, "a redirect, which the bot does not follow"),
@@ -60,6 +63,17 @@ TICKETS = {
         "no answer, but it is recorded; some seconds later the bot finds it",
     ),
 }
+INITECH = "initech"
+"""The first workspace's tenant."""
+
+SHOWN = {
+    "143": Shown("Signed form for the new account"),
+    "144": Shown("Invoice 7 has the wrong address"),
+    "145": Shown("Can't log in", "In Progress"),
+    "146": Shown("Refund for order 7", "Closed"),
+}
+"""What tickets show of themselves."""
+
 HELP = """\
 Type what you would type in Slack:
   /portal-activity 143 Customer uploaded the signed form
@@ -87,6 +101,8 @@ type each field, Enter keeps its value,
   :ticket 143               show a ticket's activities
   :leadsquared off          LeadSquared cannot be reached, until  :leadsquared on
   :slack off                Slack rejects the bot's messages, until  :slack on
+  :titles on                show which ticket it is before recording, until  :titles off
+  :attribution name         name you on the ticket; also  name-and-link  and  none
   :wait                     wait until every activity is settled and answered
   :help   :quit
 Tickets to play with:
@@ -129,6 +145,8 @@ class Playground:
             ":ticket": self._ticket,
             ":leadsquared": self._switch_leadsquared,
             ":slack": self._switch_slack,
+            ":titles": self._switch_titles,
+            ":attribution": self._attribute,
             ":wait": self._wait,
             ":help": self._help,
         }
@@ -370,6 +388,24 @@ class Playground:
         state = "off: it answers each of the bot's calls with an error" if self.slack.down else "on"
         print(f"Slack is {state}.")
 
+    async def _switch_titles(self, position: str) -> None:
+        if position not in ("on", "off"):
+            print("Type :titles on or :titles off")
+            return
+        await self._change_tenant(show_ticket=position == "on")
+        print(f"Titles are {position}.")
+
+    async def _attribute(self, how: str) -> None:
+        if how not in list(Attribution):
+            print("Type :attribution none, name or name-and-link")
+            return
+        await self._change_tenant(attribution=Attribution(how))
+        print(f"The last line on the ticket is: {how}.")
+
+    async def _change_tenant(self, **changes: Any) -> None:  # noqa: ANN401 - any field's
+        tenant = await self.parts.directory.get(INITECH, keys=True)
+        await self.parts.directory.replace(replace(tenant, **changes))
+
     async def _wait(self, _words: str) -> None:
         await self.settle()
 
@@ -517,6 +553,7 @@ async def _open(ask: Ask) -> AsyncIterator[Playground]:
         leadsquared = await stack.enter_async_context(
             LeadSquaredStandIn([ACCOUNT, GLOBEX_ACCOUNT], tickets)
         )
+        leadsquared.shown |= SHOWN
         settings = _settings(slack, folder)
         configure_logging("ERROR", "console")
         migrate_database(settings.sqlalchemy_url)
@@ -574,8 +611,8 @@ def forget_variables() -> None:
 async def _add_tenants(parts: Parts, leadsquared: LeadSquaredStandIn) -> None:
     """Connect the first workspace; of one channel, to what cannot be reached."""
     keys = (ACCOUNT.access_key, ACCOUNT.secret_key)
-    await parts.directory.add(Tenant("initech", leadsquared.url, ACCOUNT.org_id, *keys))
-    await parts.directory.map("initech", Scope(team_id=TEAM))
+    await parts.directory.add(Tenant(INITECH, leadsquared.url, ACCOUNT.org_id, *keys))
+    await parts.directory.map(INITECH, Scope(team_id=TEAM))
     # Port 9 (discard) is closed on any machine of today.
     await parts.directory.add(Tenant("offline", "http://127.0.0.1:9", "1", "key", "secret"))
     await parts.directory.map("offline", Scope(team_id=TEAM, channel_id="C0OFFLINE"))

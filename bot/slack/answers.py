@@ -30,6 +30,7 @@ RECORD_AGAIN = "record_again"
 OPEN_SETUP = "open_setup"
 """The action of a button that opens the set-up form."""
 _QUOTE_AT_MOST = 500
+_TITLE_AT_MOST = 100
 _A_FORMER_MEMBER = "a former member"
 _AN_ADMIN = "an admin"
 _EXAMPLE = f"`{COMMAND} 143 Customer uploaded the signed form`"
@@ -69,7 +70,7 @@ class Message:
 
 def anchor(delivery: Delivery) -> Message:
     """The message in whose thread the answer is given, with the mark that the delivery has now."""
-    by, on = f"by {_person(delivery, _A_FORMER_MEMBER)}", _ticket(delivery)
+    by, on = f"by {_person(delivery, _A_FORMER_MEMBER)}", _titled(delivery)
     statuses: dict[str, str] = {
         State.ACCEPTED: f"⏳ Recording a portal activity on {on} {by}",
         State.RECORDED: f"✅ Portal activity recorded on {on} {by}",
@@ -96,9 +97,9 @@ def _outcome(delivery: Delivery) -> str:
         by = (
             "" if delivery.thread_ts is None else f" by {_person(delivery, _A_FORMER_MEMBER)}"
         )  # no anchor says it
-        return f"✅ Recorded on {_ticket(delivery)}{by}, activity ID {activity_id(delivery)}"
+        return f"✅ Recorded on {_titled(delivery)}{by}, activity ID {activity_id(delivery)}"
     if delivery.resolution is Resolution.CONFIRMED:
-        return f"✅ {_decided_by(delivery)} confirmed that this is on {_ticket(delivery)}."
+        return f"✅ {_decided_by(delivery)} confirmed that this is on {_titled(delivery)}."
     if delivery.resolution is Resolution.SENT_AGAIN:
         what = "may or may not be on" if delivery.state is State.UNKNOWN else "was not recorded on"
         on = (
@@ -107,8 +108,8 @@ def _outcome(delivery: Delivery) -> str:
             else ""
         )
         again = f"{_decided_by(delivery)} sent it again{on}: see the new answer below."
-        return f"{icon} This {what} {_ticket(delivery)}. {again}"
-    return f"{icon} {_person(delivery)}: {explain(delivery)}"
+        return f"{icon} This {what} {_titled(delivery)}. {again}"
+    return f"{icon} {_person(delivery)}: {explain(delivery, _titled(delivery))}"
 
 
 def finding(delivery: Delivery, *, with_text: bool = False) -> Message:
@@ -141,6 +142,19 @@ def found_there(delivery: Delivery) -> Message:
 
 def _ticket(delivery: Delivery) -> str:
     return f"ticket {delivery.ticket_id}"
+
+
+def names_title(delivery: Delivery) -> bool:
+    """Whether a message about a delivery names the ticket's title, which is a customer's words."""
+    return delivery.title is not None
+
+
+def _titled(delivery: Delivery) -> str:
+    """Name the ticket, with its title where that may be read there."""
+    if not names_title(delivery):
+        return _ticket(delivery)
+    title = _without_quotes(delivery.title or "")
+    return f"{_ticket(delivery)} · “{shorten(title, at_most=_TITLE_AT_MOST)}”"
 
 
 def activity_id(delivery: Delivery) -> str:
@@ -416,6 +430,13 @@ def recorded_before(double_: Double, message_ts: str | None, reader_id: str) -> 
     """The text above a form when the same message or text is already on the same ticket."""
     what = "this message" if double_.delivery.has_message(message_ts) else "this text"
     return Message(f"{double(double_, reader_id, what)} Press *Record again* to record it again.")
+
+
+def doubtful(ticket_id: str) -> Message:
+    """The text above a form when the ticket is closed, or LeadSquared does not show it."""
+    return Message(
+        f"Nothing was recorded on ticket {ticket_id} yet. Check the ticket below, then submit the form again if you still want this."
+    )
 
 
 def same_words(double_: Double, key: str) -> Message:

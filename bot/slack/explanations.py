@@ -210,12 +210,15 @@ _REASON_WORDS = 25
 _HOST = re.compile(r"\b(?:[a-z0-9-]+\.)+leadsquared\.com\b", re.IGNORECASE)
 
 
-def explain(delivery: Delivery) -> str:
-    """Return what an agent reads about a delivery that was rejected or is unknown, in mrkdwn."""
+def explain(delivery: Delivery, ticket: str | None = None) -> str:
+    """Return what an agent reads about a delivery that was rejected or is unknown, in mrkdwn.
+
+    `ticket` names the ticket, in mrkdwn; else its number does.
+    """
     found = _explanation(delivery)
     reason = None if found.with_reason is None else _reason(delivery.detail)
     words = found.words if reason is None else found.with_reason or ""
-    return words.format(ticket=f"ticket {delivery.ticket_id}", reason=reason)
+    return words.format(ticket=ticket or f"ticket {delivery.ticket_id}", reason=reason)
 
 
 def for_admin(delivery: Delivery) -> str | None:

@@ -1,6 +1,7 @@
 """The form in which an activity is recorded: opening it, choosing in it, submitting it."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from slack_bolt.context.async_context import AsyncBoltContext
 from bot.activities.acceptance import Accepted, Double, Place, Refused, Unmapped
 from bot.activities.delivery import Delivery, Submission, with_link
 from bot.activities.ticket import MalformedTicketError, parse_ticket, visible
+from bot.activities.titles import READ_WITHIN as TITLE_WITHIN
 from bot.database.writer import DatabaseUnavailableError
 from bot.encryption import Keyring, UndecipherableError
 from bot.slack import answers, hints, modals
@@ -29,6 +31,7 @@ from bot.slack.payloads import (
     ViewSubmission,
     is_member,
 )
+from bot.slack.previews import NO_PREVIEW, Preview, Previews, SeenTicket, Where
 from bot.slack.shared import Shared
 from bot.slack.text import as_read, is_blank, units
 
@@ -45,6 +48,16 @@ within 3.
 MAPPED_WITHIN = 0.5
 """Seconds for finding out whether the workspace has a tenant, before the form is opened."""
 
+NAMED_WITHIN = 0.3
+"""Seconds of them for the name in the last line. Without it, the form says "your name"."""
+
+DOUBTS_WITHIN = 0.5
+"""Seconds for reading a ticket that the form does not show yet, at the submission."""
+
+TYPED_AFTER = 0.6
+"""Seconds after the last character for which the bot waits for another one: each read of a ticket
+is a call."""
+
 Answer = dict[str, Any]
 """The acknowledgement of a submission: nothing (the form closes), errors by field, or another
 view.
@@ -60,15 +73,19 @@ class Forms:
         slack_modals: SlackModals,
         conversations: SlackConversations,
         keyring: Keyring,
+        previews: Previews,
     ) -> None:
         self._shared = shared
         self._modals = slack_modals
         self._conversations = conversations
         self._keyring = keyring
+        self._previews = previews
+        self._typing: dict[str, BlockActions] = {}
 
     def register(self, bolt: AsyncApp) -> None:
         bolt.view(modals.CALLBACK)(self.submit)
         bolt.action(modals.WHAT_ACTION)(self.choose)
+        bolt.action(modals.TICKET_ACTION)(self.look_up)
 
     async def submit(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
         """Accept the form; an error stands by its field, or above all fields."""
@@ -94,16 +111,24 @@ class Forms:
             self._shared.background.start(self._switch(click, click.view))
         await ack()
 
+    async def look_up(self, ack: AsyncAck, context: AsyncBoltContext) -> None:
+        """Show which ticket it is that the person has typed."""
+        click = payload_of(context, BlockActions)
+        if click.view is not None:
+            self._shared.background.start(self._look_up(click, click.view))
+        await ack()
+
     async def ask(
         self, command: SlashCommand, ticket: str, otherwise: answers.Message
     ) -> answers.Message | None:
         """Open the form for what a command left out. Return the answer if that fails."""
+        where = Where(command.enterprise_id, command.team_id, command.channel_id, command.user_id)
+        preview: Preview | None = NO_PREVIEW  # the submission says so if it is not connected
         try:
             async with asyncio.timeout(MAPPED_WITHIN):
-                place = (command.enterprise_id, command.team_id, command.channel_id)
-                mapped = await self._shared.acceptance.is_mapped(*place)
+                preview = await self._preview(where, within=NAMED_WITHIN)
         except (TimeoutError, DatabaseUnavailableError):
-            mapped = True  # the submission says so if it is not
+            pass
         response_url = sealed(self._keyring, command.response_url)
         metadata = Metadata(
             team=command.team_id,
@@ -111,24 +136,99 @@ class Forms:
             channel=command.channel_id,
             response_url=response_url,
         )
-        view = modal(Form(metadata.fitting(), ticket))
-        if not mapped:
+        if preview is None:
             otherwise = self._shared.not_connected(command.enterprise_id, command.team_id)
-            view = modals.notice_modal(otherwise)
+            view, form = modals.notice_modal(otherwise), None
+        else:
+            form = Form(metadata.previewing(preview).fitting(), ticket)
+            view = modal(form)
         within = (command.enterprise_id, command.team_id, command.trigger_id)
-        return None if await self._modals.open(*within, view, within=OPEN_WITHIN) else otherwise
+        opened = await self._modals.open(*within, view, within=OPEN_WITHIN)
+        if opened is None:
+            return otherwise
+        if form is not None and form.metadata.shows_ticket and ticket:
+            self._shared.background.start(self._show_ticket(where, form, opened))
+        return None
+
+    async def _preview(self, where: Where, *, within: float) -> Preview | None:
+        """Return what a form shows before a ticket is read; None where nothing is connected."""
+        place = (where.enterprise_id, where.team_id, where.channel_id)
+        mapped = await self._shared.acceptance.tenant_of(*place)
+        if mapped is None:
+            return None
+        return await self._previews.of(where, mapped, link=None, ticket_id=None, within=within)
 
     def _not_connected(self, metadata: Metadata) -> answers.Message:
         return self._shared.not_connected(metadata.enterprise, metadata.team)
 
     async def open_edit(self, click: BlockActions, old: Delivery) -> bool:
         """Open the form with the ticket and text of an earlier delivery."""
-        form = modals.edit_form(old)
         organisation = old.enterprise_id or click.enterprise_id
+        where = Where(organisation, old.team_id, old.channel_id, click.user.id)
+        preview: Preview | None = None
+        with contextlib.suppress(TimeoutError, DatabaseUnavailableError):
+            async with asyncio.timeout(MAPPED_WITHIN):
+                preview = await self._preview(where, within=NAMED_WITHIN)
+        form = modals.edit_form(old, preview or NO_PREVIEW)
         metadata = form.metadata.model_copy(update={"enterprise": organisation})
-        view = modal(replace(form, metadata=metadata))
+        form = replace(form, metadata=metadata)
         within = (organisation, old.team_id, click.trigger_id)
-        return await self._modals.open(*within, view, within=OPEN_WITHIN) is not None
+        opened = await self._modals.open(*within, modal(form), within=OPEN_WITHIN)
+        if opened is not None and metadata.shows_ticket:
+            self._shared.background.start(self._show_ticket(where, form, opened))
+        return opened is not None
+
+    # -- which ticket that is
+
+    async def _show_ticket(self, where: Where, form: Form, view_id: str) -> None:
+        """Add to a form that has just been opened which ticket it is."""
+        seen = await self._previews.ticket(where, form.ticket, within=TITLE_WITHIN)
+        if seen is None:
+            return
+        metadata = form.metadata.model_copy(update={"seen": seen}).fitting()
+        view = modal(replace(form, metadata=metadata))
+        await self._modals.update(where.enterprise_id, where.team_id, view_id, view)
+
+    async def _look_up(self, click: BlockActions, view: View) -> None:
+        """Show the ticket that was typed, once the person has stopped typing."""
+        metadata = self._metadata(click, view)
+        if metadata is None or not metadata.shows_ticket:
+            return
+        self._typing[view.id] = click
+        await asyncio.sleep(TYPED_AFTER)
+        if self._typing.get(view.id) is not click:
+            return
+        del self._typing[view.id]
+        typed = modals.typed(view, metadata)
+        try:
+            ticket = parse_ticket(visible(typed.ticket).strip(), self._shared.link_hosts)
+        except MalformedTicketError:
+            ticket = ""
+        if ticket == (metadata.seen.ticket if metadata.seen else ""):
+            return
+        where = _where(click, metadata)
+        seen = await self._previews.ticket(where, ticket, within=TITLE_WITHIN) if ticket else None
+        if seen == metadata.seen:
+            return
+        form = _as_typed(metadata.model_copy(update={"seen": seen}).fitting(), typed)
+        within = (where.enterprise_id, where.team_id)
+        refusal = await self._modals.update(*within, view.id, modal(form), hash_=view.hash)
+        if refusal is not None:
+            _log.info("ticket_not_shown", reason=refusal)
+
+    async def _doubts(
+        self, submitted: ViewSubmission, metadata: Metadata, ticket_id: str
+    ) -> SeenTicket | None:
+        """Return a ticket that is closed, or that LeadSquared does not show.
+
+        Return None where the form has shown it: the person has read it.
+        """
+        shown = metadata.seen is not None and metadata.seen.ticket == ticket_id
+        if not metadata.shows_ticket or shown:
+            return None
+        where = _where(submitted, metadata)
+        seen = await self._previews.ticket(where, ticket_id, within=DOUBTS_WITHIN)
+        return seen if seen is not None and seen.is_doubtful else None
 
     # -- submitting
 
@@ -140,12 +240,14 @@ class Forms:
         except MalformedTicketError as error:
             return _errors(modals.TICKET_BLOCK, answers.why_no_ticket(typed.ticket, error))
         blocks = modals.text_blocks(whole=typed.text.whole)
-        for block_id, words in zip(blocks, typed.text.fields, strict=False):
-            if (length := units(words)) > modals.LONGEST_INPUT:
-                return _errors(block_id, hints.too_long(length, modals.LONGEST_INPUT))
+        for number, (block_id, words) in enumerate(zip(blocks, typed.text.fields, strict=False), 1):
+            room = metadata.room(is_last=number == len(typed.text.fields))
+            if (length := units(words)) > room:
+                return _errors(block_id, hints.too_long(length, room))
         text = await self._chosen(submitted, metadata, typed)
         if isinstance(text, str):
             return _errors(modals.WHAT_BLOCKS[typed.text.whole], text)
+        was_read = text is not typed.text  # it has taken its time
         typed = replace(
             typed, text=text
         )  # what is shown once more, if it must be, is what was chosen
@@ -154,6 +256,10 @@ class Forms:
             return _errors(blocks[0], hints.ENTER_TEXT)
         if metadata.link is not None and typed.add_link:
             words = with_link(words, metadata.link)
+        doubts = None if was_read else await self._doubts(submitted, metadata, ticket_id)
+        if doubts is not None:
+            seen = metadata.model_copy(update={"seen": doubts}).fitting()
+            return _once_more(seen, typed, answers.doubtful(ticket_id))
         try:
             accept = self._accept if metadata.retry_of is None else self._send_edited
             return await accept(submitted, metadata, typed, ticket_id, words)
@@ -197,6 +303,7 @@ class Forms:
             thread_ts=metadata.thread,
             message_ts=metadata.message,
             through_ts=typed.text.through,
+            title=_title(metadata, ticket_id),
         )
         match await self._shared.acceptance.accept(submission, despite=metadata.shown):
             case Unmapped():
@@ -236,6 +343,7 @@ class Forms:
         if words is None:
             return _notice(answers.without_text(old))
         submission = again(submitted, old, ticket_id, words, old.response_url)
+        submission = replace(submission, title=_title(metadata, ticket_id))
         match await self._shared.acceptance.send_edited(old, submission, despite=metadata.shown):
             case Unmapped():
                 return _once_more(metadata, typed, self._not_connected(metadata))
@@ -261,12 +369,8 @@ class Forms:
     # -- choosing between the message and its thread
 
     async def _switch(self, click: BlockActions, view: View) -> None:
-        try:
-            metadata = Metadata.model_validate_json(view.private_metadata)
-        except ValidationError:
-            return
-        if not is_member(click, metadata.team, metadata.enterprise):
-            _log.warning("foreign_form_refused", team=click.team_id)
+        metadata = self._metadata(click, view)
+        if metadata is None:
             return
         typed = modals.typed(view, metadata)
         chosen = click.actions[0].selected_option
@@ -286,6 +390,18 @@ class Forms:
         if refusal is not None:
             _log.warning("form_not_changed", reason=refusal)  # the submission goes by the choice
 
+    @staticmethod
+    def _metadata(click: BlockActions, view: View) -> Metadata | None:
+        """Read a form's metadata; None when it is not this bot's, or not the person's to change."""
+        try:
+            metadata = Metadata.model_validate_json(view.private_metadata)
+        except ValidationError:
+            return None
+        if is_member(click, metadata.team, metadata.enterprise):
+            return metadata
+        _log.warning("foreign_form_refused", team=click.team_id)
+        return None
+
     async def _read(
         self, who: Interaction, metadata: Metadata, *, whole: bool
     ) -> FormText | Unreadable:
@@ -297,13 +413,13 @@ class Forms:
         if isinstance(thread, Unreadable):
             return thread
         if whole and thread.messages:
-            at_most = modals.LONGEST_INPUT
-            return FormText.of_thread(
-                await self._conversations.whole(place, thread, who.user.id, at_most=at_most)
-            )
+            at_most = metadata.room(is_last=True)
+            written = await self._conversations.whole(place, thread, who.user.id, at_most=at_most)
+            return FormText.of_thread(written, at_most)
         for message in thread.messages:
             if message["ts"] == place.message_ts:
-                return FormText.of(await self._conversations.words(place, message))
+                words = await self._conversations.words(place, message)
+                return FormText.of(words, last=metadata.room(is_last=True))
         return Unreadable(
             "ratelimited" if thread.total > len(thread.messages) else "message_not_found"
         )
@@ -344,6 +460,17 @@ async def show_resolved(shared: Shared, old: Delivery, response_url: str | None)
     if current is not None and current.resolution is not None:
         message = answers.answer(current, with_text=answers.stands_alone(current))
         shared.responder.replace(response_url, message, thread_ts=current.active_thread_ts)
+
+
+def _where(who: Interaction, metadata: Metadata) -> Where:
+    enterprise = metadata.enterprise or who.enterprise_id
+    return Where(enterprise, metadata.team, metadata.channel, who.user.id)
+
+
+def _title(metadata: Metadata, ticket_id: str) -> str | None:
+    """Return the title that the form has shown, if it is this ticket's."""
+    seen = metadata.seen
+    return seen.title if seen is not None and seen.ticket == ticket_id else None
 
 
 def _as_typed(metadata: Metadata, typed: Typed) -> Form:

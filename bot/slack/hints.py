@@ -9,7 +9,28 @@ ENTER_TICKET = "Enter the ticket, for example:\n143"
 ENTER_TEXT = "Enter what the customer did."
 TEXT_CHANGED = "You changed the text below, so it was not replaced. Choose again, and wait until the text changes."
 NO_LINK = "A link to the message can't be added: Slack didn't give one."
+YOUR_NAME = "your name"
+"""In the preview of the last line, where Slack has not told the name yet."""
+
 READING = "Reading the message… If this takes more than 10 seconds, close the form and try again."
+
+
+def last_line(line: str) -> str:
+    """The preview of what stands at the end of what LeadSquared gets."""
+    return f"LeadSquared also gets this last line:\n{line}"
+
+
+def ticket_seen(ticket: str, title: str, status: str | None) -> str:
+    """Under the ticket: which one it is."""
+    return f"Ticket {ticket}: “{title}”{f', {status}' if status else ''}"
+
+
+def ticket_closed(ticket: str, title: str) -> str:
+    return f"⚠️ Ticket {ticket} is closed: “{title}”. You can still record on it."
+
+
+def no_such_ticket(ticket: str) -> str:
+    return f"⚠️ LeadSquared shows no ticket {ticket}. Check the number before you record."
 
 
 def too_long(length: int, at_most: int) -> str:

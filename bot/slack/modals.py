@@ -9,11 +9,12 @@ from typing import Any, Self
 
 from pydantic import ConfigDict
 
-from bot.activities.delivery import Delivery
+from bot.activities.delivery import Delivery, with_last_line
 from bot.slack import hints
 from bot.slack.answers import Block, Message, context, message, plain_text, quoted, section
 from bot.slack.messages import WholeThread
 from bot.slack.payloads import Payload, View, ViewBlock, ViewState
+from bot.slack.previews import NO_PREVIEW, Preview, SeenTicket
 from bot.slack.text import cut, sound, units
 
 CALLBACK = "record_portal_activity"
@@ -31,6 +32,12 @@ Slack keeps what was chosen in a block of the same id, even if the text changes.
 LINK_BLOCK = "link"
 NOTICE_BLOCK = "notice"
 """The small print under the notice; the notes below the fields have ids of Slack's."""
+
+SEEN_BLOCK = "ticket_seen"
+LAST_LINE_BLOCK = "last_line"
+
+TICKET_ACTION = "ticket_typed"
+"""The ticket's action_id where the form shows which ticket it is: the bot hears of each change."""
 
 WHAT_ACTION = "what_to_record"
 INPUT_ACTION = "input"
@@ -69,10 +76,35 @@ class Metadata(Payload):
     through: str | None = None  # the last message in the text, where that is the thread's
     shown: str | None = None  # the delivery that the person was shown as recorded before
     retry_of: str | None = None
+    last_line: str | None = None  # as the form shows it, where LeadSquared gets one
+    shows_ticket: bool = False
+    seen: SeenTicket | None = None  # as the form shows it
 
     def of_text(self, text: "FormText") -> Self:
         """Return what the submission has to know of the text in the form."""
         return self.model_copy(update={"joins": text.joins, "through": text.through})
+
+    def previewing(self, preview: Preview) -> Self:
+        """Return what the form shows of what will stand on the ticket."""
+        return self.model_copy(
+            update={
+                "last_line": preview.last_line,
+                "shows_ticket": preview.shows_ticket,
+                "seen": preview.seen,
+            }
+        )
+
+    @property
+    def adds_link(self) -> bool:
+        """Whether the last line has the link to the message already."""
+        line = self.last_line
+        return self.link is not None and line is not None and line.endswith(f": {self.link}")
+
+    def room(self, *, is_last: bool) -> int:
+        """Return how many characters a field takes: the last line counts in the last one."""
+        if self.last_line is None or not is_last:
+            return LONGEST_INPUT
+        return LONGEST_INPUT - units(with_last_line("", self.last_line))
 
     def fitting(self) -> Self:
         """Return what Slack's 3,000 characters have room for.
@@ -101,33 +133,36 @@ class FormText:
     left_out: int = 0  # characters that no field has room for, in UTF-16 units
 
     @classmethod
-    def of(cls, text: str, *, what: str = "message") -> Self:
+    def of(cls, text: str, *, what: str = "message", last: int = LONGEST_INPUT) -> Self:
         """Spread a text over fields.
 
-        Split it at the ends of lines, else of words, else where the field ends.
+        Split it at the ends of lines, else of words, else where the field ends. The last field
+        takes `last` characters.
         """
         fields: list[str] = []
         joins: list[str] = []
         rest = text
-        while units(rest) > LONGEST_INPUT and len(fields) < MOST_FIELDS - 1:
+        while units(rest) > last and len(fields) < MOST_FIELDS - 1:
             head = cut(rest, LONGEST_INPUT)
+            if head == rest:  # only the last line has no room
+                head = cut(rest, last)
             end = _end(head, "\n") or _end(head, " ") or len(head)
             join = rest[end] if rest[end] in "\n " else ""
             fields.append(rest[:end])
             joins.append(join)
             rest = rest[end + len(join) :]
-        last = cut(rest, LONGEST_INPUT)
-        left_out = units(rest) - units(last)
+        end_of_it = cut(rest, last)
+        left_out = units(rest) - units(end_of_it)
         hint = hints.continued(what, units(text), left_out) if fields else None
-        return cls((*fields, last), tuple(joins), hint=hint, left_out=left_out)
+        return cls((*fields, end_of_it), tuple(joins), hint=hint, left_out=left_out)
 
     @classmethod
-    def of_thread(cls, thread: WholeThread) -> Self:
+    def of_thread(cls, thread: WholeThread, at_most: int = LONGEST_INPUT) -> Self:
         """Fill the one field that a thread has; it was written to fit."""
         found = []
         without_room = thread.left_out - thread.unread
         if without_room > 0 or thread.cut:
-            found.append(hints.thread_cut(LONGEST_INPUT, without_room, first_is_cut=thread.cut))
+            found.append(hints.thread_cut(at_most, without_room, first_is_cut=thread.cut))
         if thread.unread:
             found.append(hints.thread_unread(thread.unread, thread.read_on_in))
         elif thread.read_ago is not None:
@@ -191,14 +226,41 @@ def _blocks(form: Form) -> Iterator[Block]:
         yield section(form.notice.words)
         for number, line in enumerate(form.notice.small):
             yield context(line) | {"block_id": f"{NOTICE_BLOCK}_{number}"}
-    yield _text_input(TICKET_BLOCK, "Ticket", form.ticket, hint=hints.TICKET)
+    yield _ticket(form)
+    if form.metadata.seen is not None:
+        yield _plain(SEEN_BLOCK, _seen(form.metadata.seen))
     if form.choice:
         yield _what(whole=form.text.whole)
     yield from _text(form)
-    if form.metadata.link is not None:
+    if form.metadata.link is not None and not form.metadata.adds_link:
         yield _link(ticked=form.add_link)
+    if form.metadata.last_line is not None:
+        yield _plain(LAST_LINE_BLOCK, hints.last_line(form.metadata.last_line))
     for note in form.notes:
         yield context(note)
+
+
+def _ticket(form: Form) -> Block:
+    block = _text_input(TICKET_BLOCK, "Ticket", form.ticket, hint=hints.TICKET)
+    if not form.metadata.shows_ticket:
+        return block
+    heard = {"trigger_actions_on": ["on_character_entered", "on_enter_pressed"]}
+    element = block["element"] | {"action_id": TICKET_ACTION, "dispatch_action_config": heard}
+    return block | {"dispatch_action": True, "element": element}
+
+
+def _seen(seen: SeenTicket) -> str:
+    if seen.title is None:
+        return hints.no_such_ticket(seen.ticket)
+    if seen.is_closed:
+        return hints.ticket_closed(seen.ticket, seen.title)
+    return hints.ticket_seen(seen.ticket, seen.title, seen.status)
+
+
+def _plain(block_id: str, words: str) -> Block:
+    """Show words in which Slack reads no marks and no emoji: a title, and a name."""
+    element = plain_text(words) | {"emoji": False}
+    return {"type": "context", "block_id": block_id, "elements": [element]}
 
 
 def _text(form: Form) -> Iterator[Block]:
@@ -209,7 +271,12 @@ def _text(form: Form) -> Iterator[Block]:
     ):
         label = "Text" if len(text.fields) == 1 else f"Text, part {number} of {len(text.fields)}"
         block = _text_input(
-            block_id, label, words, hint=hint if number == 1 else None, multiline=True
+            block_id,
+            label,
+            words,
+            hint=hint if number == 1 else None,
+            multiline=True,
+            at_most=form.metadata.room(is_last=number == len(text.fields)),
         )
         yield block | {"optional": True} if number > 1 else block
 
@@ -251,13 +318,19 @@ def _option(label: str, value: str) -> dict[str, Any]:
 
 
 def _text_input(
-    block_id: str, label: str, value: str, *, hint: str | None, multiline: bool = False
+    block_id: str,
+    label: str,
+    value: str,
+    *,
+    hint: str | None,
+    multiline: bool = False,
+    at_most: int = LONGEST_INPUT,
 ) -> Block:
     element = {
         "type": "plain_text_input",
         "action_id": INPUT_ACTION,
         "multiline": multiline,
-        "max_length": LONGEST_INPUT,
+        "max_length": at_most,
         **({"initial_value": value} if value else {}),
     }
     block = {"type": "input", "block_id": block_id, "label": plain_text(label), "element": element}
@@ -297,7 +370,11 @@ def typed(view: View, metadata: Metadata) -> Typed:
     notice = next(
         (block.text.text for block in view.blocks if block.type == "section" and block.text), None
     )
-    contexts = [block for block in view.blocks if block.type == "context"]
+    contexts = [
+        block
+        for block in view.blocks
+        if block.type == "context" and block.block_id not in (SEEN_BLOCK, LAST_LINE_BLOCK)
+    ]
     small, notes = (
         [
             str(each.get("text"))
@@ -334,11 +411,12 @@ def _wants_whole(state: ViewState) -> bool | None:
     return choice.selected_option.value == WHOLE_THREAD
 
 
-def edit_form(delivery: Delivery) -> Form:
+def edit_form(delivery: Delivery, preview: Preview = NO_PREVIEW) -> Form:
     """The form of "Edit and send again", filled in with what was sent."""
     words = delivery.text or ""
     metadata = Metadata(team=delivery.team_id, channel=delivery.channel_id, retry_of=delivery.id)
-    text = FormText.of(words, what="text")
+    metadata = metadata.previewing(preview)
+    text = FormText.of(words, what="text", last=metadata.room(is_last=True))
     if not text.left_out:
         return Form(metadata, delivery.ticket_id, text)
     note = f"{hints.not_editable(units(words))}\n{quoted(delivery)}"

@@ -15,10 +15,10 @@ from bot.leadsquared.address import (
     InvalidAddressError,
     parse_typed_address,
 )
-from bot.leadsquared.tenant import DEFAULT_LIMIT, check_key, check_org_id
+from bot.leadsquared.tenant import DEFAULT_LIMIT, Attribution, check_key, check_org_id
 from bot.slack import setup_words as words
 from bot.slack.answers import Block, Message, context, plain_text, section
-from bot.slack.payloads import Id, Payload, ViewState
+from bot.slack.payloads import Id, InputState, Payload, ViewState
 from bot.slack.text import sound
 from bot.tenants.connections import Connected, Seen, Wanted
 
@@ -29,6 +29,7 @@ _INPUT = "input"
 PLACE_BLOCK, HOST_BLOCK, OTHER_HOST_BLOCK = "place", "api_host", "other_api_host"
 ORG_ID_BLOCK, LIMIT_BLOCK = "org_id", "rate_limit"
 ACCESS_BLOCK, SECRET_BLOCK = "access_key", "secret_key"
+ATTRIBUTION_BLOCK, SHOW_TICKET_BLOCK = "attribution", "show_ticket"
 
 CHANNEL, WORKSPACE = "channel", "workspace"
 LONGEST_KEY = 300
@@ -67,6 +68,8 @@ class Draft(Opened):
     access_key: str | None = Field(default=None, repr=False)
     secret_key: str | None = Field(default=None, repr=False)
     calls_per_window: int = DEFAULT_LIMIT
+    attribution: Attribution = Attribution.NONE
+    show_ticket: bool = False
     proved: bool = False
 
     @property
@@ -93,6 +96,8 @@ class Draft(Opened):
             self.access_key,
             self.secret_key,
             self.calls_per_window,
+            self.attribution,
+            self.show_ticket,
         )
 
 
@@ -109,6 +114,8 @@ class Typed:
     other_host: str
     org_id: str
     limit: str
+    attribution: Attribution = Attribution.NONE
+    show_ticket: bool = False
 
 
 def read(opened: Opened, state: ViewState, allowed_hosts: tuple[str, ...]) -> Draft | Errors:
@@ -141,6 +148,8 @@ def read(opened: Opened, state: ViewState, allowed_hosts: tuple[str, ...]) -> Dr
         access_key=keys[ACCESS_BLOCK],
         secret_key=keys[SECRET_BLOCK],
         calls_per_window=int(limit),
+        attribution=typed.attribution,
+        show_ticket=typed.show_ticket,
     )
 
 
@@ -160,12 +169,21 @@ def typed_of(draft: Draft) -> Typed | None:
     if draft.disconnects:
         return None
     limit = str(draft.calls_per_window)
-    return Typed(draft.place, DOCUMENTED_HOST, draft.api_url, draft.org_id, limit)
+    return Typed(
+        draft.place,
+        DOCUMENTED_HOST,
+        draft.api_url,
+        draft.org_id,
+        limit,
+        draft.attribution,
+        draft.show_ticket,
+    )
 
 
 def typed_in(state: ViewState) -> Typed:
     """Read the fields as they stand."""
     place, host = state.input(PLACE_BLOCK), state.input(HOST_BLOCK)
+    attribution, show_ticket = state.input(ATTRIBUTION_BLOCK), state.input(SHOW_TICKET_BLOCK)
     return Typed(
         place=WORKSPACE
         if place is None or place.selected_option is None
@@ -176,7 +194,14 @@ def typed_in(state: ViewState) -> Typed:
         other_host=_text(state, OTHER_HOST_BLOCK),
         org_id=_text(state, ORG_ID_BLOCK),
         limit=_text(state, LIMIT_BLOCK),
+        attribution=_attribution_of(attribution),
+        show_ticket=show_ticket is not None and bool(show_ticket.selected_options),
     )
+
+
+def _attribution_of(found: InputState | None) -> Attribution:
+    chosen = found.selected_option.value if found and found.selected_option else None
+    return next((one for one in Attribution if one.value == chosen), Attribution.NONE)
 
 
 def _text(state: ViewState, block_id: str) -> str:
@@ -267,7 +292,15 @@ def _first(opened: Opened, seen: Seen) -> Typed:
     if own is None:
         return Typed(place, DOCUMENTED_HOST, "", "", str(DEFAULT_LIMIT))
     tenant = own.tenant
-    return Typed(place, _host(own), "", tenant.org_id, str(tenant.calls_per_window))
+    return Typed(
+        place,
+        _host(own),
+        "",
+        tenant.org_id,
+        str(tenant.calls_per_window),
+        tenant.attribution,
+        tenant.show_ticket,
+    )
 
 
 def _host(own: Connected) -> str:
@@ -318,6 +351,37 @@ def _fields(opened: Opened, seen: Seen, typed: Typed) -> Iterator[Block]:
         hint = words.KEY_HINT if has_keys else None
         yield _input(block_id, label, "", hint=hint, optional=has_keys)
     yield _input(LIMIT_BLOCK, words.RATE_LIMIT, typed.limit, hint=words.RATE_LIMIT_HINT)
+    yield _attribution(typed.attribution)
+    yield _show_ticket(is_on=typed.show_ticket)
+
+
+def _attribution(chosen: Attribution) -> Block:
+    options = {one: _option(words.ATTRIBUTIONS[one], one.value) for one in Attribution}
+    return {
+        "type": "input",
+        "block_id": ATTRIBUTION_BLOCK,
+        "label": plain_text(words.ATTRIBUTION),
+        "hint": plain_text(words.ATTRIBUTION_HINT),
+        "element": {
+            "type": "static_select",
+            "action_id": _INPUT,
+            "options": list(options.values()),
+            "initial_option": options[chosen],
+        },
+    }
+
+
+def _show_ticket(*, is_on: bool) -> Block:
+    option = _option(words.SHOW_TICKET_OPTION, "on")
+    chosen = {"initial_options": [option]} if is_on else {}
+    return {
+        "type": "input",
+        "block_id": SHOW_TICKET_BLOCK,
+        "optional": True,
+        "label": plain_text(words.SHOW_TICKET),
+        "hint": plain_text(words.SHOW_TICKET_HINT),
+        "element": {"type": "checkboxes", "action_id": _INPUT, "options": [option], **chosen},
+    }
 
 
 def _place(place: str) -> Block:

@@ -1,5 +1,6 @@
 """The words of connecting LeadSquared inside Slack: the form, its answers, its questions. Pure."""
 
+from bot.leadsquared.tenant import Attribution
 from bot.slack.answers import COMMAND, Message, day_and_time, message
 from bot.slack.text import cut, one_line, shorten
 from bot.tenants.changes import Change, What
@@ -19,6 +20,16 @@ ORG_ID, ACCESS_KEY, SECRET_KEY, RATE_LIMIT = "Org ID", "Access key", "Secret key
 ORG_ID_HINT = "The number that LeadSquared shows after login, for example 22824"
 KEY_HINT = "Leave this empty to keep the stored key."
 RATE_LIMIT_HINT = "Calls in 5 seconds. LeadSquared's documentation says 25."
+
+ATTRIBUTION, SHOW_TICKET = "Attribution", "Ticket titles"
+ATTRIBUTIONS = {
+    Attribution.NONE: "None",
+    Attribution.NAME: "The name of who recorded it",
+    Attribution.NAME_AND_LINK: "The name, and a link to the Slack message",
+}
+ATTRIBUTION_HINT = "A last line on the ticket, for example: — Maya Patel via Slack"
+SHOW_TICKET_OPTION = "Show a ticket's title and status before recording"
+SHOW_TICKET_HINT = "The bot then reads the ticket. LeadSquared documents this call only in part."
 
 ENTER_ORG_ID = "Enter the org ID: the number that LeadSquared shows after login, for example 22824."
 ENTER_KEY = "Enter this key. There is no stored key for this account."

@@ -10,6 +10,7 @@ from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.activities.acceptance import Double, Place, Unmapped
 from bot.activities.ticket import find_ticket
+from bot.activities.titles import READ_WITHIN
 from bot.database.writer import DatabaseUnavailableError
 from bot.encryption import Keyring
 from bot.installations.access import Granted, NotInstalled
@@ -21,6 +22,7 @@ from bot.slack.forms import sealed
 from bot.slack.modals import Form, FormText, Metadata, modal
 from bot.slack.modals_api import SlackModals
 from bot.slack.payloads import MessageShortcut, is_member
+from bot.slack.previews import NO_PREVIEW, Preview, Previews, Where
 from bot.slack.shared import Shared
 from bot.slack.web import TIMEOUT
 
@@ -39,11 +41,13 @@ class Shortcuts:
         slack_modals: SlackModals,
         conversations: SlackConversations,
         keyring: Keyring,
+        previews: Previews,
     ) -> None:
         self._shared = shared
         self._modals = slack_modals
         self._conversations = conversations
         self._keyring = keyring
+        self._previews = previews
 
     def register(self, bolt: AsyncApp) -> None:
         bolt.message_shortcut(modals.CALLBACK)(self.record)
@@ -113,7 +117,9 @@ class Shortcuts:
             or find_ticket(text, self._shared.link_hosts)
             or await self._named_at_first(place, thread)
         )
-        before = await self._before(place, ticket) if ticket else None
+        before, preview = await asyncio.gather(
+            self._before(place, ticket), self._preview(used, link, ticket)
+        )
         metadata = Metadata(
             team=place.team_id,
             enterprise=place.enterprise_id,
@@ -124,10 +130,11 @@ class Shortcuts:
             response_url=sealed(self._keyring, used.response_url),
             shown=None if before is None else before.delivery.id,
         )
+        metadata = metadata.previewing(preview)
         form = Form(
             metadata.fitting(),
             ticket=ticket or "",
-            text=FormText.of(text),
+            text=FormText.of(text, last=metadata.room(is_last=True)),
             choice=isinstance(thread, Thread) and len(thread.messages) > 1,
             notes=_notes(used, thread, link),
             notice=None
@@ -142,7 +149,20 @@ class Shortcuts:
         except DatabaseUnavailableError:
             return None  # the form is worth having without; the submission meets the database again
 
-    async def _before(self, place: Place, ticket: str) -> Double | None:
+    async def _preview(
+        self, used: MessageShortcut, link: str | None, ticket: str | None
+    ) -> Preview:
+        where = Where(used.enterprise_id, used.team_id, used.channel.id, used.user.id)
+        mapped = await self._previews.mapped(where)
+        if mapped is None:
+            return NO_PREVIEW
+        return await self._previews.of(
+            where, mapped, link=link, ticket_id=ticket, within=READ_WITHIN
+        )
+
+    async def _before(self, place: Place, ticket: str | None) -> Double | None:
+        if ticket is None:
+            return None
         try:
             return await self._shared.acceptance.recorded_before(place, ticket)
         except DatabaseUnavailableError:

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
@@ -196,6 +198,15 @@ class SlackWeb:
             team_name=response.get("team"),
             scopes=frozenset(scope.strip() for scope in granted.split(",") if scope.strip()),
         )
+
+    async def clock_ahead(self) -> float | None:
+        """Return by how many seconds this machine's clock is ahead of Slack's; None: unknown."""
+        try:
+            async with self._session.get(self._api_url, allow_redirects=False) as response:
+                told = parsedate_to_datetime(response.headers.get("Date", ""))
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            return None
+        return time.time() - told.timestamp()
 
 
 def _says_no(body: str) -> bool:

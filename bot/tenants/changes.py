@@ -156,12 +156,18 @@ def read_change(row: Mapping[Any, Any]) -> Change:
     )
 
 
+def _on(is_on: bool) -> str:  # noqa: FBT001 - a setting's value
+    return "on" if is_on else "off"
+
+
 def difference(old: Tenant | None, new: Tenant) -> str:
     """Say in what a tenant changes, or with what it begins. Of its keys only that they change."""
     values = {
         "API host": (old and api_host(old.api_url), api_host(new.api_url)),
         "org ID": (old and old.org_id, new.org_id),
         "rate limit": (old and old.calls_per_window, new.calls_per_window),
+        "attribution": (old and old.attribution, new.attribution),
+        "show ticket": (old and _on(old.show_ticket), _on(new.show_ticket)),
     }
     if old is None:
         return ", ".join(f"{name} {now}" for name, (_, now) in values.items())

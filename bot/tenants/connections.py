@@ -14,7 +14,7 @@ from bot.database.tables import insert, now, tenants
 from bot.database.writer import CommitUnknownError, Database, DatabaseUnavailableError
 from bot.encryption import Keyring
 from bot.leadsquared.address import api_host
-from bot.leadsquared.tenant import Tenant
+from bot.leadsquared.tenant import Attribution, Tenant
 from bot.tenants.changes import Author, Change, What, after, append, difference, newest
 from bot.tenants.directory import MAPPINGS_OF_CONVERSATION, account_of, read_tenant
 
@@ -93,6 +93,8 @@ class Wanted:
     access_key: str | None = field(repr=False)
     secret_key: str | None = field(repr=False)
     calls_per_window: int
+    attribution: Attribution = Attribution.NONE
+    show_ticket: bool = False
 
     @property
     def account(self) -> tuple[str, str]:
@@ -101,7 +103,15 @@ class Wanted:
     def as_tenant(self, name: str) -> Tenant:
         """Return a tenant with the keys that were typed."""
         keys = (self.access_key or "", self.secret_key or "")
-        return Tenant(name, self.api_url, self.org_id, *keys, self.calls_per_window)
+        return Tenant(
+            name,
+            self.api_url,
+            self.org_id,
+            *keys,
+            self.calls_per_window,
+            attribution=self.attribution,
+            show_ticket=self.show_ticket,
+        )
 
 
 class Connections:
@@ -116,7 +126,7 @@ class Connections:
         f"""
         SELECT tenants.id, tenants.name, tenants.api_url, tenants.org_id, tenants.access_key,
             tenants.secret_key, tenants.calls_per_window, tenants.account_id, tenants.owner,
-            workspaces.channel_id, workspaces.team_id
+            tenants.attribution, tenants.show_ticket, workspaces.channel_id, workspaces.team_id
         FROM {MAPPINGS_OF_CONVERSATION}
         """,
         index=("uq_workspaces_team_id_channel_id_enterprise_id", "pk_tenants"),
@@ -179,7 +189,8 @@ class Connections:
         """
         UPDATE tenants SET api_url = :api_url, org_id = :org_id, access_key = :access_key,
             secret_key = :secret_key, calls_per_window = :calls_per_window,
-            account_id = :account_id, updated_at = bot_now()
+            attribution = :attribution, show_ticket = :show_ticket, account_id = :account_id,
+            updated_at = bot_now()
         WHERE id = :tenant_id AND owner = :team_id
         """,
         index=("pk_tenants",),
@@ -215,6 +226,8 @@ class Connections:
                 "access_key": self._encrypted(wanted.access_key, stored[0]),
                 "secret_key": self._encrypted(wanted.secret_key, stored[1]),
                 "calls_per_window": new.calls_per_window,
+                "attribution": new.attribution,
+                "show_ticket": new.show_ticket,
                 "account_id": account_of(connection, new),
             }
             if own is not None:

@@ -12,7 +12,7 @@ from bot.database.tables import IS_OPEN, accounts, deliveries, insert, now, tena
 from bot.database.writer import Database
 from bot.encryption import Keyring, UndecipherableError
 from bot.leadsquared.address import api_host
-from bot.leadsquared.tenant import ENVIRONMENT, Tenant
+from bot.leadsquared.tenant import ENVIRONMENT, Attribution, Tenant
 from bot.tenants.changes import Author, What, append, difference
 
 
@@ -78,7 +78,8 @@ the unique index: only so does PostgreSQL know that they find next to nothing.
 """
 
 TENANT_OF_CONVERSATION = f"""
-    SELECT tenants.id, tenants.name, tenants.account_id FROM {MAPPINGS_OF_CONVERSATION} LIMIT 1
+    SELECT tenants.id, tenants.name, tenants.account_id, tenants.attribution, tenants.show_ticket
+    FROM {MAPPINGS_OF_CONVERSATION} LIMIT 1
 """
 """The tenant of a conversation."""
 
@@ -99,6 +100,8 @@ def read_tenant(row: Mapping[Any, Any], keyring: Keyring | None) -> Tenant:
         calls_per_window=row["calls_per_window"],
         account_id=row["account_id"],
         owner=row.get("owner", ""),  # what sends does not ask for it
+        attribution=Attribution(row["attribution"]),
+        show_ticket=bool(row["show_ticket"]),
     )
 
 
@@ -317,6 +320,8 @@ class Directory:
             "access_key": self._keyring.encrypt(tenant.access_key),
             "secret_key": self._keyring.encrypt(tenant.secret_key),
             "calls_per_window": tenant.calls_per_window,
+            "attribution": tenant.attribution,
+            "show_ticket": tenant.show_ticket,
         }
 
 

@@ -40,7 +40,8 @@ VALUES: dict[str, Any] = {
     "through_ts": None, "ticket_id": "100003", "ts": "1710000007.000200", "until": NOW,
     "user_id": "U01", "waiting": None, "within": 5.0,
 } | {
-    "access_key": b"key", "api_url": "https://a.leadsquared.com", "calls_per_window": 25,
+    "access_key": b"key", "attribution": "name", "show_ticket": True, "last_line": b"line",
+    "title": b"title", "api_url": "https://a.leadsquared.com", "calls_per_window": 25,
     "named_by": "U02", "org_id": "1", "secret_key": b"key", "tenant_name": "filled-7",
     "up_to": 8000, "what": "changed", "who": "root",
 }  # fmt: skip

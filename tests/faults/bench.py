@@ -75,13 +75,16 @@ def chat() -> Chat:
 class Bench:
     """One database, the two stand-ins, and the processes between them."""
 
-    def __init__(self, slack: Chat, leadsquared: Portal, url: str, folder: Path) -> None:
+    def __init__(
+        self, slack: Chat, leadsquared: Portal, url: str, folder: Path, secret: str = ENCRYPTION_KEY
+    ) -> None:
         self.slack = slack
         self.leadsquared = leadsquared
-        self.database = DatabaseLedger(url, ENCRYPTION_KEY)
+        self.database = DatabaseLedger(url, secret)
         self.problems: list[str] = []
         self.by_websocket = False
         self._folder = folder
+        self._secret = secret
         self._stack = ExitStack()
         self._surfaces: dict[Serving, str] = {}
         self._typed: dict[str, Typed] = {}
@@ -100,7 +103,7 @@ class Bench:
         url = spelt_for_sqlalchemy(self.database.url)
         await asyncio.to_thread(migrate_database, url)
         database = Database(url)
-        directory = Directory(database, Keyring([ENCRYPTION_KEY]))
+        directory = Directory(database, Keyring([self._secret]))
         for number, account in enumerate(ACCOUNTS, 1):
             tenant = Tenant(
                 f"tenant{number}",
@@ -125,7 +128,7 @@ class Bench:
             "COVERAGE_PROCESS_CONFIG": "",
             "COVERAGE_PROCESS_START": "",
             "DATABASE_URL": self.database.url,
-            "ENCRYPTION_KEYS": ENCRYPTION_KEY,
+            "ENCRYPTION_KEYS": self._secret,
             "SLACK_BOT_TOKEN": BOT_TOKEN,
             "SLACK_SIGNING_SECRET": SIGNING_SECRET,
             "SLACK_API_URL": self.slack.api_url,
@@ -151,10 +154,18 @@ class Bench:
 
     async def serves(self, process: Serving) -> Serving:
         """Wait until a process may be sent commands."""
-        self._surfaces[process] = f"{await process.url()}/slack/events"
+        self.route(process, await process.url())
         if self.by_websocket:
             await until(self.slack.is_connected)
         return process
+
+    def route(self, process: Serving, url: str) -> None:
+        """Send commands to a process that listens there, as a router does."""
+        self._surfaces[process] = f"{url}/slack/events"
+
+    def route_no_more(self, process: Serving) -> None:
+        """Send nothing more to a process that is about to stop."""
+        del self._surfaces[process]
 
     async def start(self, faults: Mapping[str, str] | None = None) -> Serving:
         """Start a process, and wait until it may be sent commands."""

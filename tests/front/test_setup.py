@@ -148,6 +148,8 @@ async def test_an_admin_connects_a_workspace_by_the_button_of_the_answer(fresh: 
         "Access key",
         "Secret key",
         "Rate limit",
+        "Attribution",
+        "Ticket titles",
     ]
     assert fresh.slack.modals.value(view, "api_host") == "apigw.service-in.leadsquared.com"
     assert fresh.slack.modals.value(view, "rate_limit") == "25"

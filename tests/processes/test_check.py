@@ -1,6 +1,8 @@
 """`python -m bot check`: what is well, and each fault with its fix."""
 
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from email.utils import formatdate
 from pathlib import Path
 
 import psycopg
@@ -154,6 +156,40 @@ async def test_slack_being_away_is_no_fault_of_the_token(
     assert slack.api_url in fix
     assert found["Tenants"][0] == "there is none"
     assert "python -m bot tenants add" in found["Tenants"][1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "line"),
+    [
+        (-3600, "✗ Clock "),
+        (3600, "✗ Clock "),
+        (-120, "⚠ Clock "),
+        (-20, None),
+    ],
+)
+async def test_a_clock_that_is_off_is_named_with_the_way(
+    seconds: int, line: str | None, migrated: dict[str, str], tmp_path: Path
+) -> None:
+    async def tell_the_time(request: web.BaseRequest) -> web.Response:
+        return web.Response(headers={"Date": formatdate(time.time() + seconds, usegmt=True)})
+
+    runner = web.ServerRunner(web.Server(tell_the_time))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    try:
+        away = migrated | {"SLACK_API_URL": f"http://127.0.0.1:{port}/api/"}
+        said = (await check(away, tmp_path)).out
+    finally:
+        await runner.cleanup()
+    found = [one for one in said.splitlines() if "Clock" in one]
+    assert [one.startswith(line) for one in found if line] == ([True] if line else [])
+    if line:
+        assert ("behind Slack's" if seconds > 0 else "ahead of Slack's") in found[0]
+        assert "timedatectl" in said
+    else:
+        assert found == []
 
 
 async def test_no_token_and_an_app_token_that_slack_refuses_are_told(

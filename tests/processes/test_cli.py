@@ -264,7 +264,7 @@ def test_what_is_wrong_ends_with_status_2_and_the_fix(case: str, refused: dict[s
 def test_what_was_refused_changed_nothing(refused: dict[str, Ended]) -> None:
     listed = refused["list"].out.splitlines()
     assert listed == [
-        f"acme: {HOST}, org ID 22824, 25 calls in 5 s, keys set",
+        f"acme: {HOST}, org ID 22824, 25 calls in 5 s, attribution none, show ticket off, keys set",
         "  not mapped yet: python -m bot tenants map acme --team T…",
     ]
 
@@ -536,14 +536,14 @@ def test_every_change_is_in_the_log_without_a_key(
     assert [line.split(" ", 2)[2] for line in log.splitlines()] == [
         (
             "operator: added acme (API host apigw.service-in.leadsquared.com, org ID 22824, "
-            "rate limit 25)"
+            "rate limit 25, attribution none, show ticket off)"
         ),
         f"operator in {TEAM}: mapped acme (workspace {TEAM})",
         "operator: changed acme (org ID 22824 → 22825, rate limit 25 → 50)",
         "operator: changed acme (access key)",
         (
             "operator: added globex (API host apigw.service-in.leadsquared.com, org ID 1, "
-            "rate limit 25)"
+            "rate limit 25, attribution none, show ticket off)"
         ),
         f"operator in {TEAM}: mapped globex (workspace {TEAM}, before: acme)",
         f"operator in {TEAM}: unmapped globex (workspace {TEAM})",
@@ -555,3 +555,17 @@ def test_every_change_is_in_the_log_without_a_key(
     assert "removed acme" in newest
     for key in (ACCESS, SECRET, NEW_ACCESS):
         assert key not in log
+
+
+async def test_who_is_named_and_whether_titles_show_are_changed_without_new_keys(
+    directory: Directory, variables: dict[str, str], tmp_path: Path
+) -> None:
+    await directory.add(Tenant("acme", HOST, "1", ACCESS, SECRET))
+    wanted = ("--attribution", "name-and-link", "--show-ticket")
+    ended = run("tenants", "update", "acme", *wanted, cwd=tmp_path, variables=variables)
+    assert (ended.status, ended.out) == (0, "Updated acme.\n"), ended.err
+    tenant = await directory.get("acme", keys=True)
+    assert (tenant.attribution, tenant.show_ticket) == ("name-and-link", True)
+    assert keys_of(tenant) == (ACCESS, SECRET)
+    log = run("tenants", "log", "acme", cwd=tmp_path, variables=variables).out
+    assert "attribution none → name-and-link, show ticket off → on" in log

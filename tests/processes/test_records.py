@@ -49,9 +49,9 @@ class Filled:
         self.folder = folder
         self.variables = {"DATABASE_URL": url, "ENCRYPTION_KEYS": ENCRYPTION_KEY}
 
-    def fill(self, activities: int, teams: int = 2) -> None:
+    def fill(self, activities: int, teams: int = 2, words: str = WORDS) -> None:
         """Write so many activities over so many workspaces, each with a text of today's secret."""
-        texts = {"text": KEYRING.encrypt(WORDS), "response_url": KEYRING.encrypt("https://x")}
+        texts = {"text": KEYRING.encrypt(words), "response_url": KEYRING.encrypt("https://x")}
         engine = engine_for(spelt_for_sqlalchemy(self.url), PATIENCE)
         with engine.begin() as connection:
             fill(connection, KEYRING, History(activities, teams))
@@ -476,14 +476,17 @@ sys.argv[0] = "bot"
 runpy.run_module("bot", run_name="__main__", alter_sys=True)
 """
 
+LONG = WORDS * 400
+"""A text of 14 kB: 3,000 of them are half of what a command holds otherwise."""
+
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says it there")
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_memory_does_not_grow_with_the_history(kind: str, tmp_path: Path) -> None:
     with ExitStack() as stack:
         few, many = (new(kind, tmp_path / f"{size}.db", stack) for size in ("few", "many"))
-        few.fill(200, 1)
-        many.fill(20_000, 1)
+        few.fill(200, 1, LONG)
+        many.fill(3_000, 1, LONG)
         for command in (("export",), ("audit",), ("forget", "--yes")):
             small, large = (peak(one, *command, "--team", TEAM) for one in (few, many))
             assert large < 1.3 * small, command

@@ -265,6 +265,28 @@ def test_a_database_of_a_newer_release_is_refused_in_one_line(tmp_path: Path) ->
     assert "newer" in line
 
 
+@pytest.mark.parametrize(
+    ("revision", "way"),
+    [
+        ("0011", ("at revision 0011, this release needs", "run: python -m bot migrate")),
+        ("9999", ("at revision 9999, newer than this release knows", "start the newer release")),
+    ],
+)
+def test_a_database_that_is_older_or_newer_than_the_code_is_refused_with_the_way(
+    revision: str, way: tuple[str, ...], postgres: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(postgres, autocommit=True) as administrator:
+        administrator.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        administrator.execute("INSERT INTO alembic_version VALUES (%s)", [revision])
+    variables = SLACK | KEYS | {"DATABASE_URL": postgres}
+    tasks = [Task((command,), variables) for command in ("run", "worker")]
+    for ended in run_all(tasks, tmp_path):
+        assert ended.status == 2, ended.said
+        (line,) = ended.problems
+        assert line.startswith("DATABASE_URL: the database is ")
+        assert all(words in line for words in way), line
+
+
 def test_a_missing_postgresql_database_is_reported_as_written_and_with_the_command_that_makes_it(
     postgres: str, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """The files beside the code say what the code says."""
 
 import importlib
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -12,6 +13,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from bot.admin.manifest import NoAddressError, as_json, for_organisations, read_manifest
+from bot.admin.manifest import for_http as at_an_address
+from bot.encryption import Keyring
 from bot.playground.page.server import HINT
 from bot.settings import DEFAULT_PORT, Settings, load_settings
 from bot.slack.answers import COMMAND
@@ -21,7 +25,7 @@ from bot.slack.scopes import SCOPES
 from support.programs import ROOT
 
 MANIFEST = ROOT / "manifest.yml"
-REQUIREMENTS = ["requirements.txt", "requirements-dev.txt"]
+REQUIREMENTS = ["requirements.txt", "requirements-dev.txt", "requirements-release.txt"]
 
 
 # -- manifest.yml
@@ -37,7 +41,12 @@ def for_http() -> str:
     return re.sub(r"^(\s+)# (\w*url: )", r"\1\2", switched, flags=re.MULTILINE)
 
 
-VARIANTS = {"socket mode": for_socket_mode, "http": for_http}
+def printed() -> str:
+    """The manifest as `python -m bot manifest --url …` prints it."""
+    return at_an_address(read_manifest(), "https://bot.example.com/")
+
+
+VARIANTS = {"socket mode": for_socket_mode, "http": for_http, "http, printed": printed}
 
 
 def manifest(variant: str) -> dict[str, Any]:
@@ -101,7 +110,10 @@ SLACK_TAKES = of(
             50,
         ),
     ),
-    oauth_config=of(scopes=of(bot=several(words(1, 50), 255))),
+    oauth_config=of(
+        redirect_urls=several(ADDRESS, 1000),
+        scopes=of(bot=several(words(1, 50), 255)),
+    ),
     settings=of(
         interactivity=of(("is_enabled",), is_enabled=FLAG, request_url=ADDRESS),
         event_subscriptions=of(request_url=ADDRESS, bot_events=several(words(1, 50), 100)),
@@ -185,6 +197,53 @@ def test_over_http_everything_goes_to_the_one_path_and_as_many_lines_as_the_mani
     assert not re.findall(r"^\s+\w*url: ", for_socket_mode(), flags=re.MULTILINE)
 
 
+def test_the_package_has_the_manifest_and_prints_it_as_json_for_slacks_command_line() -> None:
+    assert read_manifest() == MANIFEST.read_text()
+    assert json.loads(as_json(read_manifest())) == manifest("socket mode")
+
+
+def test_with_an_address_the_printed_manifest_names_it_everywhere_and_nothing_else_changes() -> (
+    None
+):
+    wanted = manifest("http, printed")
+    assert wanted["oauth_config"].pop("redirect_urls") == [
+        "https://bot.example.com/slack/oauth_redirect"
+    ]
+    by_hand = for_http().replace("https://YOUR-APP.herokuapp.com", "https://bot.example.com")
+    assert wanted == yaml.safe_load(by_hand)
+    assert "YOUR-APP" not in printed()
+
+
+def test_an_app_for_organisations_says_so() -> None:
+    settings = yaml.safe_load(for_organisations(read_manifest()))["settings"]
+    assert settings["org_deploy_enabled"] is True
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://bot.example.com",
+        "bot.example.com",
+        "https://",
+        "https://bot.example.com/slack/events",
+        "https://user@bot.example.com",
+        "https://[",
+        "",
+    ],
+)
+def test_an_address_that_slack_could_not_reach_is_refused(address: str) -> None:
+    with pytest.raises(NoAddressError, match=r"https://bot\.example\.com"):
+        at_an_address(read_manifest(), address)
+
+
+def test_the_hooks_of_slacks_command_line_are_commands_that_there_are() -> None:
+    hooks = json.loads((ROOT / ".slack" / "hooks.json").read_text())["hooks"]
+    assert hooks == {
+        "get-manifest": "python3 -m bot manifest --json",
+        "start": "exec python3 -m bot run",
+    }
+
+
 # -- .env.example
 
 
@@ -242,13 +301,55 @@ def test_the_example_copied_as_it_is_changes_nothing(tmp_path: Path) -> None:
     assert load_settings(env_file=tmp_path / ".env") == load_settings(env_file=None)
 
 
+# -- app.json
+
+GIVEN_BY_HEROKU = {"DATABASE_URL", "PORT", "DYNO"}
+NOT_FOR_HEROKU = {"HOST", "DATA_DIR", "SLACK_APP_TOKEN", "SLACK_SOCKET_CONNECTIONS"}
+
+
+def app() -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((ROOT / "app.json").read_text())
+    return read
+
+
+def test_the_heroku_button_describes_each_setting_as_the_example_does() -> None:
+    described = {name: setting["description"] for name, setting in app()["env"].items()}
+    assert described == {
+        name: above
+        for name, (_, above) in example().items()
+        if name not in GIVEN_BY_HEROKU | NOT_FOR_HEROKU
+    }
+
+
+def test_the_heroku_button_asks_for_what_has_no_default_and_makes_the_secret() -> None:
+    asked = app()["env"]
+    assert asked["ENCRYPTION_KEYS"]["generator"] == "secret"
+    assert [name for name, setting in asked.items() if setting.get("required", True)] == [
+        "SLACK_SIGNING_SECRET",
+        "ENCRYPTION_KEYS",
+    ]
+    assert not [name for name, setting in asked.items() if "value" in setting]
+
+
+def test_the_heroku_button_brings_postgresql_and_a_dyno_that_does_not_sleep() -> None:
+    assert [addon.partition(":")[0] for addon in app()["addons"]] == ["heroku-postgresql"]
+    assert app()["formation"]["web"] == {"quantity": 1, "size": "basic"}
+    assert app()["buildpacks"] == [{"url": "heroku/python"}]
+
+
+def test_a_secret_as_heroku_generates_it_encrypts() -> None:
+    (secret,) = load_settings(env_file=None, encryption_keys="5f" * 32).encryption_keys
+    keys = Keyring([secret.get_secret_value()])
+    assert keys.decrypt(keys.encrypt("words")) == "words"
+
+
 # -- requirements and pyproject.toml
 
 
 def project() -> dict[str, Any]:
     with (ROOT / "pyproject.toml").open("rb") as file:
-        read: dict[str, Any] = tomllib.load(file)["project"]
-    return read
+        read: dict[str, Any] = tomllib.load(file)
+    return {**read["project"], "groups": read["dependency-groups"]}
 
 
 def locked(file: str) -> dict[str, tuple[str, list[str]]]:
@@ -280,15 +381,20 @@ def test_every_dependency_is_among_the_requirements_in_a_version_that_fits(file:
     wanted = list(project()["dependencies"])
     if file == "requirements-dev.txt":
         wanted += project()["optional-dependencies"]["dev"]
+    if file == "requirements-release.txt":
+        wanted = project()["groups"]["release"]
     for requirement in map(Requirement, wanted):
         version, _ = locked(file)[canonicalize_name(requirement.name)]
         assert version in requirement.specifier, requirement
-    assert "psycopg-binary" in locked(file), "what an extra brings is there as well"
+    extra = "lxml" if file == "requirements-release.txt" else "psycopg-binary"
+    assert extra in locked(file), "what an extra brings is there as well"
 
 
 def test_the_tests_run_with_the_versions_that_the_bot_runs_with() -> None:
     runtime, development = locked("requirements.txt"), locked("requirements-dev.txt")
     assert {name: development.get(name) for name in runtime} == runtime
+    for name, pin in locked("requirements-release.txt").items():
+        assert development.get(name, pin) == pin
 
 
 def test_the_console_script_resolves() -> None:

@@ -173,6 +173,11 @@ def shown() -> dict[str, list[Message | str]]:
             answers.without_text(replace(BASE, is_erased=True)),
         ],
         "modal_failed": [answers.modal_failed()],
+        "doubtful": [answers.doubtful("143")],
+        "last_line": [hints.last_line("— Maya Patel via Slack")],
+        "ticket_seen": [hints.ticket_seen("143", "Cannot log in", "Open")],
+        "ticket_closed": [hints.ticket_closed("143", "Cannot log in")],
+        "no_such_ticket": [hints.no_such_ticket("143")],
         "recorded_before": [
             *(answers.recorded_before(one, None, MAYA) for one in DOUBLES),
             answers.recorded_before(Double(replace(BASE, message_ts="5.0"), 20), "5.0", BEN),
@@ -251,7 +256,7 @@ def shown() -> dict[str, list[Message | str]]:
 BUILDING_BLOCKS = {
     "activity_id", "clock_time", "day_and_time", "double", "message", "stands_alone", "section",
     "context", "plain_text", "setup_button", "buttons_of", "ago", "duration", "text",
-    "THREAD",
+    "THREAD", "YOUR_NAME", "names_title",
 }  # fmt: skip
 """Of the modules of words, what says nothing of its own; and labels."""
 

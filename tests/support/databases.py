@@ -30,16 +30,76 @@ def missing(reason: str) -> NoReturn:
 
 @contextmanager
 def database(prepare: Prepare | None = None) -> Iterator[str]:
-    """Create a PostgreSQL database and drop it afterwards: empty, or a copy of a prepared one.
+    """Lend a PostgreSQL database for a test: empty, or a copy of a prepared one.
 
     Without a server the test is skipped; in CI it fails.
     """
     template = "template1" if prepare is None else _template(prepare)
-    name = _create(template)
+    spare = _spare if prepare is migrate_database else []
+    name = spare.pop() if spare else _create(template)
     try:
         yield f"{SERVER}/{name}"
     finally:
-        _drop(name)
+        if prepare is migrate_database and _is_as_new(name, template):
+            _spare.append(name)
+        else:
+            _drop(name)
+
+
+_spare: list[str] = []
+"""Databases that are migrated and empty. To make one costs 0.3 s of CPU, to empty one 0.02 s."""
+
+_AS_MADE = """
+    SELECT relname, relkind, relacl::text, reltuples, attname, atttypid, attnotnull, atthasdef
+    FROM pg_class LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0
+    WHERE relnamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT proname, 'function', '', 0, NULL, NULL, NULL, NULL FROM pg_proc
+    WHERE pronamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT tgname, 'trigger', '', 0, NULL, NULL, NULL, NULL FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL
+    SELECT 'database', '', datacl::text, 0, NULL, NULL, NULL, NULL FROM pg_database
+    WHERE datname = current_database()
+    UNION ALL
+    SELECT 'setting', '', setconfig::text, 0, NULL, NULL, NULL, NULL FROM pg_db_role_setting
+    WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ORDER BY 1, 2, 5
+"""
+_ROWS = """
+    SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+    AND relname != 'alembic_version' AND pg_relation_size(oid) > 0
+"""
+LARGEST_KEPT = 1_000_000
+"""Bytes of a table above which its deleted rows would slow the next test down."""
+
+
+@functools.cache
+def _as_made(template: str) -> list[tuple[object, ...]]:
+    with _connected(template) as connection:
+        return connection.execute(_AS_MADE).fetchall()
+
+
+def _is_as_new(name: str, template: str) -> bool:
+    """Empty a database that a test has used; False when the test left more than rows in it."""
+    try:
+        with _connected(name) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid != pg_backend_pid()"
+            )
+            if connection.execute(_AS_MADE).fetchall() != _as_made(template):
+                return False
+            for (table,) in connection.execute(_ROWS).fetchall():
+                connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+            connection.execute("SELECT setval(oid, 1, false) FROM pg_class WHERE relkind = 'S'")
+            largest = connection.execute(
+                "SELECT max(pg_relation_size(oid)) FROM pg_class WHERE relkind = 'r'"
+                " AND relnamespace = 'public'::regnamespace"
+            ).fetchone()
+            return largest is not None and largest[0] < LARGEST_KEPT
+    except psycopg.Error:
+        return False
 
 
 def sqlite_file(file: Path, prepare: Prepare = migrate_database) -> str:
@@ -69,7 +129,9 @@ def _template(prepare: Prepare) -> str:
 
 
 def drop_templates() -> None:
-    """Drop what the tests copied, at their end."""
+    """Drop what the tests copied, and the copies that are left, at their end."""
+    while _spare:
+        _drop(_spare.pop())
     while _templates:
         _drop(_templates.popitem()[1])
 
@@ -88,5 +150,9 @@ def _drop(name: str) -> None:
 
 
 def _administrate(statement: LiteralString, *names: str) -> None:
-    with psycopg.connect(f"{SERVER}/test", autocommit=True, connect_timeout=3) as administrator:
+    with _connected("test") as administrator:
         administrator.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _connected(name: str) -> psycopg.Connection:
+    return psycopg.connect(f"{SERVER}/{name}", autocommit=True, connect_timeout=3)
