@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bot.app import Parts, build
 from bot.database.schema import migrate_database
@@ -28,7 +28,7 @@ from bot.playground.workspace import Channel, Person, Posted, Workspace
 from bot.process import Process
 from bot.settings import Settings, load_settings
 from bot.slack.setup_modal import ACCESS_BLOCK, ORG_ID_BLOCK, OTHER_HOST_BLOCK, SECRET_BLOCK
-from bot.tenants.directory import Scope
+from bot.tenants.directory import Directory, Scope
 
 ACCOUNT = Account("22824", "playground-access-key", "playground-secret-key")
 GLOBEX_ACCOUNT = Account("33935", "globex-access-key", "globex-secret-key")
@@ -558,7 +558,7 @@ async def _open(ask: Ask) -> AsyncIterator[Playground]:
         configure_logging("ERROR", "console")
         migrate_database(settings.sqlalchemy_url)
         parts = await stack.enter_async_context(build(settings))
-        await _add_tenants(parts, leadsquared)
+        await add_tenants(parts, leadsquared)
         stop, started = asyncio.Event(), asyncio.Event()
         process = Process(parts, surface=True)
         running = asyncio.create_task(process.run(stop, started.set))
@@ -608,7 +608,12 @@ def forget_variables() -> None:
             del os.environ[name]
 
 
-async def _add_tenants(parts: Parts, leadsquared: LeadSquaredStandIn) -> None:
+class HasDirectory(Protocol):
+    @property
+    def directory(self) -> Directory: ...
+
+
+async def add_tenants(parts: HasDirectory, leadsquared: LeadSquaredStandIn) -> None:
     """Connect the first workspace; of one channel, to what cannot be reached."""
     keys = (ACCOUNT.access_key, ACCOUNT.secret_key)
     await parts.directory.add(Tenant(INITECH, leadsquared.url, ACCOUNT.org_id, *keys))

@@ -9,16 +9,15 @@ from pathlib import Path
 from bot.database.schema import migrate_database
 from bot.database.writer import Database
 from bot.keys import keyring
-from bot.leadsquared.tenant import Tenant
 from bot.playground.browser import Browser
 from bot.playground.leadsquared import Behaviour, LeadSquaredStandIn
 from bot.playground.page.program import Program, settings
 from bot.playground.scenes import TEAM, TEAMS, furnish
 from bot.playground.slack import SlackStandIn
-from bot.playground.terminal import ACCOUNTS, TICKETS, forget_variables
+from bot.playground.terminal import ACCOUNTS, SHOWN, TICKETS, add_tenants, forget_variables
 from bot.playground.traffic import Traffic
 from bot.settings import load_settings
-from bot.tenants.directory import Directory, Scope
+from bot.tenants.directory import Directory
 
 FAULTS: dict[str, tuple[str, Behaviour | None]] = {
     "none": ("No fault", None),
@@ -75,6 +74,7 @@ async def open_stage() -> AsyncIterator[Stage]:
         for account in ACCOUNTS.values():
             leadsquared = LeadSquaredStandIn([account], tickets)
             leadsquared.traffic = traffic
+            leadsquared.shown |= SHOWN
             accounts[account.org_id] = await stack.enter_async_context(leadsquared)
         await furnish(slack)
         await _connect_first_workspace(slack, folder, accounts)
@@ -90,6 +90,11 @@ async def begin(stage: Stage) -> None:
         await Browser().install(stage.program.url, TEAMS[0].name)
 
 
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    directory: Directory
+
+
 async def _connect_first_workspace(
     slack: SlackStandIn, folder: Path, accounts: dict[str, LeadSquaredStandIn]
 ) -> None:
@@ -99,13 +104,7 @@ async def _connect_first_workspace(
     migrate_database(read.sqlalchemy_url)
     database = Database(read.sqlalchemy_url)
     try:
-        directory = Directory(database, keyring(read))
-        account = ACCOUNTS[TEAM]
-        url, keys = accounts[account.org_id].url, (account.access_key, account.secret_key)
-        await directory.add(Tenant("initech", url, account.org_id, *keys))
-        await directory.map("initech", Scope(team_id=TEAM))
-        # Port 9 (discard) is closed on any machine of today.
-        await directory.add(Tenant("offline", "http://127.0.0.1:9", "1", "key", "secret"))
-        await directory.map("offline", Scope(team_id=TEAM, channel_id="C0OFFLINE"))
+        reached = _Reached(Directory(database, keyring(read)))
+        await add_tenants(reached, accounts[ACCOUNTS[TEAM].org_id])
     finally:
         await database.close()
