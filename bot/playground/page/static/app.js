@@ -770,6 +770,7 @@ function untell(known) {
   for (const field of known.fields.values()) {
     clearTimeout(field.waiting);
     field.waiting = null;
+    field.complain("");
   }
 }
 
@@ -816,6 +817,7 @@ function fieldFor(known, view, of, value) {
   };
   node.addEventListener("input", (event) => {
     field.changed = true;
+    field.complain("");
     clearTimeout(field.waiting);
     field.waiting = setTimeout(tell, made.group || event.target.tagName === "SELECT" ? 0 : 250);
   });
