@@ -9,13 +9,16 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --no-strip-extras --python-v
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: help playground test quick lint typecheck unit coverage faults audit format lock benchmark flood scale sizes release deployment clean
+.PHONY: help playground screenshots test quick lint typecheck unit coverage faults audit format lock benchmark flood scale sizes release deployment clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-playground: $(VENV)/.runtime ## Try the bot here, without an account
+playground: $(VENV)/.runtime ## Try the bot in your browser, without an account
 	@$(BIN)/python -m bot playground
+
+screenshots: $(VENV)/.dev ## Take the pictures of the playground for the docs
+	SCREENSHOTS=docs/playground $(BIN)/pytest tests/browser -q
 
 test: lint typecheck unit ## Lint, type-check, test
 

@@ -58,6 +58,8 @@ Version = Annotated[
 ]
 Watch = Annotated[bool, typer.Option("--watch", help="Look again every 2 s, until Ctrl-C.")]
 
+AsPage = Annotated[bool, typer.Option("--page", help="Serve the page, whatever standard input is.")]
+InTerminal = Annotated[bool, typer.Option("--terminal", help="Type at a prompt here instead.")]
 Url = Annotated[
     str | None, typer.Option(help="The bot's address, for HTTP: https://bot.example.com")
 ]
@@ -179,8 +181,20 @@ def manifest(
 
 
 @app.command()
-def playground() -> None:
-    """Try the bot without an account, between local stand-ins for Slack and LeadSquared."""
+def playground(
+    page: AsPage = False,  # noqa: FBT002 - a flag
+    terminal: InTerminal = False,  # noqa: FBT002 - a flag
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The page's port; 0: any that is free.")
+    ] = 8300,
+) -> None:
+    """Try the bot without an account, between local stand-ins for Slack and LeadSquared.
+
+    It serves a page for your browser. Lines from a pipe are typed as in Slack, without a page.
+    """
+    if page or (sys.stdin.isatty() and not terminal):
+        _serve_page(port)
+        return
     from bot.playground.terminal import play
 
     try:
@@ -188,6 +202,15 @@ def playground() -> None:
     except KeyboardInterrupt:
         status = 0
     raise typer.Exit(status)
+
+
+def _serve_page(port: int) -> None:
+    from bot.playground.page.server import PortTakenError, command, serve_page
+
+    try:
+        asyncio.run(serve_page(port))
+    except PortTakenError as error:
+        fail(f"{error}. Perhaps another playground runs there. Try: {command(error.free)}")
 
 
 @app.command()

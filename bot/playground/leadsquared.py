@@ -115,6 +115,8 @@ class LeadSquaredStandIn(StandIn):
     themselves; the others have a title with their number.
     """
 
+    name = "LeadSquared"
+
     def __init__(self, accounts: list[Account], tickets: dict[str, Behaviour]) -> None:
         super().__init__()
         self.accounts = {account.org_id: account for account in accounts}
@@ -122,6 +124,7 @@ class LeadSquaredStandIn(StandIn):
         self.ledger = Ledger()
         self.latency = 0.0
         self.filter_is = Behaviour.FINE  # how the filter over conversations answers good keys
+        self.fault: Behaviour | None = None  # how every ticket answers instead, while it is set
         self.shown: dict[str, Shown] = {}
         self.read_form = ReadForm.PATH
         self.read_is = Behaviour.FINE  # how a ticket that exists is shown to good keys
@@ -147,6 +150,10 @@ class LeadSquaredStandIn(StandIn):
     def on(self, ticket_id: str) -> list[Activity]:
         """Return a ticket's activities, oldest first."""
         return [activity for activity in self.ledger.activities if activity.ticket_id == ticket_id]
+
+    def arrivals(self, org_id: str) -> list[float]:
+        """Return when the calls that count against an account's limit came, by time.monotonic."""
+        return list(self._arrivals[org_id])
 
     async def _state(self, _request: web.Request) -> web.Response:
         return web.json_response(
@@ -188,10 +195,11 @@ class LeadSquaredStandIn(StandIn):
             return refused
         if not isinstance(asked, dict) or asked.get("ActivityType") != ["PortalInbound"]:
             return _error(400, "MXInvalidInputException", "The request body is not as specified")
-        if self.filter_is is Behaviour.HANG:
-            await Hang().hang(request)
-        if self.filter_is is not Behaviour.FINE:
-            return _refusal(self.filter_is, f"{self.url}/elsewhere{request.path}")
+        behaviour = self.fault or self.filter_is
+        if behaviour in (Behaviour.HANG, Behaviour.DROP):
+            await Hang(drop=behaviour is Behaviour.DROP).hang(request)
+        if behaviour is not Behaviour.FINE:
+            return _refusal(behaviour, f"{self.url}/elsewhere{request.path}")
         found = [
             one
             for one in self.on(str(asked.get("TicketId")))
@@ -214,10 +222,11 @@ class LeadSquaredStandIn(StandIn):
         ticket_id = asked.get(self.read_form)
         if (in_path is None) is (self.read_form is ReadForm.PATH) or ticket_id is None:
             return _error(404, "MXResourceNotFoundException", "The API could not be found")
-        if self.read_is is Behaviour.HANG:
-            await Hang().hang(request)
-        if self.read_is is not Behaviour.FINE:
-            return _refusal(self.read_is, f"{self.url}/elsewhere{request.path}")
+        behaviour = self.fault or self.read_is
+        if behaviour in (Behaviour.HANG, Behaviour.DROP):
+            await Hang(drop=behaviour is Behaviour.DROP).hang(request)
+        if behaviour is not Behaviour.FINE:
+            return _refusal(behaviour, f"{self.url}/elsewhere{request.path}")
         found = next((one for one in self.tickets if ticket_id in (one, guid_of(one))), None)
         if found is None:
             return _error(404, "MXResourceNotFoundException", "The ticket does not exist")
@@ -256,7 +265,7 @@ class LeadSquaredStandIn(StandIn):
             return _error(400, "MXInvalidInputException", "The request body is not as specified")
         if self.latency:
             await asyncio.sleep(self.latency)
-        behaviour = self.tickets.get(ticket_id, Behaviour.NOT_FOUND)
+        behaviour = self.fault or self.tickets.get(ticket_id, Behaviour.NOT_FOUND)
         return self._behave(behaviour, request, Activity("", org_id, ticket_id, body["Text"]))
 
     def _within_limit(self, org_id: str, arrived: float) -> bool:

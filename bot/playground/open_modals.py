@@ -50,6 +50,7 @@ class Modals:
 
     def __init__(self) -> None:
         self.open: list[View] = []
+        self.opened_by: dict[str, str | None] = {}  # view id -> the person in front of it
         self._left: dict[
             str, dict[str, dict[str, Any]]
         ] = {}  # view id -> block_id -> the input's state, where changed

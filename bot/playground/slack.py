@@ -50,6 +50,7 @@ class SlackStandIn(WebApi):
     acts in a channel, the channel says in which workspace.
     """
 
+    name = "Slack"
     request_url: str | None = None
 
     def routes(self) -> list[web.RouteDef]:
@@ -98,7 +99,7 @@ class SlackStandIn(WebApi):
             "api_app_id": APP_ID,
             "is_enterprise_install": organisation_wide,
             "response_url": self.response_url(channel, person, workspace=workspace),
-            "trigger_id": trigger_id or self.trigger_id(workspace),
+            "trigger_id": trigger_id or self.trigger_id(workspace, person),
             **form,
         }
         if workspace.enterprise_id:
@@ -273,7 +274,7 @@ class SlackStandIn(WebApi):
                 "team_id": self._team_of(workspace, person),
             },
             "api_app_id": APP_ID,
-            "trigger_id": self.trigger_id(workspace),
+            "trigger_id": self.trigger_id(workspace, person),
             "team": team | of if organisation else team,
             "enterprise": {"id": organisation, "name": organisation} if organisation else None,
             "is_enterprise_install": self._is_organisation_wide(workspace),
@@ -363,10 +364,20 @@ class SlackStandIn(WebApi):
         return await self._send("interactive", payload, urlencode({"payload": json.dumps(payload)}))
 
     async def _send(self, kind: Kind, payload: Json, body: str) -> Json:
+        headers = _signed(kind, body) if self.request_url else {}
+        if self.traffic is None:
+            return await self._sent(kind, payload, body, headers)
+        way = "POST /slack/events" if self.request_url else "Socket Mode"
+        exchange = self.traffic.begin("Slack → bot", f"{way} {kind}", json.dumps(payload), headers)
+        answer = await self._sent(kind, payload, body, headers)
+        self.traffic.end(exchange, answer.get("failed", "ok"), json.dumps(answer))
+        return answer
+
+    async def _sent(self, kind: Kind, payload: Json, body: str, headers: dict[str, str]) -> Json:
         try:
             async with asyncio.timeout(ACK_WITHIN):
                 return await (
-                    self._send_http(kind, body)
+                    self._send_http(body, headers)
                     if self.request_url
                     else self.sockets.send(kind, payload)
                 )
@@ -375,17 +386,7 @@ class SlackStandIn(WebApi):
         except aiohttp.ClientError:
             return {"failed": "dispatch_failed"}
 
-    async def _send_http(self, kind: Kind, body: str) -> Json:
-        timestamp = str(int(time.time()))
-        form = "application/x-www-form-urlencoded"
-        headers = {
-            "Content-Type": "application/json" if kind == "events_api" else form,
-            "X-Slack-Request-Timestamp": timestamp,
-            "X-Slack-Signature": SignatureVerifier(SIGNING_SECRET).generate_signature(
-                timestamp=timestamp, body=body
-            )
-            or "",
-        }
+    async def _send_http(self, body: str, headers: dict[str, str]) -> Json:
         async with (
             aiohttp.ClientSession(trust_env=False) as session,
             session.post(str(self.request_url), data=body, headers=headers) as response,
@@ -438,3 +439,14 @@ class SlackStandIn(WebApi):
         fault = Fault(**await request.json())
         self.faults[request.match_info["method"]].append(fault)
         return web.json_response({"ok": True})
+
+
+def _signed(kind: Kind, body: str) -> dict[str, str]:
+    timestamp = str(int(time.time()))
+    signature = SignatureVerifier(SIGNING_SECRET).generate_signature(timestamp=timestamp, body=body)
+    form = "application/x-www-form-urlencoded"
+    return {
+        "Content-Type": "application/json" if kind == "events_api" else form,
+        "X-Slack-Request-Timestamp": timestamp,
+        "X-Slack-Signature": signature or "",
+    }

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bot.app import Parts, build
 from bot.database.schema import migrate_database
@@ -28,7 +28,7 @@ from bot.playground.workspace import Channel, Person, Posted, Workspace
 from bot.process import Process
 from bot.settings import Settings, load_settings
 from bot.slack.setup_modal import ACCESS_BLOCK, ORG_ID_BLOCK, OTHER_HOST_BLOCK, SECRET_BLOCK
-from bot.tenants.directory import Scope
+from bot.tenants.directory import Directory, Scope
 from bot.tenants.rules import Answers
 
 ACCOUNT = Account("22824", "playground-access-key", "playground-secret-key")
@@ -472,7 +472,11 @@ async def play() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, os.kill, os.getpid(), signal.SIGINT)
     interactive = sys.stdin.isatty()
-    lines = iter(()) if interactive else iter(await asyncio.to_thread(sys.stdin.read().splitlines))
+    typed = [] if interactive else await asyncio.to_thread(sys.stdin.read().splitlines)
+    if not interactive and not typed:
+        print("Nothing came from the pipe. For the page: python -m bot playground --page")
+        return 0
+    lines = iter(typed)
     async with _open(_read_line if interactive else _echoed(lines)) as playground:
         if interactive:
             print(
@@ -570,7 +574,7 @@ async def _open(ask: Ask) -> AsyncIterator[Playground]:
         configure_logging("ERROR", "console")
         migrate_database(settings.sqlalchemy_url)
         parts = await stack.enter_async_context(build(settings))
-        await _add_tenants(parts, leadsquared)
+        await add_tenants(parts, leadsquared)
         stop, started = asyncio.Event(), asyncio.Event()
         process = Process(parts, surface=True)
         running = asyncio.create_task(process.run(stop, started.set))
@@ -596,9 +600,7 @@ def _settings(slack: SlackStandIn, folder: Path) -> Settings:
 
     It reads nothing from the environment, and its times are short enough to wait for.
     """
-    for name in list(os.environ):
-        if name.upper() in {field.upper() for field in Settings.model_fields}:
-            del os.environ[name]
+    forget_variables()
     return load_settings(
         env_file=None,
         slack_client_id=CLIENT_ID,
@@ -616,7 +618,19 @@ def _settings(slack: SlackStandIn, folder: Path) -> Settings:
     )
 
 
-async def _add_tenants(parts: Parts, leadsquared: LeadSquaredStandIn) -> None:
+def forget_variables() -> None:
+    """Drop the developer's own settings from the environment."""
+    for name in list(os.environ):
+        if name.upper() in {field.upper() for field in Settings.model_fields}:
+            del os.environ[name]
+
+
+class HasDirectory(Protocol):
+    @property
+    def directory(self) -> Directory: ...
+
+
+async def add_tenants(parts: HasDirectory, leadsquared: LeadSquaredStandIn) -> None:
     """Connect the first workspace; of one channel, to what cannot be reached."""
     keys = (ACCOUNT.access_key, ACCOUNT.secret_key)
     await parts.directory.add(Tenant(INITECH, leadsquared.url, ACCOUNT.org_id, *keys))

@@ -115,6 +115,7 @@ class WebApi(StandIn):
         self._triggers: dict[
             str, tuple[Workspace, float]
         ] = {}  # issued and not used, by time.monotonic()
+        self._acting: dict[str, str | None] = {}  # who did what a trigger was issued for
         self.modals = Modals()
         self.homes: dict[str, View] = {}  # what stands in each person's App Home
         self._response_urls: dict[str, _ResponseUrl] = {}  # by path
@@ -140,8 +141,9 @@ class WebApi(StandIn):
         self._response_urls[id_] = _ResponseUrl(workspace or self.workspace, channel, person, ts)
         return f"{self.url}/response/{id_}"
 
-    def trigger_id(self, workspace: Workspace | None = None) -> str:
+    def trigger_id(self, workspace: Workspace | None = None, person: str | None = None) -> str:
         issued = f"{next(self._clock)}.{time.time_ns()}.{secrets.token_hex(16)}"
+        self._acting[issued] = person
         self._triggers[issued] = (workspace or self.workspace, time.monotonic())
         return issued
 
@@ -432,6 +434,7 @@ class WebApi(StandIn):
             return _no("invalid_arguments", problems)
         view = self._new_view(arguments["view"], workspace)
         self.modals.open.append(view)
+        self.modals.opened_by[view["id"]] = self._acting.pop(str(arguments["trigger_id"]), None)
         await self._announce()
         return {"ok": True, "view": view}
 
@@ -523,6 +526,8 @@ class WebApi(StandIn):
         )
 
     async def _announce(self) -> None:
+        if self.traffic is not None:
+            self.traffic.on_change()
         async with self._changed:
             self._changed.notify_all()
 

@@ -446,13 +446,22 @@ def test_a_script_may_switch_slack_off_and_on_again(played: Played) -> None:
     assert "Recorded on ticket 143, activity ID 2" in played["slack away"].out
 
 
+def test_an_empty_pipe_is_told_of_the_page(tmp_path: Path) -> None:
+    ended = run("playground", cwd=tmp_path)
+    assert (ended.status, ended.err) == (0, "")
+    assert "python -m bot playground --page" in ended.out
+
+
+@pytest.mark.parametrize("form", [("--terminal",), ("--port", "0")])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-async def test_a_signal_ends_it_and_nothing_stays_behind(number: int, tmp_path: Path) -> None:
+async def test_a_signal_ends_it_and_nothing_stays_behind(
+    number: int, form: tuple[str, ...], tmp_path: Path
+) -> None:
     folder = tmp_path / "temporary"
     folder.mkdir()
     person, terminal = pty.openpty()
     with subprocess.Popen(  # noqa: ASYNC220 - it is waited for by its effects
-        [*BOT, "playground"],
+        [*BOT, "playground", *form],
         cwd=tmp_path,
         env=surroundings({"TMPDIR": str(folder)}),
         stdin=terminal,

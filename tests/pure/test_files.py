@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from bot.admin.manifest import NoAddressError, as_json, for_organisations, read_manifest
 from bot.admin.manifest import for_http as at_an_address
 from bot.encryption import Keyring
+from bot.playground.page.server import HINT
 from bot.settings import DEFAULT_PORT, Settings, load_settings
 from bot.slack.answers import COMMAND
 from bot.slack.front import PATH
@@ -400,3 +401,28 @@ def test_the_console_script_resolves() -> None:
     assert project()["scripts"].keys() == {"portal-activity"}
     module, _, name = project()["scripts"]["portal-activity"].partition(":")
     assert callable(getattr(importlib.import_module(module), name))
+
+
+# -- the playground's page
+
+
+def test_the_page_shows_the_manifests_command_and_shortcut() -> None:
+    features = manifest("http")["features"]
+    (command,), (shortcut,) = features["slash_commands"], features["shortcuts"]
+    assert {
+        "command": command["command"],
+        "usage": command["usage_hint"],
+        "says": command["description"],
+        "shortcut": shortcut["name"],
+    } == HINT
+
+
+def test_the_page_can_show_every_block_and_element_that_the_bot_uses() -> None:
+    built = "".join(
+        (ROOT / "bot" / "slack" / f"{name}.py").read_text()
+        for name in ("answers", "home_view", "modals", "setup_modal")
+    )
+    types = set(re.findall(r'"type": "(\w+)"', built)) - {"modal", "home"}
+    page = (ROOT / "bot/playground/page/static/app.js").read_text()
+    assert {"section", "static_select", "checkboxes"} <= types
+    assert [one for one in sorted(types - {"plain_text"}) if f'"{one}"' not in page] == []
