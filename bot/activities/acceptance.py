@@ -288,8 +288,7 @@ class Acceptance:
         if tenant is None:
             return Unmapped()
         known = {"team_id": who["team_id"], "user_id": who["user_id"]}
-        unsure = recorder.kind is Kind.AWAY or bool(recorder.away)
-        before = unsure and self._RECORDED_BEFORE.one(connection, **known) is not None
+        before = bool(recorder.away) and self._RECORDED_BEFORE.one(connection, **known) is not None
         rules, channel_id = read_rules(tenant), who["channel_id"]
         return verdict(rules, recorder, channel_id, recorded_before=before)
 

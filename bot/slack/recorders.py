@@ -33,6 +33,9 @@ GROUP_LASTS, NO_GROUP_LASTS = 120.0, 10.0
 _UNKNOWN_PEOPLE = frozenset({"user_not_found", "user_not_visible", "users_not_visible"})
 """Slack's words for a person whom the workspace does not see."""
 
+_MAY_NOT_ASK = frozenset({"missing_scope", "no_permission", "not_allowed_token_type"})
+"""Slack's words for a question that the app may not ask, until an admin changes that."""
+
 
 class SlackRecorders:
     """Asks Slack for each person and each group once at a time, and remembers for minutes."""
@@ -99,7 +102,8 @@ class SlackRecorders:
             if isinstance(found, Never) and found.error in _UNKNOWN_PEOPLE:
                 return Kind.STRANGER
             _log.warning("person_unknown", reason=_reason(found))
-            return Kind.AWAY if isinstance(found, NotNow) else Kind.UNTOLD
+            says_no = isinstance(found, Never) and found.error in _MAY_NOT_ASK
+            return Kind.UNTOLD if says_no else Kind.AWAY
         # Slack marks guests and strangers. A person without a mark is a member.
         user = found.data.get("user")
         user = user if isinstance(user, dict) else {}

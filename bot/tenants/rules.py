@@ -95,8 +95,8 @@ def verdict(
 ) -> NotAllowed | AskGroup | None:
     """Say why a person may not record in a conversation; None: they may.
 
-    While Slack does not answer, a person who recorded before goes on, and a new one waits: so an
-    outage neither stops the agents nor lets somebody in.
+    While Slack does not answer, a person counts as a member, so that an outage loses no customer's
+    words. A group that is asked for lets in only those who have recorded before.
     """
 
     def no(why: Why) -> NotAllowed:
@@ -111,8 +111,6 @@ def verdict(
             return no(Why.UNTOLD)
         case Kind.GUEST if not rules.guests:
             return no(Why.GUEST)
-        case Kind.AWAY if not recorded_before:
-            return no(Why.AWAY)
     if rules.channels and channel_id not in rules.channels:
         return no(Why.CHANNEL)
     group_id = rules.group_id

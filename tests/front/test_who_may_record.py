@@ -199,33 +199,41 @@ async def test_others_see_nothing_of_what_was_recorded(
     assert ("nothing was recorded" not in said.text) is may
 
 
-@pytest.mark.parametrize(
-    ("fault", "says"),
-    [
-        (Fault("missing_scope"), "Slack doesn't tell the bot"),
-        (Fault("internal_error", 500), "Slack didn't say in time"),
-        (Fault("", delay=2.0), "Slack didn't say in time"),
-    ],
-    ids=["missing scope", "failed", "hangs"],
-)
-async def test_a_person_of_whom_slack_says_nothing_reads_that(
-    bot: Bot, fault: Fault, says: str
-) -> None:
-    bot.slack.faults["users.info"].append(fault)
-    began = asyncio.get_running_loop().time()
+async def test_without_the_scope_nobody_records_and_everybody_reads_why(bot: Bot) -> None:
+    bot.slack.faults["users.info"].append(Fault("missing_scope"))
     said = await bot.type("143 hello")
     assert said is not None
-    assert says in said.text
-    assert asyncio.get_running_loop().time() - began < 2
+    assert "Slack doesn't tell the bot" in said.text
     assert recorded(bot) == 0
 
 
-async def test_an_agent_who_recorded_before_goes_on_while_slack_is_away(
+@pytest.mark.parametrize("fault", [Fault("internal_error", 500), Fault("", delay=2.0)])
+async def test_a_lookup_that_fails_or_hangs_costs_nobody_an_activity(
+    bot: Bot, fault: Fault
+) -> None:
+    bot.slack.faults["users.info"].append(fault)
+    began = asyncio.get_running_loop().time()
+    assert await bot.type("143 hello") is None
+    assert asyncio.get_running_loop().time() - began < 2
+    await bot.at_rest()
+    assert recorded(bot) == 1
+
+
+async def test_people_record_while_slack_is_away(bot: Bot) -> None:
+    bot.slack.down = True
+    assert await bot.type("143 hello", person=BEN) is None
+    bot.slack.down = False
+    await bot.at_rest()
+    assert recorded(bot) == 1
+
+
+async def test_a_group_lets_in_who_recorded_before_while_slack_is_away(
     environment: dict[str, str], start: Start
 ) -> None:
     async with start(environment) as first:
         await first.type("143 first")
         await first.at_rest()
+        await rule(first, group_id="S0AGENTS")
     async with start(environment) as bot:
         bot.slack.down = True
         assert await bot.type("143 second") is None
