@@ -65,6 +65,8 @@ class SlackChannels:
             return kind_of(channel) if isinstance(channel, dict) else Kind.UNKNOWN
         reason = found.reason if isinstance(found, NotNow) else found.error
         _log.warning("channel_kind_unknown", reason=reason)
+        if token_of(self._installations.access(enterprise_id, team_id)) != token:
+            return Kind.AWAY  # Slack has rejected the token: the next one will tell
         if isinstance(found, NotNow) and isinstance(await self._web.identify(token), NotNow):
             return Kind.AWAY
         return Kind.UNKNOWN

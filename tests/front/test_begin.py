@@ -107,9 +107,9 @@ async def test_what_a_dead_process_claimed_and_did_not_begin_is_sent_by_the_next
     environment = environment | {"DATABASE_URL": url}
     original, dead = Outbox.begin, asyncio.Event()
 
-    async def never(outbox: Outbox, claimed: Claimed) -> bool:
+    async def never(outbox: Outbox, claimed: Claimed, last_line: str | None) -> bool:
         if at == "begin":
-            await original(outbox, claimed)
+            await original(outbox, claimed, last_line)
         dead.set()
         return await asyncio.Future()
 
@@ -151,12 +151,12 @@ async def test_a_beginning_that_cannot_be_committed_is_tried_again(
 ) -> None:
     original, tries = Outbox.begin, 0
 
-    async def fails_at_first(outbox: Outbox, claimed: Claimed) -> bool:
+    async def fails_at_first(outbox: Outbox, claimed: Claimed, last_line: str | None) -> bool:
         nonlocal tries
         tries += 1
         if tries == 1:
             raise DatabaseUnavailableError("the disk is full")
-        return await original(outbox, claimed)
+        return await original(outbox, claimed, last_line)
 
     monkeypatch.setattr(Outbox, "begin", fails_at_first)
     await bot.type("143 hello")
