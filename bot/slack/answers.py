@@ -430,6 +430,14 @@ def may_not_record(no: NotAllowed | AskGroup) -> Message:
             )
 
 
+def not_shown_yet() -> Message:
+    """The answer to who wants to see what was recorded while Slack does not say who that is."""
+    return message(
+        "Slack didn't say in time who you are, so nothing is shown. Try again in a minute.",
+        small_print("Slack's Web API is slow or away", "person not looked up"),
+    )
+
+
 def elsewhere() -> Message:
     """The answer to a form or a shortcut that reached another workspace than its own."""
     return Message(

@@ -29,7 +29,7 @@ from bot.slack.names import SlackNames
 from bot.slack.payloads import BlockActions, Payload, SlashCommand, is_member
 from bot.slack.shared import Shared
 from bot.slack.text import bare_mentions, is_blank, to_plain
-from bot.tenants.rules import AskGroup, NotAllowed, Why
+from bot.tenants.rules import AskGroup, Kind, NotAllowed, Why
 
 _AROUND = (re.escape(marks.replace(mark, "")) for marks, mark in ((OPENING, "<"), (CLOSING, ">")))
 _OPENING, _CLOSING = (f"[{INVISIBLE}{marks}]*+" for marks in _AROUND)
@@ -37,6 +37,9 @@ _OPENING, _CLOSING = (f"[{INVISIBLE}{marks}]*+" for marks in _AROUND)
 _FIRST_WORD = re.compile(rf"[\s{INVISIBLE}]*+(?:{_OPENING}(<[^<>]+>){_CLOSING}|(\S+))?\s*")
 _CHANNEL_KEY = re.compile(r"<#[^|<>]*\|([0-9]+)>")  # #143, where a channel happens to be called 143
 _LINK = re.compile(r"<(https?://[^|<>]+)(?:\|[^<>]*)?>")
+
+SHOWING = ("recent", "status")
+"""The subcommands that show what others recorded. `setup` says itself who may use it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +121,9 @@ class Commands:
             return removed
         person = Person(command.team_id, command.user_id, command.enterprise_id)
         self._shared.recorders.begin(person)
-        if subcommand := self._subcommands.get(words.ticket.lower()):
-            refusal = await self._outsider(person, command.channel_id)
+        word = words.ticket.lower()
+        if subcommand := self._subcommands.get(word):
+            refusal = await self._outsider(person, command.channel_id) if word in SHOWING else None
             return refusal or await subcommand(command, words.rest)
         if is_blank(words.ticket):
             return await self._forms.ask(command, "", answers.no_ticket())
@@ -139,14 +143,26 @@ class Commands:
         return await self._accept(_submission(command, ticket_id, text))
 
     async def _outsider(self, person: Person, channel_id: str) -> answers.Message | None:
-        """Refuse people of other organisations, and guests: they see nothing of the others'."""
+        """Refuse people of other organisations, and guests: they see nothing of the others'.
+
+        While Slack does not say who a person is, that person sees nothing either.
+        """
+        match (await self._shared.recorders.recorder(person)).kind:
+            case Kind.MEMBER:
+                return None
+            case Kind.AWAY:
+                return answers.not_shown_yet()
+            case Kind.STRANGER:
+                return answers.may_not_record(NotAllowed(Why.STRANGER))
+            case Kind.UNTOLD:
+                return answers.may_not_record(NotAllowed(Why.UNTOLD))
         try:
             why_not = await self._shared.why_not(person, channel_id)
-        except DatabaseUnavailableError:
-            return None  # the subcommand says so
-        if isinstance(why_not, NotAllowed) and why_not.why in (Why.STRANGER, Why.GUEST):
-            return answers.may_not_record(why_not)
-        return None
+        except DatabaseUnavailableError as error:
+            return self._shared.try_again(error)
+        # Where nothing is connected, no rule lets a guest in.
+        no = NotAllowed(Why.GUEST) if isinstance(why_not, Unmapped) else why_not
+        return answers.may_not_record(no) if no is not None and no.why is Why.GUEST else None
 
     async def _accept(self, submission: Submission) -> answers.Message | None:
         person = Person(submission.team_id, submission.user_id, submission.enterprise_id)

@@ -131,6 +131,8 @@ class SlackReplies:
                 return None
             case Kind.AWAY:
                 return Later("slack_away")
+            case Kind.UNKNOWN if step in (Step.MARK, Step.DECISION):
+                return Later("channel_kind_unknown")  # else it would stand as it is for ever
             case kind if step in (Step.MARK, Step.DECISION):
                 _log.info("left_as_it_stands", step=step.value, kind=kind.value)
                 return Told(delivery.answer_ts)

@@ -241,14 +241,17 @@ class Directory:
     ) -> None:
         """Map a scope as `map` does, if its tenant is still `before` (None: it has none).
 
-        `answers` goes before the tenant's own setting; None leaves it as it is.
+        `answers` goes before the tenant's own setting; None leaves it as it is, and with another
+        tenant ends it.
         """
 
         def upsert(connection: Connection) -> None:
             tenant_id = _id_of(connection, name)
             detail = str(scope) if before in (None, name) else f"{scope}, before: {before}"
-            wanted = {} if answers is None else {"answers": answers.value}
+            wanted: dict[str, str | None] = {} if answers is None else {"answers": answers.value}
             detail = ", ".join([detail, *(f"answers {value}" for value in wanted.values())])
+            if before != name:
+                wanted.setdefault("answers", None)  # another tenant's wish does not stay
             append(connection, Author(scope.team_id), What.MAPPED, name, detail)
             mapping = {**asdict(scope), "tenant_id": tenant_id, **wanted}
             change: sa.Insert | sa.Update
@@ -452,7 +455,17 @@ def _put_mapping(connection: Connection, tenant_id: int, scope: Scope) -> None:
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["team_id", "channel_id", "enterprise_id"],
-            set_={"tenant_id": statement.excluded.tenant_id},
+            set_={
+                "tenant_id": statement.excluded.tenant_id,
+                # What was wanted for one tenant's answers says nothing of another's.
+                "answers": sa.case(
+                    (
+                        workspaces.c.tenant_id == statement.excluded.tenant_id,
+                        workspaces.c.answers,
+                    ),
+                    else_=None,
+                ),
+            },
         )
     )
 

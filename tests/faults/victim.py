@@ -89,7 +89,7 @@ def _die_at(point: str) -> None:
             _wrap(
                 Outbox,
                 "begin",
-                after=lambda _result, _self, claimed: claimed.delivery.text == words,
+                after=lambda _result, _self, claimed, *_: claimed.delivery.text == words,
             )
         case Point.BEFORE_SETTLING:
             _wrap(

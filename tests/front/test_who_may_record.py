@@ -199,6 +199,15 @@ async def test_others_see_nothing_of_what_was_recorded(
     assert ("nothing was recorded" not in said.text) is may
 
 
+async def test_nothing_is_shown_to_a_person_of_whom_slack_says_nothing(bot: Bot) -> None:
+    await bot.type("143 hello", person=BEN)
+    await bot.at_rest()
+    bot.slack.down = True
+    said = await bot.type("recent", person=CUSTOMER)
+    assert said is not None
+    assert "nothing is shown" in said.text
+
+
 async def test_without_the_scope_nobody_records_and_everybody_reads_why(bot: Bot) -> None:
     bot.slack.faults["users.info"].append(Fault("missing_scope"))
     said = await bot.type("143 hello")

@@ -238,7 +238,7 @@ def test_a_terminal_shows_how_far_an_export_is(tmp_path: Path) -> None:
 
 # -- forget a workspace
 
-NOTHING_OF_A_WORKSPACE = {"accounts", "oauth_states"}
+NOTHING_OF_A_WORKSPACE = {"duties", "accounts", "oauth_states"}
 """Tables that name no workspace and no person."""
 
 REMOVED_WITH_A_WORKSPACE = {

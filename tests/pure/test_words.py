@@ -169,6 +169,7 @@ def shown() -> dict[str, list[Message | str]]:
         ],
         "foreign_member": [answers.foreign_member()],
         "elsewhere": [answers.elsewhere()],
+        "not_shown_yet": [answers.not_shown_yet()],
         "may_not_record": [answers.may_not_record(NotAllowed(why)) for why in Why],
         "without_text": [
             answers.without_text(BASE),
