@@ -494,7 +494,7 @@ class Acceptance:
         WHERE (:is_allowed OR (:is_member AND record_group = '' AND record_channels = ''))
         AND NOT EXISTS (SELECT 1 FROM deliveries AS earlier WHERE {_SAME_WORDS})
         AND NOT EXISTS (SELECT 1 FROM deliveries AS earlier WHERE {_SAME_MESSAGE})
-        ON CONFLICT (team_id, key) DO NOTHING
+        ON CONFLICT DO NOTHING
         RETURNING tenant_id, account_id, (
             SELECT tenants.show_ticket FROM tenants WHERE tenants.id = deliveries.tenant_id
         ) AS show_ticket, pg_notify('{CHANNEL}', :process || ' ' || tenant_id)
