@@ -162,14 +162,13 @@ class Delivery:
     attribution: Attribution = Attribution.NONE  # the tenant's at the acceptance
     last_line: str | None = field(default=None, repr=False)  # with which it was sent
     title: str | None = field(default=None, repr=False)  # the ticket's, where it was read
+    answers: Answers = Answers.AUTO  # where its conversation wants answers now
+    reaction: bool = False  # whether a private success shows as ✅ on the message
 
     @property
     def sent_text(self) -> str | None:
         """What LeadSquared gets, or got."""
         return None if self.text is None else with_last_line(self.text, self.last_line)
-
-    answers: Answers = Answers.AUTO  # where its conversation wants answers now
-    reaction: bool = False  # whether a private success shows as ✅ on the message
 
     def has_message(self, ts: str | None) -> bool:
         """Whether a message of its thread was recorded with it.

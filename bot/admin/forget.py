@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from sqlalchemy.engine import Connection
 
 from bot.activities.delivery import FORGOTTEN
+from bot.activities.retention import BATCH
 from bot.admin import holdings
 from bot.admin.audit import Action, record
 from bot.admin.history import Whose, pages
@@ -21,9 +22,6 @@ from bot.database.statement import Row, Statement
 from bot.database.writer import Database, DatabaseUnavailableError
 
 T = TypeVar("T")
-
-BATCH = 100
-"""Rows in one transaction, so that what people wait for is not held up."""
 
 PAUSE = 0.01
 """Seconds between two transactions."""
